@@ -1,0 +1,55 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check lint types imports format lock bench clean
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(RUNTIME): requirements.txt requirements-build.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-build.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+venv: $(RUNTIME) ## Set up .venv, leaving .venv/bin/anchore-admission
+
+demo: $(RUNTIME) ## Show the product working: sandbox, controller, Pods in each mode (ONCE=1 exits at the end)
+	$(BIN)/anchore-admission demo $(if $(ONCE),--once)
+
+test: $(DEV) ## Run every test
+	$(BIN)/python -m pytest
+
+check: $(DEV) lint types imports ## Lint, types, import law, unit and contract tests
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)
+	$(BIN)/mypy
+
+imports: $(DEV)
+	$(BIN)/lint-imports --no-cache
+
+format: $(DEV) ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(DEV) ## Compile requirements*.txt from pyproject.toml, with hashes and without addresses
+	./tools/lock
+
+bench: $(DEV) ## Measure the hot path, the look-ups and the start (ratios within one run)
+	$(BIN)/python bench/run.py
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis

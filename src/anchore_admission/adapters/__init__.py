@@ -1,0 +1,1 @@
+"""What speaks to the world outside: Anchore, files, logs and metrics."""

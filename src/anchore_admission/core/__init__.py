@@ -1,0 +1,1 @@
+"""The decisions: pure values and functions, no I/O, no clock."""

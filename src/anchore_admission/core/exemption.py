@@ -1,0 +1,61 @@
+"""Why a request needs no judging at all."""
+
+from enum import StrEnum
+
+from anchore_admission.core import workload
+from anchore_admission.models.configuration import WorkloadHandling
+from anchore_admission.models.review import AdmissionRequest
+from anchore_admission.models.workload import Metadata
+
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+_JUDGED_OPERATIONS = frozenset({"CREATE", "UPDATE"})
+_JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
+_OWNED_KINDS = frozenset({"ReplicaSet", "Job"})
+
+
+class Exemption(StrEnum):
+    """A reason to admit without a verdict; its value stands in the audit trail and in metrics."""
+
+    OPERATION = "operation"  # DELETE and CONNECT start no container
+    SUBRESOURCE = "subresource"  # scale, status, binding, … carry no image
+    BEING_DELETED = "being_deleted"  # finalizers must be removable
+    MIRROR_POD = "mirror_pod"  # the kubelet already runs it
+    OWNED = "owned"  # its Pods are judged
+    WORKLOADS_OFF = "workloads_off"  # only Pods are judged
+
+
+def exemption(request: AdmissionRequest, handling: WorkloadHandling) -> Exemption | None:
+    """The first reason that holds, or None when the images have to be judged."""
+    if request.operation not in _JUDGED_OPERATIONS:
+        return Exemption.OPERATION
+    if (request.subResource or "") not in _JUDGED_SUBRESOURCES:
+        return Exemption.SUBRESOURCE
+    metadata = request.object.metadata if request.object else None
+    if metadata and metadata.deletionTimestamp and request.operation == "UPDATE":
+        return Exemption.BEING_DELETED
+    if not workload.is_known(request.kind):
+        return None
+    if workload.is_pod(request.kind):
+        return Exemption.MIRROR_POD if _is_mirror(request) else None
+    if request.kind.kind in _OWNED_KINDS and metadata and _is_controlled(metadata):
+        return Exemption.OWNED
+    return Exemption.WORKLOADS_OFF if handling is WorkloadHandling.OFF else None
+
+
+def _is_mirror(request: AdmissionRequest) -> bool:
+    """Annotation, group and user name must agree: a user can set the annotation alone.
+
+    Source: plugin NodeRestriction of the API server, which lets a node create mirror Pods of its own only.
+    """
+    pod, user = request.object, request.userInfo
+    if not (pod and pod.metadata and pod.spec and pod.spec.nodeName and user):
+        return False
+    return (
+        MIRROR_ANNOTATION in (pod.metadata.annotations or {})
+        and "system:nodes" in (user.groups or ())
+        and user.username == f"system:node:{pod.spec.nodeName}"
+    )
+
+
+def _is_controlled(metadata: Metadata) -> bool:
+    return any(owner.controller for owner in metadata.ownerReferences or ())

@@ -1,0 +1,109 @@
+"""What Anchore said about one image at one time."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from anchore_admission.errors import EvaluationError
+
+
+class AnalysisState(StrEnum):
+    """Anchore's ``analysis_status``; ``unknown`` is ours: Anchore holds no active record of the image."""
+
+    UNKNOWN = "unknown"
+    NOT_ANALYZED = "not_analyzed"
+    ANALYZING = "analyzing"
+    ANALYZED = "analyzed"
+    FAILED = "analysis_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """One tag of an image as Anchore recorded it; ``detected_at`` is RFC 3339, empty where Anchore does not say."""
+
+    full_tag: str
+    detected_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """An active image record. ``digest`` is the platform digest, ``parent_digest`` that of its manifest list."""
+
+    digest: str
+    state: AnalysisState
+    tags: tuple[TagRow, ...] = ()
+    parent_digest: str | None = None
+    architecture: str | None = None
+
+
+class PolicyReason(StrEnum):
+    """Why a policy ended as it did: its rules, or one of its image lists."""
+
+    EVALUATION = "policy_evaluation"
+    ALLOWLISTED = "allowlisted"
+    DENYLISTED = "denylisted"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row of a policy evaluation with action ``stop`` that no allow-list excuses."""
+
+    gate: str
+    trigger: str
+    trigger_id: str
+    message: str
+    recommendation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEvaluation:
+    """An evaluation as Anchore gave it; whether it is a verdict is for ``core.modes`` to say.
+
+    ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
+    """
+
+    passed: bool
+    policy: str
+    reason: PolicyReason = PolicyReason.EVALUATION
+    mapped: bool = True
+    findings: tuple[Finding, ...] = ()
+    problems: tuple[str, ...] = ()
+    list_rule: str = ""
+
+
+class SubmissionState(StrEnum):
+    """What became of asking Anchore to analyse the image."""
+
+    NONE = "none"  # not asked
+    DRY_RUN = "dry_run"  # not asked, because nothing may be changed
+    REQUESTED = "requested"  # asked, no answer yet
+    ANSWERED = "answered"  # Anchore answered with a digest
+    REFUSED = "refused"  # Anchore or its registry said no
+    DROPPED = "dropped"  # not asked, because the queue is full
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The latest request for analysis of an image; ``reason`` says in plain words why it failed."""
+
+    state: SubmissionState = SubmissionState.NONE
+    digest: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """All that is known of one image; ``error`` is why something that was asked is not known."""
+
+    record: ImageRecord | None = None
+    evaluation: PolicyEvaluation | None = None
+    submission: Submission = field(default_factory=Submission)
+    error: EvaluationError | None = None
+
+    @property
+    def state(self) -> AnalysisState:
+        return self.record.state if self.record else AnalysisState.UNKNOWN
+
+    @property
+    def digest(self) -> str | None:
+        """The digest Anchore has for the image, as far as it is known."""
+        return self.record.digest if self.record else self.submission.digest

@@ -1,0 +1,105 @@
+"""Which images a workload pulls, and where each of them stands."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from anchore_admission.models.review import GroupVersionKind
+from anchore_admission.models.workload import Metadata, PodSpec, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """The Pod spec that a workload carries, with the metadata of the Pods it makes."""
+
+    spec: PodSpec
+    metadata: Metadata | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerImage:
+    """One place that pulls an image. ``image`` is empty where the workload names none."""
+
+    field: str
+    name: str
+    image: str
+
+    @property
+    def place(self) -> str:
+        """For people: ``initContainers "setup"``."""
+        return f'{self.field} "{self.name}"'
+
+
+def _pod(workload: Workload) -> PodView | None:
+    return PodView(workload.spec, workload.metadata) if workload.spec else None
+
+
+def _template(workload: Workload) -> PodView | None:
+    template = workload.spec.template if workload.spec else None
+    return PodView(template.spec, template.metadata) if template and template.spec else None
+
+
+def _pod_template(workload: Workload) -> PodView | None:
+    template = workload.template
+    return PodView(template.spec, template.metadata) if template and template.spec else None
+
+
+def _cron_job(workload: Workload) -> PodView | None:
+    job = workload.spec.jobTemplate if workload.spec else None
+    template = job.spec.template if job and job.spec else None
+    return PodView(template.spec, template.metadata) if template and template.spec else None
+
+
+def _ephemeral_containers(workload: Workload) -> PodView | None:
+    return PodView(PodSpec(ephemeralContainers=workload.ephemeralContainers), workload.metadata)
+
+
+KINDS: dict[tuple[str, str], Callable[[Workload], PodView | None]] = {
+    ("", "Pod"): _pod,
+    ("", "EphemeralContainers"): _ephemeral_containers,
+    ("", "PodTemplate"): _pod_template,
+    ("", "ReplicationController"): _template,
+    ("apps", "Deployment"): _template,
+    ("apps", "ReplicaSet"): _template,
+    ("apps", "StatefulSet"): _template,
+    ("apps", "DaemonSet"): _template,
+    ("extensions", "Deployment"): _template,
+    ("extensions", "ReplicaSet"): _template,
+    ("extensions", "DaemonSet"): _template,
+    ("batch", "Job"): _template,
+    ("batch", "CronJob"): _cron_job,
+}
+POD_KINDS = frozenset({("", "Pod"), ("", "EphemeralContainers")})
+"""The kinds whose images are pulled at once; all others are templates of Pods to come."""
+
+
+def is_known(kind: GroupVersionKind) -> bool:
+    return (kind.group, kind.kind) in KINDS
+
+
+def is_pod(kind: GroupVersionKind) -> bool:
+    return (kind.group, kind.kind) in POD_KINDS
+
+
+def pod_view(kind: GroupVersionKind, workload: Workload | None) -> PodView | None:
+    """The Pod spec of a workload of a known kind; None where the workload carries none (yet)."""
+    return KINDS[kind.group, kind.kind](workload) if workload else None
+
+
+def images(spec: PodSpec) -> Iterator[ContainerImage]:
+    """Every image a Pod pulls, in the order every message uses."""
+    for field, containers in (
+        ("initContainers", spec.initContainers),
+        ("containers", spec.containers),
+        ("ephemeralContainers", spec.ephemeralContainers),
+    ):
+        for container in containers or ():
+            yield ContainerImage(field, container.name or "", container.image or "")
+    for volume in spec.volumes or ():
+        if volume.image:
+            yield ContainerImage("volumes", volume.name or "", volume.image.reference or "")
+
+
+def changed(new: Iterable[ContainerImage], old: PodSpec | None) -> list[ContainerImage]:
+    """Those whose text stands nowhere in the old Pod spec."""
+    known = {image.image for image in images(old)} if old else set()
+    return [image for image in new if image.image not in known]

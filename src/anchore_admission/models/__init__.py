@@ -1,0 +1,1 @@
+"""Shapes of what arrives and leaves: AdmissionReview, Kubernetes workloads, the configuration file."""

@@ -1,0 +1,58 @@
+"""Durations and sizes as people write them in the configuration: ``500ms``, ``10m``, ``8MiB``."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"(\d+)(B|KiB|MiB)?")
+_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds, from ``500ms``, ``8s``, ``10m``, ``1h``, a combination (``1m30s``), or a plain number of seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and re.fullmatch(rf"(?:{_DURATION.pattern})+", value):
+        return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(value))
+    raise ValueError("expected a duration such as 500ms, 8s or 10m")
+
+
+def parse_size(value: Any) -> int:
+    """Bytes, from ``512KiB``, ``8MiB``, or a plain number of bytes."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        return int(match[1]) * _BYTES[match[2]]
+    raise ValueError("expected a size such as 512KiB or 8MiB")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(ge=0, le=86400),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$",
+            "examples": ["500ms", "8s", "10m"],
+        }
+    ),
+]
+"""Seconds, at most a day."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    Field(ge=1024, le=256 * 1024 * 1024),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "pattern": r"^\d+(B|KiB|MiB)?$",
+            "examples": ["512KiB", "8MiB"],
+        }
+    ),
+]
+"""Bytes, from 1 KiB to 256 MiB."""

@@ -1,0 +1,155 @@
+"""AdmissionReview on the wire: decode a call into an AdmissionRequest, encode the answer.
+
+Source: k8s.io/api/admission/v1 and v1beta1, and what the API server checks of an answer
+(k8s.io/apiserver, pkg/admission/plugin/webhook/request).
+"""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import from_json, to_json
+
+from anchore_admission.errors import MalformedReview
+from anchore_admission.models.workload import Shape, Workload
+
+Version = Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
+_MAX_UID = 256
+_SHOWN_ERRORS = 3
+
+
+class GroupVersionKind(Shape):
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+
+
+class GroupVersionResource(Shape):
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+
+
+class UserInfo(Shape):
+    username: str | None = None
+    groups: list[str] | None = None
+
+
+ObjectT = TypeVar("ObjectT")
+
+
+class _Request(Shape, Generic[ObjectT]):
+    uid: Annotated[str, Field(min_length=1, max_length=_MAX_UID)]
+    kind: GroupVersionKind
+    resource: GroupVersionResource = GroupVersionResource()
+    subResource: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    operation: str
+    userInfo: UserInfo | None = None
+    object: ObjectT | None = None
+    oldObject: ObjectT | None = None
+    dryRun: bool | None = None
+
+
+class _Review(Shape, Generic[ObjectT]):
+    apiVersion: Version
+    kind: Literal["AdmissionReview"]
+    request: _Request[ObjectT]
+
+
+class AdmissionRequest(_Request[Workload]):
+    """What the API server asks about. ``unreadable`` says what is wrong with ``object`` when it could not be read."""
+
+    unreadable: str | None = None
+
+
+class AdmissionReview(Shape):
+    apiVersion: Version
+    kind: Literal["AdmissionReview"]
+    request: AdmissionRequest
+
+
+class AdmissionResponse(BaseModel):
+    """The answer; ``code`` and ``reason`` go into ``status`` and are read by the API server for a denial only."""
+
+    uid: str
+    allowed: bool
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    audit_annotations: dict[str, str] = {}
+
+
+def decode(body: bytes) -> AdmissionReview:
+    """Read an AdmissionReview of either version.
+
+    A readable envelope around an unreadable object is a request whose ``unreadable`` is set: the workload is
+    refused, not the call. An unreadable old object counts as absent, so that every image is judged.
+
+    Raises:
+        MalformedReview: the envelope cannot be read; the text says where.
+    """
+    try:
+        return AdmissionReview.model_validate_json(body)
+    except ValidationError:
+        return _decode_envelope(body)
+
+
+def encode(version: str, response: AdmissionResponse) -> bytes:
+    """Write the answer in the version received; no patch keys, which a validating answer must not carry."""
+    answer: dict[str, Any] = {"uid": response.uid, "allowed": response.allowed}
+    if not response.allowed:
+        answer["status"] = {"status": "Failure", "code": 403, "reason": "Forbidden", "message": response.message}
+    elif response.message:
+        answer["status"] = {"status": "Success", "code": 200, "message": response.message}
+    if response.warnings:
+        answer["warnings"] = response.warnings
+    if response.audit_annotations:
+        answer["auditAnnotations"] = response.audit_annotations
+    return to_json({"apiVersion": version, "kind": "AdmissionReview", "response": answer})
+
+
+def describe(error: ValidationError) -> str:
+    """The first problems of a validation error, with their paths, never with the values found there."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{_path(p['loc'])}: {p['msg']}" if p["loc"] else p["msg"] for p in problems[:_SHOWN_ERRORS]]
+    if len(problems) > _SHOWN_ERRORS:
+        shown.append(f"and {len(problems) - _SHOWN_ERRORS} more")
+    return "; ".join(shown)
+
+
+def read_workload(value: Any) -> Workload:
+    """Read one bare object from parsed JSON or YAML. Raises MalformedReview."""
+    try:
+        return Workload.model_validate(value)
+    except ValidationError as error:
+        raise MalformedReview(describe(error)) from error
+
+
+def _decode_envelope(body: bytes) -> AdmissionReview:
+    try:
+        envelope = _Review[Any].model_validate(from_json(body))
+    except ValidationError as error:
+        raise MalformedReview(f"not a readable AdmissionReview: {describe(error)}") from error
+    except ValueError as error:
+        raise MalformedReview(f"not a readable AdmissionReview: {error}") from error
+    fields = dict(envelope.request)
+    fields["object"], unreadable = _object(fields["object"])
+    fields["oldObject"], _ = _object(fields["oldObject"])
+    request = AdmissionRequest.model_construct(**fields, unreadable=unreadable)
+    return AdmissionReview.model_construct(apiVersion=envelope.apiVersion, kind=envelope.kind, request=request)
+
+
+def _object(value: Any) -> tuple[Workload | None, str | None]:
+    if value is None:
+        return None, None
+    try:
+        return read_workload(value), None
+    except MalformedReview as error:
+        return None, str(error)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.removeprefix(".")

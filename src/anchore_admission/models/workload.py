@@ -1,0 +1,84 @@
+"""The parts of Kubernetes objects that decide something: one narrow tree that fits every kind.
+
+Everything else of an object is ignored, so that a new Kubernetes release adds nothing to break.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Shape(BaseModel):
+    """Base of the wire shapes: unknown keys ignored, types exact, values frozen."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class Container(Shape):
+    name: str | None = None
+    image: str | None = None
+
+
+class ImageVolumeSource(Shape):
+    reference: str | None = None
+
+
+class Volume(Shape):
+    name: str | None = None
+    image: ImageVolumeSource | None = None
+
+
+class OwnerReference(Shape):
+    kind: str | None = None
+    controller: bool | None = None
+
+
+class Metadata(Shape):
+    name: str | None = None
+    generateName: str | None = None
+    namespace: str | None = None
+    labels: dict[str, str | None] | None = None
+    annotations: dict[str, str | None] | None = None
+    ownerReferences: list[OwnerReference] | None = None
+    deletionTimestamp: str | None = None
+
+
+class PodSpec(Shape):
+    initContainers: list[Container] | None = None
+    containers: list[Container] | None = None
+    ephemeralContainers: list[Container] | None = None
+    volumes: list[Volume] | None = None
+    nodeName: str | None = None
+    serviceAccountName: str | None = None
+
+
+class PodTemplate(Shape):
+    metadata: Metadata | None = None
+    spec: PodSpec | None = None
+
+
+class JobSpec(Shape):
+    template: PodTemplate | None = None
+
+
+class JobTemplate(Shape):
+    spec: JobSpec | None = None
+
+
+class WorkloadSpec(PodSpec):
+    """A Pod's spec, or one that carries a template (``template``) or a Job (``jobTemplate``)."""
+
+    template: PodTemplate | None = None
+    jobTemplate: JobTemplate | None = None
+
+
+class Workload(Shape):
+    """Any object that may carry a Pod spec. ``template`` is a PodTemplate's own.
+
+    ``ephemeralContainers`` stands at the top of the kind EphemeralContainers, which Kubernetes before 1.22 sends.
+    """
+
+    apiVersion: str | None = None
+    kind: str | None = None
+    metadata: Metadata | None = None
+    spec: WorkloadSpec | None = None
+    template: PodTemplate | None = None
+    ephemeralContainers: list[Container] | None = None

@@ -1,0 +1,1 @@
+"""Orchestration over the ports: the review, the facts, the analysis requests."""

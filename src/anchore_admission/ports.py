@@ -5,10 +5,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import DeadlineExceeded
 
 Clock = Callable[[], float]
@@ -67,8 +69,38 @@ class AnchoreAccounts(Protocol):
     def __getitem__(self, account: str, /) -> Anchore: ...
 
 
+class Origin(StrEnum):
+    """Who asks for a review: the API server, or a person by hand (web page, command line)."""
+
+    ADMISSION = "admission"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRecord:
+    """One review that ended; ``name`` is the object's, or its ``generateName`` with a star."""
+
+    origin: Origin
+    uid: str
+    operation: str
+    kind: str
+    namespace: str
+    name: str
+    user: str
+    dry_run: bool
+    verdict: ReviewVerdict
+    seconds: float
+    """From the request line to the verdict."""
+
+
 class Recorder(Protocol):
     """Where the adapters and services tell what happened; turned into logs and metrics."""
+
+    def review(self, record: ReviewRecord) -> None:
+        """One review ended."""
+
+    def malformed_review(self, code: str, message: str) -> None:
+        """A call could not be read; ``code`` is a ReviewError's."""
 
     def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
         """One call to Anchore ended; ``outcome`` is ``ok``, ``not_found`` or an error's code."""

@@ -1,0 +1,164 @@
+"""The words people read: in a denial, a warning, the audit trail."""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+
+from anchore_admission.core.facts import Finding, Submission, SubmissionState
+from anchore_admission.core.verdict import Effect, ImageVerdict
+
+MESSAGE_LIMIT = 800
+"""Controllers copy a denial into Events, which clip near 1 kB."""
+WARNING_LIMIT = 250
+"""Past 4096 characters in all, the API server cuts every warning to 256."""
+WARNINGS = 10
+AUDIT_LIMIT = 2048
+_IMAGE_LIMIT = 300
+_FINDING_LIMIT = 160
+
+_SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
+"""Worst first; a finding that carries no severity (a gate other than vulnerabilities) stands after HIGH."""
+_FIX = re.compile(r"\(fixed in: ([^)]*)\)")
+_RETRY = "try again in a few minutes"
+
+
+def shown(text: str, limit: int = _IMAGE_LIMIT) -> str:
+    """Text from outside, made fit for one line: no control characters, no more than ``limit`` characters."""
+    clean = "".join(character if character.isprintable() else "?" for character in text)
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+
+
+def next_step(submission: Submission) -> str:
+    """What became of asking for analysis, as advice to whoever was refused."""
+    match submission.state:
+        case SubmissionState.REFUSED:
+            return shown(submission.reason)
+        case SubmissionState.REQUESTED | SubmissionState.ANSWERED:
+            return f"Analysis was requested: {_RETRY}"
+        case SubmissionState.DRY_RUN:
+            return "Analysis is not requested on a dry run"
+        case SubmissionState.DROPPED:
+            return f"Too many images wait to be submitted: {_RETRY}"
+        case SubmissionState.NONE:
+            return "It has to be added to Anchore first"
+
+
+def requested(image: str, submission: Submission) -> str:
+    """Passive mode's message."""
+    subject = f"Image analysis for image {shown(image)}"
+    match submission.state:
+        case SubmissionState.ANSWERED:
+            return f"{subject} requested and found mapped to digest {submission.digest}"
+        case SubmissionState.REFUSED:
+            return f"{subject} failed to be requested: {shown(submission.reason)}"
+        case SubmissionState.DROPPED:
+            return f"{subject} not requested: too many images wait to be submitted"
+        case SubmissionState.DRY_RUN:
+            return f"{subject} not requested: this is a dry run"
+        case SubmissionState.REQUESTED:
+            return f"{subject} requested"
+        case SubmissionState.NONE:
+            return f"{subject} not requested: the rule asks for no analysis"
+
+
+def severity(finding: Finding) -> str:
+    """The severity that the message of the vulnerabilities gate begins with, else an empty string."""
+    first = finding.message.partition(" ")[0].upper()
+    return first if first in _SEVERITIES else ""
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda f: (_SEVERITIES.index(severity(f)), f.trigger_id, f.message))
+
+
+def finding_line(finding: Finding) -> str:
+    """One finding with its fix: ``HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0``."""
+    identifier, plus, package = finding.trigger_id.partition("+")
+    if finding.gate == "vulnerabilities" and plus:
+        fix = _FIX.search(finding.message)
+        fixed = fix[1] if fix and fix[1] not in {"", "None"} else ""
+        text = (
+            f"{severity(finding)} {identifier} in {package}, {f'fixed in {fixed}' if fixed else 'no fix yet'}".strip()
+        )
+    else:
+        text = f"{finding.gate}/{finding.trigger}: {finding.message}"
+        if finding.recommendation:
+            text += f" ({finding.recommendation})"
+    return shown(text, _FINDING_LIMIT)
+
+
+def denial(refused: Sequence[ImageVerdict], max_findings: int) -> str:
+    """One line per refused image, each followed by its worst findings as far as the room goes."""
+    heads = [verdict.verdict.message for verdict in refused]
+    kept = _fitting(heads, MESSAGE_LIMIT)
+    rest = len(heads) - kept
+    budget = MESSAGE_LIMIT - sum(len(head) + 1 for head in heads[:kept])
+    findings = [worst_first(verdict.verdict.findings) for verdict in refused[:kept]]
+    counts = _share(findings, max_findings, budget)
+    lines: list[str] = []
+    for head, found, count in zip(heads, findings, counts, strict=False):
+        lines.append(head)
+        lines.extend(f"  {finding_line(finding)}" for finding in found[:count])
+        if len(found) > count:
+            lines.append(f"  and {len(found) - count} more")
+    if rest:
+        lines.append(f"and {rest} more images")
+    return "\n".join(lines)
+
+
+def warnings(verdicts: Iterable[ImageVerdict]) -> list[str]:
+    """One line per image that is admitted with a warning; the API server drops what holds control characters."""
+    texts = [
+        shown(verdict.verdict.warning or verdict.verdict.message, WARNING_LIMIT)
+        for verdict in verdicts
+        if verdict.effect is Effect.WARN
+    ]
+    return limit_warnings(texts)
+
+
+def limit_warnings(texts: Iterable[str]) -> list[str]:
+    distinct = list(dict.fromkeys(texts))
+    if len(distinct) > WARNINGS:
+        return [*distinct[: WARNINGS - 1], f"and {len(distinct) - WARNINGS + 1} more warnings"]
+    return distinct
+
+
+def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
+    """The audit annotations about the images; those with nothing to say are left out."""
+    entries = {
+        "rules": dict.fromkeys(verdict.rule.name for verdict in images),
+        "images": [_audit_image(verdict) for verdict in images],
+        "errors": [f"{shown(v.image)}: {v.verdict.error}" for v in images if v.verdict.error],
+    }
+    return {key: shown("; ".join(texts), AUDIT_LIMIT) for key, texts in entries.items() if texts}
+
+
+def _audit_image(verdict: ImageVerdict) -> str:
+    record = verdict.facts.record
+    architecture = f" {record.architecture}" if record and record.architecture else ""
+    digest = f" {verdict.digest}" if verdict.digest else ""
+    return f"{shown(verdict.image)}{digest}{architecture} {verdict.verdict.decision}: {verdict.verdict.reason}"
+
+
+def _fitting(heads: Sequence[str], limit: int) -> int:
+    """How many lines fit, at least one."""
+    used = 0
+    for count, head in enumerate(heads):
+        used += len(head) + 1
+        if used > limit and count:
+            return count
+    return len(heads)
+
+
+def _share(findings: Sequence[Sequence[Finding]], most: int, budget: int) -> list[int]:
+    """How many findings each image may show: every image's worst first, then every image's second, and so on."""
+    counts = [0] * len(findings)
+    for row in zip_longest(*(found[:most] for found in findings)):
+        for index, finding in enumerate(row):
+            if finding is None:
+                continue
+            budget -= len(finding_line(finding)) + 3
+            if budget < 0:
+                return counts
+            counts[index] += 1
+    return counts

@@ -1,0 +1,143 @@
+"""What was decided about an image, what that does to the request, and how the verdicts of a review add up."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anchore_admission.core.exemption import Exemption
+from anchore_admission.core.facts import Finding, ImageFacts
+from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.rules import Rule
+from anchore_admission.core.workload import ContainerImage
+from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
+
+
+class Decision(StrEnum):
+    """The verdict itself, whatever is then done with it."""
+
+    ADMIT = "admit"
+    DENY = "deny"
+    NO_VERDICT = "no_verdict"
+
+
+class Reason(StrEnum):
+    """Why; a closed set, fit for a metric's label."""
+
+    SKIPPED = "skipped"
+    REQUESTED = "requested"
+    ANALYZED = "analyzed"
+    POLICY_PASSED = "policy_passed"
+    POLICY_FAILED = "policy_failed"
+    UNMAPPED = "unmapped"
+    UNKNOWN = "unknown"
+    PENDING = "pending"
+    ANALYSIS_FAILED = "analysis_failed"
+    IMAGE_ID = "image_id"
+    MALFORMED_REFERENCE = "malformed_reference"
+    NO_IMAGE = "no_image"
+    UNREADABLE_OBJECT = "unreadable_object"
+    UNKNOWN_KIND = "unknown_kind"
+    ERROR = "error"
+
+
+FINAL_REASONS = frozenset(
+    {
+        Reason.POLICY_FAILED,
+        Reason.UNMAPPED,
+        Reason.IMAGE_ID,
+        Reason.MALFORMED_REFERENCE,
+        Reason.UNREADABLE_OBJECT,
+    }
+)
+"""Refusals that no waiting cures; they deny a template at once, all others may have changed when its Pods come."""
+
+
+class Effect(StrEnum):
+    """What a verdict does to the request."""
+
+    ALLOW = "allow"
+    WARN = "warn"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A mode's word on one image. ``warning`` is shown although the image is admitted."""
+
+    decision: Decision
+    reason: Reason
+    message: str
+    findings: tuple[Finding, ...] = ()
+    warning: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVerdict:
+    """A verdict with what it is about and what it does. ``reference`` is None where the text is no reference."""
+
+    image: str
+    places: tuple[ContainerImage, ...]
+    reference: ImageReference | None
+    rule: Rule
+    facts: ImageFacts
+    verdict: Verdict
+    effect: Effect
+
+    @property
+    def digest(self) -> str | None:
+        return self.facts.digest or (self.reference.digest if self.reference else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewVerdict:
+    """The answer to a whole request, ready to be encoded for whoever asked."""
+
+    allowed: bool
+    decision: Decision
+    images: tuple[ImageVerdict, ...] = ()
+    exemption: Exemption | None = None
+    reason: Reason | None = None  # of a decision about the object as a whole
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    audit_annotations: tuple[tuple[str, str], ...] = ()
+
+
+_ON_ERROR = {OnError.DENY: Effect.DENY, OnError.WARN: Effect.WARN, OnError.ALLOW: Effect.ALLOW}
+
+
+def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effect:
+    """What the verdict does: ``onError`` first, then how templates are handled, then ``enforcement``.
+
+    ``handling`` is DENY for a Pod: it is authoritative.
+    """
+    effect = _judged(verdict, rule)
+    if effect is Effect.DENY and _only_warns(verdict, handling):
+        effect = Effect.WARN
+    if effect is Effect.DENY and rule.enforcement is Enforcement.WARN:
+        effect = Effect.WARN
+    return Effect.ALLOW if rule.enforcement is Enforcement.AUDIT else effect
+
+
+def worst(decisions: list[Decision]) -> Decision:
+    for decision in (Decision.DENY, Decision.NO_VERDICT):
+        if decision in decisions:
+            return decision
+    return Decision.ADMIT
+
+
+def _judged(verdict: Verdict, rule: Rule) -> Effect:
+    match verdict.decision:
+        case Decision.DENY:
+            return Effect.DENY
+        case Decision.NO_VERDICT if rule.mode is ModeName.PASSIVE:
+            return Effect.WARN
+        case Decision.NO_VERDICT:
+            return _ON_ERROR[rule.on_error]
+        case Decision.ADMIT:
+            return Effect.WARN if verdict.warning else Effect.ALLOW
+
+
+def _only_warns(verdict: Verdict, handling: WorkloadHandling) -> bool:
+    if handling is WorkloadHandling.FINAL:
+        return verdict.reason not in FINAL_REASONS
+    return handling is WorkloadHandling.WARN

@@ -116,6 +116,12 @@ def warnings(verdicts: Iterable[ImageVerdict]) -> list[str]:
     return limit_warnings(texts)
 
 
+def joined(lines: Iterable[str]) -> str:
+    """Lines of a message that is no denial, cut where the room ends."""
+    text = "\n".join(lines)
+    return text if len(text) <= MESSAGE_LIMIT else f"{text[: MESSAGE_LIMIT - 1]}…"
+
+
 def limit_warnings(texts: Iterable[str]) -> list[str]:
     distinct = list(dict.fromkeys(texts))
     if len(distinct) > WARNINGS:

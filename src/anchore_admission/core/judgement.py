@@ -1,0 +1,112 @@
+"""From facts to the answer: judge every image, then add the verdicts up."""
+
+from collections.abc import Sequence
+
+from anchore_admission.core import messages
+from anchore_admission.core.exemption import Exemption
+from anchore_admission.core.facts import ImageFacts
+from anchore_admission.core.modes import MODES
+from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.rules import Rule
+from anchore_admission.core.subject import Refusal, Subject, is_asked_by_controller
+from anchore_admission.core.verdict import (
+    Decision,
+    Effect,
+    ImageVerdict,
+    Reason,
+    ReviewVerdict,
+    Verdict,
+    effect_of,
+    worst,
+)
+from anchore_admission.models.configuration import ModeName, UnknownKinds, WorkloadHandling
+from anchore_admission.models.review import AdmissionRequest
+
+
+def judge(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
+    """The verdict of the rule's mode, and what it does; ``handling`` is DENY for a Pod, which is authoritative."""
+    mode = MODES[subject.rule.mode]
+    meaning = subject.meaning
+    if isinstance(meaning, Refusal):
+        verdict = mode.refuse(meaning.reason, meaning.message)
+    else:
+        verdict = mode.judge(subject.image, facts, subject.rule)
+    reference = meaning if isinstance(meaning, ImageReference) else None
+    effect = effect_of(verdict, subject.rule, handling)
+    return ImageVerdict(subject.image, subject.places, reference, subject.rule, facts, verdict, effect)
+
+
+def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findings: int) -> ReviewVerdict:
+    """A denial names every image that is refused; what is admitted with a warning is told beside it.
+
+    Passive mode's message stands in ``status.message``, and is a warning where a person reads it.
+    """
+    refused = [image for image in images if image.effect is Effect.DENY]
+    decision = worst([image.verdict.decision for image in images])
+    news = [image.verdict.message for image in images if image.rule.mode is ModeName.PASSIVE]
+    warnings = messages.warnings(images)
+    if news and not is_asked_by_controller(request):
+        warnings = messages.limit_warnings(
+            [*warnings, *(messages.shown(text, messages.WARNING_LIMIT) for text in news)]
+        )
+    annotations = {"verdict": decision.value, **messages.audit(images)}
+    return ReviewVerdict(
+        allowed=not refused,
+        decision=decision,
+        images=tuple(images),
+        message=messages.denial(refused, max_findings) if refused else messages.joined(news),
+        warnings=tuple(warnings),
+        audit_annotations=tuple(annotations.items()),
+    )
+
+
+def exempt(reason: Exemption) -> ReviewVerdict:
+    """Admitted without a look at any image."""
+    annotations = (("verdict", "exempt"), ("exemptions", reason.value))
+    return ReviewVerdict(allowed=True, decision=Decision.ADMIT, exemption=reason, audit_annotations=annotations)
+
+
+def nothing_to_judge() -> ReviewVerdict:
+    """Admitted because no image is new."""
+    return ReviewVerdict(allowed=True, decision=Decision.ADMIT)
+
+
+def unreadable(text: str) -> ReviewVerdict:
+    """Refused because nobody can tell which images the object holds."""
+    message = f"the object cannot be read: {messages.shown(text)}"
+    return ReviewVerdict(
+        allowed=False,
+        decision=Decision.DENY,
+        reason=Reason.UNREADABLE_OBJECT,
+        message=message,
+        audit_annotations=(("verdict", Decision.DENY.value), ("errors", message)),
+    )
+
+
+def failed(defaults: Rule) -> ReviewVerdict:
+    """The review itself broke: no verdict, so the default rule's ``onError`` speaks."""
+    message = "the review failed unexpectedly, see the controller's log"
+    verdict = Verdict(Decision.NO_VERDICT, Reason.ERROR, message, error="internal")
+    effect = effect_of(verdict, defaults, WorkloadHandling.DENY)
+    return ReviewVerdict(
+        allowed=effect is not Effect.DENY,
+        decision=Decision.NO_VERDICT,
+        reason=Reason.ERROR,
+        message=message if effect is Effect.DENY else "",
+        warnings=(message,) if effect is Effect.WARN else (),
+        audit_annotations=(("verdict", Decision.NO_VERDICT.value), ("errors", message)),
+    )
+
+
+def unknown_kind(request: AdmissionRequest, choice: UnknownKinds) -> ReviewVerdict:
+    """An object whose images cannot be found: what the configuration says, never a silent pass by accident."""
+    kind = f"{request.kind.group}/{request.kind.kind}" if request.kind.group else request.kind.kind
+    message = f"images in objects of kind {messages.shown(kind)} cannot be checked: the kind is not known"
+    return ReviewVerdict(
+        allowed=choice is not UnknownKinds.DENY,
+        decision=Decision.NO_VERDICT,
+        reason=Reason.UNKNOWN_KIND,
+        message=message if choice is UnknownKinds.DENY else "",
+        warnings=(messages.shown(message, messages.WARNING_LIMIT),) if choice is UnknownKinds.WARN else (),
+        audit_annotations=(("verdict", Decision.NO_VERDICT.value), ("errors", message)),
+    )

@@ -1,0 +1,1 @@
+"""The HTTP surfaces: admission, reviews by hand, documentation, operations."""

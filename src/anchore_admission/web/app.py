@@ -1,0 +1,71 @@
+"""The application on the webhook port: admission, reviews by hand, and their documentation with bundled assets."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
+
+from anchore_admission import __version__
+from anchore_admission.web import schema
+from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.manual import ManualEndpoint
+
+VALIDATE = "/validate"
+_DESCRIPTION = """
+Asks [Anchore](https://anchore.com) about every container image before it runs.
+
+* **`POST /validate`** is what a Kubernetes API server calls: an AdmissionReview in, the same answered.
+* **`POST /review`** is for people: a bare object, a List or a list of images in, one verdict per image out.
+  It changes nothing and asks Anchore for no analysis.
+
+Open a route below, choose *Try it out*, pick an example and press *Execute*.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Surfaces:
+    """What the webhook port offers; ``manual`` None switches reviews by hand and the documentation off."""
+
+    admission: AdmissionEndpoint
+    manual: ManualEndpoint | None
+
+
+def create_app(surfaces: Surfaces) -> FastAPI:
+    options: dict[str, Any] = {
+        "title": "Anchore admission controller",
+        "version": __version__,
+        "description": _DESCRIPTION,
+        "redirect_slashes": False,
+        "redoc_url": None,
+        "swagger_ui_parameters": {"tryItOutEnabled": True, "defaultModelsExpandDepth": -1, "syntaxHighlight": False},
+    }
+    app: FastAPI = FastAPIOffline(**options) if surfaces.manual else FastAPI(**options, openapi_url=None)
+
+    @app.post(VALIDATE, summary="Judge an AdmissionReview", tags=["admission"], openapi_extra=schema.VALIDATE)
+    async def validate() -> None:
+        """What the API server asks. `timeout` is how long it waits; the answer comes before that.
+
+        A refused workload is HTTP 200 with `allowed: false`, `status.code` 403 and the reasons in `status.message`.
+        """
+
+    if surfaces.manual:
+
+        @app.post("/review", summary="Review by hand", tags=["review"], openapi_extra=schema.REVIEW)
+        async def review() -> None:
+            """One verdict per image. `namespace` and `user` stand in where the object does not say."""
+
+        _serve_by(app, "/review", surfaces.manual)
+    _serve_by(app, VALIDATE, surfaces.admission)
+    return app
+
+
+def _serve_by(app: FastAPI, path: str, endpoint: ASGIApp) -> None:
+    """Let a route be answered by an ASGI application that works on bytes; FastAPI keeps its documentation.
+
+    FastAPI's own handling would cost as much again as the whole review.
+    """
+    route = next(route for route in app.routes if isinstance(route, APIRoute) and route.path == path)
+    route.app = endpoint

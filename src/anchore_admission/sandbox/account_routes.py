@@ -1,0 +1,129 @@
+"""Accounts and their users."""
+
+from typing import Any
+
+from fastapi.responses import Response
+
+from anchore_admission.sandbox.accounts import STATES, Account, authorize
+from anchore_admission.sandbox.answers import AnchoreError, ProblemError
+from anchore_admission.sandbox.calls import OWN, Call, Operation, answer
+
+
+async def _strings(call: Call, *required: str) -> dict[str, str]:
+    """The body's string values, all of the required ones among them."""
+    body: Any = await call.body()
+    if not isinstance(body, dict):
+        raise ProblemError(400, f"{body!r} is not of type 'object'")
+    for key in required:
+        if key not in body:
+            raise ProblemError(400, f"'{key}' is a required property")
+        if not isinstance(body[key], str) or not body[key]:
+            raise ProblemError(400, f"{body[key]!r} is not of type 'string' - '{key}'")
+    return {key: value for key, value in body.items() if isinstance(value, str)}
+
+
+def _account(call: Call, action: str) -> Account:
+    """The account of the path, for its own users and for an admin."""
+    name = call.path("name")
+    authorize(call.caller, name, action)
+    return call.world.directory.get(name)
+
+
+async def own_account(call: Call) -> Response:
+    return answer(call.caller.account.shown())
+
+
+async def own_user(call: Call) -> Response:
+    return answer(call.caller.user.shown())
+
+
+async def list_accounts(call: Call) -> Response:
+    return answer([account.shown() for account in call.world.directory.accounts.values()])
+
+
+async def post_account(call: Call) -> Response:
+    body = await _strings(call, "name")
+    account = call.world.directory.add(body["name"], call.world.clock(), body.get("email"))
+    call.world.give_default_policy(account.name)
+    return answer(account.shown())
+
+
+async def get_account(call: Call) -> Response:
+    return answer(_account(call, "getAccount").shown())
+
+
+async def delete_account(call: Call) -> Response:
+    account = call.world.directory.get(call.path("name"))
+    if account.is_admin or account.state != "disabled":
+        raise AnchoreError(400, "Invalid account state change requested. An account must be disabled to be deleted")
+    del call.world.directory.accounts[account.name]
+    call.world.forget(account.name)
+    return answer(None, 204)
+
+
+async def get_state(call: Call) -> Response:
+    return answer({"state": call.world.directory.get(call.path("name")).state})
+
+
+async def put_state(call: Call) -> Response:
+    body = await _strings(call, "state")
+    account = call.world.directory.get(call.path("name"))
+    if body["state"] not in STATES or account.is_admin:
+        raise AnchoreError(400, "Invalid account state change requested")
+    account.state = body["state"]
+    return answer({"state": account.state})
+
+
+async def list_users(call: Call) -> Response:
+    return answer([user.shown() for user in _account(call, "listUsers").users.values()])
+
+
+async def post_user(call: Call) -> Response:
+    account = _account(call, "createUser")
+    body = await _strings(call, "username", "password")
+    return answer(
+        call.world.directory.add_user(account, body["username"], body["password"], call.world.clock()).shown()
+    )
+
+
+async def get_user(call: Call) -> Response:
+    return answer(_account(call, "getUser").user(call.path("username")).shown())
+
+
+async def delete_user(call: Call) -> Response:
+    account = _account(call, "deleteUser")
+    del account.users[account.user(call.path("username")).username]
+    return answer(None, 204)
+
+
+async def list_credentials(call: Call) -> Response:
+    user = _account(call, "getUser").user(call.path("username")).shown()
+    return answer([{"type": "password", "value": "********", "created_at": user["created_at"]}])
+
+
+async def post_credential(call: Call) -> Response:
+    user = _account(call, "updateUser").user(call.path("username"))
+    body = await _strings(call, "type", "value")
+    if body["type"] != "password":
+        raise AnchoreError(400, "Invalid credential type")
+    user.password, user.updated_at = body["value"], call.world.clock()
+    return answer(user.shown())
+
+
+_USER = "/accounts/{name}/users/{username}"
+OPERATIONS = (
+    Operation("GET", "/account", OWN, own_account),
+    Operation("GET", "/user", OWN, own_user),
+    Operation("GET", "/accounts", "listAccounts", list_accounts, system=True),
+    Operation("POST", "/accounts", "createAccount", post_account, system=True),
+    Operation("GET", "/accounts/{name}", OWN, get_account),
+    Operation("DELETE", "/accounts/{name}", "deleteAccount", delete_account, system=True),
+    Operation("GET", "/accounts/{name}/state", "getAccount", get_state, system=True),
+    Operation("PUT", "/accounts/{name}/state", "updateAccount", put_state, system=True),
+    Operation("GET", "/accounts/{name}/users", OWN, list_users),
+    Operation("POST", "/accounts/{name}/users", OWN, post_user),
+    Operation("GET", _USER, OWN, get_user),
+    Operation("DELETE", _USER, OWN, delete_user),
+    Operation("GET", f"{_USER}/credentials", OWN, list_credentials),
+    Operation("POST", f"{_USER}/credentials", OWN, post_credential),
+)

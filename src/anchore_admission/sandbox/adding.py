@@ -1,0 +1,173 @@
+"""Adds images: what the body asks for, what the registry answers, and what becomes of the record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from anchore_admission.sandbox.answers import AnchoreError, ProblemError
+from anchore_admission.sandbox.api import Api
+from anchore_admission.sandbox.images import ImageRecord, Images
+from anchore_admission.sandbox.references import BadReference, Reference, parse
+from anchore_admission.sandbox.world import World
+
+_STRINGS = ("tag", "digest", "dockerfile", "created_at", "image_type")
+_OBJECTS = ("source", "annotations")
+_NO_SOURCE = 'Must include either "tag", "tag" and "digest", or "source" property in body'
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What to pull, and the tag to keep it under."""
+
+    pull: Reference
+    tag: Reference
+    created_at: float | None
+    dockerfile: str | None
+    annotations: Mapping[str, str]
+
+
+def read_addition(body: Any, api: Api) -> Addition:
+    """Read either form of the body; v2 has only ``source``."""
+    if not isinstance(body, dict):
+        raise _invalid("Invalid request object, must be a valid json object")
+    _check_types(body, "")
+    source = _source(body, api)
+    kind = next((k for k in ("digest", "tag", "archive", "import") if source.get(k)), None)
+    if kind is None:
+        raise AnchoreError(400, "Must have one source propery set")  # the engine's own spelling
+    if kind in ("archive", "import"):
+        raise AnchoreError(400, f"the sandbox has no {kind} to add from")
+    return _addition(kind, source[kind], body.get("annotations") or {}, api)
+
+
+def _check_types(body: Mapping[str, Any], path: str) -> None:
+    for key, kind, name in (*((k, str, "string") for k in _STRINGS), *((k, dict, "object") for k in _OBJECTS)):
+        if key in body and not isinstance(body[key], kind) and body[key] is not None:
+            raise ProblemError(400, f"{body[key]!r} is not of type '{name}' - '{path}{key}'")
+
+
+def _source(body: Mapping[str, Any], api: Api) -> Mapping[str, Any]:
+    if source := body.get("source"):
+        if api.takes_legacy_adds and any(body.get(key) is not None for key in ("tag", "digest", "dockerfile")):
+            message = "Cannot use both source property and tag, digest, or dockerfile property at top level"
+            raise AnchoreError(400, message)
+        _check_source(source, api)
+        return source  # type: ignore[no-any-return]  # _check_types has seen to it
+    if not api.takes_legacy_adds:
+        raise ProblemError(400, "'source' is a required property")
+    return _from_legacy(body)
+
+
+def _check_source(source: Mapping[str, Any], api: Api) -> None:
+    for kind, keys in (("tag", (api.pull_string,)), ("digest", (api.pull_string, "tag"))):
+        part = source.get(kind)
+        if part is None:
+            continue
+        if not isinstance(part, dict):
+            raise ProblemError(400, f"{part!r} is not of type 'object' - 'source.{kind}'")
+        for key in keys:
+            if key not in part:
+                raise ProblemError(400, f"'{key}' is a required property - 'source.{kind}'")
+            if not isinstance(part[key], str):
+                raise ProblemError(400, f"{part[key]!r} is not of type 'string' - 'source.{kind}.{key}'")
+
+
+def _from_legacy(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    tag, digest = body.get("tag"), body.get("digest")
+    common = {"dockerfile": body.get("dockerfile")}
+    if not digest:
+        if not tag:
+            raise AnchoreError(400, _NO_SOURCE)
+        return {"tag": {"pullstring": tag, **common}}
+    if digest.startswith("sha256:"):
+        if not tag:
+            raise _invalid("For a digest-based analysis, the tag property must also be populated")
+        named = _parsed(tag)
+        digest = f"{named.registry}/{named.repo}@{digest}"
+    if tag is None:
+        about = "None is not of type 'string'\n\nFailed validating 'type' in schema['properties']['tag']"
+        raise AnchoreError(400, "Validation error", validation_error=about)
+    override = {"creation_timestamp_override": body.get("created_at")}
+    return {"digest": {"pullstring": digest, "tag": tag, **override, **common}}
+
+
+def _addition(kind: str, part: Mapping[str, Any], annotations: Mapping[str, Any], api: Api) -> Addition:
+    pull = _parsed(part[api.pull_string])
+    tag = pull if kind == "tag" else _parsed(part["tag"])
+    if kind == "digest" and pull.digest is None:
+        raise AnchoreError(400, "Must have digest-based pull string", invalid_value=part[api.pull_string])
+    if tag.tag is None:
+        value = part[api.pull_string] if kind == "tag" else part["tag"]
+        raise AnchoreError(400, "Must have tag-based pull string", invalid_value=value)
+    if kind == "digest":
+        # the tag's repository is the one that is asked for the digest
+        pull = Reference(tag.registry, tag.repo, digest=pull.digest)
+    created_at = _time(part.get("creation_timestamp_override"))
+    return Addition(pull, tag, created_at, part.get("dockerfile"), {k: str(v) for k, v in annotations.items()})
+
+
+def _parsed(text: str) -> Reference:
+    try:
+        return parse(text)
+    except BadReference as error:
+        raise _invalid(f"Error parsing pullstring {text}") from error
+
+
+def _time(text: Any) -> float | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise AnchoreError(400, "Invalid formatted date", invalid_value=text) from error
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _invalid(reason: str) -> AnchoreError:
+    return AnchoreError(400, "Could not validate request due to error", validation_error=reason)
+
+
+def add_image(world: World, account: str, addition: Addition, *, force: bool) -> ImageRecord:
+    """Ask the registry, then create, leave or re-queue the record of the digest it answers."""
+    now = world.clock()
+    content = world.registry.resolve(addition.pull, now)
+    images = world.claim(account).images
+    record = images.exact(content.digest, now)
+    if record is None:
+        if force and addition.pull.digest:
+            raise AnchoreError(400, "a digest can be forced only when the image exists")
+        record = ImageRecord(account, content, now, world.next_sequence(), now)
+        images.add(record)
+    else:
+        record.content = content
+        _touch(record, addition, now, world.analysis_time, force=force)
+    record.annotate(dict(addition.annotations))
+    _tag(record, addition, world, now)
+    return record
+
+
+def _touch(record: ImageRecord, addition: Addition, now: float, analysis_time: float, *, force: bool) -> None:
+    """A known image is analysed again only when forced, when its analysis failed, or when it was being deleted."""
+    if addition.dockerfile and not force:
+        raise AnchoreError(400, "Cannot provide dockerfile content for an image that exists, without force")
+    state = record.state(now, analysis_time)
+    if force or state == "analysis_failed" or record.deleted_at is not None:
+        record.requeue(now, analysis_time)
+
+
+def _tag(record: ImageRecord, addition: Addition, world: World, now: float) -> None:
+    created_at = now if addition.created_at is None else addition.created_at
+    row = record.add_tag(addition.tag, created_at, now, world.next_sequence())
+    if addition.dockerfile:
+        row.dockerfile = addition.dockerfile
+
+
+def delete_image(images: Images, digest: str, now: float) -> dict[str, str | None]:
+    """Mark an image; it is collected a while later."""
+    record = images.by_digest(digest, now)
+    if record is None:
+        return {"digest": digest, "status": "not_found", "detail": "No image found with the digest"}
+    if record.deleted_at is None:
+        record.deleted_at = now
+    return {"digest": digest, "status": "deleting", "detail": None}

@@ -1,0 +1,155 @@
+"""Images: list, get, add, delete and check."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from fastapi.responses import Response
+
+from anchore_admission.sandbox.adding import add_image, delete_image, read_addition
+from anchore_admission.sandbox.answers import AnchoreError, ProblemError
+from anchore_admission.sandbox.api import ImageView, view
+from anchore_admission.sandbox.calls import Call, Operation, answer
+from anchore_admission.sandbox.checks import Check
+from anchore_admission.sandbox.evaluation import evaluate
+from anchore_admission.sandbox.images import ImageRecord
+from anchore_admission.sandbox.policies import StoredPolicy
+from anchore_admission.sandbox.references import BadReference, Reference, parse
+from anchore_admission.sandbox.registry import refusal
+
+_STATES = ("not_analyzed", "analyzed", "analyzing", "analysis_failed")
+_STATUSES = ("all", "active", "deleting")
+_NO_IMAGE = "image not found in DB"
+
+
+def _view(call: Call, record: ImageRecord) -> ImageView:
+    return view(record, call.world.clock(), call.world.analysis_time)
+
+
+def _reference(text: str) -> Reference:
+    try:
+        return parse(text)
+    except BadReference as error:
+        raise AnchoreError(400, "cannot handle image input string", raw_exception_message=str(error)) from error
+
+
+def _record(call: Call) -> ImageRecord:
+    """The image of the path, by platform digest or by its manifest list's."""
+    digest, pattern = call.path("digest"), call.api.digest_pattern
+    if pattern is not None and not re.fullmatch(pattern, digest):
+        raise ProblemError(400, f"{digest!r} does not match '{pattern}'")
+    record = call.tenant.images.by_digest(digest, call.world.clock())
+    if record is None:
+        raise AnchoreError(404, _NO_IMAGE)
+    return record
+
+
+def _record_by_id(call: Call) -> ImageRecord:
+    found = call.tenant.images.by_reference(Reference(None, None, image_id=call.path("image_id")), call.world.clock())
+    if not found:
+        raise AnchoreError(404, _NO_IMAGE)
+    return found[0]
+
+
+def _filtered(call: Call, records: Iterable[ImageRecord]) -> list[ImageView]:
+    state = call.choice("analysis_status", _STATES)
+    status = call.choice("image_status", _STATUSES) or "active"
+    views = (_view(call, record) for record in records)
+    return [v for v in views if state in (None, v.state) and status in ("all", v.status)]
+
+
+async def list_images(call: Call) -> Response:
+    """An empty filter lists everything; parameters of the other API are ignored, as Anchore ignores them."""
+    text, history = call.query(call.api.full_tag), call.boolean("history")
+    images, now = call.tenant.images, call.world.clock()
+    if not text:
+        return answer(call.api.images(_filtered(call, images.all(now))))
+    found = _filtered(call, images.by_reference(_reference(text), now))
+    if not found:
+        raise AnchoreError(404, "image data not found in DB")
+    return answer(call.api.images(found if history else found[:1]))
+
+
+async def get_image(call: Call) -> Response:
+    return answer(call.api.one(call.api.image(_view(call, _record(call)))))
+
+
+async def get_image_by_id(call: Call) -> Response:
+    return answer(call.api.one(call.api.image(_view(call, _record_by_id(call)))))
+
+
+async def post_image(call: Call) -> Response:
+    addition = read_addition(await call.body(), call.api)
+    if call.fault == "registryDown":
+        raise refusal("REGISTRY_NOT_ACCESSIBLE", addition.pull, call.world.clock())
+    record = add_image(call.world, call.account, addition, force=call.boolean("force"))
+    return answer(call.api.one(call.api.image(_view(call, record))))
+
+
+async def remove_image(call: Call) -> Response:
+    return answer(delete_image(call.tenant.images, call.path("digest"), call.world.clock()))
+
+
+async def remove_images(call: Call) -> Response:
+    digests = (call.query(call.api.image_digests) or "").split(",")
+    return answer([delete_image(call.tenant.images, digest, call.world.clock()) for digest in digests if digest])
+
+
+async def check_image(call: Call) -> Response:
+    return _checked(call, _record(call))
+
+
+async def check_image_by_id(call: Call) -> Response:
+    return _checked(call, _record_by_id(call))
+
+
+def _checked(call: Call, record: ImageRecord) -> Response:
+    text = call.query("tag")
+    if text is None:
+        raise ProblemError(400, "Missing query parameter 'tag'")
+    history, detail = call.boolean("history"), call.boolean("detail", default=True)
+    interactive = call.boolean("interactive")
+    state = record.state(call.world.clock(), call.world.analysis_time)
+    if state != "analyzed":
+        raise AnchoreError(404, f"image is not analyzed - analysis_status: {state}")
+    policy = _policy(call)
+    tags = [_reference(text)] if text else [row.reference for row in record.rows()]
+    if call.fault == "policyEngineDown":
+        raise AnchoreError(404, "could not find any evaluations for input images")
+    checks = [_check(call, record, tag, policy, keep=not interactive) for tag in tags]
+    checked = {check.tag.full_name: _shown(call, check, history=history) for check in checks}
+    return answer(call.api.check(record.digest, checked, detail=detail))
+
+
+def _policy(call: Call) -> StoredPolicy:
+    policies = call.tenant.policies
+    policy_id = call.query(call.api.policy_id) or policies.active_id
+    if policy_id is None:
+        raise AnchoreError(404, f"user has no active policy to evaluate: {call.account}")
+    return policies.get(policy_id)
+
+
+def _check(call: Call, record: ImageRecord, tag: Reference, policy: StoredPolicy, *, keep: bool) -> Check:
+    now = call.world.clock()
+    # the registry's entry, so that new findings reach an image that is analysed already
+    content = call.world.registry.content(record.digest) or record.content
+    evaluation = evaluate(policy.policy, content, tag, now, by_tag_only=call.api.maps_by_tag_only)
+    check = Check(record, tag, policy, evaluation, now)
+    if keep:
+        call.world.history.remember(check)
+    return check
+
+
+def _shown(call: Call, check: Check, *, history: bool) -> Sequence[Check]:
+    return call.world.history.of(check) if history else (check,)
+
+
+OPERATIONS = (
+    Operation("GET", "/images", "listImages", list_images),
+    Operation("POST", "/images", "createImage", post_image),
+    Operation("DELETE", "/images", "deleteImage", remove_images),
+    Operation("GET", "/images/by_id/{image_id}", "getImage", get_image_by_id),
+    Operation("GET", "/images/by_id/{image_id}/check", "getImageEvaluation", check_image_by_id),
+    Operation("GET", "/images/{digest}", "getImage", get_image),
+    Operation("DELETE", "/images/{digest}", "deleteImage", remove_image),
+    Operation("GET", "/images/{digest}/check", "getImageEvaluation", check_image),
+)

@@ -1,0 +1,74 @@
+"""Policies: list, get, add, activate, delete."""
+
+from typing import Any
+
+from fastapi.responses import Response
+
+from anchore_admission.sandbox.answers import AnchoreError, ProblemError
+from anchore_admission.sandbox.api import Json
+from anchore_admission.sandbox.calls import Call, Operation, answer
+from anchore_admission.sandbox.policies import Document, Policy, StoredPolicy, read_policy
+from anchore_admission.sandbox.policy_checks import policy_problems
+
+
+def _shown(call: Call, stored: StoredPolicy, *, detail: bool) -> Json:
+    active = call.tenant.policies.active_id == stored.policy.id
+    return call.api.policy(call.account, stored, active=active, detail=detail)
+
+
+async def list_policies(call: Call) -> Response:
+    detail = call.boolean("detail")
+    stored = sorted(call.tenant.policies.stored.values(), key=lambda policy: policy.created_at)
+    return answer([_shown(call, policy, detail=detail) for policy in stored])
+
+
+async def get_policy(call: Call) -> Response:
+    stored = call.tenant.policies.get(call.path("policy_id"))
+    return answer(call.api.one(_shown(call, stored, detail=call.boolean("detail", default=True))))
+
+
+async def post_policy(call: Call) -> Response:
+    policy, document = _read(call, await call.body())
+    stored = call.world.claim(call.account).policies.put(policy, document, call.world.clock())
+    return answer(_shown(call, stored, detail=True))
+
+
+async def put_policy(call: Call) -> Response:
+    """Replace the policy's document if the record carries one, and activate it if asked to."""
+    body = await call.body()
+    record: dict[str, Any] = body if isinstance(body, dict) else {}
+    known = call.tenant.policies.get(call.path("policy_id"))
+    policy, document = known.policy, known.document
+    if replacement := record.get(call.api.policy_document):
+        policy, document = _read(call, replacement)
+    if policy.id != known.policy.id:
+        raise ProblemError(400, f"the policy's id {policy.id!r} is not {known.policy.id!r}")
+    active = call.boolean("active") or record.get("active") is True
+    stored = call.tenant.policies.put(policy, document, call.world.clock(), active=active)
+    return answer(call.api.one(_shown(call, stored, detail=True)))
+
+
+async def delete_policy(call: Call) -> Response:
+    call.tenant.policies.delete(call.path("policy_id"))
+    status, body = call.api.deleted()
+    return answer(body, status)
+
+
+def _read(call: Call, body: object) -> tuple[Policy, Document]:
+    if call.fault == "policyEngineDown":
+        url = "http://127.0.0.1:8287/v1/validate_bundle"
+        reason = f"Validation could not be performed: failed post url={url}"
+        raise AnchoreError(500, f"Error response from policy service during bundle validation. {reason}")
+    policy, document = read_policy(body, call.api.name)
+    if problems := policy_problems(policy):
+        raise AnchoreError(400, call.api.invalid_policy, validation_details=problems)
+    return policy, document
+
+
+OPERATIONS = (
+    Operation("GET", "/policies", "listPolicies", list_policies),
+    Operation("POST", "/policies", "createPolicy", post_policy),
+    Operation("GET", "/policies/{policy_id}", "getPolicy", get_policy),
+    Operation("PUT", "/policies/{policy_id}", "updatePolicy", put_policy),
+    Operation("DELETE", "/policies/{policy_id}", "deletePolicy", delete_policy),
+)

@@ -1,0 +1,156 @@
+"""The answers of API v2, after Anchore Enterprise's published description."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anchore_admission.sandbox.api import Api, ImageView, Json
+from anchore_admission.sandbox.checks import Check, Checked
+from anchore_admission.sandbox.evaluation import Row
+from anchore_admission.sandbox.images import TagRow
+from anchore_admission.sandbox.policies import (
+    Document,
+    ImageRule,
+    MappingRule,
+    StoredPolicy,
+    v2_document,
+    v2_mapping,
+)
+from anchore_admission.sandbox.times import rfc3339
+
+
+class V2(Api):
+    name = "v2"
+    service_version = "5.0.0"
+    full_tag = "full_tag"
+    policy_id = "policy_id"
+    pull_string = "pull_string"
+    image_digests = "image_digests"
+    policy_document = "policy"
+    takes_legacy_adds = False
+    maps_by_tag_only = False
+    digest_pattern = r"sha256:[0-9a-f]{64}"
+    invalid_policy = "Policy failed validation"
+
+    def version(self) -> Json:
+        service, api = {"version": self.service_version}, {"version": "2"}
+        return {"service": service, "api": api, "db": {"schema_version": "500"}, "sandbox": True}
+
+    def image(self, image: ImageView) -> Json:
+        record = image.record
+        return {
+            "image_digest": record.digest,
+            "parent_digest": image.content.parent_digest,
+            "account_name": record.account,
+            "analysis_status": image.state,
+            "image_status": image.status,
+            "image_type": "docker",
+            "record_version": "",
+            "created_at": rfc3339(record.created_at),
+            "last_updated": rfc3339(image.updated_at),
+            "analyzed_at": None if image.analyzed_at is None else rfc3339(image.analyzed_at),
+            "annotations": dict(record.annotations),
+            "image_content": {"metadata": image.metadata()},
+            "image_detail": [_detail(image, row) for row in record.rows()],
+        }
+
+    def images(self, images: Sequence[ImageView]) -> Json:
+        return {"items": [self.image(image) for image in images]}
+
+    def one(self, item: Json) -> Json:
+        return item
+
+    def check(self, digest: str, checked: Checked, *, detail: bool) -> Json:
+        checks = next(iter(checked.values()))  # v2's answer has room for one tag
+        return {
+            "policy_id": checks[0].policy.policy.id,
+            "image_digest": digest,
+            "evaluated_tag": checks[0].tag.full_name,
+            "evaluations": [self._evaluation(check, detail=detail) for check in checks],
+        }
+
+    def _evaluation(self, check: Check, *, detail: bool) -> Json:
+        evaluation = check.evaluation
+        findings = [_finding(row) for row in evaluation.rows]
+        details = {"policy": self.document(check.policy), "findings": findings, "remediations": []}
+        return {
+            "status": evaluation.status,
+            "final_action": evaluation.final_action,
+            "final_action_reason": evaluation.reason,
+            "evaluation_time": rfc3339(check.at),
+            "evaluation_problems": [
+                {"severity": p.severity, "problem_type": p.problem_type, "details": p.details}
+                for p in evaluation.problems
+            ],
+            "number_of_findings": len(findings),
+            "image_allowlisted": evaluation.allowed_by is not None,
+            "image_denylisted": evaluation.denied_by is not None,
+            "image_mapped_to_rule": evaluation.mapping is not None,
+            "matched_allowlisted_images_rule": _rule(evaluation.allowed_by),
+            "matched_denylisted_images_rule": _rule(evaluation.denied_by),
+            "matched_mapping_rule": _rule(evaluation.mapping),
+            "comparison_image_digest": None,
+            "details": {**details, "policy_action": evaluation.policy_action} if detail else None,
+        }
+
+    def policy(self, account: str, stored: StoredPolicy, *, active: bool, detail: bool) -> Json:
+        return {
+            "policy_id": stored.policy.id,
+            "name": stored.policy.name,
+            "description": stored.policy.description,
+            "account_name": account,
+            "active": active,
+            "policy_source": stored.source,
+            "policy": self.document(stored) if detail else None,
+            "created_at": rfc3339(stored.created_at),
+            "last_updated": rfc3339(stored.updated_at),
+        }
+
+    def deleted(self) -> tuple[int, Json]:
+        return 204, None
+
+    def document(self, stored: StoredPolicy) -> Document:
+        return v2_document(stored.document)
+
+
+def _detail(image: ImageView, row: TagRow) -> dict[str, Any]:
+    digest, reference = image.record.digest, row.reference
+    return {
+        "registry": reference.registry,
+        "repo": reference.repo,
+        "tag": reference.tag,
+        "full_tag": reference.full_tag,
+        "digest": digest,
+        "full_digest": f"{reference.registry}/{reference.repo}@{digest}",
+        "image_digest": digest,
+        "image_id": image.content.image_id,
+        "account_name": image.record.account,
+        "dockerfile": row.dockerfile,
+        "created_at": rfc3339(row.created_at),
+        "last_updated": rfc3339(row.updated_at),
+        "tag_detected_at": rfc3339(row.created_at),
+    }
+
+
+def _rule(rule: ImageRule | None) -> Document | None:
+    if rule is None:
+        return None
+    return v2_mapping(rule.document()) if isinstance(rule, MappingRule) else rule.document()
+
+
+def _finding(row: Row) -> dict[str, Any]:
+    match: Any = None
+    if row.allowlist is not None and row.allowlist_item is not None:
+        match = {"id": row.allowlist.id, "name": row.allowlist.name, "matched_rule_id": row.allowlist_item.id}
+    return {
+        "trigger_id": row.match.trigger_id,
+        "gate": row.rule.gate,
+        "trigger": row.rule.trigger,
+        "message": row.match.message,
+        "action": row.action,
+        "policy_id": row.rule_set_id,
+        "rule_id": row.rule.id,
+        "recommendation": row.rule.recommendation,
+        "allowlisted": match is not None,
+        "allowlist_match": match,
+        "inherited_from_base": None,
+    }

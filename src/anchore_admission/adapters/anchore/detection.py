@@ -1,0 +1,154 @@
+"""Which API version an Anchore speaks: found out on the first call, and again when its paths vanish."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+
+from anchore_admission.adapters.anchore.answers import Answer, NotAnchore, WrongPath, bad_request, parsed
+from anchore_admission.adapters.anchore.endpoint import Root
+from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
+from anchore_admission.adapters.anchore.v1 import AnchoreV1
+from anchore_admission.adapters.anchore.v2 import AnchoreV2
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
+from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.errors import AnchoreReplyInvalid, DeadlineExceeded, EvaluationError
+from anchore_admission.models.configuration import ApiVersion
+from anchore_admission.ports import Anchore, Clock, Deadline
+
+T = TypeVar("T")
+
+_log = logging.getLogger("anchore_admission.anchore")
+_BACK_OFF = 1.0
+_WRONG_PATHS = 3
+_AT_V1, _AT_V2, _AT_ROOT = ("v1", "version"), ("v2", "version"), ("version",)
+_PROBES: tuple[tuple[str, ...], ...] = (_AT_V2, _AT_ROOT, _AT_V1)
+_PROBES_OF_V1: tuple[tuple[str, ...], ...] = (_AT_V1, _AT_V2, _AT_ROOT)
+
+
+class _Part(BaseModel):
+    version: str | None = None
+
+
+class _Versions(BaseModel):
+    service: _Part | None = None
+    api: _Part | None = None
+
+
+_versions = TypeAdapter(_Versions)
+
+
+class DetectingAnchore:
+    """The port ``Anchore`` over whichever API version is spoken; a version given in the configuration is not tried."""
+
+    def __init__(
+        self, http: AnchoreHttp, root: Root, version: ApiVersion = ApiVersion.AUTO, *, clock: Clock = time.monotonic
+    ) -> None:
+        self._http = http
+        self._apis: dict[ApiVersion, Anchore] = {ApiVersion.V1: AnchoreV1(http), ApiVersion.V2: AnchoreV2(http)}
+        self._probes = _PROBES_OF_V1 if root.hint is ApiVersion.V1 else _PROBES
+        self._fixed = version is not ApiVersion.AUTO
+        self._version = version
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._failure: EvaluationError | None = None
+        self._not_before = 0.0
+        self._wrong_paths = 0
+
+    @property
+    def version(self) -> ApiVersion:
+        """``auto`` as long as it is not known."""
+        return self._version
+
+    async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
+        return await self._ask(deadline, lambda api: api.by_tag(full_tag, deadline))
+
+    async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
+        return await self._ask(deadline, lambda api: api.by_digest(digest, deadline))
+
+    async def check(
+        self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
+    ) -> PolicyEvaluation | AnalysisState:
+        return await self._ask(deadline, lambda api: api.check(digest, full_tag, policy, deadline))
+
+    async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
+        return await self._ask(deadline, lambda api: api.submit(request, deadline))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _ask(self, deadline: Deadline, question: Callable[[Anchore], Awaitable[T]]) -> T:
+        version = await self._known_version(deadline)
+        try:
+            answer = await question(self._apis[version])
+        except WrongPath:
+            self._doubt(version)
+            raise
+        self._wrong_paths = 0
+        return answer
+
+    def _doubt(self, version: ApiVersion) -> None:
+        """An upgrade from 4.8 to 5.x turns v1 into v2 under a running controller."""
+        if self._fixed or version is not self._version:
+            return
+        self._wrong_paths += 1
+        if self._wrong_paths >= _WRONG_PATHS:
+            self._wrong_paths = 0
+            self._version = ApiVersion.AUTO
+
+    async def _known_version(self, deadline: Deadline) -> ApiVersion:
+        """One caller finds out, the others wait for it, each no longer than its own deadline."""
+        if self._version is ApiVersion.AUTO:
+            async with deadline.bound(), self._one_at_a_time:
+                if self._version is ApiVersion.AUTO:
+                    self._version = await self._find_out(deadline)
+        return self._version
+
+    async def _find_out(self, deadline: Deadline) -> ApiVersion:
+        if self._failure is not None and self._clock() < self._not_before:
+            raise type(self._failure)(str(self._failure))
+        try:
+            version = await self._detect(deadline)
+        except DeadlineExceeded:
+            raise
+        except EvaluationError as error:
+            self._failure = error
+            self._not_before = self._clock() + _BACK_OFF
+            raise
+        self._failure = None
+        _log.info("Anchore speaks API %s", version)
+        return version
+
+    async def _detect(self, deadline: Deadline) -> ApiVersion:
+        """Only a path that is surely absent leads on to the next; whatever else fails leaves the version unknown."""
+        for path in self._probes:
+            try:
+                version = await self._http.call(Call("version", path), deadline, _spoken)
+            except NotAnchore:
+                raise
+            except WrongPath:
+                continue
+            if version is ApiVersion.V2 or (version is ApiVersion.V1 and path is not _AT_V2):
+                return version
+        raise AnchoreReplyInvalid("no Anchore API at this address; check the endpoint")
+
+
+def _spoken(answer: Answer) -> ApiVersion | None:
+    """None where the answer is no statement of Anchore's; API v1 leaves its version out."""
+    if answer.missing:
+        return None
+    if not answer.good:
+        raise bad_request(answer)
+    versions = parsed(_versions, answer)
+    match (versions.api.version if versions.api else None) or "":
+        case text if text.startswith("2"):
+            return ApiVersion.V2
+        case "":
+            return ApiVersion.V1 if versions.service and versions.service.version else None
+        case text if text[0] in "01":
+            return ApiVersion.V1
+        case _:
+            raise AnchoreReplyInvalid("Anchore speaks an API version that is not supported")

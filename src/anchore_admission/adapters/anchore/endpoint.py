@@ -1,0 +1,84 @@
+"""Where an Anchore is and how it is reached: address, API version, trust, bounds."""
+
+import ssl
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.models.configuration import ApiVersion
+
+_SUFFIXES = {"v1": ApiVersion.V1, "v2": ApiVersion.V2}
+
+
+@dataclass(frozen=True, slots=True)
+class AnchoreEndpoint:
+    """One Anchore as the configuration names it."""
+
+    url: str
+    api_version: ApiVersion = ApiVersion.AUTO
+    ca_file: str | None = None
+    verify_tls: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Seconds to connect and between two reads, and the most bytes of one answer, unpacked."""
+
+    connect: float
+    read: float
+    answer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The address that every path is appended to; ``hint`` is the API version the user wrote after it."""
+
+    url: str
+    hint: ApiVersion = ApiVersion.AUTO
+
+
+def root_of(endpoint: AnchoreEndpoint) -> Root:
+    """People write the address with or without a final slash and API version; all of them mean the same.
+
+    Raises ConfigurationError.
+    """
+    address = endpoint.url.strip().rstrip("/")
+    parts = urlsplit(address)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or _has_more_than_a_path(parts):
+        # The address itself is not repeated: it may hold a password.
+        raise _wrong("endpoint", "must be a plain http(s) address without credentials, query or fragment")
+    head, _, last = address.rpartition("/")
+    if last in _SUFFIXES:
+        return Root(head.rstrip("/"), _SUFFIXES[last])
+    return Root(address)
+
+
+def trust(endpoint: AnchoreEndpoint) -> ssl.SSLContext:
+    """The TLS context: a file of our own replaces the public authorities. Raises ConfigurationError."""
+    if not endpoint.verify_tls:
+        return httpx.create_ssl_context(verify=False)
+    if endpoint.ca_file is None:
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=endpoint.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise _wrong("caFile", f"{endpoint.ca_file} cannot be read as PEM certificates: {error}") from error
+
+
+def account_header(account: str | None) -> dict[str, str]:
+    """The header that moves a call into another account's scope. Raises ConfigurationError."""
+    if account is None:
+        return {}
+    if not account.isascii() or not account.isprintable() or account != account.strip() or not account:
+        raise _wrong("anchoreAccount", "must be printable ASCII without surrounding spaces")
+    return {"x-anchore-account": account}
+
+
+def _has_more_than_a_path(parts: SplitResult) -> bool:
+    return bool(parts.username or parts.password or parts.query or parts.fragment)
+
+
+def _wrong(path: str, message: str) -> ConfigurationError:
+    return ConfigurationError("anchore", [Problem(path, message)])

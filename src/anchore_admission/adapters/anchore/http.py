@@ -1,0 +1,199 @@
+"""The one way to talk HTTP with Anchore: authenticated, bounded in time and size, counted, JSON only."""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import httpx
+
+from anchore_admission.adapters.anchore.answers import BUSY, Answer, Transient, expect_readable, shortened
+from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
+from anchore_admission.adapters.anchore.endpoint import Bounds
+from anchore_admission.adapters.anchore.unpacking import unpacking
+from anchore_admission.core.facts import AnalysisState
+from anchore_admission.errors import (
+    AnalysisRefused,
+    AnchoreReplyInvalid,
+    AnchoreUnavailable,
+    DeadlineExceeded,
+    EvaluationError,
+)
+from anchore_admission.ports import Deadline, Recorder
+
+T = TypeVar("T")
+Pause = Callable[[float], Awaitable[None]]
+
+_log = logging.getLogger("anchore_admission.anchore")
+_BACK_OFF = (0.05, 0.15)
+_ROOM = 0.5  # seconds that must remain for a second attempt to be worth it
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ServerDisconnectedError, "Anchore closed the connection"),
+    (aiohttp.ClientProxyConnectionError, "cannot connect to the proxy before Anchore"),
+    (aiohttp.ClientHttpProxyError, "the proxy before Anchore refuses the connection"),
+    (aiohttp.ClientConnectorCertificateError, "cannot connect to Anchore: its TLS certificate is not trusted"),
+    (aiohttp.ClientSSLError, "cannot connect to Anchore: no TLS connection"),
+    (aiohttp.ClientConnectorDNSError, "cannot connect to Anchore: its host name is not known"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question: unescaped path segments and query values; with a body it is a POST."""
+
+    operation: str
+    path: tuple[str, ...]
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+
+    def target(self) -> str:
+        """The escaped path and query.
+
+        An empty parameter is refused: to Anchore it means "any" (every image, every tag, the active policy).
+        """
+        if not all(self.path) or not all(self.query.values()) or {".", ".."} & set(self.path):
+            raise ValueError(f"{self.operation}: an empty or relative value in {self.path} {dict(self.query)}")
+        path = "".join("/" + quote(segment, safe="") for segment in self.path)
+        return f"{path}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else path
+
+
+class AnchoreHttp:
+    """One account's connection pool."""
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        root: str,
+        name: str,
+        headers: Mapping[str, str],
+        credentials: CredentialSource | None,
+        bounds: Bounds,
+        recorder: Recorder,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._root = root
+        self._name = name
+        self._bare_headers = {"accept": "application/json", "accept-encoding": "gzip", **headers}
+        self._headers = self._bare_headers
+        self._credentials = credentials
+        self._known: Credentials | None = None
+        self._bounds = bounds
+        self._recorder = recorder
+        self._pause = pause
+
+    async def call(self, call: Call, deadline: Deadline, read: Callable[[Answer], T]) -> T:
+        """Ask, and let ``read`` judge the answer: good JSON, or Anchore's own 400 or 404. Raises EvaluationError."""
+        url = self._root + call.target()
+        answer: Answer | None = None
+        outcome = "cancelled"
+        began = time.perf_counter()
+        self._recorder.anchore_in_flight(1)
+        try:
+            async with deadline.bound():
+                answer = await self._answer(call, url, deadline)
+            expect_readable(answer)
+            value = read(answer)
+            outcome = "not_found" if value is None or value is AnalysisState.UNKNOWN else "ok"
+        except EvaluationError as error:
+            outcome = error.code
+            self._report(call, error, answer)
+            raise
+        finally:
+            self._recorder.anchore_in_flight(-1)
+            self._recorder.anchore_call(
+                account=self._name, operation=call.operation, outcome=outcome, seconds=time.perf_counter() - began
+            )
+        return value
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _answer(self, call: Call, url: str, deadline: Deadline) -> Answer:
+        """Only a question is asked twice: a submission may have been heard although its answer was lost."""
+        if call.body is not None:
+            return await self._exchange(call, url, deadline)
+        try:
+            answer = await self._exchange(call, url, deadline)
+        except Transient:
+            if not await self._paused(deadline):
+                raise
+        else:
+            if answer.status not in BUSY or not await self._paused(deadline):
+                return answer
+        return await self._exchange(call, url, deadline)
+
+    async def _paused(self, deadline: Deadline) -> bool:
+        wait = random.uniform(*_BACK_OFF)  # noqa: S311 - jitter, not a secret
+        if deadline.left() < wait + _ROOM:
+            return False
+        await self._pause(wait)
+        return True
+
+    async def _exchange(self, call: Call, url: str, deadline: Deadline) -> Answer:
+        request = self._request(call, url, deadline.left())
+        try:
+            response = await self._client.send(request, stream=True, follow_redirects=False)
+            try:
+                body = await self._body(response)
+            finally:
+                await response.aclose()
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            if deadline.left() <= 0:
+                raise DeadlineExceeded("no answer before the deadline") from error
+            raise self._failure(error) from error
+        return Answer(response.status_code, response.headers.get("content-type", ""), body)
+
+    def _request(self, call: Call, url: str, left: float) -> httpx.Request:
+        """Built by hand: the client's own way merges cookies, parameters and defaults at twice the cost."""
+        timeout = {"connect": min(self._bounds.connect, left), "read": min(self._bounds.read, left)}
+        extensions = {"timeout": timeout}
+        if call.body is None:
+            return httpx.Request("GET", url, headers=self._current_headers(), extensions=extensions)
+        headers = {**self._current_headers(), "content-type": "application/json"}
+        return httpx.Request("POST", url, headers=headers, content=json.dumps(call.body), extensions=extensions)
+
+    def _current_headers(self) -> dict[str, str]:
+        if self._credentials is not None:
+            current = self._credentials.current()
+            if current is not self._known:
+                self._headers = {**self._bare_headers, "authorization": current.authorization()}
+                self._known = current
+        return self._headers
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        """Unpack here rather than in httpx, which would unpack a bomb before anybody could count its bytes."""
+        limit = self._bounds.answer
+        unpack = unpacking(response.headers.get("content-encoding", ""))
+        body = bytearray()
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise TypeError("an asynchronous transport gave a synchronous stream")
+        async for chunk in response.stream:
+            body += unpack.feed(chunk, limit + 1 - len(body))
+            if len(body) > limit:
+                raise AnchoreReplyInvalid(f"Anchore's answer is larger than {limit} bytes")
+        unpack.finish()
+        return bytes(body)
+
+    def _failure(self, error: Exception) -> EvaluationError:
+        for kind, text in _CAUSES:
+            if isinstance(error.__cause__, kind) or isinstance(error, kind):
+                return Transient(text)
+        if isinstance(error, httpx.ReadTimeout):
+            return AnchoreUnavailable(f"Anchore gave no answer within {self._bounds.read:g} seconds")
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+            return Transient("cannot connect to Anchore")
+        return AnchoreUnavailable("the connection to Anchore broke")
+
+    def _report(self, call: Call, error: EvaluationError, answer: Answer | None) -> None:
+        cause = shortened(str(error.__cause__)) if error.__cause__ else ""
+        detail = f"{cause} {answer.excerpt() if answer else ''}".strip()
+        level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
+        _log.log(level, "Anchore account %s, %s: %s [%s]", self._name, call.operation, error, detail)

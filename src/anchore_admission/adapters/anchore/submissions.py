@@ -1,0 +1,77 @@
+"""Asking Anchore to analyse: what is sent, and a refusal in words that a user can act on."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from anchore_admission.adapters.anchore.answers import Answer, bad_request, shortened
+from anchore_admission.adapters.anchore.records import ImageRow, lookup_tag, record, with_digest
+from anchore_admission.core.facts import ImageRecord
+from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.errors import AnalysisRefused, AnchoreReplyInvalid, EvaluationError
+
+_ANNOTATIONS = {"requestor": "anchore-admission-controller"}
+# Without a time Anchore takes "now", which makes the digest the newest of the tag beside it: anybody could then
+# decide what that tag means to everybody, by writing tag@digest into a manifest.
+_LONG_AGO = "2000-01-01T00:00:00Z"
+_REASONS = {
+    "REGISTRY_PERMISSION_DENIED": "Anchore cannot pull it: registry needs credentials",
+    "REGISTRY_IMAGE_NOT_FOUND": "Anchore cannot pull it: not found in the registry",
+    "REGISTRY_NOT_ACCESSIBLE": "Anchore cannot pull it: the registry cannot be reached",
+    "REGISTRY_NOT_SUPPORTED": "Anchore cannot pull it: the registry speaks a protocol that Anchore does not support",
+    "SKOPEO_UNKNOWN_ERROR": "Anchore cannot pull it: it may not exist, or the registry needs credentials",
+    "OSARCH_MISMATCH": "Anchore cannot analyse it: the image has no variant for Anchore's platform (linux/amd64)",
+}
+
+
+def submission_body(request: AnalysisRequest, pull_string: str) -> dict[str, Any]:
+    """Never with ``force``, which makes an analysed image unusable until it is analysed again.
+
+    ``pull_string`` is the name that the API version has for the field.
+    """
+    full_tag = lookup_tag(request.full_tag)
+    if request.digest is None:
+        source: dict[str, Any] = {"tag": {pull_string: full_tag}}
+    else:
+        reference = f"{request.repository}@{request.digest}"
+        source = {"digest": {pull_string: reference, "tag": full_tag, "creation_timestamp_override": _LONG_AGO}}
+    return {"source": source, "annotations": _ANNOTATIONS}
+
+
+def submitted(rows: Iterable[ImageRow], request: AnalysisRequest) -> ImageRecord:
+    """The record that Anchore answered with. Raises AnchoreReplyInvalid."""
+    known = list(rows)
+    if len(known) != 1:
+        raise AnchoreReplyInvalid("Anchore answered a request for analysis with no image, or with several")
+    if request.digest is not None:
+        with_digest(known, request.digest)
+    return record(known[0])
+
+
+def refusal(answer: Answer) -> EvaluationError:
+    """Why Anchore does not analyse the image. Its raw exception text holds command lines and is left out."""
+    if answer.missing:
+        return AnchoreReplyInvalid(f"Anchore refuses the request for analysis (404): {shortened(answer.message)}")
+    if not answer.message:
+        return bad_request(answer)
+    for code in _codes(answer.detail):
+        if text := _REASONS.get(code):
+            return AnalysisRefused(text)
+    if size := _sizes(answer.detail):
+        return AnalysisRefused(f"Anchore cannot analyse it: {size}")
+    return AnalysisRefused(f"Anchore refuses to analyse it: {shortened(answer.message)}")
+
+
+def _codes(detail: Mapping[str, Any]) -> list[str]:
+    codes = detail.get("error_codes")
+    return [code for code in codes if isinstance(code, str)] if isinstance(codes, list) else []
+
+
+def _sizes(detail: Mapping[str, Any]) -> str:
+    """Anchore's names for the two sizes end alike: ``…_compressed_size_mb``."""
+    own, most = (
+        next((v for k, v in detail.items() if k.startswith(start) and k.endswith("_compressed_size_mb")), None)
+        for start in ("requested", "max")
+    )
+    if not isinstance(own, int | float) or not isinstance(most, int | float):
+        return ""
+    return f"the image has {own:g} MB compressed, Anchore accepts {most:g} MB"

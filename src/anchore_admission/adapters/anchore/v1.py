@@ -1,0 +1,194 @@
+"""Anchore's API v1: Anchore Engine, and Anchore Enterprise up to 4.9."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
+
+from anchore_admission.adapters.anchore.answers import Answer, parsed, shortened
+from anchore_admission.adapters.anchore.evaluations import (
+    FINDING_LENGTH,
+    EvaluationProblem,
+    ListRule,
+    expect_evaluated,
+    not_evaluated,
+    passed,
+    reason_of,
+    rule_name,
+    serious,
+)
+from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
+from anchore_admission.adapters.anchore.records import (
+    ImageRow,
+    TagDetail,
+    comparable,
+    expect_absent,
+    lookup_tag,
+    newest_with_tag,
+    with_digest,
+)
+from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
+from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation, PolicyReason
+from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.errors import AnchoreReplyInvalid
+from anchore_admission.ports import Deadline
+
+_IMAGES = ("v1", "images")
+
+
+def _none_if_false(value: object) -> object:
+    """A rule that did not match is the literal ``false``."""
+    return value or None
+
+
+_Rule = Annotated[ListRule | None, BeforeValidator(_none_if_false)]
+
+
+class _Detail(TagDetail):
+    full_tag: str | None = Field(None, alias="fulltag")
+
+
+class _Image(ImageRow):
+    image_digest: str | None = Field(None, alias="imageDigest")
+    parent_digest: str | None = Field(None, alias="parentDigest")
+    image_detail: tuple[_Detail, ...] | None = None
+
+
+class _Table(BaseModel):
+    """Findings as rows under a header whose order is Anchore's own affair."""
+
+    header: list[str] = []
+    rows: list[list[Any]] = []
+
+
+class _ImageTable(BaseModel):
+    result: _Table | None = None
+
+
+def _only_tables(value: object) -> object:
+    """Beside the tables, which are keyed by image ID, lie lists and texts (``policy_data``, ``policy_name``)."""
+    return {key: part for key, part in value.items() if isinstance(part, dict)} if isinstance(value, dict) else None
+
+
+_Tables = Annotated[dict[str, _ImageTable] | None, BeforeValidator(_only_tables)]
+
+
+class _Outcome(BaseModel):
+    final_action: str | None = None
+    final_action_reason: str | None = None
+    matched_mapping_rule: _Rule = None
+    matched_whitelisted_images_rule: _Rule = None
+    matched_blacklisted_images_rule: _Rule = None
+    evaluation_problems: list[EvaluationProblem] | None = None
+    result: _Tables = None
+
+
+class _EvaluationDetail(BaseModel):
+    result: _Outcome | None = None
+
+
+class _Evaluation(BaseModel):
+    policy_id: str = Field("", alias="policyId")
+    status: str | None = None
+    last_evaluation: str | None = None
+    detail: _EvaluationDetail | None = None
+
+
+_images = TypeAdapter(list[_Image])
+_checks = TypeAdapter(list[dict[str, dict[str, list[_Evaluation]]]])
+
+
+class AnchoreV1:
+    """The port ``Anchore`` in the words of API v1."""
+
+    def __init__(self, http: AnchoreHttp) -> None:
+        self._http = http
+
+    async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
+        def read(answer: Answer) -> ImageRecord | None:
+            return newest_with_tag(_rows(answer), full_tag)
+
+        return await self._http.call(Call("by_tag", _IMAGES, {"fulltag": lookup_tag(full_tag)}), deadline, read)
+
+    async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
+        def read(answer: Answer) -> ImageRecord | None:
+            return with_digest(_rows(answer), digest)
+
+        return await self._http.call(Call("by_digest", (*_IMAGES, digest)), deadline, read)
+
+    async def check(
+        self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
+    ) -> PolicyEvaluation | AnalysisState:
+        def read(answer: Answer) -> PolicyEvaluation | AnalysisState:
+            return _evaluation(answer, full_tag, policy) if answer.good else not_evaluated(answer, policy)
+
+        query = {"tag": lookup_tag(full_tag), "interactive": "true", "detail": "true"}
+        if policy is not None:
+            query["policyId"] = policy
+        return await self._http.call(Call("check", (*_IMAGES, digest, "check"), query), deadline, read)
+
+    async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
+        def read(answer: Answer) -> ImageRecord:
+            if not answer.good:
+                raise refusal(answer)
+            images = parsed(_images, answer)
+            return submitted(images, request)
+
+        body = submission_body(request, "pullstring")
+        return await self._http.call(Call("submit", _IMAGES, body=body), deadline, read)
+
+
+def _rows(answer: Answer) -> list[_Image]:
+    if not answer.good:
+        expect_absent(answer)
+        return []
+    return parsed(_images, answer)
+
+
+def _evaluation(answer: Answer, full_tag: str, policy: str | None) -> PolicyEvaluation:
+    """Keyed by digest, then by tag. The digest is the platform's even where the list's was asked for."""
+    tags = [entry for by_digest in parsed(_checks, answer) for by_tag in by_digest.values() for entry in by_tag.items()]
+    if len(tags) != 1 or not tags[0][1]:
+        raise AnchoreReplyInvalid("Anchore's answer holds no evaluation, or several")
+    tag, evaluations = tags[0]
+    latest = max(evaluations, key=lambda evaluation: comparable(evaluation.last_evaluation))
+    outcome = latest.detail.result if latest.detail else None
+    if outcome is None:
+        raise AnchoreReplyInvalid("Anchore's evaluation lacks the detail that was asked for")
+    expect_evaluated(asked_tag=full_tag, tag=tag, asked_policy=policy, policy=latest.policy_id)
+    return PolicyEvaluation(
+        passed=passed(latest.status, outcome.final_action),
+        policy=latest.policy_id or policy or "",
+        reason=reason_of(outcome.final_action_reason),
+        mapped=outcome.matched_mapping_rule is not None,
+        findings=tuple(_findings(outcome)),
+        problems=serious(outcome.evaluation_problems),
+        list_rule=_list_rule(outcome),
+    )
+
+
+def _list_rule(outcome: _Outcome) -> str:
+    match reason_of(outcome.final_action_reason):
+        case PolicyReason.ALLOWLISTED:
+            return rule_name(outcome.matched_whitelisted_images_rule)
+        case PolicyReason.DENYLISTED:
+            return rule_name(outcome.matched_blacklisted_images_rule)
+        case PolicyReason.EVALUATION:
+            return ""
+
+
+def _findings(outcome: _Outcome) -> Iterator[Finding]:
+    for image in (outcome.result or {}).values():
+        for row in image.result.rows if image.result else ():
+            cells = dict(zip(image.result.header if image.result else (), row, strict=False))
+            if str(cells.get("Gate_Action", "")).lower() == "stop" and not cells.get("Whitelisted"):
+                yield Finding(
+                    gate=_text(cells, "Gate"),
+                    trigger=_text(cells, "Trigger"),
+                    trigger_id=_text(cells, "Trigger_Id"),
+                    message=_text(cells, "Check_Output"),
+                )
+
+
+def _text(cells: dict[str, Any], column: str) -> str:
+    return shortened(str(cells.get(column) or ""), FINDING_LENGTH)

@@ -1,0 +1,187 @@
+"""Anchore's API v2: Anchore Enterprise from 4.9 on."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel, TypeAdapter
+
+from anchore_admission.adapters.anchore.answers import Answer, parsed, shortened
+from anchore_admission.adapters.anchore.evaluations import (
+    FINDING_LENGTH,
+    EvaluationProblem,
+    ListRule,
+    expect_evaluated,
+    not_evaluated,
+    passed,
+    reason_of,
+    rule_name,
+    serious,
+)
+from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
+from anchore_admission.adapters.anchore.records import (
+    ImageRow,
+    comparable,
+    expect_absent,
+    lookup_tag,
+    newest_with_tag,
+    with_digest,
+)
+from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
+from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation, PolicyReason
+from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.errors import AnchoreReplyInvalid
+from anchore_admission.ports import Deadline
+
+_IMAGES = ("v2", "images")
+
+
+class _Images(BaseModel):
+    items: list[ImageRow] | None = None
+
+
+class _Finding(BaseModel):
+    gate: str | None = None
+    trigger: str | None = None
+    trigger_id: str | None = None
+    message: str | None = None
+    recommendation: str | None = None
+    action: str | None = None
+    allowlisted: bool | None = None
+
+
+class _Details(BaseModel):
+    findings: list[_Finding] | None = None
+
+
+class _Evaluation(BaseModel):
+    status: str | None = None
+    final_action: str | None = None
+    final_action_reason: str | None = None
+    evaluation_time: str | None = None
+    evaluation_problems: list[EvaluationProblem] | None = None
+    image_allowlisted: bool | None = None
+    image_denylisted: bool | None = None
+    image_mapped_to_rule: bool | None = None
+    matched_mapping_rule: ListRule | None = None
+    matched_allowlisted_images_rule: ListRule | None = None
+    matched_denylisted_images_rule: ListRule | None = None
+    details: _Details | None = None
+
+    @property
+    def reason(self) -> PolicyReason:
+        if self.image_denylisted:
+            return PolicyReason.DENYLISTED
+        if self.image_allowlisted:
+            return PolicyReason.ALLOWLISTED
+        return reason_of(self.final_action_reason)
+
+    @property
+    def mapped(self) -> bool:
+        """An empty rule, as some releases send for "none", maps nothing."""
+        if self.image_mapped_to_rule is not None:
+            return self.image_mapped_to_rule
+        return bool(rule_name(self.matched_mapping_rule))
+
+
+class _Check(BaseModel):
+    policy_id: str | None = None
+    evaluated_tag: str | None = None
+    evaluations: list[_Evaluation] | None = None
+
+
+_list = TypeAdapter(_Images)
+_image = TypeAdapter(ImageRow)
+_check = TypeAdapter(_Check)
+
+
+class AnchoreV2:
+    """The port ``Anchore`` in the words of API v2."""
+
+    def __init__(self, http: AnchoreHttp) -> None:
+        self._http = http
+
+    async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
+        def read(answer: Answer) -> ImageRecord | None:
+            return newest_with_tag(_listed(answer), full_tag)
+
+        return await self._http.call(Call("by_tag", _IMAGES, {"full_tag": lookup_tag(full_tag)}), deadline, read)
+
+    async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
+        def read(answer: Answer) -> ImageRecord | None:
+            return with_digest(_held(answer), digest)
+
+        return await self._http.call(Call("by_digest", (*_IMAGES, digest)), deadline, read)
+
+    async def check(
+        self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
+    ) -> PolicyEvaluation | AnalysisState:
+        def read(answer: Answer) -> PolicyEvaluation | AnalysisState:
+            return _evaluation(answer, full_tag, policy) if answer.good else not_evaluated(answer, policy)
+
+        query = {"tag": lookup_tag(full_tag), "interactive": "true", "detail": "true"}
+        if policy is not None:
+            query["policy_id"] = policy
+        return await self._http.call(Call("check", (*_IMAGES, digest, "check"), query), deadline, read)
+
+    async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
+        def read(answer: Answer) -> ImageRecord:
+            if not answer.good:
+                raise refusal(answer)
+            return submitted([parsed(_image, answer)], request)
+
+        body = submission_body(request, "pull_string")
+        return await self._http.call(Call("submit", _IMAGES, body=body), deadline, read)
+
+
+def _listed(answer: Answer) -> list[ImageRow]:
+    if not answer.good:
+        expect_absent(answer)
+        return []
+    return parsed(_list, answer).items or []
+
+
+def _held(answer: Answer) -> list[ImageRow]:
+    if not answer.good:
+        expect_absent(answer)
+        return []
+    return [parsed(_image, answer)]
+
+
+def _evaluation(answer: Answer, full_tag: str, policy: str | None) -> PolicyEvaluation:
+    check = parsed(_check, answer)
+    if not check.evaluations:
+        raise AnchoreReplyInvalid("Anchore's answer holds no evaluation")
+    latest = max(check.evaluations, key=lambda evaluation: comparable(evaluation.evaluation_time))
+    expect_evaluated(
+        asked_tag=full_tag, tag=check.evaluated_tag or "", asked_policy=policy, policy=check.policy_id or ""
+    )
+    return PolicyEvaluation(
+        passed=passed(latest.status, latest.final_action),
+        policy=check.policy_id or policy or "",
+        reason=latest.reason,
+        mapped=latest.mapped,
+        findings=tuple(_findings(latest)),
+        problems=serious(latest.evaluation_problems),
+        list_rule=_list_rule(latest),
+    )
+
+
+def _list_rule(evaluation: _Evaluation) -> str:
+    match evaluation.reason:
+        case PolicyReason.ALLOWLISTED:
+            return rule_name(evaluation.matched_allowlisted_images_rule)
+        case PolicyReason.DENYLISTED:
+            return rule_name(evaluation.matched_denylisted_images_rule)
+        case PolicyReason.EVALUATION:
+            return ""
+
+
+def _findings(evaluation: _Evaluation) -> Iterator[Finding]:
+    for finding in (evaluation.details.findings if evaluation.details else None) or ():
+        if (finding.action or "").lower() == "stop" and not finding.allowlisted:
+            yield Finding(
+                gate=shortened(finding.gate or ""),
+                trigger=shortened(finding.trigger or ""),
+                trigger_id=shortened(finding.trigger_id or "", FINDING_LENGTH),
+                message=shortened(finding.message or "", FINDING_LENGTH),
+                recommendation=shortened(finding.recommendation or "", FINDING_LENGTH),
+            )

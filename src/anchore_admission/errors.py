@@ -5,6 +5,7 @@ AnchoreAdmissionError
 │   ├── MalformedReview
 │   ├── ReviewTooLarge
 │   └── UnsupportedMediaType
+├── DocumentError               a YAML or JSON text that cannot be read: each problem with its line
 ├── ConfigurationError          wrong settings or rules: every problem listed, the last good ones stay in use
 ├── InvalidImageReference       a denial that names the container
 └── EvaluationError             no verdict: the rule's ``onError`` speaks
@@ -64,15 +65,21 @@ class Problem:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-class ConfigurationError(AnchoreAdmissionError):
-    """Everything that is wrong with one configuration, at once."""
-
-    code = "configuration"
+class _ListedProblems(AnchoreAdmissionError):
+    """Everything that is wrong with one text, at once; ``source`` is its file's name or what stands for it."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
         self.problems = problems
         super().__init__("\n".join([f"{source}: {len(problems)} problem(s)", *(f"  {p}" for p in problems)]))
+
+
+class DocumentError(_ListedProblems):
+    code = "document"
+
+
+class ConfigurationError(_ListedProblems):
+    code = "configuration"
 
 
 class InvalidImageReference(AnchoreAdmissionError):

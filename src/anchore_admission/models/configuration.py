@@ -3,7 +3,16 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from anchore_admission.models.quantities import Duration, Size
@@ -52,6 +61,8 @@ class UnknownKinds(StrEnum):
 
 
 class ApiVersion(StrEnum):
+    """Which of Anchore's APIs is spoken; ``auto`` finds out."""
+
     AUTO = "auto"
     V1 = "v1"
     V2 = "v2"
@@ -69,6 +80,11 @@ def _no_credentials(url: HttpUrl) -> HttpUrl:
     return url
 
 
+def _off(value: object) -> object:
+    """YAML reads ``off`` without quotes as a boolean."""
+    return WorkloadHandling.OFF if value is False else value
+
+
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_refuse_regex)]
 Globs = Annotated[list[Glob], Field(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")]
@@ -80,7 +96,13 @@ class Section(BaseModel):
     """Base of the file's parts: camelCase keys, unknown keys refused, values frozen."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", frozen=True, validate_by_name=False, validate_by_alias=True
+        alias_generator=to_camel,
+        extra="forbid",
+        frozen=True,
+        validate_by_name=False,
+        validate_by_alias=True,
+        use_attribute_docstrings=True,
+        field_title_generator=lambda name, _: to_camel(name),
     )
 
 
@@ -88,22 +110,34 @@ class AnchoreSection(Section):
     """Where Anchore is; every account uses this unless it says otherwise."""
 
     endpoint: Endpoint | None = None
+    """Address of Anchore's API, such as http://anchore-engine-api.anchore.svc:8228."""
     api_version: ApiVersion = ApiVersion.AUTO
+    """Anchore's API version; auto asks Anchore."""
     ca_file: Text | None = None
+    """PEM file with the authorities to trust; null trusts those of the system."""
     verify_tls: bool = True
+    """Whether Anchore's certificate is verified."""
 
 
 class AccountSection(Section):
     """Credentials and, where it differs, the Anchore they are for."""
 
     name: Name
+    """The name that rules use, and that environment variables carry in upper case."""
     username_file: Text | None = None
+    """File that holds the user name."""
     password_file: Text | None = None
+    """File that holds the password."""
     api_key_file: Text | None = None
+    """File that holds an API key of Anchore Enterprise, instead of user name and password."""
     anchore_account: Text | None = None
+    """Act in this account of Anchore's (x-anchore-account), which an administrator may."""
     endpoint: Endpoint | None = None
+    """Address of this account's Anchore, where it is not anchore.endpoint."""
     api_version: ApiVersion | None = None
+    """API version, where it is not anchore.apiVersion."""
     ca_file: Text | None = None
+    """Authorities to trust, where they are not anchore.caFile."""
 
     @model_validator(mode="after")
     def _one_kind_of_credential(self) -> "AccountSection":
@@ -118,8 +152,11 @@ class Expression(Section):
     """One of a label selector's ``matchExpressions``, as Kubernetes defines them."""
 
     key: Text
+    """The label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    """How the label is compared; NotIn holds for an absent label too."""
     values: list[str] = []
+    """What In and NotIn compare with; the others take none."""
 
     @model_validator(mode="after")
     def _values_fit_operator(self) -> "Expression":
@@ -132,7 +169,9 @@ class LabelSelector(Section):
     """A Kubernetes label selector; everything in it must hold."""
 
     match_labels: dict[str, str] = {}
+    """Labels and the values they must have."""
     match_expressions: list[Expression] = []
+    """Comparisons that must all hold."""
 
     @model_validator(mode="after")
     def _selects_something(self) -> "LabelSelector":
@@ -145,94 +184,146 @@ class Match(Section):
     """When a rule applies: all keys given must hold, of a list any entry."""
 
     images: Globs | None = None
+    """Globs tried on the image's repository, repository:tag and repository@digest."""
     namespaces: Globs | None = None
+    """Globs for the namespace of the request."""
     kinds: Globs | None = None
+    """Globs for the kind, such as Deployment or apps/Deployment."""
     users: Globs | None = None
+    """Globs for the name of the user who asks; a controller asks for the Pods it makes."""
     groups: Globs | None = None
+    """Globs for the groups of the user who asks."""
     service_accounts: Globs | None = None
+    """Globs for the service account that the Pods run as, with or without its namespace."""
     object_selector: LabelSelector | None = None
+    """The workload's labels, with those of its Pods over them."""
     annotations: Annotated[dict[str, Globs], Field(min_length=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _later(cls, data: object) -> object:
-        if isinstance(data, dict) and "namespaceSelector" in data:
-            raise ValueError("namespaceSelector is not supported yet; use namespaces")
-        return data
+    """Annotations that must exist, each with globs for its value."""
 
 
 class Outcome(Section):
     """What a rule may set; a key left out falls back to ``defaults``."""
 
     mode: ModeName | None = None
+    """How what Anchore says becomes a verdict."""
     account: Name | None = None
+    """The account to ask Anchore with."""
     policy: Text | None = None
+    """The policy (bundle) to evaluate; null for the account's active one."""
     enforcement: Enforcement | None = None
+    """What a refusal does."""
     on_error: OnError | None = None
+    """What to do where there is no verdict."""
     request_analysis: bool | None = None
+    """Whether Anchore is asked to analyse what it does not know."""
     require_mapping: bool | None = None
+    """Whether strict mode refuses what none of the policy's mappings covers."""
 
 
 class RuleSection(Outcome):
     """One entry of ``rules``; the first whose ``match`` holds decides an image's fate."""
 
     name: Name
+    """Stands in messages, metrics and the audit trail."""
     match: Match = Match()
+    """When the rule applies; without it, always."""
 
 
 class Defaults(Section):
-    """What holds where no rule says otherwise. ``policy: null`` means the account's active policy."""
+    """What holds where no rule says otherwise."""
 
     mode: ModeName = ModeName.PASSIVE
+    """How what Anchore says becomes a verdict."""
     account: Name = "default"
+    """The account to ask Anchore with."""
     policy: Text | None = None
+    """The policy (bundle) to evaluate; null for the account's active one."""
     enforcement: Enforcement = Enforcement.DENY
+    """What a refusal does."""
     on_error: OnError = OnError.DENY
+    """What to do where there is no verdict."""
     request_analysis: bool = True
+    """Whether Anchore is asked to analyse what it does not know."""
     require_mapping: bool = False
+    """Whether strict mode refuses what none of the policy's mappings covers."""
 
 
 class Passive(Section):
+    """Passive mode's timing."""
+
     wait: Duration = 1.0
+    """How long an answer waits for Anchore's reply to a submission, to name the digest. Default 1s."""
     refresh_interval: Annotated[Duration, Field(ge=1)] = 600.0
+    """How often an image is submitted again, in every mode that requests analysis. Default 10m."""
 
 
 class Analysis(Section):
+    """The queue of requests for analysis."""
+
     concurrency: Annotated[int, Field(ge=1, le=64)] = 3
+    """How many requests are sent at once."""
     queue_size: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """How many requests may wait; more are dropped and counted."""
 
 
 class Lookups(Section):
+    """Calls to Anchore that a verdict waits for."""
+
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
+    """How many calls are under way at once."""
 
 
 class Timeouts(Section):
+    """Bounds of single calls; the webhook's own timeout bounds the whole review."""
+
     connect: Annotated[Duration, Field(gt=0)] = 2.0
+    """Connecting to Anchore. Default 2s."""
     read: Annotated[Duration, Field(gt=0)] = 8.0
+    """Waiting for Anchore's answer. Default 8s."""
     margin: Duration = 0.5
+    """How long before the webhook's timeout the answer is given. Default 500ms."""
 
 
 class Limits(Section):
+    """Sizes past which nothing is read."""
+
     body: Size = 8 * 1024 * 1024
+    """A call to the webhook. Default 8MiB."""
     answer: Size = 16 * 1024 * 1024
+    """An answer of Anchore's. Default 16MiB."""
 
 
 class Messages(Section):
+    """The words of a denial."""
+
     max_findings: Annotated[int, Field(ge=0, le=100)] = 5
+    """How many findings of an image are shown."""
 
 
 class Configuration(Section):
-    """The whole file."""
+    """The configuration file of anchore-admission."""
 
     anchore: AnchoreSection = AnchoreSection()
+    """Where Anchore is."""
     accounts: list[AccountSection] = []
+    """Credentials for Anchore; the account default may be left out when its credentials are in the environment."""
     defaults: Defaults = Defaults()
+    """What holds where no rule says otherwise."""
     rules: list[RuleSection] = []
+    """The first rule that matches an image decides what is done with it."""
     passive: Passive = Passive()
+    """Passive mode's timing."""
     analysis: Analysis = Analysis()
+    """The queue of requests for analysis."""
     lookups: Lookups = Lookups()
+    """Calls to Anchore that a verdict waits for."""
     timeouts: Timeouts = Timeouts()
+    """Bounds of single calls to Anchore."""
     limits: Limits = Limits()
+    """Sizes past which nothing is read."""
     messages: Messages = Messages()
-    workloads: WorkloadHandling = WorkloadHandling.FINAL
+    """The words of a denial."""
+    workloads: Annotated[WorkloadHandling, BeforeValidator(_off)] = WorkloadHandling.FINAL
+    """How a refusal acts on templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
     unknown_kinds: UnknownKinds = UnknownKinds.WARN
+    """What to do with an object of a kind that images cannot be read from."""

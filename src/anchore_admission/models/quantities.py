@@ -1,19 +1,20 @@
 """Durations and sizes as people write them in the configuration: ``500ms``, ``10m``, ``8MiB``."""
 
+import math
 import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE = re.compile(r"(\d+)(B|KiB|MiB)?")
+_SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB)?")
 _BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 
 
 def parse_duration(value: Any) -> float:
     """Seconds, from ``500ms``, ``8s``, ``10m``, ``1h``, a combination (``1m30s``), or a plain number of seconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if isinstance(value, str) and re.fullmatch(rf"(?:{_DURATION.pattern})+", value):
         return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(value))
@@ -36,7 +37,7 @@ Duration = Annotated[
     WithJsonSchema(
         {
             "type": ["string", "number"],
-            "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$",
+            "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$",
             "examples": ["500ms", "8s", "10m"],
         }
     ),
@@ -50,7 +51,7 @@ Size = Annotated[
     WithJsonSchema(
         {
             "type": ["string", "integer"],
-            "pattern": r"^\d+(B|KiB|MiB)?$",
+            "pattern": r"^[0-9]+(B|KiB|MiB)?$",
             "examples": ["512KiB", "8MiB"],
         }
     ),

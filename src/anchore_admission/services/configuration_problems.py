@@ -1,0 +1,128 @@
+"""What a mistake in the configuration file is called, in the words of whoever wrote it."""
+
+import difflib
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from anchore_admission.errors import Problem
+from anchore_admission.models.configuration import Configuration
+
+Location = tuple[int | str, ...]
+
+NOT_YET = {
+    "exemptions": "not supported yet; a rule with mode: skip lets images through",
+    "namespaceSelector": "not supported yet; use namespaces",
+}
+_SECRET = re.compile(r"user_?name|pass(word|wd)?$|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
+_UNITS = {"passive": "s", "timeouts": "s", "limits": " bytes"}
+_NAME = "expected letters, digits, '.', '_' and '-', at most 63, with a letter or digit at either end"
+_URL = "expected an http or https address such as http://anchore-engine-api.anchore.svc:8228"
+_MAPPING = "expected a mapping of keys to values; leave the key out if there is nothing to say"
+
+_WORDS = {
+    "missing": "is required",
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "dict_type": _MAPPING,
+    "list_type": "expected a list; leave the key out if there is nothing to say",
+    "string_type": "expected text; put it in quotes",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty; leave the key out if anything may match",
+    "string_pattern_mismatch": _NAME,
+    "string_sub_type": "expected text; put it in quotes",
+    "invalid_key": "a key must be text; put it in quotes",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a smaller number",
+    "int_from_float": "expected a whole number",
+    "url_type": _URL,
+    "url_parsing": _URL,
+    "url_syntax_violation": _URL,
+    "url_scheme": _URL,
+    "url_too_long": "is too long",
+}
+_TEMPLATES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "enum": lambda context: f"expected one of {_listed(context['expected'])}",
+    "literal_error": lambda context: f"expected one of {_listed(context['expected'])}",
+    "greater_than_equal": lambda context: f"expected at least {_number(context['ge'])}",
+    "greater_than": lambda context: f"expected more than {_number(context['gt'])}",
+    "less_than_equal": lambda context: f"expected at most {_number(context['le'])}",
+    "string_too_long": lambda context: f"expected at most {context['max_length']} characters",
+    "value_error": lambda context: str(context["error"]),
+}
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Every mistake, in the order of the file's sections; no text repeats the value found."""
+    return [
+        Problem(path(details["loc"]), _words(details["type"], details["loc"], details.get("ctx", {}), details["msg"]))
+        for details in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def path(location: Iterable[int | str]) -> str:
+    """``rules[1].match.images[0]``; a key that is no plain word stands in brackets and quotes."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif re.fullmatch(r"[A-Za-z_][\w-]*", part, re.ASCII):
+            text += f".{part}"
+        else:
+            text += f"[{part[:100]!a}]"
+    return text.removeprefix(".")
+
+
+def _words(kind: str, location: Location, context: Mapping[str, Any], fallback: str) -> str:
+    if kind == "extra_forbidden":
+        return _unknown_key(location)
+    if kind in _TEMPLATES:
+        bound = kind in {"greater_than_equal", "greater_than", "less_than_equal"}
+        return _TEMPLATES[kind](context) + (_UNITS.get(str(location[0]), "") if bound else "")
+    return _WORDS.get(kind) or fallback.lower()
+
+
+def _unknown_key(location: Location) -> str:
+    key = str(location[-1])
+    if key in NOT_YET:
+        return NOT_YET[key]
+    known = {_plain(name): name for name in _keys(location[:-1])}
+    close = difflib.get_close_matches(_plain(key), known, n=1)
+    if _SECRET.search(key) and not (close and close[0] == _plain(key)):
+        return "unknown key; secrets come from files (usernameFile, passwordFile, apiKeyFile) or the environment"
+    return f"unknown key; did you mean {known[close[0]]}?" if close else "unknown key"
+
+
+def _keys(location: Location) -> list[str]:
+    """The keys that the section at a place of the file knows."""
+    model: type[BaseModel] | None = Configuration
+    for part in location:
+        if isinstance(part, str) and model is not None:
+            field = next((field for field in model.model_fields.values() if field.alias == part), None)
+            model = _model_in(field.annotation) if field else None
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", key.lower())
+
+
+def _listed(expected: str) -> str:
+    """Pydantic's ``'a', 'b' or 'c'`` as ``a, b, c``."""
+    return ", ".join(re.findall(r"'([^']*)'", expected))
+
+
+def _number(value: float) -> str:
+    return f"{value:.12g}"

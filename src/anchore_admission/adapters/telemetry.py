@@ -1,0 +1,251 @@
+"""What happened, told twice: as Prometheus metrics, and as one log line per review."""
+
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from anchore_admission import __version__
+from anchore_admission.adapters.logs import shortened
+from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict
+from anchore_admission.ports import Origin, ReviewRecord
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+IMAGES_PER_LINE: Final = 50
+_IMAGE_LIMIT = 512
+_TEXT_LIMIT = 256
+_REVIEW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
+"""From a cached verdict to the longest timeout that the API server grants a webhook."""
+_CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
+_OTHER = "other"
+_NO_MODE = "none"
+_MIXED_MODES = "mixed"
+
+_log = logging.getLogger("anchore_admission.review")
+
+
+class Outcome(StrEnum):
+    """What became of a call to us; ``warned`` is admitted with a warning that people see."""
+
+    ALLOWED = "allowed"
+    WARNED = "warned"
+    DENIED = "denied"
+    EXEMPT = "exempt"
+    MALFORMED = "malformed"
+
+
+class _Children(dict[tuple[str, ...], M]):
+    """A metric's children by label values; ``labels()`` takes a lock and rebuilds its key on every call."""
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> M:
+        child = self[labels] = self._metric.labels(*labels)
+        return child
+
+
+class Telemetry:
+    """The ``Recorder`` of a process. Labels come from closed sets and configured names, never from names users choose.
+
+    A registry of its own: two applications in one process do not count for each other.
+    """
+
+    def __init__(self) -> None:
+        # A second series for every counter, which nobody here reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._reviews = _Children(
+            self._counter("reviews", "Calls that ended.", "outcome", "mode", "operation", "origin")
+        )
+        self._review_seconds = _Children(
+            self._histogram(
+                "review_duration_seconds",
+                "From the request to its verdict.",
+                _REVIEW_BUCKETS,
+                "mode",
+                "outcome",
+                "origin",
+            )
+        )
+        self._images = _Children(
+            self._counter("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
+        )
+        self._malformed = _Children(self._counter("malformed_reviews", "Calls that could not be read.", "code"))
+        self._calls = _Children(
+            self._counter("anchore_calls", "Calls to Anchore that ended.", "account", "operation", "outcome")
+        )
+        self._call_seconds = _Children(
+            self._histogram("anchore_call_duration_seconds", "Calls to Anchore.", _CALL_BUCKETS, "account", "operation")
+        )
+        self._requests = _Children(
+            self._counter("analysis_requests", "Requests for analysis that ended.", "account", "outcome")
+        )
+        self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore under way.")
+        self._queue = self._gauge("analysis_queue_depth", "Requests for analysis that wait to be sent.")
+        self._describe_process()
+
+    def review(self, record: ReviewRecord) -> None:
+        verdict = record.verdict
+        outcome = outcome_of(verdict)
+        mode = _mode_of(verdict)
+        operation = record.operation if record.operation in _OPERATIONS else _OTHER
+        self._reviews[outcome, mode, operation, record.origin].inc()
+        self._review_seconds[mode, outcome, record.origin].observe(record.seconds)
+        for image in verdict.images:
+            self._images[image.verdict.decision, image.verdict.reason, image.rule.mode].inc()
+        level = _level_of(verdict, outcome)
+        if _log.isEnabledFor(level):
+            _write(level, f"{outcome} {_subject(record)}", _fields(record, outcome))
+
+    def malformed_review(self, code: str, message: str) -> None:
+        self._reviews[Outcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
+        self._malformed[code,].inc()
+        _write(
+            logging.WARNING,
+            f"unreadable review: {shortened(message, _TEXT_LIMIT)}",
+            {"outcome": str(Outcome.MALFORMED), "code": code},
+        )
+
+    def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
+        self._calls[account, operation, outcome].inc()
+        self._call_seconds[account, operation].observe(seconds)
+
+    def anchore_in_flight(self, change: int) -> None:
+        self._in_flight.inc(change)
+
+    def submission(self, *, account: str, outcome: str) -> None:
+        self._requests[account, outcome].inc()
+
+    def queue_depth(self, waiting: int) -> None:
+        self._queue.set(waiting)
+
+    def watch_readiness(self, is_ready: Callable[[], bool]) -> None:
+        """Ask for readiness whenever the metrics are read."""
+        self._gauge("ready", "1 while the process may be sent reviews.").set_function(lambda: float(is_ready()))
+
+    def watch_certificate(self, not_after: Callable[[], float]) -> None:
+        """Tell the Unix time at which the serving certificate expires; the alert every webhook needs."""
+        gauge = self._gauge("certificate_expiry_timestamp_seconds", "When the serving certificate expires.")
+        gauge.set_function(not_after)
+
+    def exposition(self, accept: str | None) -> tuple[bytes, str]:
+        """All metrics with their media type: OpenMetrics for whoever asks for it, Prometheus text otherwise."""
+        if accept and "application/openmetrics-text" in accept:
+            text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _describe_process(self) -> None:
+        build = Gauge("anchore_admission_build_info", "The version that runs.", ["version"], registry=self._registry)
+        build.labels(__version__).set(1)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"anchore_admission_{name}", about, labels, registry=self._registry)
+
+    def _histogram(self, name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"anchore_admission_{name}", about, labels, buckets=buckets, registry=self._registry)
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(f"anchore_admission_{name}", about, registry=self._registry)
+
+
+def outcome_of(verdict: ReviewVerdict) -> Outcome:
+    if verdict.exemption:
+        return Outcome.EXEMPT
+    if not verdict.allowed:
+        return Outcome.DENIED
+    if verdict.warnings or any(image.effect is Effect.WARN for image in verdict.images):
+        return Outcome.WARNED
+    return Outcome.ALLOWED
+
+
+def _mode_of(verdict: ReviewVerdict) -> str:
+    """The mode that all images share."""
+    modes = {image.rule.mode for image in verdict.images}
+    if not modes:
+        return _NO_MODE
+    return modes.pop() if len(modes) == 1 else _MIXED_MODES
+
+
+def _level_of(verdict: ReviewVerdict, outcome: Outcome) -> int:
+    """A busy cluster's status and label updates stay out of the log: they judge no image and admit."""
+    if verdict.decision is Decision.NO_VERDICT:
+        return logging.WARNING
+    if outcome is Outcome.EXEMPT or (outcome is Outcome.ALLOWED and not verdict.images):
+        return logging.DEBUG
+    return logging.INFO
+
+
+def _subject(record: ReviewRecord) -> str:
+    place = f"{record.namespace}/{record.name}" if record.namespace else record.name
+    return shortened(f"{record.kind} {place}", _TEXT_LIMIT)
+
+
+def _fields(record: ReviewRecord, outcome: Outcome) -> dict[str, Any]:
+    verdict = record.verdict
+    fields: dict[str, Any] = {
+        "uid": shortened(record.uid, _TEXT_LIMIT),
+        "namespace": shortened(record.namespace, _TEXT_LIMIT),
+        "name": shortened(record.name, _TEXT_LIMIT),
+        "kind": shortened(record.kind, _TEXT_LIMIT),
+        "operation": shortened(record.operation, _TEXT_LIMIT),
+        "user": shortened(record.user, _TEXT_LIMIT),
+        "dryRun": record.dry_run,
+        "origin": record.origin,
+        "outcome": outcome,
+        "verdict": verdict.decision,
+    }
+    if verdict.exemption:
+        fields["exemption"] = verdict.exemption
+    if verdict.reason:
+        fields["reason"] = verdict.reason
+        fields["detail"] = shortened(verdict.message, _IMAGE_LIMIT)
+    fields["images"] = [_image(image) for image in verdict.images[:IMAGES_PER_LINE]]
+    if len(verdict.images) > IMAGES_PER_LINE:
+        fields["imagesOmitted"] = len(verdict.images) - IMAGES_PER_LINE
+    fields["milliseconds"] = round(record.seconds * 1000, 3)
+    return fields
+
+
+def _image(image: ImageVerdict) -> dict[str, str | None]:
+    verdict = image.verdict
+    fields = {
+        "image": shortened(image.image, _IMAGE_LIMIT),
+        "digest": image.digest,
+        "rule": image.rule.name,
+        "mode": image.rule.mode,
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "effect": image.effect,
+    }
+    if verdict.error:
+        fields["error"] = shortened(verdict.error, _IMAGE_LIMIT)
+    return fields
+
+
+def _write(level: int, message: str, fields: dict[str, Any]) -> None:
+    """Past ``Logger.log``, which walks the stack for a file and line that no formatter of ours shows."""
+    if _log.isEnabledFor(level):
+        _log.handle(_log.makeRecord(_log.name, level, "", 0, message, (), None, extra={"fields": fields}))

@@ -1,0 +1,110 @@
+"""The one place that knows ports and adapters: a configuration becomes a controller."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, CredentialSource, DetectingAnchore, connect
+from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.core.rules import Rule, RuleBook, compile_rules
+from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.models.configuration import AccountSection, Configuration, ModeName
+from anchore_admission.services.analysis import AnalysisRequests, Schedule
+from anchore_admission.services.evaluation import Evaluation
+from anchore_admission.services.manual import ManualReviews
+from anchore_admission.services.review import Reviews, Rules
+from anchore_admission.settings import PREFIX, credential_sources
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Everything that a configuration brings to life. Nothing is sent to Anchore before the first review."""
+
+    configuration: Configuration
+    telemetry: Telemetry
+    accounts: Mapping[str, DetectingAnchore]
+    requests: AnalysisRequests
+    reviews: Reviews
+    manual: ManualReviews
+
+    async def aclose(self) -> None:
+        """Close the connections to Anchore."""
+        async with AsyncExitStack() as stack:
+            for anchore in self.accounts.values():
+                stack.push_async_callback(anchore.aclose)
+
+
+def build(configuration: Configuration, telemetry: Telemetry, *, environ: Mapping[str, str] = os.environ) -> Controller:
+    """Raises ConfigurationError with every account that cannot be used."""
+    book = compile_rules(configuration)
+    accounts = _accounts(configuration, book, telemetry, environ)
+    analysis = configuration.analysis
+    schedule = Schedule(analysis.concurrency, analysis.queue_size, configuration.passive.refresh_interval)
+    requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
+    evaluation = Evaluation(
+        accounts,
+        requests,
+        concurrency=configuration.lookups.concurrency,
+        passive_wait=configuration.passive.wait,
+    )
+    rules = Rules(
+        book,
+        workloads=configuration.workloads,
+        unknown_kinds=configuration.unknown_kinds,
+        max_findings=configuration.messages.max_findings,
+    )
+    reviews = Reviews(rules, evaluation, telemetry)
+    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews))
+
+
+def _accounts(
+    configuration: Configuration, book: RuleBook, telemetry: Telemetry, environ: Mapping[str, str]
+) -> dict[str, DetectingAnchore]:
+    """Only the accounts that some rule asks with; ``default`` need not be written down."""
+    asked = {rule.account for rule in _asking(book)}
+    sections = {section.name: section for section in configuration.accounts}
+    used = [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]
+    sources = credential_sources(used, environ)
+    problems = [_without_credentials(section) for section in used if section.name not in sources]
+    if problems:
+        raise ConfigurationError("credentials", problems)
+    return {s.name: _connected(configuration, s, sources[s.name], telemetry) for s in used}
+
+
+def _asking(book: RuleBook) -> Iterator[Rule]:
+    for rule in (*(rule for _, rule in book.rules), book.defaults):
+        if rule.mode is not ModeName.SKIP:
+            yield rule
+
+
+def _connected(
+    configuration: Configuration, account: AccountSection, source: CredentialSource, telemetry: Telemetry
+) -> DetectingAnchore:
+    shared = configuration.anchore
+    endpoint = AnchoreEndpoint(
+        url=str(account.endpoint or shared.endpoint or ""),
+        api_version=account.api_version or shared.api_version,
+        ca_file=account.ca_file or shared.ca_file,
+        verify_tls=shared.verify_tls,
+    )
+    timeouts = configuration.timeouts
+    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.answer)
+    return connect(
+        endpoint,
+        source,
+        name=account.name,
+        recorder=telemetry,
+        bounds=bounds,
+        anchore_account=account.anchore_account,
+    )
+
+
+def _without_credentials(account: AccountSection) -> Problem:
+    prefix = f"{PREFIX}ACCOUNT_{account.name.upper()}"
+    return Problem(
+        f"account {account.name}",
+        f"has no credentials: give usernameFile and passwordFile (or apiKeyFile), or {prefix}_USERNAME and "
+        f"{prefix}_PASSWORD in the environment",
+    )

@@ -12,6 +12,7 @@ from anchore_admission.core.rules import Rule, RuleBook, compile_rules
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration, ModeName
 from anchore_admission.services.analysis import AnalysisRequests, Schedule
+from anchore_admission.services.configuration import environment_name
 from anchore_admission.services.evaluation import Evaluation
 from anchore_admission.services.manual import ManualReviews
 from anchore_admission.services.review import Reviews, Rules
@@ -102,7 +103,7 @@ def _connected(
 
 
 def _without_credentials(account: AccountSection) -> Problem:
-    prefix = f"{PREFIX}ACCOUNT_{account.name.upper()}"
+    prefix = f"{PREFIX}ACCOUNT_{environment_name(account.name)}"
     return Problem(
         f"account {account.name}",
         f"has no credentials: give usernameFile and passwordFile (or apiKeyFile), or {prefix}_USERNAME and "

@@ -1,0 +1,148 @@
+"""A client for an Anchore that the test plays, and what the client told its recorder."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, Credentials, CredentialSource, DetectingAnchore
+from anchore_admission.adapters.anchore.connect import connect
+from anchore_admission.models.configuration import ApiVersion
+from anchore_admission.ports import Deadline, ReviewRecord
+
+SECRET = "hunter2-not-to-be-seen"
+ADMIN = Credentials("admin", SecretStr(SECRET))
+BOUNDS = Bounds(connect=5, read=20, answer=1024 * 1024)
+DIGEST = "sha256:" + "a1" * 32
+OTHER = "sha256:" + "b2" * 32
+TAG = "registry.example.com/team/app:1.2"
+
+
+@dataclass
+class Recorded:
+    """A Recorder that remembers."""
+
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.calls.append((account, operation, outcome))
+
+    def anchore_in_flight(self, change: int) -> None:
+        self.in_flight += change
+        self.most_in_flight = max(self.in_flight, self.most_in_flight)
+
+    def submission(self, *, account: str, outcome: str) -> None:
+        raise AssertionError(f"only the queue tells of submissions: {account} {outcome}")
+
+    def queue_depth(self, waiting: int) -> None:
+        raise AssertionError(f"only the queue has a depth: {waiting}")
+
+    def review(self, record: ReviewRecord) -> None:
+        raise AssertionError(f"only the service tells of reviews: {record}")
+
+    def malformed_review(self, code: str, message: str) -> None:
+        raise AssertionError(f"only the service tells of reviews: {code} {message}")
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [outcome for _, _, outcome in self.calls]
+
+
+@dataclass
+class Clock:
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Played:
+    """An Anchore that answers what it is told to, and keeps what it was asked."""
+
+    answer: Callable[[httpx.Request], httpx.Response]
+    asked: list[httpx.Request] = field(default_factory=list)
+
+    def transport(self) -> httpx.MockTransport:
+        async def handle(request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(0)  # let others run, as a network does
+            self.asked.append(request)
+            return self.answer(request)
+
+        return httpx.MockTransport(handle)
+
+    @property
+    def paths(self) -> list[str]:
+        return [request.url.path for request in self.asked]
+
+
+def deadline(seconds: float = 60) -> Deadline:
+    return Deadline.after(seconds)
+
+
+def client(
+    transport: httpx.AsyncBaseTransport | None,
+    version: ApiVersion = ApiVersion.V1,
+    *,
+    url: str = "http://anchore.test:8228",
+    credentials: CredentialSource | None = ADMIN,
+    recorder: Recorded | None = None,
+    bounds: Bounds = BOUNDS,
+    anchore_account: str | None = None,
+) -> DetectingAnchore:
+    return connect(
+        AnchoreEndpoint(url, version),
+        credentials,
+        name="default",
+        recorder=recorder or Recorded(),
+        bounds=bounds,
+        anchore_account=anchore_account,
+        transport=transport,
+    )
+
+
+def answering(body: Any, status: int = 200, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
+    """Whatever is asked, this JSON."""
+    return lambda _: httpx.Response(status, json=body, headers=headers)
+
+
+def playing(*answers: httpx.Response | Exception) -> Played:
+    """Each answer once, in turn."""
+    left = list(answers)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        match left.pop(0):
+            case httpx.Response() as response:
+                return response
+            case error:
+                raise error
+
+    return Played(answer)
+
+
+def page(status: int = 200) -> httpx.Response:
+    """What a login proxy or a user interface answers."""
+    return httpx.Response(status, html="<html>Please log in</html>")
+
+
+def problem(status: int, detail: str = "") -> httpx.Response:
+    """A framework's own error, as for a path that does not exist."""
+    body = {"type": "about:blank", "title": "Not Found", "status": status, "detail": detail}
+    return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/problem+json"})
+
+
+def error(status: int, message: str, **detail: Any) -> httpx.Response:
+    """An error in Anchore's own words."""
+    return httpx.Response(status, json={"message": message, "httpcode": status, "detail": detail})
+
+
+def v1_image(digest: str = DIGEST, *tags: str, state: str = "analyzed", **more: Any) -> dict[str, Any]:
+    details = [{"fulltag": tag, "tag_detected_at": "2026-01-01T00:00:00Z"} for tag in tags or (TAG,)]
+    return {"imageDigest": digest, "analysis_status": state, "image_status": "active", "image_detail": details, **more}

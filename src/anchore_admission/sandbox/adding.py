@@ -29,7 +29,7 @@ class Addition:
 
 def read_addition(body: Any, api: Api) -> Addition:
     """Read either form of the body; v2 has only ``source``."""
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not body:
         raise _invalid("Invalid request object, must be a valid json object")
     _check_types(body, "")
     source = _source(body, api)

@@ -84,6 +84,10 @@ class Api(ABC):
     @abstractmethod
     def policy(self, account: str, stored: StoredPolicy, *, active: bool, detail: bool) -> Json: ...
 
+    def written_policy(self, account: str, stored: StoredPolicy, *, active: bool) -> Json:
+        """The answer to adding or changing one."""
+        return self.policy(account, stored, active=active, detail=True)
+
     @abstractmethod
     def one(self, item: Json) -> Json:
         """A single image or policy: v1 wraps it in a list."""

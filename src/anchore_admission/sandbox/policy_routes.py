@@ -16,6 +16,11 @@ def _shown(call: Call, stored: StoredPolicy, *, detail: bool) -> Json:
     return call.api.policy(call.account, stored, active=active, detail=detail)
 
 
+def _written(call: Call, stored: StoredPolicy) -> Json:
+    active = call.tenant.policies.active_id == stored.policy.id
+    return call.api.written_policy(call.account, stored, active=active)
+
+
 async def list_policies(call: Call) -> Response:
     detail = call.boolean("detail")
     stored = sorted(call.tenant.policies.stored.values(), key=lambda policy: policy.created_at)
@@ -30,7 +35,7 @@ async def get_policy(call: Call) -> Response:
 async def post_policy(call: Call) -> Response:
     policy, document = _read(call, await call.body())
     stored = call.world.claim(call.account).policies.put(policy, document, call.world.clock())
-    return answer(_shown(call, stored, detail=True))
+    return answer(_written(call, stored))
 
 
 async def put_policy(call: Call) -> Response:
@@ -45,7 +50,7 @@ async def put_policy(call: Call) -> Response:
         raise ProblemError(400, f"the policy's id {policy.id!r} is not {known.policy.id!r}")
     active = call.boolean("active") or record.get("active") is True
     stored = call.tenant.policies.put(policy, document, call.world.clock(), active=active)
-    return answer(call.api.one(_shown(call, stored, detail=True)))
+    return answer(call.api.one(_written(call, stored)))
 
 
 async def delete_policy(call: Call) -> Response:

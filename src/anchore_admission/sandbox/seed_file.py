@@ -14,6 +14,7 @@ from anchore_admission.sandbox.policy_checks import policy_problems
 from anchore_admission.sandbox.seed import ADMIN, Seed
 
 MAX_CHARACTERS = 8 * 1024 * 1024
+MAX_DEPTH = 50
 
 
 class InvalidSeed(ConfigurationError):
@@ -24,8 +25,8 @@ def load_seed(text: str, source: str) -> Seed:
     """Read a seed; ``source`` names the file in the error."""
     try:
         return seed_from(_read(text), source)
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).split()) if not isinstance(error, RecursionError) else "nested too deeply"
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        reason = " ".join(str(error).split())
         raise InvalidSeed(source, [Problem("", f"not readable YAML: {reason}")]) from error
 
 
@@ -50,13 +51,22 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _read(text: str) -> object:
     if len(text) > MAX_CHARACTERS:
         raise yaml.YAMLError(f"longer than {MAX_CHARACTERS} characters")
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"aliases are not allowed: *{event.anchor}")
+    _refuse_tricks(text)
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if duplicates := list(_duplicates(node)):
         raise yaml.YAMLError(f"duplicate keys: {', '.join(duplicates)}")
     return yaml.safe_load(text)
+
+
+def _refuse_tricks(text: str) -> None:
+    """Refuse what makes a small file large or deep, before anything is built from it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases are not allowed: *{event.anchor}")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"nested more than {MAX_DEPTH} deep")
 
 
 def _duplicates(node: yaml.Node | None, path: str = "") -> Iterator[str]:
@@ -89,9 +99,7 @@ def _cross_problems(data: dict[Any, Any]) -> list[Problem]:
             for user_path, user in _entries(entry, "users")
         ),
         *_repeated((path, tag) for path, entry in _entries(data, "registry") for tag in _tags(entry)),
-        *_repeated(
-            (path, entry.get("account", "admin")) for path, entry in _entries(data, "policies") if entry.get("active")
-        ),
+        *_several_active(data),
         *_refused_policies(data),
     ]
 

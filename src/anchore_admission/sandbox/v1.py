@@ -114,6 +114,11 @@ class V1(Api):
             "last_updated": rfc3339(stored.updated_at),
         }
 
+    def written_policy(self, account: str, stored: StoredPolicy, *, active: bool) -> Json:
+        shown = self.policy(account, stored, active=active, detail=True)
+        del shown["policybundlemeta"]
+        return shown
+
     def deleted(self) -> tuple[int, Json]:
         return 200, "deleted"
 

@@ -166,6 +166,7 @@ REFUSED_ADDS = [
     ("v1", {"source": {"tag": {"pullstring": BY_DIGEST}}}, "Must have tag-based pull string"),
     ("v1", {"digest": f"sha256:{D}"}, "Could not validate request due to error"),
     ("v1", {"digest": BY_DIGEST, "tag": "a:1", "created_at": "yesterday"}, "Invalid formatted date"),
+    ("v1", {"digest": BY_DIGEST, "tag": "a:1", "created_at": "0001-01-01T00:00:00+14:00"}, "Invalid formatted date"),
     ("v1", {"tag": "a:1", "annotations": []}, "[] is not of type 'object' - 'annotations'"),
     ("v1", [], "Could not validate request due to error"),
     ("v2", {"tag": "a:1"}, "'source' is a required property"),
@@ -313,11 +314,10 @@ async def test_a_body_is_read_up_to_a_bound() -> None:
     assert (status, message) == (413, "the sandbox reads at most 8388608 bytes")
 
 
-async def test_a_body_nested_without_end_is_not_json() -> None:
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"tag": "\\ud800"}', b'{"tag": NaN}', b"{", b"\xff"])
+async def test_what_json_cannot_hold_is_refused(body: bytes) -> None:
     sandbox = Sandbox()
 
-    refused = await sandbox.refused(
-        "POST", "/v1/images", content=b"[" * 200_000, headers={"content-type": "application/json"}
-    )
+    refused = await sandbox.refused("POST", "/v1/images", content=body, headers={"content-type": "application/json"})
 
     assert refused == (400, "Request body is not valid JSON")

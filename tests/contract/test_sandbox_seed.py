@@ -65,7 +65,8 @@ UNREADABLE = [
     ("a: &x 1\nb: *x\n", "aliases are not allowed: *x"),
     ("a: !!python/object/apply:os.system [id]\n", "could not determine a constructor"),
     ("a: [", "not readable YAML"),
-    ("a: 2026-13-45\n", "not readable YAML"),
+    ("? [a]\n: b\n", "unhashable key"),
+    ("a: !!int x\n", "not readable YAML"),
     ("[" * 20_000, "nested more than 50 deep"),
     ("a: 1\n---\nb: 2\n", "expected a single document"),
 ]
@@ -81,6 +82,17 @@ def test_unsafe_or_broken_yaml_is_refused(text: str, reason: str) -> None:
 @pytest.mark.parametrize("text", ["[]", "5", "text"])
 def test_a_seed_is_a_mapping(text: str) -> None:
     assert len(problems(text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"), [("2026-01-01", None), (".nan", "not a JSON document"), ("!!set {x}", "not a JSON document")]
+)
+def test_a_policy_holds_what_json_holds(value: str, problem: str | None) -> None:
+    text = f"policies: [{{policy: {{id: p, version: '1_0', policies: [], mappings: [], extra: {value}}}}}]"
+    if problem is None:
+        assert load_seed(text, "seed.yaml").policies[0].policy["extra"] == value
+    else:
+        assert problem in problems(text)[0]
 
 
 SAME_NAME = [

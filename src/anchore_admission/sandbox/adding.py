@@ -9,6 +9,7 @@ from anchore_admission.sandbox.answers import AnchoreError, ProblemError
 from anchore_admission.sandbox.api import Api
 from anchore_admission.sandbox.images import ImageRecord, Images
 from anchore_admission.sandbox.references import BadReference, Reference, parse
+from anchore_admission.sandbox.times import rfc3339
 from anchore_admission.sandbox.world import World
 
 _STRINGS = ("tag", "digest", "dockerfile", "created_at", "image_type")
@@ -119,9 +120,11 @@ def _time(text: Any) -> float | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+        seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        rfc3339(seconds)  # a year that UTC does not have
+    except (TypeError, ValueError, OverflowError) as error:
         raise AnchoreError(400, "Invalid formatted date", invalid_value=text) from error
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return seconds
 
 
 def _invalid(reason: str) -> AnchoreError:

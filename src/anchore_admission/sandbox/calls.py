@@ -95,9 +95,12 @@ async def read_json(request: Request) -> Any:
     if not body:
         return None
     try:
-        return json.loads(body)
+        value = json.loads(body)
+        # what cannot be written again (half of a surrogate pair, NaN) must not be stored either
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ProblemError(400, "Request body is not valid JSON") from error
+    return value
 
 
 def endpoint(operation: Operation, api: Api, world: World) -> Endpoint:

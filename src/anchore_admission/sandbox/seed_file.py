@@ -1,5 +1,6 @@
 """Reads a seed file: safe YAML, and everything that is wrong with it at once."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,16 @@ from anchore_admission.sandbox.seed import ADMIN, Seed
 
 MAX_CHARACTERS = 8 * 1024 * 1024
 MAX_DEPTH = 50
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves times as they are written: a policy document is JSON, which has none."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class InvalidSeed(ConfigurationError):
@@ -52,16 +63,16 @@ def _read(text: str) -> object:
     if len(text) > MAX_CHARACTERS:
         raise yaml.YAMLError(f"longer than {MAX_CHARACTERS} characters")
     _refuse_tricks(text)
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=_Loader)
     if duplicates := list(_duplicates(node)):
         raise yaml.YAMLError(f"duplicate keys: {', '.join(duplicates)}")
-    return yaml.safe_load(text)
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
 
 
 def _refuse_tricks(text: str) -> None:
     """Refuse what makes a small file large or deep, before anything is built from it."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError(f"aliases are not allowed: *{event.anchor}")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -137,7 +148,10 @@ def _refused_policies(data: dict[Any, Any]) -> Iterator[Problem]:
         if not isinstance(document, dict):
             continue
         try:
+            json.dumps(document, allow_nan=False)
             policy, _ = read_policy(document, dialect(document))
+        except (TypeError, ValueError) as error:
+            yield Problem(f"{path}.policy", f"not a JSON document: {error}")
         except ProblemError as error:
             yield Problem(f"{path}.policy", error.detail or "")
         else:

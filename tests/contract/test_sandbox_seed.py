@@ -1,5 +1,7 @@
 """The seed file: what it may say, and everything that is wrong with it at once."""
 
+from pathlib import Path
+
 import pytest
 
 from anchore_admission.sandbox import DEFAULT_SEED, InvalidSeed, Seed, create_sandbox, load_seed
@@ -141,6 +143,16 @@ async def test_two_platforms_of_one_list_are_two_images() -> None:
     assert len(await sandbox.get("/v1/images")) == 2
     newest = await sandbox.get(f"/v1/images/{parent['parentDigest']}")
     assert newest[0]["imageDigest"] == f"sha256:{'2' * 64}"
+
+
+def test_the_documented_example_is_a_seed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    example = page.split("```yaml\n", 1)[1].split("```", 1)[0]
+
+    seed = load_seed(example, "docs/sandbox.md")
+
+    assert set(Seed.model_fields) == seed.model_fields_set
+    assert create_sandbox(seed).title == "anchore-admission sandbox"
 
 
 def test_without_a_seed_there_is_something_to_look_at() -> None:

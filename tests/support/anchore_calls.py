@@ -11,6 +11,8 @@ from pydantic import SecretStr
 
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, Credentials, CredentialSource, DetectingAnchore
 from anchore_admission.adapters.anchore.connect import connect
+from anchore_admission.adapters.anchore.http import AnchoreHttp
+from anchore_admission.adapters.anchore.v1 import AnchoreV1
 from anchore_admission.models.configuration import ApiVersion
 from anchore_admission.ports import Deadline, ReviewRecord
 
@@ -108,6 +110,32 @@ def client(
     )
 
 
+def impatient(
+    transport: httpx.AsyncBaseTransport,
+    *,
+    url: str = "http://anchore.test:8228",
+    recorder: Recorded | None = None,
+    bounds: Bounds = BOUNDS,
+) -> tuple[AnchoreV1, list[float]]:
+    """A client of API v1 that notes how long it would have paused between attempts."""
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    http = AnchoreHttp(
+        httpx.AsyncClient(transport=transport),
+        root=url,
+        name="default",
+        headers={},
+        credentials=ADMIN,
+        bounds=bounds,
+        recorder=recorder or Recorded(),
+        pause=pause,
+    )
+    return AnchoreV1(http), pauses
+
+
 def answering(body: Any, status: int = 200, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
     """Whatever is asked, this JSON."""
     return lambda _: httpx.Response(status, json=body, headers=headers)
@@ -119,8 +147,8 @@ def playing(*answers: httpx.Response | Exception) -> Played:
 
     def answer(_: httpx.Request) -> httpx.Response:
         match left.pop(0):
-            case httpx.Response() as response:
-                return response
+            case httpx.Response() as given:  # a client changes what it is handed
+                return httpx.Response(given.status_code, headers=given.headers, stream=given.stream)
             case error:
                 raise error
 

@@ -33,14 +33,14 @@ Pause = Callable[[float], Awaitable[None]]
 _log = logging.getLogger("anchore_admission.anchore")
 _BACK_OFF = (0.05, 0.15)
 _ROOM = 0.5  # seconds that must remain for a second attempt to be worth it
-_CAUSES: tuple[tuple[type[Exception], str], ...] = (
-    (aiohttp.ServerDisconnectedError, "Anchore closed the connection"),
-    (aiohttp.ClientProxyConnectionError, "cannot connect to the proxy before Anchore"),
-    (aiohttp.ClientHttpProxyError, "the proxy before Anchore refuses the connection"),
-    (aiohttp.ClientConnectorCertificateError, "cannot connect to Anchore: its TLS certificate is not trusted"),
-    (aiohttp.ClientSSLError, "cannot connect to Anchore: no TLS connection"),
-    (aiohttp.ClientConnectorDNSError, "cannot connect to Anchore: its host name is not known"),
+_CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
+    (aiohttp.ServerDisconnectedError, Transient, "Anchore closed the connection"),
+    (aiohttp.ClientProxyConnectionError, Transient, "cannot connect to the proxy before Anchore"),
+    (aiohttp.ClientHttpProxyError, AnchoreUnavailable, "the proxy before Anchore refuses the connection"),
+    (aiohttp.ClientSSLError, AnchoreUnavailable, "cannot connect to Anchore: its TLS certificate is not trusted"),
+    (aiohttp.ClientConnectorDNSError, Transient, "cannot connect to Anchore: its host name is not known"),
 )
+"""What httpx makes one error of, told apart; the transport keeps aiohttp's as the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +183,9 @@ class AnchoreHttp:
         return bytes(body)
 
     def _failure(self, error: Exception) -> EvaluationError:
-        for kind, text in _CAUSES:
-            if isinstance(error.__cause__, kind) or isinstance(error, kind):
-                return Transient(text)
+        for cause, kind, text in _CAUSES:
+            if isinstance(error.__cause__, cause) or isinstance(error, cause):
+                return kind(text)
         if isinstance(error, httpx.ReadTimeout):
             return AnchoreUnavailable(f"Anchore gave no answer within {self._bounds.read:g} seconds")
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):

@@ -67,11 +67,7 @@ def _codes(detail: Mapping[str, Any]) -> list[str]:
 
 
 def _sizes(detail: Mapping[str, Any]) -> str:
-    """Anchore's names for the two sizes end alike: ``…_compressed_size_mb``."""
-    own, most = (
-        next((v for k, v in detail.items() if k.startswith(start) and k.endswith("_compressed_size_mb")), None)
-        for start in ("requested", "max")
-    )
+    own, most = detail.get("requested_image_compressed_size_mb"), detail.get("max_compressed_image_size_mb")
     if not isinstance(own, int | float) or not isinstance(most, int | float):
         return ""
     return f"the image has {own:g} MB compressed, Anchore accepts {most:g} MB"

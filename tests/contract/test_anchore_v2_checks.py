@@ -1,0 +1,194 @@
+"""Policy checks in API v2, by hand-made exchanges: what is a verdict, and what is none."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
+from anchore_admission.errors import (
+    AnchoreRefused,
+    AnchoreReplyInvalid,
+    EvaluationError,
+    PolicyNotEvaluated,
+    PolicyNotFound,
+)
+from support.anchore_calls import DIGEST, TAG, deadline, error, problem
+from support.anchore_v2 import NEW, OLD, asking, refusal
+
+STOP = {
+    "gate": "vulnerabilities",
+    "trigger": "package",
+    "trigger_id": "CVE-2026-1+openssl",
+    "message": "HIGH Vulnerability found",
+    "recommendation": "Upgrade openssl",
+    "action": "stop",
+    "allowlisted": False,
+    "allowlist_match": None,
+}
+
+
+def evaluation(**more: Any) -> dict[str, Any]:
+    return {
+        "status": "pass",
+        "final_action": "go",
+        "final_action_reason": "policy_evaluation",
+        "evaluation_time": OLD,
+        "evaluation_problems": [],
+        "number_of_findings": 0,
+        "image_allowlisted": False,
+        "image_denylisted": False,
+        "image_mapped_to_rule": True,
+        "matched_mapping_rule": None,
+        "details": {"policy": {}, "findings": []},
+        **more,
+    }
+
+
+def checked(*evaluations: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"policy_id": "p", "image_digest": DIGEST, "evaluated_tag": TAG, "evaluations": list(evaluations), **more}
+
+
+PASS = PolicyEvaluation(passed=True, policy="p")
+FINDING = Finding(
+    "vulnerabilities", "package", "CVE-2026-1+openssl", "HIGH Vulnerability found", recommendation="Upgrade openssl"
+)
+LIST_RULE = {"id": "r1", "name": "blessed", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
+
+
+class TestCheck:
+    async def test_asks_interactively_and_in_detail(self) -> None:
+        anchore, played = asking(checked(evaluation()))
+        assert await anchore.check(DIGEST, TAG, "p", deadline()) == PASS
+        (request,) = played.asked
+        assert request.url.path == f"/v2/images/{DIGEST}/check"
+        query = {"tag": TAG, "interactive": "true", "detail": "true", "policy_id": "p"}
+        assert dict(request.url.params) == query
+
+    async def test_the_active_policy_is_asked_for_by_naming_none(self) -> None:
+        anchore, played = asking(checked(evaluation(), policy_id="active-one"))
+        assert await anchore.check(DIGEST, TAG, None, deadline()) == PolicyEvaluation(passed=True, policy="active-one")
+        assert "policy_id" not in played.asked[0].url.params
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({"status": "pass", "final_action": "warn"}, PASS),
+            ({"details": None}, PASS),
+            (
+                {"status": "fail", "final_action": "stop", "details": {"findings": [STOP]}},
+                PolicyEvaluation(passed=False, policy="p", findings=(FINDING,)),
+            ),
+            ({"details": {"findings": [STOP | {"action": "warn"}, STOP | {"allowlisted": True}, {}]}}, PASS),
+            ({"status": "fail", "details": None}, PolicyEvaluation(passed=False, policy="p")),
+            ({"image_mapped_to_rule": False}, PolicyEvaluation(passed=True, policy="p", mapped=False)),
+            ({"image_mapped_to_rule": None, "matched_mapping_rule": LIST_RULE}, PASS),
+            (
+                {"image_mapped_to_rule": None, "matched_mapping_rule": {}},
+                PolicyEvaluation(passed=True, policy="p", mapped=False),
+            ),
+            (
+                {"final_action_reason": "allowlisted", "matched_allowlisted_images_rule": LIST_RULE},
+                PolicyEvaluation(passed=True, policy="p", reason=PolicyReason.ALLOWLISTED, list_rule="blessed"),
+            ),
+            (
+                {
+                    "status": "fail",
+                    "final_action": "stop",
+                    "final_action_reason": "denylisted",
+                    "matched_denylisted_images_rule": {"id": "r1"},
+                },
+                PolicyEvaluation(passed=False, policy="p", reason=PolicyReason.DENYLISTED, list_rule="r1"),
+            ),
+            (
+                {"final_action_reason": None, "image_allowlisted": True},
+                PolicyEvaluation(passed=True, policy="p", reason=PolicyReason.ALLOWLISTED),
+            ),
+            (
+                {"evaluation_problems": [{"severity": "warn", "problem_type": "x", "details": "one rule"}]},
+                PASS,
+            ),
+            (
+                {"evaluation_problems": [{"severity": "error", "problem_type": "TypeError", "details": "a\nb"}, {}]},
+                PolicyEvaluation(passed=True, policy="p", problems=("TypeError: a b", "not described")),
+            ),
+        ],
+        ids=[
+            "warn passes",
+            "no details",
+            "stop",
+            "neither warnings nor excused findings",
+            "fail without findings",
+            "nothing mapped",
+            "mapped by a rule",
+            "mapped by an empty rule",
+            "allow list",
+            "deny list",
+            "allow list by flag",
+            "a rule's problem",
+            "the policy's problems",
+        ],
+    )
+    async def test_reads(self, given: dict[str, Any], expected: PolicyEvaluation) -> None:
+        anchore, _ = asking(checked(evaluation(**given)))
+        assert await anchore.check(DIGEST, TAG, "p", deadline()) == expected
+
+    async def test_the_latest_of_several_counts(self) -> None:
+        late = evaluation(status="fail", final_action="stop", evaluation_time=NEW)
+        anchore, _ = asking(checked(evaluation(), late, evaluation()))
+        verdict = await anchore.check(DIGEST, TAG, "p", deadline())
+        assert verdict == PolicyEvaluation(passed=False, policy="p")
+
+    @pytest.mark.parametrize(
+        ("answer", "expected"),
+        [
+            (error(404, "Image not found"), AnalysisState.UNKNOWN),
+            (error(404, "image not found in DB"), AnalysisState.UNKNOWN),
+            (error(404, "image is not analyzed - analysis_status: analyzing"), AnalysisState.ANALYZING),
+            (error(404, "image is not analyzed - analysis_status: analysis_failed"), AnalysisState.FAILED),
+        ],
+    )
+    async def test_states_that_allow_no_evaluation(self, answer: httpx.Response, expected: AnalysisState) -> None:
+        anchore, _ = asking(answer)
+        assert await anchore.check(DIGEST, TAG, "p", deadline()) is expected
+
+    @pytest.mark.parametrize(
+        ("answer", "kind"),
+        [
+            (error(404, "Policy p not found"), PolicyNotFound),
+            (error(404, "Policy bundle p not found in DB"), PolicyNotFound),
+            (error(404, "user has no active policy to evaluate: admin"), PolicyNotFound),
+            (error(404, "could not find any evaluations for input images"), PolicyNotEvaluated),
+            (error(404, "something else"), AnchoreReplyInvalid),
+            (error(404, "image is not analyzed - analysis_status: enchanted"), AnchoreReplyInvalid),
+            (error(404, "image is not analyzed - analysis_status: analyzed"), AnchoreReplyInvalid),
+            (error(404, "User account not found"), AnchoreRefused),
+            (error(400, "bad tag"), AnchoreReplyInvalid),
+            (problem(404), AnchoreReplyInvalid),
+            (checked(), AnchoreReplyInvalid),
+            ({}, AnchoreReplyInvalid),
+            ([], AnchoreReplyInvalid),
+            (checked(evaluation(status=None)), AnchoreReplyInvalid),
+            (checked(evaluation(status="PASS")), AnchoreReplyInvalid),
+            (checked(evaluation(status="pass", final_action="stop")), AnchoreReplyInvalid),
+            (checked(evaluation(), evaluated_tag="r/x:1"), AnchoreReplyInvalid),
+            (checked(evaluation(), policy_id="another"), AnchoreReplyInvalid),
+            (checked(evaluation(evaluation_problems="broken")), AnchoreReplyInvalid),
+        ],
+    )
+    async def test_never_guesses(self, answer: Any, kind: type[EvaluationError]) -> None:
+        assert isinstance(await refusal(answer, "check"), kind)
+
+    @pytest.mark.parametrize("full_tag", ["", f"registry.example.com/app@{DIGEST}", f"{TAG}@{DIGEST}"])
+    async def test_a_tag_must_be_a_tag(self, full_tag: str) -> None:
+        anchore, played = asking(checked(evaluation()))
+        with pytest.raises(ValueError, match="not a full tag"):
+            await anchore.check(DIGEST, full_tag, None, deadline())
+        assert played.asked == []
+
+    @pytest.mark.parametrize(("digest", "policy"), [("", "p"), (DIGEST, ""), ("..", "p")])
+    async def test_an_empty_value_is_never_sent(self, digest: str, policy: str) -> None:
+        anchore, played = asking(checked(evaluation()))
+        with pytest.raises(ValueError, match="an empty or relative value"):
+            await anchore.check(digest, TAG, policy, deadline())
+        assert played.asked == []

@@ -6,7 +6,7 @@ Source: k8s.io/api/admission/v1 and v1beta1, and what the API server checks of a
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from anchore_admission.errors import MalformedReview
@@ -58,9 +58,12 @@ class _Review(Shape, Generic[ObjectT]):
 
 
 class AdmissionRequest(_Request[Workload]):
-    """What the API server asks about. ``unreadable`` says what is wrong with ``object`` when it could not be read."""
+    """What the API server asks about. ``unreadable`` says what is wrong with ``object`` when it could not be read.
 
-    unreadable: str | None = None
+    It is ours to say: a key of that name in a call is ignored like any other that is unknown.
+    """
+
+    unreadable: Annotated[str | None, BeforeValidator(lambda _: None)] = None
 
 
 class AdmissionReview(Shape):

@@ -1,0 +1,230 @@
+"""AdmissionReview on the wire: what is read, what is refused, what is answered."""
+
+import json
+from typing import Any
+
+import pytest
+
+from anchore_admission.errors import MalformedReview
+from anchore_admission.models.review import AdmissionResponse, decode, encode, read_workload
+from support import builders
+from support.builders import pod_spec, review, workload
+
+V1 = "admission.k8s.io/v1"
+V1BETA1 = "admission.k8s.io/v1beta1"
+_POD = workload("Pod", pod_spec("nginx"))
+
+
+def _bytes(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("version", [V1, V1BETA1])
+def test_both_versions_are_read(version: str) -> None:
+    decoded = decode(_bytes({**review(_POD), "apiVersion": version}))
+    request = decoded.request
+    assert decoded.apiVersion == version
+    assert request.uid == builders.UID
+    assert request.kind.kind == "Pod"
+    assert request.namespace == "shop"
+    assert request.userInfo
+    assert request.userInfo.username == "alice"
+    assert request.object
+    assert request.unreadable is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"subResource": "ephemeralcontainers", "requestKind": {"kind": "Pod"}, "requestSubResource": "x"},
+        {"dryRun": None},
+        {"userInfo": {"extra": {"a": ["b"]}}},
+        {"userInfo": None},
+        {"name": None, "namespace": None},
+        {"object": None},
+        {"somethingNew": {"deep": [1, 2]}},
+    ],
+)
+def test_optional_and_unknown_fields(changes: dict[str, Any]) -> None:
+    assert decode(_bytes(review(_POD, **changes))).request.uid == builders.UID
+
+
+@pytest.mark.parametrize(
+    "missing", ["resource", "name", "namespace", "userInfo", "object", "oldObject", "dryRun", "options"]
+)
+def test_fields_that_the_api_server_may_leave_out(missing: str) -> None:
+    body = review(_POD)
+    del body["request"][missing]
+    assert decode(_bytes(body)).request.uid == builders.UID
+
+
+def _without(key: str) -> dict[str, Any]:
+    body = review(_POD)
+    del body["request"][key]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "EOF while parsing a value"),
+        (b"{", "EOF while parsing an object"),
+        (_bytes(review(_POD))[:-20], "EOF while parsing"),
+        (b"\xff", "expected value at line 1 column 1"),
+        (b"not json", "expected ident"),
+        (b"null", "Input should be a valid dictionary"),
+        (b"[]", "Input should be a valid dictionary"),
+        (b'"AdmissionReview"', "Input should be a valid dictionary"),
+        (b"{}", "apiVersion: Field required; kind: Field required; request: Field required"),
+        (_bytes({**review(_POD), "apiVersion": "admission.k8s.io/v2"}), "apiVersion: Input should be"),
+        (_bytes({**review(_POD), "apiVersion": "v1"}), "apiVersion: Input should be"),
+        (_bytes({**review(_POD), "kind": "Pod"}), "kind: Input should be 'AdmissionReview'"),
+        (_bytes({**review(_POD), "request": None}), "request: Input should be a valid dictionary"),
+        (_bytes(_without("uid")), "request.uid: Field required"),
+        (_bytes(_without("operation")), "request.operation: Field required"),
+        (_bytes(_without("kind")), "request.kind: Field required"),
+        (_bytes(review(_POD, uid="")), "request.uid: String should have at least 1 character"),
+        (_bytes(review(_POD, uid="x" * 257)), "request.uid: String should have at most 256 characters"),
+        (_bytes(review(_POD, uid=7)), "request.uid: Input should be a valid string"),
+        (_bytes(review(_POD, userInfo={"groups": "admins"})), "request.userInfo.groups: Input should be a valid list"),
+        (_bytes(review(_POD, dryRun="yes")), "request.dryRun: Input should be a valid boolean"),
+        (_bytes(review(_POD, namespace=["a"])), "request.namespace: Input should be a valid string"),
+        (b'{"a": "\\ud800"}', "unexpected end of hex escape"),
+        (b"[" * 10_000, "recursion limit exceeded"),
+        (_bytes(review(_POD))[:-1] + b',"x":' + b"[" * 1000 + b"]" * 1000 + b"}", "recursion limit exceeded"),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_a_call_that_cannot_be_read(body: bytes, words: str) -> None:
+    with pytest.raises(MalformedReview) as caught:
+        decode(body)
+    assert str(caught.value).startswith("not a readable AdmissionReview: ")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("Pod", "Input should be a valid dictionary or instance of Workload"),
+        ([], "Input should be a valid dictionary or instance of Workload"),
+        (7, "Input should be a valid dictionary or instance of Workload"),
+        ({"spec": []}, "spec: Input should be a valid dictionary or instance of WorkloadSpec"),
+        ({"spec": {"containers": {}}}, "spec.containers: Input should be a valid list"),
+        ({"spec": {"containers": [{"image": 7}]}}, "spec.containers[0].image: Input should be a valid string"),
+        ({"spec": {"containers": ["nginx"]}}, "spec.containers[0]: Input should be a valid dictionary"),
+        ({"spec": {"volumes": [{"image": "x"}]}}, "spec.volumes[0].image: Input should be a valid dictionary"),
+        ({"metadata": {"labels": {"a": 1}}}, "metadata.labels.a: Input should be a valid string"),
+        ({"metadata": {"ownerReferences": [{"controller": "true"}]}}, "metadata.ownerReferences[0].controller: Input"),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_an_unreadable_object_is_kept_as_such(body: Any, words: str) -> None:
+    request = decode(_bytes(review(body))).request
+    assert request.object is None
+    assert request.unreadable
+    assert request.unreadable.startswith(words)
+    assert request.uid == builders.UID
+
+
+def test_an_unreadable_old_object_counts_as_absent() -> None:
+    request = decode(_bytes(review(_POD, operation="UPDATE", oldObject={"spec": {"containers": 1}}))).request
+    assert request.object
+    assert request.oldObject is None
+    assert request.unreadable is None
+
+
+def test_many_problems_are_cut_short() -> None:
+    request = decode(_bytes(review({"spec": {"containers": [{"image": 1}] * 9}}))).request
+    assert request.unreadable
+    assert request.unreadable.endswith("; and 6 more")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        review({"spec": {"containers": [{"image": {"hunter2": 1}}], "volumes": "hunter2"}}),
+        review(_POD, uid=["hunter2"]),
+        review(_POD, operation={"a": "hunter2"}),
+        {**review(_POD), "apiVersion": "hunter2"},
+        {**review(_POD), "kind": "hunter2"},
+    ],
+)
+def test_errors_never_repeat_what_was_found(body: Any) -> None:
+    try:
+        text = decode(_bytes(body)).request.unreadable or ""
+    except MalformedReview as error:
+        text = str(error)
+    assert text
+    assert "hunter2" not in text
+
+
+def test_truncated_json_is_not_repeated() -> None:
+    with pytest.raises(MalformedReview) as caught:
+        decode(b'{"password": "hunter2", ')
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "😀", "ünïcode", "a\nb", "\u202e", "x" * 100_000])
+def test_names_of_any_characters(name: str) -> None:
+    pod = workload("Pod", {"containers": [{"name": name, "image": name}]}, metadata={"name": name})
+    request = decode(_bytes(review(pod, name=name))).request
+    assert request.name == name
+    assert request.object
+    assert request.object.spec
+    assert request.object.spec.containers
+    assert request.object.spec.containers[0].image == name
+
+
+def test_of_duplicate_keys_the_last_wins() -> None:
+    """As in the API server's own decoder, which writes every review anew and never sends one."""
+    body = _bytes(review(_POD)).replace(b'"operation": "CREATE"', b'"operation": "DELETE", "operation": "UPDATE"')
+    assert decode(body).request.operation == "UPDATE"
+
+
+def test_whoever_calls_cannot_set_what_is_ours() -> None:
+    assert decode(_bytes(review(_POD, unreadable="forged"))).request.unreadable is None
+
+
+def test_a_bare_object_is_read() -> None:
+    assert read_workload(_POD).kind == "Pod"
+    with pytest.raises(MalformedReview, match=r"^spec: Input should be a valid dictionary"):
+        read_workload({"spec": 1})
+
+
+@pytest.mark.parametrize("version", [V1, V1BETA1])
+def test_an_answer_that_admits(version: str) -> None:
+    answer = json.loads(encode(version, AdmissionResponse(uid="u-1", allowed=True)))
+    assert answer == {"apiVersion": version, "kind": "AdmissionReview", "response": {"uid": "u-1", "allowed": True}}
+
+
+def test_an_answer_that_admits_and_says_something() -> None:
+    response = AdmissionResponse(
+        uid="u-1", allowed=True, message="requested", warnings=("w1", "w2"), audit_annotations={"verdict": "admit"}
+    )
+    assert json.loads(encode(V1, response))["response"] == {
+        "uid": "u-1",
+        "allowed": True,
+        "status": {"status": "Success", "code": 200, "message": "requested"},
+        "warnings": ["w1", "w2"],
+        "auditAnnotations": {"verdict": "admit"},
+    }
+
+
+def test_an_answer_that_refuses() -> None:
+    response = AdmissionResponse(uid="u-1", allowed=False, message="Image é is not analyzed\nand 1 more")
+    assert json.loads(encode(V1, response))["response"] == {
+        "uid": "u-1",
+        "allowed": False,
+        "status": {
+            "status": "Failure",
+            "code": 403,
+            "reason": "Forbidden",
+            "message": "Image é is not analyzed\nand 1 more",
+        },
+    }
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_no_answer_carries_a_patch(allowed: bool) -> None:
+    text = encode(V1, AdmissionResponse(uid="u-1", allowed=allowed, message="m", warnings=("w",)))
+    assert b"patch" not in text.lower()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.sandbox.accounts import Directory
 from anchore_admission.sandbox.answers import AnchoreError
 from anchore_admission.sandbox.checks import History
@@ -84,7 +85,7 @@ def world_from(seed: Seed, clock: Callable[[], float]) -> World:
 def _hold_policy(world: World, seeded: SeedPolicy) -> None:
     policy, document = read_policy(seeded.policy, dialect(seeded.policy))
     if problems := policy_problems(policy):
-        raise AnchoreError(400, "Bundle failed validation", validation_details=problems)
+        raise ConfigurationError("the seed", [Problem(f"policies {policy.id}", p["details"]) for p in problems])
     world.claim(seeded.account).policies.put(policy, document, world.clock(), active=seeded.active)
 
 

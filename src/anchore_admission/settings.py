@@ -41,6 +41,7 @@ _EXPECTED = {
     "tls_cert_file": "the path of a file",
     "tls_key_file": "the path of a file",
     "insecure_http": "true or false",
+    "docs": "true or false",
     "log_level": f"one of {', '.join(LogLevel)}",
     "log_format": f"one of {', '.join(LogFormat)}",
 }
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     insecure_http: bool = False
+    docs: bool = True
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = LogLevel.INFO
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.AUTO
 

@@ -1,0 +1,169 @@
+"""``anchore-admission demo``: sandbox and controller on this machine, Pods posted over HTTPS, the verdicts shown."""
+
+import contextlib
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.cli.demo_data import ANALYSIS_SECONDS, FIRST, LATER, SEED, Scene, configuration
+from anchore_admission.core.messages import shown
+from anchore_admission.errors import AnchoreAdmissionError
+
+WEBHOOK = "demo.admission.anchore.io"
+START_SECONDS = 30.0
+_HOST = "127.0.0.1"
+_PASSWORD = "foobar"  # noqa: S105 - Anchore's own published default, for the sandbox on this machine
+
+
+class DemoFailed(AnchoreAdmissionError):
+    """A part of the demonstration did not come up."""
+
+
+def command(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the table instead of staying up.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the controller; 0 takes a free one.", min=0, max=65535)] = 8443,
+) -> None:
+    """Show the product working: an embedded Anchore, the controller, and Pods in each mode.
+
+    Nothing outside this machine is contacted, and nothing is left behind.
+    """
+    console = Console(soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="anchore-admission-demo-") as folder, contextlib.ExitStack() as stack:
+        try:
+            url, trust = _start(stack, Path(folder), port)
+        except DemoFailed as error:
+            console.print(f"[red]{error}[/red]", highlight=False)
+            raise typer.Exit(2) from error
+        _show(console, "Right after each Pod is created", [_post(url, trust, scene) for scene in FIRST])
+        console.print(f"\nWaiting {ANALYSIS_SECONDS + 1} seconds for the sandbox to finish its analyses …\n")
+        time.sleep(ANALYSIS_SECONDS + 1)
+        _show(console, "After the analyses", [_post(url, trust, scene) for scene in LATER])
+        console.print(
+            f"\nTry it yourself: [bold]{url}/docs[/bold] (the certificate is a throw-away one)", highlight=False
+        )
+        if not once:
+            console.print("Press Ctrl-C to stop.")
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(3600)
+
+
+def _start(stack: contextlib.ExitStack, folder: Path, port: int) -> tuple[str, ssl.SSLContext]:
+    """The controller's address, and a context that trusts its certificate."""
+    pair = throw_away_pair(["localhost", _HOST])
+    (folder / "tls.crt").write_bytes(pair.certificate)
+    (folder / "tls.key").write_bytes(pair.key)
+    anchore = f"http://{_HOST}:{_free_port()}"
+    (folder / "seed.json").write_text(json.dumps(SEED))
+    (folder / "configuration.json").write_text(json.dumps(configuration(anchore)))
+    operations = _free_port()
+    port = port if port and _is_free(port) else _free_port()
+    files = ["--tls-cert-file", folder / "tls.crt", "--tls-key-file", folder / "tls.key"]
+    ports = ["--host", _HOST, "--port", port, "--operations-port", operations]
+    _run(stack, folder, "sandbox", "--seed", folder / "seed.json", "--port", anchore.rpartition(":")[2])
+    _run(stack, folder, "serve", "--config", folder / "configuration.json", *ports, *files)
+    _wait(f"{anchore}/health", folder / "sandbox.log")
+    _wait(f"http://{_HOST}:{operations}/readyz", folder / "serve.log")
+    return f"https://{_HOST}:{port}", ssl.create_default_context(cadata=pair.authority.decode())
+
+
+def _run(stack: contextlib.ExitStack, folder: Path, name: str, *arguments: object) -> None:
+    secrets = {
+        "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME": "admin",
+        "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD": _PASSWORD,
+    }
+    program = [sys.executable, "-m", "anchore_admission", name, *map(str, arguments)]
+    log = stack.enter_context((folder / f"{name}.log").open("wb"))
+    process = stack.enter_context(
+        subprocess.Popen(program, stdout=log, stderr=log, env={**os.environ, **secrets})  # noqa: S603 - ourselves
+    )
+    stack.callback(process.terminate)
+
+
+def _wait(url: str, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - loopback
+            return
+        time.sleep(0.05)
+    raise DemoFailed(f"{log.stem} did not start:\n{shown(log.read_text(errors='replace')[-2000:], 2000)}")
+
+
+def _post(url: str, trust: ssl.SSLContext, scene: Scene) -> tuple[Scene, dict[str, Any]]:
+    """The response half of the answer to one AdmissionReview."""
+    kind = {"group": "", "version": "v1", "kind": "Pod"}
+    review = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": f"demo-{time.monotonic_ns()}",
+            "kind": kind,
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": "demo",
+            "namespace": scene.namespace,
+            "operation": "CREATE",
+            "userInfo": {"username": "you"},
+            "object": scene.pod,
+        },
+    }
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        f"{url}/validate?timeout=10s", data=json.dumps(review).encode(), headers=headers
+    )
+    with urllib.request.urlopen(request, timeout=15, context=trust) as answer:  # noqa: S310 - loopback
+        response: dict[str, Any] = json.load(answer)["response"]
+    return scene, response
+
+
+def _show(console: Console, title: str, answers: Iterable[tuple[Scene, dict[str, Any]]]) -> None:
+    table = Table(title=title, title_justify="left", show_lines=True, expand=False)
+    table.add_column("namespace")
+    table.add_column("Pod's image")
+    table.add_column("verdict")
+    table.add_column("what kubectl shows", overflow="fold")
+    for scene, response in answers:
+        verdict = "[green]admitted[/green]" if response["allowed"] else "[red]denied[/red]"
+        images = "\n".join(filter(None, [scene.init_image and f"{scene.init_image} (init)", scene.image]))
+        table.add_row(
+            scene.namespace, images, verdict, "\n".join([*map(escape, _kubectl(response)), f"[dim]{scene.why}[/dim]"])
+        )
+    console.print(table, soft_wrap=False)
+
+
+def _kubectl(response: dict[str, Any]) -> Iterator[str]:
+    """The lines that kubectl prints for an answer."""
+    for warning in response.get("warnings", ()):
+        yield f"Warning: {warning}"
+    if response["allowed"]:
+        yield "pod/demo created"
+    else:
+        message = response["status"]["message"]
+        yield f'Error from server (Forbidden): admission webhook "{WEBHOOK}" denied the request: {message}'
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((_HOST, port)) != 0

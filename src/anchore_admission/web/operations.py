@@ -1,0 +1,56 @@
+"""The operations port: is the process alive, may it be sent reviews, which version runs, what it has counted."""
+
+import platform
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from anchore_admission import __version__
+
+Exposition = Callable[[str | None], tuple[bytes, str]]
+"""The metrics in the form that an Accept header asks for, with their media type."""
+
+
+class Readiness:
+    """Named conditions that must all hold before reviews may come.
+
+    Local facts only: were Anchore one of them, its failure would take every replica out of the Service at once, and
+    the webhook's ``failurePolicy`` would answer for the whole cluster.
+    """
+
+    def __init__(self, *conditions: str) -> None:
+        self._conditions = dict.fromkeys(conditions, False)
+
+    def set(self, condition: str, holds: bool) -> None:
+        if condition not in self._conditions:
+            raise KeyError(condition)
+        self._conditions[condition] = holds
+
+    def is_ready(self) -> bool:
+        return all(self._conditions.values())
+
+    def conditions(self) -> dict[str, bool]:
+        return dict(self._conditions)
+
+
+def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:
+    async def livez(_: Request) -> Response:
+        """That this is answered is the answer: the event loop turns."""
+        return PlainTextResponse("ok")
+
+    async def readyz(_: Request) -> Response:
+        ready = readiness.is_ready()
+        return JSONResponse({"ready": ready, "conditions": readiness.conditions()}, 200 if ready else 503)
+
+    async def version(_: Request) -> Response:
+        return JSONResponse({"version": __version__, "python": platform.python_version()})
+
+    async def metrics(request: Request) -> Response:
+        body, media_type = exposition(request.headers.get("accept"))
+        return Response(body, media_type=media_type)
+
+    endpoints = {"/livez": livez, "/readyz": readyz, "/version": version, "/metrics": metrics}
+    return Router([Route(path, endpoint) for path, endpoint in endpoints.items()], redirect_slashes=False)

@@ -1,0 +1,216 @@
+"""Runs the applications: binds their ports, serves until told to stop, lets requests in flight finish."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.settings import spelled
+from anchore_admission.web.tls import ServingCertificate
+
+KEEP_ALIVE: Final = 110
+"""Longer than the 90 seconds after which an API server closes an idle connection: if we closed it first, a review
+written at that moment would fail."""
+CONNECTIONS: Final = 1024
+BACKLOG: Final = 2048
+FOLLOW_SECONDS: Final = 30.0
+"""Between two looks at the certificate's files."""
+
+_log = logging.getLogger("anchore_admission.server")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One port and what answers on it; port 0 takes a free one.
+
+    ``setting`` is the one that named the port, for the message when it is taken. Lifespan events are not sent:
+    whoever builds an application opens and closes what it needs.
+    """
+
+    app: ASGIApp
+    host: str
+    port: int
+    certificate: ServingCertificate | None = None
+    setting: str = "port"
+
+
+async def serve(
+    listeners: Sequence[Listener],
+    *,
+    on_ready: Callable[[Sequence[int]], None],
+    on_stop: Callable[[], None] = lambda: None,
+    drain_seconds: float = 30.0,
+    linger_seconds: float = 0.0,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve until ``stop`` is set or SIGTERM or SIGINT comes; a second signal ends the process at once.
+
+    ``on_ready`` hears the bound ports, in the listeners' order. ``on_stop`` is called as soon as the end begins.
+    For ``linger_seconds`` new requests are still answered, each with ``Connection: close``; then the listeners end
+    in their order, each when the requests of the one before have been answered, within ``drain_seconds`` in all.
+
+    Raises ConfigurationError if a port cannot be had.
+    """
+    stop = asyncio.Event() if stop is None else stop
+    with _bound(listeners) as servers, _stop_on_signals(stop):
+        try:
+            for server in servers:
+                await server.open()
+            on_ready([server.port for server in servers])
+            async with _certificates_followed(listeners):
+                await stop.wait()
+                on_stop()
+                await _say_goodbye(servers, linger_seconds)
+        finally:
+            await _drain(servers, drain_seconds)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signals and its loop that ticks ten times a second for headers we do not send."""
+
+    def __init__(self, listener: Listener, bound: socket.socket) -> None:
+        certificate = listener.certificate
+        super().__init__(
+            uvicorn.Config(
+                listener.app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                backlog=BACKLOG,
+                limit_concurrency=CONNECTIONS,
+                timeout_keep_alive=KEEP_ALIVE,
+            )
+        )
+        self._bound = bound
+        self.host, self.port = bound.getsockname()[:2]
+        self.address = f"{'https' if certificate else 'http'}://{_bracketed(self.host)}:{self.port}"
+
+    async def open(self) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=[self._bound])
+        _log.info("listening on %s", self.address)
+
+    def say_goodbye(self) -> None:
+        """From now on every answer asks the other side to connect elsewhere."""
+        self.server_state.default_headers = [(b"connection", b"close")]
+
+    async def close(self, seconds: float) -> None:
+        """Take no more connections, end the idle ones, wait for the requests in flight."""
+        if not self.started:
+            return
+        if self.server_state.tasks:
+            _log.info("%s: %d requests in flight", self.address, len(self.server_state.tasks))
+        # Annotated as whole seconds, but handed to asyncio as it is.
+        self.config.timeout_graceful_shutdown = seconds  # type: ignore[assignment]
+        await self.shutdown(sockets=[self._bound])
+        _log.info("closed %s", self.address)
+
+
+async def _say_goodbye(servers: Sequence[_Server], linger_seconds: float) -> None:
+    for server in servers:
+        server.say_goodbye()
+    await asyncio.sleep(linger_seconds)
+
+
+async def _drain(servers: Sequence[_Server], seconds: float) -> None:
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    for server in servers:
+        await server.close(max(1.0, end - clock()))
+
+
+@contextlib.contextmanager
+def _bound(listeners: Sequence[Listener]) -> Iterator[list[_Server]]:
+    """Every port is taken before any request is answered. Raises ConfigurationError."""
+    with contextlib.ExitStack() as stack:
+        yield [_Server(listener, stack.enter_context(_socket(listener))) for listener in listeners]
+
+
+def _socket(listener: Listener) -> socket.socket:
+    """An IPv6 address serves IPv4 too where it can: ``::`` means every address."""
+    address = (listener.host, listener.port)
+    try:
+        if ":" in listener.host:
+            both = listener.host == "::" and socket.has_dualstack_ipv6()
+            return socket.create_server(address, family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=both)
+        return socket.create_server(address, backlog=BACKLOG)
+    except OSError as error:
+        at_fault = listener.setting if error.errno in {errno.EADDRINUSE, errno.EACCES} else "host"
+        where = f"{_bracketed(listener.host)}:{listener.port}"
+        reason = str(error.strerror).partition(" (")[0]  # the rest repeats the address
+        why = f"{where} cannot be listened on: {reason}"
+        raise ConfigurationError("settings", [Problem(spelled(at_fault), why)]) from error
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Signals reach the main thread only; elsewhere whoever runs us says when to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, _begin_to_stop, number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def _begin_to_stop(number: signal.Signals, stop: asyncio.Event) -> None:
+    """The next signal finds the system's own handlers, which end the process at once."""
+    _log.info("%s: stopping", number.name)
+    loop = asyncio.get_running_loop()
+    for each in _SIGNALS:
+        loop.remove_signal_handler(each)
+        signal.signal(each, signal.SIG_DFL)
+    stop.set()
+
+
+@contextlib.asynccontextmanager
+async def _certificates_followed(listeners: Sequence[Listener]) -> AsyncIterator[None]:
+    """Mounted Secrets change by a symbolic link that no watch on the file would see, so the content is compared."""
+    certificates = [listener.certificate for listener in listeners if listener.certificate]
+    task = asyncio.create_task(_follow(certificates), name="certificates")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _follow(certificates: Sequence[ServingCertificate]) -> None:
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        for certificate in certificates:
+            try:
+                await asyncio.to_thread(certificate.refresh)
+            except Exception:  # noqa: BLE001 - logged, and the next look may go better
+                _log.exception("the certificate could not be looked at")

@@ -1,0 +1,59 @@
+"""Throw-away certificates for tests, as files and as the trust of a client."""
+
+import datetime as dt
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from anchore_admission.adapters.certificates import Pair, throw_away_pair
+from anchore_admission.web.tls import TlsFiles
+
+NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def pair() -> Pair:
+    """A fresh authority and a certificate of it for this machine."""
+    return throw_away_pair(NAMES)
+
+
+def pair_valid(begin: dt.timedelta, end: dt.timedelta) -> Pair:
+    """A self-signed certificate, valid from and until these times from now."""
+    now = dt.datetime.now(dt.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begin)
+        .not_valid_after(now + end)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    return Pair(certificate, certificate, key_pem(key))
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
+    protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+
+
+def encrypted_key() -> bytes:
+    return key_pem(ec.generate_private_key(ec.SECP256R1()), b"passphrase")
+
+
+def written(folder: Path, certificate: bytes, key: bytes) -> TlsFiles:
+    files = TlsFiles(folder / "tls.crt", folder / "tls.key")
+    files.certificate.write_bytes(certificate)
+    files.key.write_bytes(key)
+    return files
+
+
+def trusting(authority: Pair) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=authority.authority.decode())

@@ -38,10 +38,6 @@ class WrongPath(AnchoreReplyInvalid):
     """What answered does not know Anchore's path: another API version, a proxy, not Anchore."""
 
 
-class NotAnchore(WrongPath):
-    """A good answer that is not JSON: the page of a login proxy or of a user interface."""
-
-
 class Transient(AnchoreUnavailable):
     """A failure that a second attempt may cure at once."""
 
@@ -71,6 +67,11 @@ class Answer:
     @property
     def missing(self) -> bool:
         return self.status == _NOT_FOUND
+
+    @property
+    def absent(self) -> bool:
+        """Nothing is served at this path, or not to be read."""
+        return self.status in {_NOT_FOUND, _WRONG_METHOD}
 
     @property
     def is_json(self) -> bool:
@@ -128,10 +129,10 @@ def _unreadable(answer: Answer) -> EvaluationError:
         return AnchoreRefused("Anchore refuses the credentials (401); it says the same while its database is down")
     if status == _FORBIDDEN:
         return AnchoreRefused(f"Anchore refuses access (403){_quoted(answer)}")
-    if status in {_NOT_FOUND, _WRONG_METHOD}:
+    if answer.absent:
         return WrongPath(f"no Anchore API at this address ({status}); check the endpoint and its API version")
     if answer.good:
-        return NotAnchore("the answer is not JSON, so not Anchore's; check the endpoint")
+        return WrongPath("the answer is not JSON, so not Anchore's; check the endpoint")
     if status in BUSY:
         return Transient(f"Anchore is not available ({status})")
     if status >= _SERVER_ERROR:

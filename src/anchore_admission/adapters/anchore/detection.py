@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, NotAnchore, WrongPath, bad_request, parsed
+from anchore_admission.adapters.anchore.answers import Answer, WrongPath, bad_request, parsed
 from anchore_admission.adapters.anchore.endpoint import Root
 from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
 from anchore_admission.adapters.anchore.v1 import AnchoreV1
@@ -63,6 +63,17 @@ class DetectingAnchore:
         """``auto`` as long as it is not known."""
         return self._version
 
+    async def detect(self, deadline: Deadline) -> ApiVersion:
+        """The version, found out if need be. One caller does it, the others wait, each for its own deadline at most.
+
+        Raises EvaluationError.
+        """
+        if self._version is ApiVersion.AUTO:
+            async with deadline.bound(), self._one_at_a_time:
+                if self._version is ApiVersion.AUTO:
+                    self._version = await self._find_out(deadline)
+        return self._version
+
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
         return await self._ask(deadline, lambda api: api.by_tag(full_tag, deadline))
 
@@ -81,7 +92,7 @@ class DetectingAnchore:
         await self._http.aclose()
 
     async def _ask(self, deadline: Deadline, question: Callable[[Anchore], Awaitable[T]]) -> T:
-        version = await self._known_version(deadline)
+        version = await self.detect(deadline)
         try:
             answer = await question(self._apis[version])
         except WrongPath:
@@ -99,19 +110,11 @@ class DetectingAnchore:
             self._wrong_paths = 0
             self._version = ApiVersion.AUTO
 
-    async def _known_version(self, deadline: Deadline) -> ApiVersion:
-        """One caller finds out, the others wait for it, each no longer than its own deadline."""
-        if self._version is ApiVersion.AUTO:
-            async with deadline.bound(), self._one_at_a_time:
-                if self._version is ApiVersion.AUTO:
-                    self._version = await self._find_out(deadline)
-        return self._version
-
     async def _find_out(self, deadline: Deadline) -> ApiVersion:
         if self._failure is not None and self._clock() < self._not_before:
             raise type(self._failure)(str(self._failure))
         try:
-            version = await self._detect(deadline)
+            version = await self._probe(deadline)
         except DeadlineExceeded:
             raise
         except EvaluationError as error:
@@ -122,15 +125,10 @@ class DetectingAnchore:
         _log.info("Anchore speaks API %s", version)
         return version
 
-    async def _detect(self, deadline: Deadline) -> ApiVersion:
+    async def _probe(self, deadline: Deadline) -> ApiVersion:
         """Only a path that is surely absent leads on to the next; whatever else fails leaves the version unknown."""
         for path in self._probes:
-            try:
-                version = await self._http.call(Call("version", path), deadline, _spoken)
-            except NotAnchore:
-                raise
-            except WrongPath:
-                continue
+            version = await self._http.call(Call("version", path, probe=True), deadline, _spoken)
             if version is ApiVersion.V2 or (version is ApiVersion.V1 and path is not _AT_V2):
                 return version
         raise AnchoreReplyInvalid("no Anchore API at this address; check the endpoint")
@@ -138,7 +136,7 @@ class DetectingAnchore:
 
 def _spoken(answer: Answer) -> ApiVersion | None:
     """None where the answer is no statement of Anchore's; API v1 leaves its version out."""
-    if answer.missing:
+    if answer.absent:
         return None
     if not answer.good:
         raise bad_request(answer)

@@ -45,12 +45,16 @@ _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question: unescaped path segments and query values; with a body it is a POST."""
+    """One question: unescaped path segments and query values; with a body it is a POST.
+
+    To a probe, that its path is absent is an answer like others.
+    """
 
     operation: str
     path: tuple[str, ...]
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    probe: bool = False
 
     def target(self) -> str:
         """The escaped path and query.
@@ -99,7 +103,8 @@ class AnchoreHttp:
         try:
             async with deadline.bound():
                 answer = await self._answer(call, url, deadline)
-            expect_readable(answer)
+            if not (call.probe and answer.absent):
+                expect_readable(answer)
             value = read(answer)
             outcome = "not_found" if value is None or value is AnalysisState.UNKNOWN else "ok"
         except EvaluationError as error:
@@ -118,6 +123,8 @@ class AnchoreHttp:
 
     async def _answer(self, call: Call, url: str, deadline: Deadline) -> Answer:
         """Only a question is asked twice: a submission may have been heard although its answer was lost."""
+        if deadline.left() <= 0:
+            raise DeadlineExceeded("no time was left to ask Anchore")
         if call.body is not None:
             return await self._exchange(call, url, deadline)
         try:

@@ -1,0 +1,185 @@
+"""The stage on which every implementation of the port plays the same piece: one small world, and its movements.
+
+An implementation joins the contract by offering a ``Stage``; the adapters do so over the sandbox.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import httpx
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from anchore_admission.adapters.anchore import Credentials, DetectingAnchore
+from anchore_admission.models.configuration import ApiVersion
+from anchore_admission.ports import Anchore
+from anchore_admission.sandbox import Seed, create_sandbox
+from support.anchore_calls import Clock, client
+
+REPOSITORY = "registry.example.com/shop"
+GOOD, GOOD_TOO, BAD, WARNED, PENDING, FAILED, MULTI, MOVED, NEW, PRIVATE, ABSENT = (
+    f"{REPOSITORY}/{image}"
+    for image in (
+        "good:1",
+        "good:stable",
+        "bad:1",
+        "warned:1",
+        "pending:1",
+        "failed:1",
+        "multi:1",
+        "moved:latest",
+        "new:1",
+        "private:1",
+        "absent:1",
+    )
+)
+SHORT = "docker.io/tool:1"
+
+
+def digest_of(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+GOOD_DIGEST, BAD_DIGEST, MULTI_DIGEST, LIST_DIGEST, FIRST_DIGEST, SECOND_DIGEST, NEW_DIGEST, NO_DIGEST = (
+    digest_of(number) for number in range(1, 9)
+)
+
+
+class Part(StrEnum):
+    """What may break."""
+
+    POLICY_ENGINE = "policyEngineDown"
+    CATALOG = "catalogDown"
+    DATABASE = "databaseDown"
+    LOGIN_PROXY = "html"
+    EVERYTHING = "fail"
+    TIME = "hang"
+
+
+class Stage(Protocol):
+    """One Anchore that knows ``IMAGES`` and ``POLICIES``, asked by a user that may ask."""
+
+    @property
+    def anchore(self) -> Anchore: ...
+
+    @property
+    def stranger(self) -> Anchore:
+        """The same Anchore, asked with a wrong password."""
+
+    def pass_time(self) -> None:
+        """As much as an analysis takes."""
+
+    async def break_down(self, part: Part) -> None:
+        """From now on, for every call."""
+
+
+def policy(name: str, action: str = "STOP", **changed: Any) -> dict[str, Any]:
+    """A policy that acts on vulnerabilities of severity high and above."""
+    params = {"package_type": "all", "severity_comparison": ">=", "severity": "high"}
+    rule = {
+        "id": "r1",
+        "gate": "vulnerabilities",
+        "trigger": "package",
+        "action": action,
+        "params": [{"name": key, "value": value} for key, value in params.items()],
+    }
+    mapping = {"id": "m1", "name": "all", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
+    return {
+        "id": name,
+        "name": name,
+        "version": "1_0",
+        "policies": [{"id": "p1", "name": "p1", "version": "1_0", "rules": [rule]}],
+        "whitelists": [],
+        "whitelisted_images": [],
+        "blacklisted_images": [],
+        "mappings": [mapping | {"policy_ids": ["p1"], "whitelist_ids": []}],
+        **changed,
+    }
+
+
+def listed(name: str) -> dict[str, Any]:
+    image = {"type": "tag", "value": "1"}
+    return {"id": name, "name": name, "registry": "*", "repository": "shop/*", "image": image}
+
+
+CVE = {"id": "CVE-2026-0001", "severity": "critical", "package": "openssl", "version": "1.0", "fix": "1.1"}
+ELSEWHERE = {"id": "m1", "name": "other", "registry": "other.example.com", "repository": "*"}
+POLICIES: list[dict[str, Any]] = [
+    {"policy": policy("strict"), "active": True},
+    {"policy": policy("lenient", "WARN")},
+    {"policy": policy("blessing", whitelisted_images=[listed("blessed")])},
+    {"policy": policy("banning", blacklisted_images=[listed("banned")])},
+    {
+        "policy": policy(
+            "elsewhere",
+            mappings=[ELSEWHERE | {"image": {"type": "tag", "value": "*"}, "policy_ids": ["p1"], "whitelist_ids": []}],
+        )
+    },
+]
+IMAGES: list[dict[str, Any]] = [
+    {"tag": [GOOD, GOOD_TOO, SHORT], "digest": GOOD_DIGEST},
+    {"tag": BAD, "digest": BAD_DIGEST, "findings": [CVE]},
+    {"tag": PENDING, "state": "analyzing"},
+    {"tag": FAILED, "state": "analysis_failed"},
+    {"tag": MULTI, "digest": MULTI_DIGEST, "parentDigest": LIST_DIGEST},
+    {"tag": MOVED, "digest": FIRST_DIGEST},
+]
+REGISTRY: list[dict[str, Any]] = [
+    {"tag": MOVED, "digest": SECOND_DIGEST},
+    {"tag": NEW, "digest": NEW_DIGEST},
+    {"tag": f"{REPOSITORY}/good:2", "digest": SECOND_DIGEST},
+    {"tag": PRIVATE, "error": "REGISTRY_PERMISSION_DENIED"},
+]
+
+
+@dataclass
+class SandboxStage:
+    anchore: DetectingAnchore
+    stranger: DetectingAnchore
+    app: FastAPI
+    clock: Clock
+
+    def pass_time(self) -> None:
+        self.clock.now += 60
+
+    async def break_down(self, part: Part) -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://sandbox") as control:
+            answer = await control.put("/sandbox/faults", json=[{"mode": part.value}])
+            answer.raise_for_status()
+
+
+async def _for_ever(_: float) -> None:
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _sandbox(version: ApiVersion, spoken: tuple[str, ...]) -> AsyncIterator[Stage]:
+    world = {"images": IMAGES, "registry": REGISTRY, "policies": POLICIES, "unknownImages": "refuse"}
+    seed = Seed.model_validate({"apiVersions": spoken, **world})
+    clock = Clock(1_800_000_000.0)
+    app = create_sandbox(seed, clock=clock, sleep=_for_ever)
+
+    def as_user(password: str) -> DetectingAnchore:
+        user = Credentials("admin", SecretStr(password))
+        return client(httpx.ASGITransport(app), version, url="http://sandbox", credentials=user)
+
+    stage = SandboxStage(as_user("foobar"), as_user("wrong"), app, clock)
+    try:
+        yield stage
+    finally:
+        await stage.anchore.aclose()
+        await stage.stranger.aclose()
+
+
+Opening = Callable[[], AbstractAsyncContextManager[Stage]]
+STAGES: dict[str, Opening] = {
+    "v1 over the sandbox": lambda: _sandbox(ApiVersion.V1, ("v1",)),
+    "v2 over the sandbox": lambda: _sandbox(ApiVersion.V2, ("v2",)),
+    "v1 detected": lambda: _sandbox(ApiVersion.AUTO, ("v1",)),
+    "v2 detected": lambda: _sandbox(ApiVersion.AUTO, ("v2",)),
+    "v2 preferred": lambda: _sandbox(ApiVersion.AUTO, ("v1", "v2")),
+}

@@ -24,7 +24,7 @@ _RETRY = "try again in a few minutes"
 
 def shown(text: str, limit: int = _IMAGE_LIMIT) -> str:
     """Text from outside, made fit for one line: no control characters, no more than ``limit`` characters."""
-    clean = "".join(character if character.isprintable() else "?" for character in text)
+    clean = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 

@@ -57,16 +57,15 @@ def _subject(text: str, places: tuple[ContainerImage, ...], circumstances: Circu
 
 
 def _meaning(text: str, place: ContainerImage) -> ImageReference | Refusal:
-    where = shown(place.place)
     if not text:
-        return Refusal(Reason.NO_IMAGE, f"{where} names no image")
+        return Refusal(Reason.NO_IMAGE, f"{shown(place.place)} names no image")
     if is_image_id(text):
-        message = f"{where}: image {shown(text)} is an image ID, which Anchore cannot check; name a repository"
-        return Refusal(Reason.IMAGE_ID, message)
+        problem = "is an image ID, which Anchore cannot check; name a repository"
+        return Refusal(Reason.IMAGE_ID, f"{shown(place.place)}: image {shown(text)} {problem}")
     try:
         return parse(text)
     except InvalidImageReference as error:
-        return Refusal(Reason.MALFORMED_REFERENCE, f"{where}: image {shown(text)} {error}")
+        return Refusal(Reason.MALFORMED_REFERENCE, f"{shown(place.place)}: image {shown(text)} {error}")
 
 
 def _circumstances(request: AdmissionRequest, view: PodView) -> Circumstances:

@@ -64,6 +64,8 @@ class TestAnswers:
                 AnchoreReplyInvalid,
                 "(404)",
             ),
+            (httpx.Response(404, content=b"[" * 100_000, headers=JSON), AnchoreReplyInvalid, "no Anchore API"),
+            (httpx.Response(200, content=b"[" * 100_000, headers=JSON), AnchoreReplyInvalid, "not what its API"),
             (httpx.Response(418), AnchoreReplyInvalid, "unexpected answer (418)"),
             (httpx.Response(200, content=b"[]"), AnchoreReplyInvalid, "not JSON"),
             (

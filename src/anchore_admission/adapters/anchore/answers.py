@@ -82,7 +82,7 @@ class Answer:
         """The error document; a bare JSON string, as some handlers of v1 send, counts as its message."""
         try:
             document = json.loads(self.body) if self.is_json else None
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter: nested deeper than any error document
             return {}
         if isinstance(document, str):
             return {"message": document}

@@ -15,6 +15,7 @@ from anchore_admission.errors import DeadlineExceeded
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
+_LATE = "no answer before the deadline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class Deadline:
     @asynccontextmanager
     async def bound(self) -> AsyncIterator[None]:
         """Cancel the block when the time is up. Raises DeadlineExceeded."""
+        if self.left() <= 0:  # a block that never suspends would not notice
+            raise DeadlineExceeded(_LATE)
         try:
             async with asyncio.timeout(self.left()):
                 yield
         except TimeoutError as error:
-            raise DeadlineExceeded("no answer before the deadline") from error
+            raise DeadlineExceeded(_LATE) from error
 
 
 class Anchore(Protocol):

@@ -13,6 +13,7 @@ WARNING_LIMIT = 250
 """Past 4096 characters in all, the API server cuts every warning to 256."""
 WARNINGS = 10
 AUDIT_LIMIT = 2048
+_HEAD_LIMIT = 700
 _IMAGE_LIMIT = 300
 _FINDING_LIMIT = 160
 
@@ -89,21 +90,27 @@ def finding_line(finding: Finding) -> str:
 
 def denial(refused: Sequence[ImageVerdict], max_findings: int) -> str:
     """One line per refused image, each followed by its worst findings as far as the room goes."""
-    heads = [verdict.verdict.message for verdict in refused]
-    kept = _fitting(heads, MESSAGE_LIMIT)
-    rest = len(heads) - kept
-    budget = MESSAGE_LIMIT - sum(len(head) + 1 for head in heads[:kept])
-    findings = [worst_first(verdict.verdict.findings) for verdict in refused[:kept]]
-    counts = _share(findings, max_findings, budget)
+    heads = [shown(verdict.verdict.message, _HEAD_LIMIT) for verdict in refused]
+    findings = [worst_first(verdict.verdict.findings) for verdict in refused]
+    sizes = [
+        len(head) + 1 + (len(_more(found)) + 1 if found else 0) for head, found in zip(heads, findings, strict=True)
+    ]
+    room = MESSAGE_LIMIT - len(f"and {len(heads)} more images")
+    kept = _fitting(sizes, room)
+    counts = _share(findings[:kept], max_findings, room - sum(sizes[:kept]))
     lines: list[str] = []
     for head, found, count in zip(heads, findings, counts, strict=False):
         lines.append(head)
         lines.extend(f"  {finding_line(finding)}" for finding in found[:count])
         if len(found) > count:
-            lines.append(f"  and {len(found) - count} more")
-    if rest:
-        lines.append(f"and {rest} more images")
+            lines.append(_more(found[count:]))
+    if len(heads) > kept:
+        lines.append(f"and {len(heads) - kept} more images")
     return "\n".join(lines)
+
+
+def _more(findings: Sequence[Finding]) -> str:
+    return f"  and {len(findings)} more"
 
 
 def warnings(verdicts: Iterable[ImageVerdict]) -> list[str]:
@@ -146,14 +153,14 @@ def _audit_image(verdict: ImageVerdict) -> str:
     return f"{shown(verdict.image)}{digest}{architecture} {verdict.verdict.decision}: {verdict.verdict.reason}"
 
 
-def _fitting(heads: Sequence[str], limit: int) -> int:
+def _fitting(sizes: Sequence[int], limit: int) -> int:
     """How many lines fit, at least one."""
     used = 0
-    for count, head in enumerate(heads):
-        used += len(head) + 1
+    for count, size in enumerate(sizes):
+        used += size
         if used > limit and count:
             return count
-    return len(heads)
+    return len(sizes)
 
 
 def _share(findings: Sequence[Sequence[Finding]], most: int, budget: int) -> list[int]:

@@ -133,18 +133,17 @@ def _post(url: str, trust: ssl.SSLContext, scene: Scene) -> tuple[Scene, dict[st
 
 
 def _show(console: Console, title: str, answers: Iterable[tuple[Scene, dict[str, Any]]]) -> None:
-    table = Table(title=title, title_justify="left", show_lines=True, expand=False)
-    table.add_column("namespace")
-    table.add_column("Pod's image")
-    table.add_column("verdict")
-    table.add_column("what kubectl shows", overflow="fold")
-    for scene, response in answers:
+    table = Table("", "namespace", "Pod's images", "verdict", "why", title=title, title_justify="left")
+    texts: list[str] = []
+    for number, (scene, response) in enumerate(answers, 1):
         verdict = "[green]admitted[/green]" if response["allowed"] else "[red]denied[/red]"
         images = "\n".join(filter(None, [scene.init_image and f"{scene.init_image} (init)", scene.image]))
-        table.add_row(
-            scene.namespace, images, verdict, "\n".join([*map(escape, _kubectl(response)), f"[dim]{scene.why}[/dim]"])
-        )
+        table.add_row(str(number), scene.namespace, escape(images), verdict, scene.why)
+        texts.append(f"[bold]{number}.[/bold] " + "\n   ".join(map(escape, _kubectl(response))))
     console.print(table, soft_wrap=False)
+    console.print("\nWhat kubectl shows:\n")
+    for text in texts:
+        console.print(text, highlight=False)
 
 
 def _kubectl(response: dict[str, Any]) -> Iterator[str]:
@@ -155,7 +154,8 @@ def _kubectl(response: dict[str, Any]) -> Iterator[str]:
         yield "pod/demo created"
     else:
         message = response["status"]["message"]
-        yield f'Error from server (Forbidden): admission webhook "{WEBHOOK}" denied the request: {message}'
+        text = f'Error from server (Forbidden): admission webhook "{WEBHOOK}" denied the request: {message}'
+        yield from text.split("\n")
 
 
 def _free_port() -> int:

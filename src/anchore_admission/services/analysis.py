@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -42,13 +42,43 @@ class _Entry:
     """What is remembered of one image in one account."""
 
     submission: Submission = field(default_factory=Submission)
-    resolved: str | None = None
-    """The digest of the latest answer: what the tag points to, until the next answer."""
+    """The latest answer, whose digest is what the tag points to; it stands while the next is on its way."""
     asked_at: float = float("-inf")
-    repeats: int = 0
+    pause: float = 0.0
+    """Seconds before a needed or refused image is due again."""
     attempts: int = 0
     active: bool = False
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    """From the question until Anchore's last word; then it may be forgotten."""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no attempt is queued or under way."""
+
+
+class _Turns:
+    """Keys in line, one line per registry, served in turn: a registry that hangs holds up its own images first."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[tuple[str, str], deque[Key]] = OrderedDict()
+        self._ready = asyncio.Semaphore(0)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def put(self, key: Key) -> None:
+        account, request = key
+        registry = request.full_tag.partition("/")[0]
+        self._lines.setdefault((account, registry), deque()).append(key)
+        self._length += 1
+        self._ready.release()
+
+    async def get(self) -> Key:
+        await self._ready.acquire()
+        registry, line = self._lines.popitem(last=False)
+        key = line.popleft()
+        self._length -= 1
+        if line:
+            self._lines[registry] = line
+        return key
 
 
 class AnalysisRequests:
@@ -73,29 +103,24 @@ class AnalysisRequests:
         self._clock = clock
         self._sleep = sleep
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
-        self._queue: asyncio.Queue[Key] = asyncio.Queue()
-        self._waiting = 0
+        self._queue = _Turns()
         self._retries: dict[Key, asyncio.Task[None]] = {}
         self._closed = False
 
     def ask(self, account: str, request: AnalysisRequest, *, needed: bool) -> Submission:
         """Queue a submission if one is due, and say what is known of the latest. Never waits."""
         key = (account, request)
-        entry = self._entry(key)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = _Entry()
+        else:
+            self._entries.move_to_end(key)
         if entry.active or not self._is_due(entry, needed=needed):
             return entry.submission
-        if self._closed or self._waiting >= self._schedule.queue_size:
+        if not self._has_room():
             self._recorder.submission(account=account, outcome=SubmissionState.DROPPED)
-            return Submission(SubmissionState.DROPPED)
-        again = needed or entry.submission.state is SubmissionState.REFUSED
-        entry.repeats = entry.repeats + 1 if again else 0
-        entry.asked_at = self._clock()
-        entry.attempts = 0
-        entry.active = True
-        entry.done.clear()
-        if entry.submission.state is not SubmissionState.REFUSED:
-            entry.submission = Submission(SubmissionState.REQUESTED, entry.resolved)
-        self._enqueue(key)
+            return Submission(SubmissionState.DROPPED) if key not in self._entries else entry.submission
+        self._begin(key, entry, needed=needed)
         return entry.submission
 
     async def ask_and_wait(self, account: str, request: AnalysisRequest, seconds: float) -> Submission:
@@ -104,17 +129,15 @@ class AnalysisRequests:
         entry = self._entries.get((account, request))
         if entry is None or not entry.active:
             return submission
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await entry.done.wait()
-        except TimeoutError:
-            return _remembered(entry)
+                await entry.heard.wait()
         return entry.submission
 
     def resolved(self, account: str, request: AnalysisRequest) -> str | None:
         """The digest that Anchore last answered for this tag; it is newer than what a look-up says."""
         entry = self._entries.get((account, request))
-        return entry.resolved if entry else None
+        return entry.submission.digest if entry else None
 
     async def run(self) -> None:
         """Send what is queued, until cancelled."""
@@ -127,88 +150,97 @@ class AnalysisRequests:
         self._closed = True
         for retry in self._retries.values():
             retry.cancel()
-        under_way = [entry for key, entry in self._entries.items() if entry.active and key not in self._retries]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for entry in under_way:
-                    await entry.done.wait()
+                for entry in list(self._entries.values()):
+                    await entry.heard.wait()
         left = [request.full_tag for (_, request), entry in self._entries.items() if entry.active]
         if left:
             logger.warning("%d images were not submitted for analysis: %s", len(left), ", ".join(left[:_NAMED]))
         return left
 
-    def _entry(self, key: Key) -> _Entry:
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
-            self._forget()
-        self._entries.move_to_end(key)
-        return entry
+    def _is_due(self, entry: _Entry, *, needed: bool) -> bool:
+        again = needed or entry.submission.state is SubmissionState.REFUSED
+        return self._clock() >= entry.asked_at + (entry.pause if again else self._schedule.refresh_interval)
+
+    def _has_room(self) -> bool:
+        """What waits for its next attempt counts too: in an outage everything does."""
+        return not self._closed and len(self._queue) + len(self._retries) < self._schedule.queue_size
+
+    def _begin(self, key: Key, entry: _Entry, *, needed: bool) -> None:
+        again = needed or entry.submission.state is SubmissionState.REFUSED
+        entry.pause = min(max(FIRST_REPEAT, 2 * entry.pause if again else 0.0), self._schedule.refresh_interval)
+        entry.asked_at = self._clock()
+        entry.attempts = 0
+        entry.active = True
+        if entry.submission.state is SubmissionState.NONE:
+            entry.submission = Submission(SubmissionState.REQUESTED)
+        self._entries[key] = entry
+        self._forget()
+        self._enqueue(key, entry)
 
     def _forget(self) -> None:
-        for key in list(self._entries)[: max(0, len(self._entries) - REMEMBERED)]:
-            if not self._entries[key].active:
-                del self._entries[key]
+        """Only what was submitted is remembered, so that a full queue costs nobody else's memory."""
+        if len(self._entries) > REMEMBERED:
+            oldest = next((key for key, entry in self._entries.items() if not entry.active), None)
+            if oldest is not None:
+                del self._entries[oldest]
 
-    def _is_due(self, entry: _Entry, *, needed: bool) -> bool:
-        interval = self._schedule.refresh_interval
-        if needed or entry.submission.state is SubmissionState.REFUSED:
-            interval = min(interval, FIRST_REPEAT * 2 ** max(0, entry.repeats - 1))
-        return self._clock() >= entry.asked_at + interval
-
-    def _enqueue(self, key: Key) -> None:
-        self._queue.put_nowait(key)
-        self._waiting += 1
-        self._recorder.queue_depth(self._waiting)
+    def _enqueue(self, key: Key, entry: _Entry) -> None:
+        entry.heard.clear()
+        self._queue.put(key)
+        self._recorder.queue_depth(len(self._queue))
 
     async def _work(self) -> None:
         while True:
             key = await self._queue.get()
-            self._waiting -= 1
-            self._recorder.queue_depth(self._waiting)
-            await self._submit(key, self._entries[key])
+            entry = self._entries[key]
+            try:
+                self._recorder.queue_depth(len(self._queue))
+                await self._submit(key, entry)
+            except BaseException:
+                if entry.active:
+                    self._queue.put(key)  # for whoever runs next
+                raise
 
     async def _submit(self, key: Key, entry: _Entry) -> None:
         account, request = key
         entry.attempts += 1
+        known = entry.submission.digest
         try:
             record = await self._accounts[account].submit(request, Deadline.after(ATTEMPT_SECONDS, self._clock))
-        except (AnalysisRefused, AnchoreRefused) as error:
-            self._settle(key, entry, Submission(SubmissionState.REFUSED, entry.resolved, str(error)), error.code)
         except EvaluationError as error:
-            self._retry_or_settle(key, entry, error)
+            entry.submission = Submission(SubmissionState.REFUSED, known, str(error))
+            if self._is_worth_a_retry(entry, error):
+                self._retry(key, entry)
+            else:
+                self._settle(key, entry, error.code)
         except Exception:
             logger.exception("submitting %s failed unexpectedly", request.full_tag)
-            failed = Submission(SubmissionState.REFUSED, entry.resolved, "the request for analysis failed")
-            self._settle(key, entry, failed, "internal")
+            entry.submission = Submission(SubmissionState.REFUSED, known, "the request for analysis failed")
+            self._settle(key, entry, "internal")
         else:
-            entry.resolved = record.digest
-            answered = Submission(SubmissionState.ANSWERED, record.digest)
-            self._settle(key, entry, answered, SubmissionState.ANSWERED)
+            entry.submission = Submission(SubmissionState.ANSWERED, record.digest)
+            self._settle(key, entry, SubmissionState.ANSWERED)
 
-    def _retry_or_settle(self, key: Key, entry: _Entry, error: EvaluationError) -> None:
-        if entry.attempts < ATTEMPTS and not self._closed:
-            seconds = FIRST_RETRY * 2 ** (entry.attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-            self._retries[key] = asyncio.create_task(self._later(key, seconds))
-            return
-        self._settle(key, entry, Submission(SubmissionState.REFUSED, entry.resolved, str(error)), error.code)
+    def _is_worth_a_retry(self, entry: _Entry, error: EvaluationError) -> bool:
+        """An outage passes; a refusal is asked again only when somebody needs the image."""
+        final = isinstance(error, AnalysisRefused | AnchoreRefused)
+        return not final and not self._closed and entry.attempts < ATTEMPTS
 
-    async def _later(self, key: Key, seconds: float) -> None:
+    def _retry(self, key: Key, entry: _Entry) -> None:
+        seconds = FIRST_RETRY * 2 ** (entry.attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+        self._retries[key] = asyncio.create_task(self._later(key, entry, seconds))
+        entry.heard.set()
+
+    async def _later(self, key: Key, entry: _Entry, seconds: float) -> None:
         await self._sleep(seconds)
         del self._retries[key]
-        self._enqueue(key)
+        self._enqueue(key, entry)
 
-    def _settle(self, key: Key, entry: _Entry, submission: Submission, outcome: str) -> None:
-        entry.submission = submission
+    def _settle(self, key: Key, entry: _Entry, outcome: str) -> None:
         entry.active = False
-        entry.done.set()
+        entry.heard.set()
         self._recorder.submission(account=key[0], outcome=outcome)
-        if submission.state is SubmissionState.REFUSED:
-            logger.warning("analysis of %s was not requested: %s", key[1].full_tag, submission.reason)
-
-
-def _remembered(entry: _Entry) -> Submission:
-    """What an earlier submission brought, while the next is still on its way."""
-    if entry.resolved:
-        return Submission(SubmissionState.ANSWERED, entry.resolved)
-    return entry.submission
+        if entry.submission.state is SubmissionState.REFUSED:
+            logger.warning("analysis of %s was not requested: %s", key[1].full_tag, entry.submission.reason)

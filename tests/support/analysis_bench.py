@@ -1,0 +1,62 @@
+"""The queue of requests for analysis with everything around it faked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from anchore_admission.core.facts import Submission, SubmissionState
+from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.errors import AnalysisRefused
+from anchore_admission.services.analysis import AnalysisRequests, Schedule
+from support.fakes import FakeAnchore, FakeRecorder, ManualClock, digest_of, settled
+
+APP = AnalysisRequest("registry.example.com/app:1")
+ANSWERED = Submission(SubmissionState.ANSWERED, digest_of(APP.full_tag))
+REQUESTED = Submission(SubmissionState.REQUESTED)
+DROPPED = Submission(SubmissionState.DROPPED)
+NO_PULL = AnalysisRefused("Anchore cannot pull it: registry needs credentials")
+
+
+def tags(count: int, registry: str = "registry.example.com") -> list[AnalysisRequest]:
+    return [AnalysisRequest(f"{registry}/other:{number}") for number in range(count)]
+
+
+@dataclass
+class Bench:
+    """A queue with everything around it, its workers not started."""
+
+    schedule: Schedule = field(default_factory=Schedule)
+    anchore: FakeAnchore = field(default_factory=FakeAnchore)
+    other: FakeAnchore = field(default_factory=FakeAnchore)
+    recorder: FakeRecorder = field(default_factory=FakeRecorder)
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    def __post_init__(self) -> None:
+        self.accounts = {"default": self.anchore, "other": self.other}
+        self.requests = AnalysisRequests(
+            self.accounts, self.recorder, self.schedule, clock=self.clock, sleep=self.clock.sleep
+        )
+
+    def ask(self, request: AnalysisRequest = APP, *, needed: bool = True, account: str = "default") -> Submission:
+        return self.requests.ask(account, request, needed=needed)
+
+    async def asked(self, request: AnalysisRequest = APP, *, needed: bool = True) -> Submission:
+        """Ask, let Anchore answer, and say what is known then."""
+        self.ask(request, needed=needed)
+        await settled()
+        return self.ask(request, needed=False)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.requests.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @property
+    def submitted(self) -> list[str]:
+        return self.anchore.subjects("submit")

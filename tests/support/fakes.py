@@ -1,0 +1,223 @@
+"""Fakes of the ports: an Anchore in memory, a recorder that keeps what it is told, a clock that tests turn."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, TagRow
+from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.errors import PolicyNotFound
+from anchore_admission.ports import Anchore, Deadline, Recorder, ReviewRecord
+
+ACTIVE_POLICY = "active"
+PASS = PolicyEvaluation(passed=True, policy=ACTIVE_POLICY)
+
+
+def digest_of(text: str) -> str:
+    """A digest that stands for a text, the same each time."""
+    return f"sha256:{sha256(text.encode()).hexdigest()}"
+
+
+async def settled() -> None:
+    """Let every task run until all of them wait for something that only the test can bring."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+class ManualClock:
+    """Seconds pass when the test says so; who sleeps is woken then."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Event]] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        woken = asyncio.Event()
+        heapq.heappush(self._sleepers, (self.now + seconds, next(self._order), woken))
+        await woken.wait()
+
+    async def advance(self, seconds: float) -> None:
+        """Pass the time, moment by moment, with all that happens meanwhile."""
+        end = self.now + seconds
+        await settled()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            self.now, _, woken = heapq.heappop(self._sleepers)
+            woken.set()
+            await settled()
+        self.now = end
+        await settled()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call to an Anchore; ``subject`` is the full tag or digest that it is about."""
+
+    operation: str
+    subject: str
+    tag: str = ""
+    policy: str | None = None
+
+
+@dataclass(slots=True)
+class _Fault:
+    operation: str
+    subject: str | None
+    error: Exception
+    times: int | None
+
+    def strikes(self, call: Call) -> bool:
+        return self.operation == call.operation and self.subject in {None, call.subject} and self.times != 0
+
+
+@dataclass(slots=True)
+class FakeAnchore(Anchore):
+    """An account of an Anchore. It resolves tags by ``registry``, or makes a digest up."""
+
+    registry: dict[str, str] = field(default_factory=dict)
+    policies: set[str] = field(default_factory=lambda: {ACTIVE_POLICY})
+    calls: list[Call] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    _records: dict[str, ImageRecord] = field(default_factory=dict)
+    _evaluations: dict[tuple[str, str], PolicyEvaluation | AnalysisState] = field(default_factory=dict)
+    _faults: list[_Fault] = field(default_factory=list)
+    _hanging: dict[tuple[str, str | None], asyncio.Event] = field(default_factory=dict)
+
+    def store(
+        self,
+        full_tag: str,
+        state: AnalysisState = AnalysisState.ANALYZED,
+        *,
+        digest: str = "",
+        detected_at: str = "2026-01-01T00:00:00Z",
+        parent_digest: str | None = None,
+    ) -> ImageRecord:
+        """Hold an image, or give the one held another tag and state."""
+        digest = digest or digest_of(full_tag)
+        held = self._records.get(digest)
+        others = tuple(tag for tag in held.tags if tag.full_tag != full_tag) if held else ()
+        record = ImageRecord(digest, state, (*others, TagRow(full_tag, detected_at)), parent_digest, "amd64")
+        self._records[digest] = record
+        return record
+
+    def evaluate(self, digest: str, answer: PolicyEvaluation | AnalysisState, policy: str = ACTIVE_POLICY) -> None:
+        """Answer checks of an analysed image so."""
+        self.policies.add(policy)
+        self._evaluations[digest, policy] = answer
+
+    def fail(self, operation: str, error: Exception, *, subject: str | None = None, times: int | None = None) -> None:
+        """Raise from calls of an operation: about one subject or any, so many times or from now on."""
+        self._faults.append(_Fault(operation, subject, error, times))
+
+    def recover(self) -> None:
+        self._faults.clear()
+
+    def hang(self, operation: str, *, subject: str | None = None) -> asyncio.Event:
+        """Keep calls of an operation waiting until the event is set, or their time is up."""
+        return self._hanging.setdefault((operation, subject), asyncio.Event())
+
+    def subjects(self, operation: str) -> list[str]:
+        """What the calls of an operation were about, in their order."""
+        return [call.subject for call in self.calls if call.operation == operation]
+
+    async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
+        async with self._called(Call("by_tag", full_tag), deadline):
+            found = [
+                (tag.detected_at, record.digest)
+                for record in self._records.values()
+                for tag in record.tags
+                if tag.full_tag == full_tag
+            ]
+            return self._records[max(found)[1]] if found else None
+
+    async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
+        async with self._called(Call("by_digest", digest), deadline):
+            return self._held(digest)
+
+    async def check(
+        self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
+    ) -> PolicyEvaluation | AnalysisState:
+        async with self._called(Call("check", digest, full_tag, policy), deadline):
+            record = self._held(digest)
+            if record is None:
+                return AnalysisState.UNKNOWN
+            if record.state is not AnalysisState.ANALYZED:
+                return record.state
+            name = policy or ACTIVE_POLICY
+            if name not in self.policies:
+                raise PolicyNotFound(f"policy {name} does not exist")
+            return self._evaluations.get((record.digest, name), replace(PASS, policy=name))
+
+    async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
+        async with self._called(Call("submit", request.full_tag), deadline):
+            digest = request.digest or self.registry.get(request.full_tag) or digest_of(request.full_tag)
+            held = self._held(digest)
+            analysed = held is not None and held.state is not AnalysisState.FAILED
+            state = held.state if held and analysed else AnalysisState.NOT_ANALYZED
+            parent = held.parent_digest if held else None
+            return self.store(request.full_tag, state, digest=held.digest if held else digest, parent_digest=parent)
+
+    def _held(self, digest: str) -> ImageRecord | None:
+        by_parent = (record for record in self._records.values() if record.parent_digest == digest)
+        return self._records.get(digest) or next(by_parent, None)
+
+    @asynccontextmanager
+    async def _called(self, call: Call, deadline: Deadline) -> AsyncIterator[None]:
+        self.calls.append(call)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            async with deadline.bound():
+                for subject in (call.subject, None):
+                    if event := self._hanging.get((call.operation, subject)):
+                        await event.wait()
+            self._raise_fault(call)
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def _raise_fault(self, call: Call) -> None:
+        fault = next((fault for fault in self._faults if fault.strikes(call)), None)
+        if fault:
+            fault.times = None if fault.times is None else fault.times - 1
+            raise fault.error
+
+
+@dataclass(slots=True)
+class FakeRecorder(Recorder):
+    """Keeps what it is told."""
+
+    reviews: list[ReviewRecord] = field(default_factory=list)
+    malformed: list[tuple[str, str]] = field(default_factory=list)
+    anchore_calls: list[tuple[str, str, str, float]] = field(default_factory=list)
+    in_flight: int = 0
+    submissions: list[tuple[str, str]] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+
+    def review(self, record: ReviewRecord) -> None:
+        self.reviews.append(record)
+
+    def malformed_review(self, code: str, message: str) -> None:
+        self.malformed.append((code, message))
+
+    def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
+        self.anchore_calls.append((account, operation, outcome, seconds))
+
+    def anchore_in_flight(self, change: int) -> None:
+        self.in_flight += change
+
+    def submission(self, *, account: str, outcome: str) -> None:
+        self.submissions.append((account, outcome))
+
+    def queue_depth(self, waiting: int) -> None:
+        self.depths.append(waiting)

@@ -1,0 +1,171 @@
+"""What of a request is judged, and under which rule."""
+
+from typing import Any
+
+import pytest
+
+from anchore_admission.core import workload
+from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.rules import RuleBook, compile_rules
+from anchore_admission.core.subject import Refusal, Subject, is_asked_by_controller, subjects
+from anchore_admission.core.verdict import Reason
+from anchore_admission.models.configuration import Configuration
+from support import builders
+from support.builders import DIGEST, pod_spec
+
+
+def _book(*rules: dict[str, Any]) -> RuleBook:
+    return compile_rules(Configuration.model_validate({"rules": list(rules)}))
+
+
+def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[Subject]:
+    request = builders.request(body, **changes)
+    view = workload.pod_view(request.kind, request.object)
+    return subjects(request, view, book or _book()) if view else []
+
+
+def _pod(*images: str | None, **more: Any) -> dict[str, Any]:
+    return builders.workload("Pod", pod_spec(*images, **more))
+
+
+def _deployment(*images: str | None) -> dict[str, Any]:
+    return builders.workload("Deployment", pod_spec(*images))
+
+
+def test_each_text_once_with_all_its_places() -> None:
+    body = _pod("redis", "nginx", "redis", initContainers=[{"name": "setup", "image": "redis"}])
+    found = [(subject.image, [place.place for place in subject.places]) for subject in _subjects(body)]
+    assert found == [
+        ("redis", ['initContainers "setup"', 'containers "c1"', 'containers "c3"']),
+        ("nginx", ['containers "c2"']),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "judged"),
+    [
+        (_pod("a"), _pod("a"), []),
+        (_pod("a"), _pod("b"), ["b"]),
+        (_pod("a"), _pod("a", ephemeralContainers=[{"name": "d", "image": "debug"}]), ["debug"]),
+        (_pod("a", initContainers=[{"image": "b"}]), _pod("b"), []),
+        (None, _pod("a"), ["a"]),
+        ({"spec": {"containers": 1}}, _pod("a"), ["a"]),
+        ({}, _pod("a"), ["a"]),
+        (_deployment("a"), _deployment("a", "b"), ["b"]),
+        (_deployment("a"), _deployment("a"), []),
+    ],
+    ids=["same", "changed", "ephemeral", "moved", "no old", "unreadable old", "empty old", "template", "same template"],
+)
+def test_an_update_judges_what_is_new(old: Any, new: dict[str, Any], judged: list[str]) -> None:
+    assert [subject.image for subject in _subjects(new, operation="UPDATE", oldObject=old)] == judged
+
+
+def test_a_create_judges_everything() -> None:
+    assert [subject.image for subject in _subjects(_pod("a"), oldObject=_pod("a"))] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("image", "reason", "message"),
+    [
+        (None, Reason.NO_IMAGE, 'containers "c1" names no image'),
+        ("", Reason.NO_IMAGE, 'containers "c1" names no image'),
+        (
+            "sha256:0123",
+            Reason.IMAGE_ID,
+            'containers "c1": image sha256:0123 is an image ID, which Anchore cannot check; name a repository',
+        ),
+        (
+            DIGEST,
+            Reason.IMAGE_ID,
+            f'containers "c1": image {DIGEST} is an image ID, which Anchore cannot check; name a repository',
+        ),
+        (
+            "team/App",
+            Reason.MALFORMED_REFERENCE,
+            'containers "c1": image team/App is not a valid image reference: its repository name must be lower case',
+        ),
+        ("a\nb", Reason.MALFORMED_REFERENCE, 'containers "c1": image a?b is not a valid image reference: its'),
+    ],
+)
+def test_what_anchore_cannot_be_asked_about(image: str | None, reason: Reason, message: str) -> None:
+    [subject] = _subjects(_pod(image))
+    assert isinstance(subject.meaning, Refusal)
+    assert subject.meaning.reason is reason
+    assert subject.meaning.message.startswith(message)
+
+
+def test_a_template_may_leave_an_image_out() -> None:
+    assert [subject.image for subject in _subjects(_deployment(None, "", "nginx"))] == ["nginx"]
+
+
+def test_a_reference_is_parsed() -> None:
+    [subject] = _subjects(_pod("nginx"))
+    assert isinstance(subject.meaning, ImageReference)
+    assert subject.meaning.repository == "docker.io/library/nginx"
+    assert subject.rule.name == "defaults"
+
+
+_POD = builders.workload(
+    "Pod", pod_spec("nginx"), metadata={"labels": {"app": "own", "none": None}, "annotations": {"note": "own"}}
+)
+_DEPLOYMENT = builders.workload(
+    "Deployment",
+    pod_spec("nginx", serviceAccountName="runner"),
+    metadata={"labels": {"app": "own", "only": "own"}, "annotations": {"note": "own"}},
+    pod_metadata={"labels": {"app": "pod"}, "annotations": {"note": "pod"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "match", "matches"),
+    [
+        (_POD, {"namespaces": ["shop"]}, True),
+        (_POD, {"kinds": ["Pod"]}, True),
+        (_POD, {"kinds": ["*/Pod"]}, False),
+        (_POD, {"users": ["alice"]}, True),
+        (_POD, {"groups": ["system:authenticated"]}, True),
+        (_POD, {"serviceAccounts": ["default"]}, True),
+        (_POD, {"serviceAccounts": ["shop/default"]}, True),
+        (_POD, {"objectSelector": {"matchLabels": {"app": "own"}}}, True),
+        (_POD, {"objectSelector": {"matchLabels": {"none": ""}}}, True),
+        (_POD, {"annotations": {"note": ["own"]}}, True),
+        (_DEPLOYMENT, {"kinds": ["Deployment"]}, True),
+        (_DEPLOYMENT, {"kinds": ["apps/Deployment"]}, True),
+        (_DEPLOYMENT, {"serviceAccounts": ["shop/runner"]}, True),
+        (_DEPLOYMENT, {"objectSelector": {"matchLabels": {"app": "pod", "only": "own"}}}, True),
+        (_DEPLOYMENT, {"objectSelector": {"matchLabels": {"app": "own"}}}, False),
+        (_DEPLOYMENT, {"annotations": {"note": ["pod"]}}, True),
+        (_DEPLOYMENT, {"annotations": {"note": ["own"]}}, False),
+    ],
+)
+def test_what_rules_see_of_a_request(body: dict[str, Any], match: dict[str, Any], matches: bool) -> None:
+    [subject] = _subjects(body, _book({"name": "it", "match": match}))
+    assert (subject.rule.name == "it") is matches
+
+
+def test_the_namespace_of_the_request_counts_not_the_one_written_in_the_object() -> None:
+    body = builders.workload("Pod", pod_spec("nginx"), metadata={"namespace": "trusted"})
+    [subject] = _subjects(body, _book({"name": "it", "match": {"namespaces": ["trusted"]}}))
+    assert subject.rule.name == "defaults"
+
+
+def test_images_of_one_pod_may_fall_under_different_rules() -> None:
+    book = _book({"name": "own", "match": {"images": ["registry.example.com/*"]}}, {"name": "rest"})
+    found = _subjects(_pod("registry.example.com/a", "nginx", "sha256:0123"), book)
+    assert [subject.rule.name for subject in found] == ["own", "rest", "rest"]
+
+
+@pytest.mark.parametrize(
+    ("user", "controller"),
+    [
+        ({"username": "system:serviceaccount:kube-system:replicaset-controller"}, True),
+        ({"username": "system:node:node-1"}, True),
+        ({"username": "system:kube-controller-manager"}, True),
+        ({"username": "alice"}, False),
+        ({"username": "kubernetes-admin"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_who_reads_warnings(user: dict[str, Any] | None, controller: bool) -> None:
+    assert is_asked_by_controller(builders.request(_POD, userInfo=user)) is controller

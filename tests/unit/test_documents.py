@@ -197,8 +197,10 @@ def test_the_plain_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     assert _problems("a: \0") == ["is not valid YAML: it holds a character that YAML does not allow"]
 
 
+# no digits: PyYAML writes text such as 0E0 without quotes, which is a number to Kubernetes
+_WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Nd"]))
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _WORDS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcxyz<=~", max_size=4), inner, max_size=4),
     max_leaves=20,
 )

@@ -30,7 +30,7 @@ class Bench:
     anchore: FakeAnchore = field(default_factory=FakeAnchore)
     other: FakeAnchore = field(default_factory=FakeAnchore)
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
-    clock: ManualClock = field(default_factory=ManualClock)
+    clock: ManualClock = field(default_factory=ManualClock.of_loop)
 
     def __post_init__(self) -> None:
         self.accounts = {"default": self.anchore, "other": self.other}

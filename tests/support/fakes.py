@@ -31,6 +31,14 @@ async def settled() -> None:
 class ManualClock:
     """Seconds pass when the test says so; who sleeps is woken then."""
 
+    @classmethod
+    def of_loop(cls) -> "ManualClock":
+        """The clock by which the running loop measures its time limits, from now on."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop.time, cls):
+            loop.time = cls()  # type: ignore[method-assign]
+        return loop.time
+
     def __init__(self) -> None:
         self.now = 1000.0
         self.slept: list[float] = []
@@ -109,6 +117,14 @@ class FakeAnchore(Anchore):
         record = ImageRecord(digest, state, (*others, TagRow(full_tag, detected_at)), parent_digest, "amd64")
         self._records[digest] = record
         return record
+
+    def forget(self, full_tag: str) -> None:
+        """Hold no image with this tag any more."""
+        self._records = {
+            digest: record
+            for digest, record in self._records.items()
+            if full_tag not in {tag.full_tag for tag in record.tags}
+        }
 
     def evaluate(self, digest: str, answer: PolicyEvaluation | AnalysisState, policy: str = ACTIVE_POLICY) -> None:
         """Answer checks of an analysed image so."""

@@ -30,15 +30,26 @@ async def test_submission_is_answered_with_the_digest_of_the_tag(bench: Bench) -
     assert bench.recorder.depths == [1, 0]
 
 
-async def test_image_is_in_flight_once_however_often_it_is_asked_for(bench: Bench) -> None:
+async def test_image_is_in_flight_once_however_often_it_is_asked_for() -> None:
+    bench = Bench(Schedule(refresh_interval=1))
     answer = bench.anchore.hang("submit")
-    for _ in range(3):
-        assert bench.ask() == REQUESTED
-        await bench.clock.advance(3600)
-    answer.set()
-    await settled()
+    async with bench.running():
+        for _ in range(5):
+            assert bench.ask() == REQUESTED
+            await bench.clock.advance(5)
+        answer.set()
+        await settled()
 
     assert bench.submitted == [APP.full_tag]
+
+
+async def test_submission_that_hangs_is_given_up(bench: Bench) -> None:
+    bench.anchore.hang("submit", subject=APP.full_tag)
+    bench.ask()
+    await bench.clock.advance(analysis.ATTEMPT_SECONDS)
+
+    assert bench.ask() == Submission(SubmissionState.REFUSED, None, "no answer before the deadline")
+    assert bench.anchore.in_flight == 0
 
 
 async def test_accounts_do_not_share_what_they_know(bench: Bench) -> None:
@@ -167,7 +178,13 @@ async def test_who_waits_gets_the_answer_as_soon_as_it_is_there(bench: Bench) ->
 
 async def test_who_waits_is_let_go_in_time_with_what_is_known(bench: Bench) -> None:
     bench.anchore.hang("submit")
-    assert await bench.requests.ask_and_wait("default", APP, 0) == REQUESTED
+    waiting = asyncio.create_task(bench.requests.ask_and_wait("default", APP, 1))
+    await bench.clock.advance(0.9)
+    assert not waiting.done()
+    await bench.clock.advance(0.1)
+
+    assert waiting.done()
+    assert await waiting == REQUESTED
 
 
 async def test_who_waits_for_a_refresh_in_vain_gets_the_remembered_digest(bench: Bench) -> None:

@@ -50,7 +50,10 @@ class Reviews:
         except Exception:
             logger.exception("review %s failed unexpectedly", request.uid)
             verdict = judgement.failed(self._rules.book.defaults)
-        self._recorder.review(_record(request, verdict, origin, self._clock() - began))
+        try:
+            self._recorder.review(_record(request, verdict, origin, self._clock() - began))
+        except Exception:
+            logger.exception("recording review %s failed unexpectedly", request.uid)
         return verdict
 
     async def _verdict(self, request: AdmissionRequest, deadline: Deadline, origin: Origin) -> ReviewVerdict:

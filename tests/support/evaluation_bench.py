@@ -51,6 +51,9 @@ class EvaluationBench(Bench):
             self.accounts, self.requests, concurrency=self.concurrency, passive_wait=self.passive_wait
         )
 
+    def deadline(self) -> Deadline:
+        return Deadline.after(DEADLINE, self.clock)
+
     async def facts(
         self,
         *images: str,
@@ -59,10 +62,10 @@ class EvaluationBench(Bench):
     ) -> list[ImageFacts]:
         """The facts about each image, in order, all judged by one rule."""
         references = [parse(image) for image in images]
-        asked = [Question.about(reference, by or rule()) for reference in references]
+        asked = [q for reference in references if (q := Question.about(reference, by or rule()))]
+        assert len(asked) == len(references), "skip asks nothing"
         questions = dict(zip(asked, references, strict=True))
-        deadline = Deadline.after(DEADLINE, self.clock)
-        found = await self.evaluation.facts(questions, deadline, side_effects=side_effects)
+        found = await self.evaluation.facts(questions, self.deadline(), side_effects=side_effects)
         return [found[question] for question in asked]
 
     async def late_facts(self, *images: str, by: Rule | None = None) -> list[ImageFacts]:

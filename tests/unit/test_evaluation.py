@@ -26,7 +26,6 @@ async def bench() -> EvaluationBench:
 @pytest.mark.parametrize(
     ("mode", "operations"),
     [
-        (ModeName.SKIP, []),
         (ModeName.PASSIVE, ["submit"]),
         (ModeName.ANALYSIS, ["by_tag"]),
         (ModeName.STRICT, ["by_tag", "check"]),
@@ -275,13 +274,17 @@ async def test_both_names_of_an_image_count() -> None:
     assert (bench.anchore.most_in_flight, len(bench.operations)) == (1, 4)
 
 
+def test_a_mode_that_needs_nothing_asks_no_question() -> None:
+    assert Question.about(parse(APP), rule(mode=ModeName.SKIP)) is None
+
+
 async def test_one_review_leaves_room_for_others() -> None:
     bench = EvaluationBench(concurrency=8)
     answer = bench.anchore.hang("by_tag")
     large = asyncio.create_task(bench.facts(*apps(1000)))
     await settled()
 
-    assert bench.anchore.in_flight == 2
+    assert bench.anchore.in_flight == 4
     answer.set()
     assert len(await large) == 1000
 

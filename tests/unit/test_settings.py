@@ -58,6 +58,7 @@ def test_the_defaults_serve_on_all_addresses() -> None:
         "tls_cert_file": None,
         "tls_key_file": None,
         "insecure_http": False,
+        "docs": True,
         "log_level": LogLevel.INFO,
         "log_format": LogFormat.AUTO,
     }

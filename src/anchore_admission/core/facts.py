@@ -107,3 +107,6 @@ class ImageFacts:
     def digest(self) -> str | None:
         """The digest Anchore has for the image, as far as it is known."""
         return self.record.digest if self.record else self.submission.digest
+
+
+NOTHING_KNOWN = ImageFacts()

@@ -13,6 +13,7 @@ WARNING_LIMIT = 250
 """Past 4096 characters in all, the API server cuts every warning to 256."""
 WARNINGS = 10
 AUDIT_LIMIT = 2048
+"""Bytes of one audit annotation."""
 _HEAD_LIMIT = 700
 _IMAGE_LIMIT = 300
 _FINDING_LIMIT = 160
@@ -143,7 +144,14 @@ def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
         "images": [_audit_image(verdict) for verdict in images],
         "errors": [f"{shown(v.image)}: {v.verdict.error}" for v in images if v.verdict.error],
     }
-    return {key: shown("; ".join(texts), AUDIT_LIMIT) for key, texts in entries.items() if texts}
+    return {key: _within_bytes("; ".join(texts), AUDIT_LIMIT) for key, texts in entries.items() if texts}
+
+
+def _within_bytes(text: str, limit: int) -> str:
+    if text.isascii():
+        return shown(text, limit)
+    encoded = shown(text, limit).encode()
+    return text if len(encoded) <= limit else f"{encoded[: limit - 3].decode(errors='ignore')}…"
 
 
 def _audit_image(verdict: ImageVerdict) -> str:

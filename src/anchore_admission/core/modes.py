@@ -20,6 +20,9 @@ class Needs:
     submission: bool = False
 
 
+NOTHING = Needs()
+
+
 class Mode(Protocol):
     """Facts to verdict, without any I/O."""
 
@@ -36,7 +39,7 @@ class Mode(Protocol):
 class Skip:
     """Admits without any look-up."""
 
-    needs = Needs()
+    needs = NOTHING
 
     def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - nothing is looked at
         return Verdict(

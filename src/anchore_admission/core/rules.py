@@ -4,6 +4,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from anchore_admission.core.reference import DOCKER_HUB, ImageReference
@@ -78,6 +79,7 @@ def compile_rules(configuration: Configuration) -> RuleBook:
     )
 
 
+@lru_cache(maxsize=4096)
 def image_names(reference: ImageReference) -> tuple[str, ...]:
     """The texts an image glob is tried on: the repository alone, with its tag or with its digest.
 

@@ -160,10 +160,10 @@ class _YamlReader:
             if isinstance(event, yaml.ScalarEvent) and event.value == _MERGE and event.implicit[0]:
                 merged.extend(self._merged(event, depth))
                 continue
-            key = self._value(event, depth)
+            key = _key(self._value(event, depth))
             value = self._value(next(self._events), depth)
-            if not isinstance(key, str):
-                self._note(event, "a key must be text; put it in quotes")
+            if key is None:
+                self._note(event, "a key must be a word, a number or a truth value")
             elif key in mapping:
                 self._note(event, f'duplicate key "{_shown(key)}"')
             else:
@@ -209,6 +209,17 @@ def _plain(text: str) -> Any:
         sign, digits = based.groups()
         return int(f"{sign}0{digits if digits[0] in 'bxo' else f'o{digits}'}", 0)
     return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def _key(value: Any) -> str | None:
+    """Keys of manifests are text: ``8080:`` and ``on:`` mean what sigs.k8s.io/yaml makes of them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else None
 
 
 def _too_deep(document: Any) -> bool:

@@ -13,7 +13,7 @@ from anchore_admission.core.facts import (
     Submission,
     SubmissionState,
 )
-from anchore_admission.core.modes import MODES, Needs
+from anchore_admission.core.modes import MODES, NOTHING, Needs
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import Rule
 from anchore_admission.core.submission import analysis_request, check_tag, lookup_tags, newest
@@ -41,8 +41,11 @@ class Question:
     request_analysis: bool
 
     @classmethod
-    def about(cls, reference: ImageReference, rule: Rule) -> "Question":
+    def about(cls, reference: ImageReference, rule: Rule) -> "Question | None":
+        """None where the rule's mode asks nothing."""
         needs = MODES[rule.mode].needs
+        if needs == NOTHING:
+            return None
         return cls(
             repository=reference.repository,
             tag=reference.tag,
@@ -88,7 +91,7 @@ class Evaluation:
     """Gathers facts for many images at once, with at most ``concurrency`` calls per account in all reviews together.
 
     The bound is each account's own: an Anchore that hangs must not keep reviews from asking another. One review looks
-    at a quarter of that many images at once, so that a Pod with a thousand images leaves room for the others.
+    at half of that many images at once, so that a Pod with a thousand images leaves room for the others.
     ``passive_wait`` is how many seconds passive mode waits for the answer to a submission.
     """
 
@@ -98,7 +101,7 @@ class Evaluation:
         self._accounts = accounts
         self._requests = requests
         self._slots = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(concurrency))
-        self._images_at_once = max(1, concurrency // 4)
+        self._images_at_once = max(1, concurrency // 2)
         self._passive_wait = passive_wait
 
     async def facts(
@@ -108,12 +111,16 @@ class Evaluation:
 
         Without ``side_effects`` (a dry run, a review by hand) Anchore is asked for no analysis.
         """
+        if not questions:
+            return {}
         turns = asyncio.Semaphore(self._images_at_once)
-        open_questions = [q for q in questions if q.needs != Needs()]
         found = await asyncio.gather(
-            *(self._facts(q, questions[q], deadline, turns, side_effects=side_effects) for q in open_questions)
+            *(
+                self._facts(q, reference, deadline, turns, side_effects=side_effects)
+                for q, reference in questions.items()
+            )
         )
-        return {**dict.fromkeys(questions, ImageFacts()), **dict(zip(open_questions, found, strict=True))}
+        return dict(zip(questions, found, strict=True))
 
     async def _facts(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from anchore_admission.core import judgement, workload
 from anchore_admission.core.exemption import exemption
-from anchore_admission.core.facts import ImageFacts
+from anchore_admission.core.facts import NOTHING_KNOWN
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import RuleBook
 from anchore_admission.core.subject import Subject, subjects
@@ -75,7 +75,7 @@ class Reviews:
         side_effects = origin is Origin.ADMISSION and not request.dryRun
         facts = await self._evaluation.facts(questions, deadline, side_effects=side_effects)
         handling = WorkloadHandling.DENY if workload.is_pod(request.kind) else self._rules.workloads
-        images = [judgement.judge(s, facts[q] if q else ImageFacts(), handling) for s, q in found]
+        images = [judgement.judge(s, facts[q] if q else NOTHING_KNOWN, handling) for s, q in found]
         return judgement.reduce(images, request, self._rules.max_findings)
 
 

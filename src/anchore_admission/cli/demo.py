@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -28,6 +29,7 @@ from anchore_admission.errors import AnchoreAdmissionError
 WEBHOOK = "demo.admission.anchore.io"
 START_SECONDS = 30.0
 _HOST = "127.0.0.1"
+_EVERYWHERE = {"0.0.0.0": _HOST, "::": "::1"}  # noqa: S104 - where the demo reaches what listens on every address
 _PASSWORD = "foobar"  # noqa: S105 - Anchore's own published default, for the sandbox on this machine
 
 
@@ -38,16 +40,20 @@ class DemoFailed(AnchoreAdmissionError):
 def command(
     *,
     once: Annotated[bool, typer.Option("--once", help="End after the table instead of staying up.")] = False,
+    host: Annotated[
+        str, typer.Option(help="Address the controller listens on.", envvar="ANCHORE_ADMISSION_HOST")
+    ] = _HOST,
     port: Annotated[int, typer.Option(help="Port of the controller; 0 takes a free one.", min=0, max=65535)] = 8443,
 ) -> None:
     """Show the product working: an embedded Anchore, the controller, and Pods in each mode.
 
     Nothing outside this machine is contacted, and nothing is left behind.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a container is stopped; leaves nothing behind
     console = Console(soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="anchore-admission-demo-") as folder, contextlib.ExitStack() as stack:
         try:
-            url, trust = _start(stack, Path(folder), port)
+            url, trust = _start(stack, Path(folder), host, port)
         except DemoFailed as error:
             console.print(f"[red]{error}[/red]", highlight=False)
             raise typer.Exit(2) from error
@@ -65,23 +71,25 @@ def command(
                     time.sleep(3600)
 
 
-def _start(stack: contextlib.ExitStack, folder: Path, port: int) -> tuple[str, ssl.SSLContext]:
+def _start(stack: contextlib.ExitStack, folder: Path, host: str, port: int) -> tuple[str, ssl.SSLContext]:
     """The controller's address, and a context that trusts its certificate."""
-    pair = throw_away_pair(["localhost", _HOST])
+    reached = _EVERYWHERE.get(host, host)
+    pair = throw_away_pair(["localhost", _HOST, reached])
     (folder / "tls.crt").write_bytes(pair.certificate)
     (folder / "tls.key").write_bytes(pair.key)
     anchore = f"http://{_HOST}:{_free_port()}"
     (folder / "seed.json").write_text(json.dumps(SEED))
     (folder / "configuration.json").write_text(json.dumps(configuration(anchore)))
-    operations = _free_port()
-    port = port if port and _is_free(port) else _free_port()
+    operations = _free_port(8080)  # where a container engine's health check asks
+    port = _free_port(port)
     files = ["--tls-cert-file", folder / "tls.crt", "--tls-key-file", folder / "tls.key"]
-    ports = ["--host", _HOST, "--port", port, "--operations-port", operations]
+    ports = ["--host", host, "--port", port, "--operations-port", operations]
     _run(stack, folder, "sandbox", "--seed", folder / "seed.json", "--port", anchore.rpartition(":")[2])
     _run(stack, folder, "serve", "--config", folder / "configuration.json", *ports, *files)
     _wait(f"{anchore}/health", folder / "sandbox.log")
-    _wait(f"http://{_HOST}:{operations}/readyz", folder / "serve.log")
-    return f"https://{_HOST}:{port}", ssl.create_default_context(cadata=pair.authority.decode())
+    reached = f"[{reached}]" if ":" in reached else reached
+    _wait(f"http://{reached}:{operations}/readyz", folder / "serve.log")
+    return f"https://{reached}:{port}", ssl.create_default_context(cadata=pair.authority.decode())
 
 
 def _run(stack: contextlib.ExitStack, folder: Path, name: str, *arguments: object) -> None:
@@ -158,12 +166,11 @@ def _kubectl(response: dict[str, Any]) -> Iterator[str]:
         yield from text.split("\n")
 
 
-def _free_port() -> int:
+def _free_port(wish: int = 0) -> int:
+    """The port that is wished for unless something listens there, else any."""
+    with socket.socket() as probe:
+        if wish and probe.connect_ex((_HOST, wish)) != 0:
+            return wish
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((_HOST, port)) != 0

@@ -1,0 +1,41 @@
+"""``anchore-admission health``: for a container engine's health check, in an image without a shell or curl."""
+
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Annotated
+
+import typer
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is asked here
+UNHEALTHY = 1
+"""The only exit code that a container engine knows beside 0."""
+
+
+def command(
+    *,
+    host: Annotated[
+        str, typer.Option(help="Address that serve listens on.", envvar="ANCHORE_ADMISSION_HOST")
+    ] = "0.0.0.0",  # noqa: S104 - the default of serve
+    operations_port: Annotated[
+        int,
+        typer.Option(help="Port of health and metrics.", envvar="ANCHORE_ADMISSION_OPERATIONS_PORT", min=1, max=65535),
+    ] = 8080,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="How long to wait.")] = 3,
+) -> None:
+    """Ask the controller on this machine whether it is ready.
+
+    Exit code: 0 it is ready, 1 it is not, or does not answer. Kubernetes asks /livez and /readyz itself; this is for
+    [bold]HEALTHCHECK[/bold].
+    """
+    host = LOOPBACK.get(host, host)
+    try:
+        with closing(HTTPConnection(host, operations_port, timeout=timeout)) as connection:
+            connection.request("GET", "/readyz")
+            with connection.getresponse() as answer:
+                typer.echo(answer.read(1000).decode(errors="replace"))
+    except (OSError, HTTPException) as error:
+        typer.echo(f"no answer from {host} port {operations_port}: {error}", err=True)
+        raise typer.Exit(UNHEALTHY) from error
+    if answer.status != HTTPStatus.OK:
+        raise typer.Exit(UNHEALTHY)

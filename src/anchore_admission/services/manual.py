@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from anchore_admission.core import messages, workload
@@ -12,19 +13,21 @@ from anchore_admission.errors import MalformedReview
 from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, UserInfo, read_workload
 from anchore_admission.models.workload import Container, Metadata, Workload, WorkloadSpec
 from anchore_admission.ports import Deadline, Origin
+from anchore_admission.services.objects import DEFAULT_NAMESPACE, Asker, asked_about, kind_of, name_of, opened
 from anchore_admission.services.review import Reviews
 
-DEFAULT_NAMESPACE = "default"
+__all__ = ["DEFAULT_NAMESPACE", "Asker", "Document", "ManualReview", "ManualReviews", "Summary", "as_document"]
+
 _AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """On whose behalf is asked, where the object itself does not say."""
+class Document:
+    """One document to review, or why it cannot be read; ``source`` says where it stands."""
 
-    namespace: str = DEFAULT_NAMESPACE
-    user: str = ""
-    groups: tuple[str, ...] = ()
+    value: Any = None
+    source: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class ManualReview:
     name: str
     verdict: ReviewVerdict | None = None
     error: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Summary:
     @property
     def undecided(self) -> bool:
         """Whether anything could not be told or read, whatever ``onError`` makes of it."""
+        if any(image.verdict.decision is Decision.NO_VERDICT for image in self.images):
+            return True
         return any(r.error or (r.verdict and r.verdict.decision is Decision.NO_VERDICT) for r in self.reviews)
 
     @property
@@ -67,6 +73,14 @@ class Summary:
         return sum(1 for review in self.reviews if not review.verdict and not review.error)
 
 
+Progress = Callable[[int, int], None]
+"""Told how many of how many reviews have ended."""
+
+
+def _no_progress(_ended: int, _all: int) -> None:
+    """For whoever does not look."""
+
+
 class ManualReviews:
     """The same path as a live review, for people and pipelines."""
 
@@ -75,32 +89,50 @@ class ManualReviews:
 
     async def objects(self, documents: Sequence[Any], asker: Asker, seconds: float) -> Summary:
         """Review parsed objects; Lists are opened. ``seconds`` bound each object's review."""
-        slots = asyncio.Semaphore(_AT_ONCE)
+        return await self.documents([Document(value) for value in documents], asker, seconds)
 
-        async def one(value: Any) -> ManualReview:
-            async with slots:
-                return await self.object(value, asker, seconds)
+    async def documents(
+        self, documents: Sequence[Document], asker: Asker, seconds: float, progress: Progress = _no_progress
+    ) -> Summary:
+        """Review what stands in files; what cannot be read is told beside the rest."""
+        found = [replace(document, value=item) for document in documents for item in opened(document.value)]
+        return await _gathered([partial(self._document, item, asker, seconds) for item in found], progress)
 
-        found = [item for document in documents for item in opened(document)]
-        return Summary(tuple(await asyncio.gather(*(one(item) for item in found))))
+    async def each_image(
+        self, images: Sequence[str], asker: Asker, seconds: float, progress: Progress = _no_progress
+    ) -> Summary:
+        """Review images one by one, so that ``seconds`` bound each."""
+        return await _gathered([partial(self._images, [image], asker, seconds) for image in images], progress)
 
     async def images(self, images: Sequence[str], asker: Asker, seconds: float) -> Summary:
         """Review images as if one Pod named them all."""
-        containers = [Container(name=f"image-{number}", image=image) for number, image in enumerate(images, 1)]
-        pod = Workload(kind="Pod", metadata=Metadata(name="images"), spec=WorkloadSpec(containers=containers))
-        return Summary((await self._review(pod, GroupVersionKind(version="v1", kind="Pod"), asker, seconds),))
+        return Summary((await self._images(images, asker, seconds),))
 
     async def object(self, value: Any, asker: Asker, seconds: float) -> ManualReview:
-        """Review one bare Kubernetes object."""
-        kind = _kind(value)
+        """Review one bare Kubernetes object, or the one that an AdmissionReview is about."""
+        try:
+            value, asker = asked_about(value, asker)
+        except MalformedReview as error:
+            return ManualReview("AdmissionReview", asker.namespace, "", error=str(error))
+        kind = kind_of(value)
         if kind is None:
             return ManualReview("", asker.namespace, "", error="not a Kubernetes object: it has no apiVersion and kind")
         if not workload.is_known(kind):
-            return ManualReview(kind.kind, asker.namespace, _name(value))
+            return ManualReview(kind.kind, asker.namespace, name_of(value))
         try:
             return await self._review(read_workload(value), kind, asker, seconds)
         except MalformedReview as error:
-            return ManualReview(kind.kind, asker.namespace, _name(value), error=str(error))
+            return ManualReview(kind.kind, asker.namespace, name_of(value), error=str(error))
+
+    async def _document(self, document: Document, asker: Asker, seconds: float) -> ManualReview:
+        if document.problem:
+            return ManualReview("", asker.namespace, "", error=document.problem, source=document.source)
+        return replace(await self.object(document.value, asker, seconds), source=document.source)
+
+    async def _images(self, images: Sequence[str], asker: Asker, seconds: float) -> ManualReview:
+        containers = [Container(name=f"image-{number}", image=image) for number, image in enumerate(images, 1)]
+        pod = Workload(kind="Pod", metadata=Metadata(name="images"), spec=WorkloadSpec(containers=containers))
+        return await self._review(pod, GroupVersionKind(version="v1", kind="Pod"), asker, seconds)
 
     async def _review(self, value: Workload, kind: GroupVersionKind, asker: Asker, seconds: float) -> ManualReview:
         metadata = value.metadata or Metadata()
@@ -120,14 +152,20 @@ class ManualReviews:
         return ManualReview(kind.kind, namespace, metadata.name or f"{metadata.generateName or ''}*", verdict)
 
 
-def opened(document: Any) -> Iterator[Any]:
-    """The objects of a List of any kind, or the document itself."""
-    items = document.get("items") if isinstance(document, dict) else None
-    if isinstance(items, list) and str(document.get("kind", "")).endswith("List"):
-        for item in items:
-            yield from opened(item)
-    else:
-        yield document
+async def _gathered(reviews: Sequence[Callable[[], Awaitable[ManualReview]]], progress: Progress) -> Summary:
+    """A few at once; the summary keeps their order."""
+    slots = asyncio.Semaphore(_AT_ONCE)
+    ended = 0
+
+    async def one(review: Callable[[], Awaitable[ManualReview]]) -> ManualReview:
+        nonlocal ended
+        async with slots:
+            done = await review()
+        ended += 1
+        progress(ended, len(reviews))
+        return done
+
+    return Summary(tuple(await asyncio.gather(*map(one, reviews))))
 
 
 def as_document(summary: Summary) -> dict[str, Any]:
@@ -138,9 +176,17 @@ def as_document(summary: Summary) -> dict[str, Any]:
             _image(review, image) for review in summary.reviews if review.verdict for image in review.verdict.images
         ],
         "warnings": [w for review in summary.reviews if review.verdict for w in review.verdict.warnings],
-        "errors": [{**_object(review), "message": review.error} for review in summary.reviews if review.error],
+        "errors": [{**_object(review), "message": text} for review in summary.reviews if (text := whole_error(review))],
         "objects": {"reviewed": len(summary.reviews) - summary.others, "withoutImages": summary.others},
     }
+
+
+def whole_error(review: ManualReview) -> str:
+    """Why there is no verdict on any image of an object; empty where there are verdicts, or nothing to judge."""
+    verdict = review.verdict
+    if review.error or not verdict or verdict.images or verdict.decision is Decision.ADMIT:
+        return review.error
+    return verdict.message or "; ".join(verdict.warnings) or "no verdict"
 
 
 def _unread(summary: Summary) -> bool:
@@ -164,20 +210,5 @@ def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:
 
 
 def _object(review: ManualReview) -> dict[str, str]:
-    return {"kind": review.kind, "namespace": review.namespace, "name": review.name}
-
-
-def _kind(value: Any) -> GroupVersionKind | None:
-    if not isinstance(value, dict):
-        return None
-    version, kind = value.get("apiVersion"), value.get("kind")
-    if not isinstance(version, str) or not isinstance(kind, str) or not kind:
-        return None
-    group, slash, number = version.rpartition("/")
-    return GroupVersionKind(group=group if slash else "", version=number, kind=kind)
-
-
-def _name(value: Any) -> str:
-    metadata = value.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) else ""
+    named = {"kind": review.kind, "namespace": review.namespace, "name": review.name}
+    return {**named, "source": review.source} if review.source else named

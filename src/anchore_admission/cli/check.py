@@ -1,0 +1,49 @@
+"""``anchore-admission check``: images, judged as in a Pod."""
+
+from collections.abc import Awaitable
+from typing import Annotated
+
+import typer
+
+from anchore_admission.cli import options
+from anchore_admission.cli.inputs import read_images
+from anchore_admission.cli.judging import Wanted, judge
+from anchore_admission.services.manual import Asker, ManualReviews, Progress, Summary
+
+EPILOG = options.EXIT_CODES
+
+Images = Annotated[
+    list[str], typer.Argument(metavar="IMAGE", help="Images as a Pod would name them; - reads one a line.")
+]
+
+
+def command(
+    *,
+    images: Images,
+    output: options.Output = options.OutputFormat.TABLE,
+    timeout: options.Timeout = options.DEFAULT_TIMEOUT,
+    config: options.Config = None,
+    anchore: options.AnchoreUrl = None,
+    mode: options.Mode = None,
+    policy: options.Policy = None,
+    namespace: options.Namespace = options.NAMESPACE,
+    user: options.User = "",
+    group: options.Groups = None,
+) -> None:
+    """Check images as the admission controller would.
+
+    Each image is judged as in a Pod of its own. Anchore is only asked, never told to analyse anything.
+
+    For example:
+
+    [bold]anchore-admission check nginx:1.25 redis:7 --config configuration.yaml[/bold]
+
+    [bold]anchore-admission check nginx:1.25 --anchore http://localhost:8228 --mode strict[/bold]
+    """
+    names = read_images(images)
+    asker = Asker(namespace, user, tuple(group or ()))
+
+    def ask(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
+        return manual.each_image(names, asker, timeout, progress)
+
+    judge(Wanted(config, anchore, mode, policy), ask, output, objects=False)

@@ -1,0 +1,81 @@
+"""The program ``anchore-admission``: each command is imported only when it is run or asked for help."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from anchore_admission import __version__
+
+PROGRAM = "anchore-admission"
+COMMANDS = {
+    "serve": "Answer the API server's AdmissionReviews.",
+    "review": "Review manifests as the admission controller would.",
+    "check": "Check images as the admission controller would.",
+    "config": "Validate a configuration file, or print its JSON Schema.",
+    "sandbox": "Run an embedded Anchore that needs no registry and no database.",
+    "demo": "Show the product working: an embedded Anchore, the controller, and Pods in each mode.",
+    "version": "Print the version.",
+}
+"""In the order of the help; the summaries are those of the modules, so that the help imports none of them."""
+
+EPILOG = f"{PROGRAM} COMMAND --help tells more about a command. --install-completion sets up completion for your shell."
+
+
+class LazyGroup(TyperGroup):
+    """Stands in for every command by its name and summary until one is resolved."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, summary in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary), name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else command, rest
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name=PROGRAM,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def load(name: str) -> Any:
+    """The real command of a module, ready to be run."""
+    from anchore_admission.cli.failures import guarded  # noqa: PLC0415 - the help does without
+
+    module = import_module(f"{__package__}.{name}")
+    if isinstance(module.command, typer.Typer):
+        return typer.main.get_command(module.command)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    single.command(name, epilog=getattr(module, "EPILOG", None))(guarded(module.command))
+    return typer.main.get_command(single)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Ask Anchore about every container image before Kubernetes runs it."""
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the program; always ends in SystemExit."""
+    typer.main.get_command(app).main(args=arguments, prog_name=PROGRAM)

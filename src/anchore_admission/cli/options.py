@@ -1,0 +1,100 @@
+"""The options that commands share, each written once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anchore_admission.models.configuration import WorkloadHandling
+from anchore_admission.services.manual import DEFAULT_NAMESPACE
+
+CONFIG_VARIABLE = "ANCHORE_ADMISSION_CONFIG"
+EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be told or read."
+_RULES = "Rules"
+_ASKER = "On whose behalf"
+
+
+class OutputFormat(StrEnum):
+    """For people, or for machines."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class Judging(StrEnum):
+    """The modes that may stand for those of all rules."""
+
+    PASSIVE = "passive"
+    ANALYSIS = "analysis"
+    STRICT = "strict"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar=CONFIG_VARIABLE,
+        metavar="FILE",
+        help="The controller's configuration file: which Anchore, which rules.",
+        rich_help_panel=_RULES,
+    ),
+]
+AnchoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--anchore",
+        metavar="URL",
+        help="Address of Anchore's API, instead of the configuration's anchore.endpoint; does without a file.",
+        rich_help_panel=_RULES,
+    ),
+]
+Mode = Annotated[
+    Judging | None,
+    typer.Option(
+        "--mode",
+        help="Judge every image in this mode, whatever its rule says; what a rule skips stays skipped.",
+        rich_help_panel=_RULES,
+    ),
+]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="ID",
+        help="Evaluate this policy (bundle) for every image, whatever its rule says.",
+        rich_help_panel=_RULES,
+    ),
+]
+Workloads = Annotated[
+    WorkloadHandling | None,
+    typer.Option(
+        "--workloads",
+        help="How Deployments and other templates are judged, instead of the configuration's workloads; "
+        "deny judges them like the Pods they make.",
+        rich_help_panel=_RULES,
+    ),
+]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace", "-n", help="Namespace of what names none, for rules that match it.", rich_help_panel=_ASKER
+    ),
+]
+User = Annotated[
+    str,
+    typer.Option("--user", help="Who creates the objects, for rules that match users.", rich_help_panel=_ASKER),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option("--group", metavar="GROUP", help="A group of that user; may be given again.", rich_help_panel=_ASKER),
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="For each object or image.")
+]
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="table for people, json or yaml for machines.")]
+
+DEFAULT_TIMEOUT = 30.0
+NAMESPACE = DEFAULT_NAMESPACE

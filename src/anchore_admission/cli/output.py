@@ -1,0 +1,191 @@
+"""What ``review`` and ``check`` print: a table for people, JSON or YAML for machines."""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import yaml
+from pydantic_core import to_json
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from anchore_admission.cli.options import OutputFormat
+from anchore_admission.core.exemption import Exemption
+from anchore_admission.core.messages import finding_line, shown, worst_first
+from anchore_admission.core.verdict import Decision, Effect, ImageVerdict
+from anchore_admission.services.manual import ManualReview, Summary, as_document, whole_error
+
+_WIDE = 10_000
+"""Where no terminal shows it, a row is one line, so that grep finds it whole."""
+_WITH_DIGEST = re.compile(r"with digest sha256:[0-9a-f]{64} (?=.)")
+_TEXT_LIMIT = 1000
+
+
+class Outcome(StrEnum):
+    """A verdict and what it does, in one word."""
+
+    ADMITTED = "admitted"
+    WARNED = "warned"
+    RECORDED = "recorded"
+    DENIED = "denied"
+    UNDECIDED = "undecided"
+    UNREAD = "unread"
+    EXEMPT = "exempt"
+
+
+_STYLES = {
+    Outcome.ADMITTED: "green",
+    Outcome.WARNED: "yellow",
+    Outcome.RECORDED: "yellow",
+    Outcome.DENIED: "bold red",
+    Outcome.UNDECIDED: "bold magenta",
+    Outcome.UNREAD: "bold magenta",
+    Outcome.EXEMPT: "dim",
+}
+_EXEMPT = {
+    Exemption.OPERATION: "the operation starts no container",
+    Exemption.SUBRESOURCE: "the subresource carries no image",
+    Exemption.BEING_DELETED: "it is being deleted",
+    Exemption.MIRROR_POD: "a mirror Pod: the kubelet already runs it",
+    Exemption.OWNED: "a controller made it; its Pods are judged",
+    Exemption.WORKLOADS_OFF: "workloads: off, only Pods are judged",
+}
+_REFUSED = {Effect.DENY: Outcome.DENIED, Effect.WARN: Outcome.WARNED, Effect.ALLOW: Outcome.RECORDED}
+
+
+def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects: bool) -> None:
+    """Print to stdout. ``objects`` False leaves out the column that tells which object names the image."""
+    match output:
+        case OutputFormat.JSON:
+            _print(to_json(as_document(summary), indent=2).decode())
+        case OutputFormat.YAML:
+            _print(yaml.safe_dump(as_document(summary), sort_keys=False, allow_unicode=True, width=_WIDE).rstrip())
+        case OutputFormat.TABLE:
+            _print_table(summary, max_findings, objects=objects)
+
+
+def outcome_of(image: ImageVerdict) -> Outcome:
+    match image.verdict.decision:
+        case Decision.ADMIT:
+            return Outcome.ADMITTED
+        case Decision.NO_VERDICT:
+            return Outcome.UNDECIDED
+        case Decision.DENY:
+            return _REFUSED[image.effect]
+
+
+def summary_line(summary: Summary, *, objects: bool) -> str:
+    """``12 images in 5 objects: 9 admitted, 2 denied, 1 undecided; 3 objects hold no images``."""
+    counts = Counter(map(outcome_of, summary.images))
+    counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    holding = sum(1 for review in summary.reviews if review.verdict and review.verdict.images)
+    line = _number(len(summary.images), "image") + (f" in {_number(holding, 'object')}" if objects else "")
+    parts = [f"{line}: {counted}" if counted else line]
+    empty = [r for r in summary.reviews if not whole_error(r) and not _is_exempt(r) and _holds_none(r)]
+    if empty:
+        parts.append(f"{_number(len(empty), 'object')} {'holds' if len(empty) == 1 else 'hold'} no images")
+    exempt = sum(map(_is_exempt, summary.reviews))
+    if exempt:
+        parts.append(f"{_number(exempt, 'object')} exempt")
+    failed = sum(1 for review in summary.reviews if whole_error(review))
+    if failed:
+        parts.append(f"{failed} could not be read")
+    return "; ".join(parts)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _print_table(summary: Summary, max_findings: int, *, objects: bool) -> None:
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else _WIDE, highlight=False)
+    table = _table(terminal=terminal, objects=objects)
+    for row in _rows(summary, max_findings):
+        row.add_to(table, terminal=terminal, objects=objects)
+    with console.capture() as captured:
+        if table.row_count:
+            console.print(table)
+            console.print()
+        console.print(Text(summary_line(summary, objects=objects), style="bold"))
+    _print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _table(*, terminal: bool, objects: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
+    if objects:
+        table.add_column("OBJECT", overflow="fold")
+    table.add_column("IMAGE", overflow="fold")
+    table.add_column("VERDICT", no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    about: str
+    image: str
+    outcome: Outcome
+    message: str
+    findings: tuple[str, ...] = ()
+
+    def add_to(self, table: Table, *, terminal: bool, objects: bool) -> None:
+        message = self._short() if terminal else self.message
+        why = Group(Text(message), *(Padding(Text(finding), (0, 0, 0, 2)) for finding in self.findings))
+        cells: list[RenderableType] = [Text(self.image), Text(self.outcome, style=_STYLES[self.outcome]), why]
+        if objects:
+            cells.insert(0, Text(self.about))
+        table.add_row(*cells)
+
+    def _short(self) -> str:
+        """For a terminal, without the image, which stands beside it, and its digest."""
+        message = self.message.removeprefix(f"Image {self.image} ")
+        return _WITH_DIGEST.sub("", message, count=1)
+
+
+def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
+    for review in summary.reviews:
+        about = _about(review)
+        error = shown(whole_error(review), _TEXT_LIMIT)
+        if error:
+            denied = review.verdict is not None and review.verdict.decision is Decision.DENY
+            place = f"{review.source}: " if review.source else ""
+            yield _Row(about, "-", Outcome.DENIED if denied else Outcome.UNREAD, f"{place}{error}")
+        elif review.verdict and review.verdict.exemption:
+            yield _Row(about, "-", Outcome.EXEMPT, _EXEMPT[review.verdict.exemption])
+        elif review.verdict:
+            for image in review.verdict.images:
+                yield _row(about, image, max_findings)
+
+
+def _row(about: str, image: ImageVerdict, max_findings: int) -> _Row:
+    message = shown(image.verdict.warning or image.verdict.message, _TEXT_LIMIT)
+    findings = worst_first(image.verdict.findings)
+    lines = [finding_line(finding) for finding in findings[:max_findings]]
+    if len(findings) > max_findings:
+        lines.append(f"and {len(findings) - max_findings} more")
+    return _Row(about, shown(image.image), outcome_of(image), message, tuple(lines))
+
+
+def _about(review: ManualReview) -> str:
+    """Kind, namespace and name, as far as they could be read."""
+    name = f"{shown(review.namespace)}/{shown(review.name)}" if review.name else ""
+    return " ".join(filter(None, [shown(review.kind), name])) or "-"
+
+
+def _holds_none(review: ManualReview) -> bool:
+    return review.verdict is None or not review.verdict.images
+
+
+def _is_exempt(review: ManualReview) -> bool:
+    return review.verdict is not None and review.verdict.exemption is not None
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

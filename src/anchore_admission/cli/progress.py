@@ -1,0 +1,42 @@
+"""A bar on stderr while many reviews run, where a person looks."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich import progress
+from rich.console import Console
+
+from anchore_admission.services.manual import Progress
+
+MANY = 10
+
+
+def _silent(_ended: int, _all: int) -> None:
+    """No terminal, no bar."""
+
+
+@contextmanager
+def progress_on_terminal() -> Iterator[Progress]:
+    """What to tell how far the reviews have come; nothing is drawn for a few."""
+    if not sys.stderr.isatty():
+        yield _silent
+        return
+    bar = _bar()
+    task = bar.add_task("")
+
+    def tell(ended: int, of: int) -> None:
+        bar.update(task, completed=ended, total=of)
+        if of >= MANY and not bar.live.is_started:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _bar() -> progress.Progress:
+    columns = (progress.TextColumn("Asking Anchore"), progress.BarColumn(), progress.MofNCompleteColumn())
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True)

@@ -1,0 +1,12 @@
+"""``anchore-admission version``: what runs here."""
+
+import platform
+
+import typer
+
+from anchore_admission import __version__
+
+
+def command() -> None:
+    """Print the version."""
+    typer.echo(f"anchore-admission {__version__} (Python {platform.python_version()}, {platform.machine()})")

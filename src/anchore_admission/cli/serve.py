@@ -135,7 +135,11 @@ async def _serve(settings: Settings, controller: Controller, certificate: Servin
     if certificate:
         telemetry.watch_certificate(certificate.not_after)
     admission = AdmissionEndpoint(
-        controller.reviews, telemetry, configuration.limits.body, configuration.timeouts.margin
+        controller.reviews,
+        telemetry,
+        body_limit=configuration.limits.body,
+        margin=configuration.timeouts.margin,
+        notice=configuration.messages.notice,
     )
     app = create_app(Surfaces(admission, ManualEndpoint(controller.manual) if settings.docs else None))
     listeners = [

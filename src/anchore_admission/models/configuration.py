@@ -298,6 +298,8 @@ class Messages(Section):
 
     max_findings: Annotated[int, Field(ge=0, le=100)] = 5
     """How many findings of an image are shown."""
+    notice: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """Shown as a warning with every answer about images, for example that a sandbox gives the verdicts."""
 
 
 class Configuration(Section):

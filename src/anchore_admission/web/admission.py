@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
+from anchore_admission.core.messages import WARNING_LIMIT, shown
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import ReviewError
 from anchore_admission.models.review import AdmissionResponse, decode, encode
@@ -25,13 +26,15 @@ _MOST = 30.0
 class AdmissionEndpoint:
     """An ASGI application for one route. It works on bytes: a typed body parameter costs another 100 µs a call.
 
-    ``body_limit`` in bytes; ``margin`` in seconds is kept back for encoding and sending the answer.
+    ``body_limit`` in bytes; ``margin`` in seconds is kept back for encoding and sending the answer; ``notice`` is a
+    warning beside every answer about images.
     """
 
     reviews: Reviews
     recorder: Recorder
     body_limit: int
     margin: float
+    notice: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
@@ -46,7 +49,17 @@ class AdmissionEndpoint:
             return
         deadline = Deadline(began + budget(scope["query_string"], self.margin))
         verdict = await self.reviews.review(review.request, deadline, origin=Origin.ADMISSION, began=began)
-        await send_json(send, 200, encode(review.apiVersion, _response(review.request.uid, verdict)))
+        await send_json(send, 200, encode(review.apiVersion, self._response(review.request.uid, verdict)))
+
+    def _response(self, uid: str, verdict: ReviewVerdict) -> AdmissionResponse:
+        notice = (shown(self.notice, WARNING_LIMIT),) if self.notice and verdict.images else ()
+        return AdmissionResponse.model_construct(
+            uid=uid,
+            allowed=verdict.allowed,
+            message=verdict.message,
+            warnings=(*verdict.warnings, *notice),
+            audit_annotations=dict(verdict.audit_annotations),
+        )
 
 
 def budget(query: bytes, margin: float) -> float:
@@ -57,13 +70,3 @@ def budget(query: bytes, margin: float) -> float:
     match = _TIMEOUT.search(query)
     timeout = min(float(match[1]), _MOST) if match else DEFAULT_TIMEOUT
     return max(_LEAST, timeout - _ROUNDING - margin)
-
-
-def _response(uid: str, verdict: ReviewVerdict) -> AdmissionResponse:
-    return AdmissionResponse.model_construct(
-        uid=uid,
-        allowed=verdict.allowed,
-        message=verdict.message,
-        warnings=verdict.warnings,
-        audit_annotations=dict(verdict.audit_annotations),
-    )

@@ -206,7 +206,7 @@ class FakeAnchore(Anchore):
         fault = next((fault for fault in self._faults if fault.strikes(call)), None)
         if fault:
             fault.times = None if fault.times is None else fault.times - 1
-            raise fault.error
+            raise fault.error.with_traceback(None)
 
 
 @dataclass(slots=True)

@@ -31,6 +31,15 @@ async def test_outage_is_retried_with_growing_pauses_and_then_given_up(bench: Be
     assert bench.ask() == Submission(SubmissionState.REFUSED, None, str(error))
 
 
+async def test_every_request_gets_all_its_attempts(bench: Bench) -> None:
+    bench.anchore.fail("submit", AnchoreUnavailable("no connection"))
+    for _ in range(3):
+        bench.ask()
+        await bench.clock.advance(600)
+
+    assert len(bench.submitted) == 3 * analysis.ATTEMPTS
+
+
 async def test_pauses_of_many_images_differ(bench: Bench) -> None:
     bench.anchore.fail("submit", AnchoreUnavailable("no connection"))
     for request in tags(20):

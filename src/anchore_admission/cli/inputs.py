@@ -37,6 +37,8 @@ def read_images(images: Sequence[str]) -> list[str]:
     except (_Unreadable, UnicodeDecodeError) as error:
         raise ConfigurationError(_source(STANDARD_INPUT), [Problem("", str(error))]) from error
     listed = list(filter(None, map(str.strip, text.splitlines())))
+    if not listed:
+        raise ConfigurationError(_source(STANDARD_INPUT), [Problem("", "names no image")])
     return [image for name in images for image in (listed if name == STANDARD_INPUT else [name])]
 
 

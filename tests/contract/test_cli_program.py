@@ -1,0 +1,155 @@
+"""The program as a whole: its help, its completion, its ways to fail."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import NoReturn
+
+import pytest
+import typer
+
+from anchore_admission import __version__
+from anchore_admission.cli import main, version
+from anchore_admission.errors import ConfigurationError, PolicyNotFound, Problem
+from support.command_line import CommandLine, clean_environment
+
+PROGRAM = [sys.executable, "-m", "anchore_admission"]
+
+
+@pytest.fixture(name="program")
+def _program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(capsys, monkeypatch)
+
+
+@pytest.fixture(name="logs_as_before")
+def _logs_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def completed(program: CommandLine, words: str) -> list[str]:
+    """What bash offers after these words."""
+    environ = {"_ANCHORE_ADMISSION_COMPLETE": "complete_bash", "COMP_WORDS": f"anchore-admission {words}"}
+    return program(environ={**environ, "COMP_CWORD": str(len(words.split(" ")))}).out.split()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make ``version`` end in an error."""
+
+    def command() -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(version, "command", command)
+
+
+@pytest.mark.process
+def test_help_names_every_command_and_imports_none() -> None:
+    script = (
+        "import sys; from anchore_admission.cli.main import run\n"
+        "try: run(['--help'])\n"
+        "finally: print([name for name in ('pydantic', 'yaml', 'fastapi', 'httpx') if name in sys.modules])"
+    )
+    ended = subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=clean_environment()
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "[]"
+    assert not [name for name in main.COMMANDS if f" {name} " not in ended.stdout]
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_summary_of_a_command_is_its_own(name: str) -> None:
+    command = import_module(f"anchore_admission.cli.{name}").command
+    text = command.info.help if isinstance(command, typer.Typer) else command.__doc__
+
+    assert (text or "").splitlines()[0] == main.COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_explains_every_option(program: CommandLine, name: str) -> None:
+    command = main.load(name)
+
+    assert program(name, "--help").code == program(name, "-h").code == 0
+    assert not [p.name for p in command.params if not getattr(p, "help", None)]
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--version"]])
+def test_version_is_told(program: CommandLine, arguments: list[str]) -> None:
+    ended = program(*arguments)
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"anchore-admission {__version__}")
+
+
+def test_typo_is_met_with_a_suggestion(program: CommandLine) -> None:
+    ended = program("reveiw")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "Did you mean 'review'" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("ch", ["check"]),
+        ("config ", ["validate", "schema"]),
+        ("review --mode ", ["passive", "analysis", "strict"]),
+        ("check --names", ["--namespace"]),
+    ],
+)
+def test_shells_complete_commands_options_and_values(program: CommandLine, words: str, offered: list[str]) -> None:
+    assert completed(program, words) == offered
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (PolicyNotFound("no policy x"), 2, "Error: no policy x\n"),
+        (
+            ConfigurationError("c.yaml", [Problem("a.b", "is wrong"), Problem("", "is odd")]),
+            2,
+            "Error: c.yaml: 2 problem(s)\n  a.b: is wrong\n  is odd\n",
+        ),
+        (KeyError("x"), 2, "Error: unexpected KeyError: 'x' (--debug shows where)\n"),
+        (typer.Exit(7), 7, ""),
+    ],
+)
+def test_failure_is_told_in_a_few_words(
+    program: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
+) -> None:
+    failing(monkeypatch, error)
+
+    ended = program("version")
+
+    assert (ended.code, ended.out, ended.err) == (code, "", words)
+
+
+@pytest.mark.usefixtures("logs_as_before")
+def test_trace_is_shown_on_request(program: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeyError("x"))
+
+    ended = program("version", "--debug")
+
+    assert ended.code == 2
+    assert "Traceback (most recent call last)" in ended.err
+    assert ended.err.endswith("Error: unexpected KeyError: 'x'\n")
+
+
+@pytest.mark.process
+def test_reader_that_goes_away_ends_it_quietly() -> None:
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        [*PROGRAM, "config", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment()
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert (process.returncode, said) == (141, b"")

@@ -18,7 +18,6 @@ COMMANDS = {
     "sandbox": "Run an embedded Anchore that needs no registry and no database.",
     "demo": "Show the product working: an embedded Anchore, the controller, and Pods in each mode.",
     "health": "Ask the controller on this machine whether it is ready.",
-    "health": "Ask the controller on this machine whether it is ready.",
     "version": "Print the version.",
 }
 """In the order of the help; the summaries are those of the modules, so that the help imports none of them."""

@@ -195,7 +195,7 @@ def test_warnings_are_those_of_images_that_are_admitted_with_one() -> None:
 
 
 def test_warnings_are_one_line_and_short() -> None:
-    [text] = messages.warnings([_warned("a\nb\x00" + "c" * 1000)])
+    [text] = messages.limit_warnings(messages.warnings([_warned("a\nb\x00" + "c" * 1000)]))
     assert text.startswith("a?b?ccc")
     assert len(text) == messages.WARNING_LIMIT
 
@@ -205,7 +205,7 @@ def test_warnings_are_one_line_and_short() -> None:
     [(9, 9, "w8"), (10, 10, "w9"), (11, 10, "and 2 more warnings"), (50, 10, "and 41 more warnings")],
 )
 def test_at_most_ten_warnings(count: int, shown: int, last: str) -> None:
-    texts = messages.warnings([_warned(f"w{number}") for number in range(count)])
+    texts = messages.limit_warnings(messages.warnings([_warned(f"w{number}") for number in range(count)]))
     assert len(texts) == shown
     assert texts[-1] == last
 

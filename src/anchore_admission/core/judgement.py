@@ -44,11 +44,8 @@ def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findin
     refused = [image for image in images if image.effect is Effect.DENY]
     decision = worst([image.verdict.decision for image in images])
     news = [image.verdict.message for image in images if image.rule.mode is ModeName.PASSIVE]
-    warnings = messages.warnings(images)
-    if news and not is_asked_by_controller(request):
-        warnings = messages.limit_warnings(
-            [*warnings, *(messages.shown(text, messages.WARNING_LIMIT) for text in news)]
-        )
+    shown = news if news and not is_asked_by_controller(request) else []
+    warnings = messages.limit_warnings([*messages.warnings(images), *shown])
     annotations = {"verdict": decision.value, **messages.audit(images)}
     return ReviewVerdict(
         allowed=not refused,

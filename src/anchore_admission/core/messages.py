@@ -115,13 +115,8 @@ def _more(findings: Sequence[Finding]) -> str:
 
 
 def warnings(verdicts: Iterable[ImageVerdict]) -> list[str]:
-    """One line per image that is admitted with a warning; the API server drops what holds control characters."""
-    texts = [
-        shown(verdict.verdict.warning or verdict.verdict.message, WARNING_LIMIT)
-        for verdict in verdicts
-        if verdict.effect is Effect.WARN
-    ]
-    return limit_warnings(texts)
+    """One line per image that is admitted with a warning."""
+    return [v.verdict.warning or v.verdict.message for v in verdicts if v.effect is Effect.WARN]
 
 
 def joined(lines: Iterable[str]) -> str:
@@ -131,10 +126,11 @@ def joined(lines: Iterable[str]) -> str:
 
 
 def limit_warnings(texts: Iterable[str]) -> list[str]:
+    """Few, short, each once; the API server drops what holds control characters."""
     distinct = list(dict.fromkeys(texts))
-    if len(distinct) > WARNINGS:
-        return [*distinct[: WARNINGS - 1], f"and {len(distinct) - WARNINGS + 1} more warnings"]
-    return distinct
+    kept = distinct if len(distinct) <= WARNINGS else distinct[: WARNINGS - 1]
+    rest = [f"and {len(distinct) - len(kept)} more warnings"] if len(distinct) > len(kept) else []
+    return [*(shown(text, WARNING_LIMIT) for text in kept), *rest]
 
 
 def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
@@ -148,9 +144,7 @@ def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
 
 
 def _within_bytes(text: str, limit: int) -> str:
-    if text.isascii():
-        return shown(text, limit)
-    encoded = shown(text, limit).encode()
+    encoded = text.encode()
     return text if len(encoded) <= limit else f"{encoded[: limit - 3].decode(errors='ignore')}…"
 
 

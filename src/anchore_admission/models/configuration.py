@@ -270,7 +270,7 @@ class Lookups(Section):
     """Calls to Anchore that a verdict waits for."""
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
-    """How many calls are under way at once."""
+    """How many calls are under way at once, for each account."""
 
 
 class Timeouts(Section):

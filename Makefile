@@ -5,7 +5,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format lock bench clean
+.PHONY: help venv demo test check lint types imports format lock bench image clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ lock: $(DEV) ## Compile requirements*.txt from pyproject.toml, with hashes and w
 
 bench: $(DEV) ## Measure the hot path, the look-ups and the start (ratios within one run)
 	$(BIN)/python bench/run.py
+
+image: $(DEV) ## Build the container image and prove it (IMAGE=required: fail where that cannot be done)
+	./tools/image/check
+	./tools/image/build
+	./tools/image/sbom
+	IMAGE=$(or $(IMAGE),optional) $(BIN)/python -m pytest tests/image
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis

@@ -70,7 +70,8 @@ def main() -> None:
                 floor, ours = (statistics.median(column) * 1000 for column in zip(*pairs, strict=True))
                 ratio = statistics.median(b / a for a, b in pairs)
                 print(
-                    f"  {size:2d} images: floor {floor:6.1f} ms, review {ours:6.1f} ms, ratio {ratio:.2f}   (goal: at most 1.2)"
+                    f"  {size:2d} images: floor {floor:6.1f} ms, review {ours:6.1f} ms, "
+                    f"ratio {ratio:.2f}   (goal: at most 1.2)"
                 )
 
 

@@ -72,6 +72,11 @@ class Summary:
         """How many objects hold no images."""
         return sum(1 for review in self.reviews if not review.verdict and not review.error)
 
+    @property
+    def unread(self) -> int:
+        """How many objects could not be read."""
+        return sum(1 for review in self.reviews if review.error)
+
 
 Progress = Callable[[int, int], None]
 """Told how many of how many reviews have ended."""
@@ -171,13 +176,13 @@ async def _gathered(reviews: Sequence[Callable[[], Awaitable[ManualReview]]], pr
 def as_document(summary: Summary) -> dict[str, Any]:
     """What machines read: one entry per image of every object."""
     return {
-        "allowed": all(r.verdict is None or r.verdict.allowed for r in summary.reviews) and not _unread(summary),
+        "allowed": all(r.verdict is None or r.verdict.allowed for r in summary.reviews) and not summary.unread,
         "images": [
             _image(review, image) for review in summary.reviews if review.verdict for image in review.verdict.images
         ],
         "warnings": [w for review in summary.reviews if review.verdict for w in review.verdict.warnings],
         "errors": [{**_object(review), "message": text} for review in summary.reviews if (text := whole_error(review))],
-        "objects": {"reviewed": len(summary.reviews) - summary.others, "withoutImages": summary.others},
+        "objects": _objects(summary),
     }
 
 
@@ -189,8 +194,9 @@ def whole_error(review: ManualReview) -> str:
     return verdict.message or "; ".join(verdict.warnings) or "no verdict"
 
 
-def _unread(summary: Summary) -> bool:
-    return any(review.error for review in summary.reviews)
+def _objects(summary: Summary) -> dict[str, int]:
+    reviewed = len(summary.reviews) - summary.others - summary.unread
+    return {"reviewed": reviewed, "withoutImages": summary.others, "unread": summary.unread}
 
 
 def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:

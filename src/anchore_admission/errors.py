@@ -8,6 +8,13 @@ AnchoreAdmissionError
 ├── DocumentError               a YAML or JSON text that cannot be read: each problem with its line
 ├── ConfigurationError          wrong settings or rules: every problem listed, the last good ones stay in use
 ├── InvalidImageReference       a denial that names the container
+├── ClusterError                the cluster cannot do what the process needs: told, counted, tried again
+│   ├── ClusterUnavailable      no connection, a timeout, a 5xx
+│   ├── ClusterForbidden        401 or 403: a permission is missing
+│   ├── ClusterNotFound         the object does not exist; we create none
+│   ├── ClusterConflict         somebody else was faster
+│   ├── ClusterRefused          what was sent is not valid there
+│   └── WebhookSilent           our own webhook, asked through its Service, does not answer
 └── EvaluationError             no verdict: the rule's ``onError`` speaks
     ├── AnchoreUnavailable      no connection, a timeout, a 5xx, a part of Anchore that is down
     ├── AnchoreRefused          401 or 403: wrong credentials, no permission (or Anchore's database is down)
@@ -120,3 +127,33 @@ class PolicyNotEvaluated(EvaluationError):
 
 class DeadlineExceeded(EvaluationError):
     code = "deadline_exceeded"
+
+
+class ClusterError(AnchoreAdmissionError):
+    """A call to the Kubernetes API that did not do what it should; the text holds no secret."""
+
+    code = "cluster"
+
+
+class ClusterUnavailable(ClusterError):
+    code = "unavailable"
+
+
+class ClusterForbidden(ClusterError):
+    code = "forbidden"
+
+
+class ClusterNotFound(ClusterError):
+    code = "not_found"
+
+
+class ClusterConflict(ClusterError):
+    code = "conflict"
+
+
+class ClusterRefused(ClusterError):
+    code = "refused"
+
+
+class WebhookSilent(ClusterError):
+    code = "silent"

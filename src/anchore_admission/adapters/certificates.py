@@ -1,4 +1,4 @@
-"""Makes throw-away certificates: an authority that signs one server certificate and is then forgotten."""
+"""Makes certificates: an authority that signs one server certificate and is then forgotten."""
 
 import datetime as dt
 import ipaddress
@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from anchore_admission.core.rotation import Leaf
+from anchore_admission.ports import ServingPair
 
 _VALID = dt.timedelta(days=7)
 _CLOCK_SKEW = dt.timedelta(minutes=5)
+_COMMON_NAME_LIMIT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +29,52 @@ class Pair:
     key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Life:
+    begin: dt.datetime
+    end: dt.datetime
+
+
 def throw_away_pair(names: Sequence[str]) -> Pair:
     """A certificate for these host names and addresses, valid for a week; the authority's key is not kept."""
+    now = dt.datetime.now(dt.UTC)
+    return _pair("anchore-admission throw-away authority", names, _Life(now - _CLOCK_SKEW, now + _VALID))
+
+
+class SelfSigned:
+    """The ``CertificateMaker`` of self-managed certificates."""
+
+    def issue(self, names: Sequence[str], *, begin: float, seconds: float) -> ServingPair:
+        start = dt.datetime.fromtimestamp(begin, dt.UTC)
+        life = _Life(start - _CLOCK_SKEW, start + dt.timedelta(seconds=seconds))
+        # A name of its own: whoever looks at two authorities in one bundle can tell them apart.
+        pair = _pair(f"anchore-admission {start:%Y-%m-%dT%H:%M:%SZ}", names, life)
+        return ServingPair(pair.authority, pair.certificate, pair.key)
+
+    def read(self, pair: ServingPair) -> Leaf | None:
+        try:
+            certificate = x509.load_pem_x509_certificates(pair.certificate)[0]
+            key = serialization.load_pem_private_key(pair.key, None)
+            authorities = x509.load_pem_x509_certificates(pair.authorities)
+            fits = _spki(key.public_key()) == _spki(certificate.public_key())
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            return None
+        authority = next((each for each in authorities if _has_signed(each, certificate)), None)
+        if not fits or authority is None:
+            return None
+        return Leaf(
+            certificate.not_valid_before_utc.timestamp(),
+            certificate.not_valid_after_utc.timestamp(),
+            _names(certificate),
+            authority.public_bytes(serialization.Encoding.PEM),
+        )
+
+
+def _pair(authority_name: str, names: Sequence[str], life: _Life) -> Pair:
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "anchore-admission throw-away authority")])
-    authority = (
-        _builder(issuer, issuer, authority_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
-    )
+    authority = _authority(authority_name, authority_key, life)
     certificate = (
-        _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), issuer, key.public_key())
+        _builder(_named(names[0]), authority.subject, key.public_key(), life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -50,16 +89,31 @@ def throw_away_pair(names: Sequence[str]) -> Pair:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
+def _authority(name: str, key: ec.EllipticCurvePrivateKey, life: _Life) -> x509.Certificate:
+    return (
+        _builder(_named(name), _named(name), key.public_key(), life)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_COMMON_NAME_LIMIT])])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, life: _Life
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _VALID)
+        .not_valid_before(life.begin)
+        .not_valid_after(life.end)
     )
 
 
@@ -82,3 +136,23 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def _names(certificate: x509.Certificate) -> frozenset[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(str(name.value) for name in extension.value if isinstance(name, x509.DNSName | x509.IPAddress))
+
+
+def _has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _spki(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

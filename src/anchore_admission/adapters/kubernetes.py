@@ -1,0 +1,191 @@
+"""The cluster through lightkube; imported only where a cluster is used, since it takes time and memory to load."""
+
+import asyncio
+import base64
+import binascii
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+from lightkube import ApiError, AsyncClient
+from lightkube.core.exceptions import ConfigError
+from lightkube.generic_resource import create_global_resource
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import Secret
+from lightkube.types import PatchType
+
+from anchore_admission.adapters.logs import shortened
+from anchore_admission.errors import (
+    ClusterConflict,
+    ClusterError,
+    ClusterForbidden,
+    ClusterNotFound,
+    ClusterRefused,
+    ClusterUnavailable,
+    ConfigurationError,
+    Problem,
+)
+from anchore_admission.ports import ClusterRecorder, LeaseState, SecretContent, WebhookConfiguration
+
+FIELD_MANAGER: Final = "anchore-admission"
+CALL_SECONDS: Final = 5.0
+"""Half of what a Lease's holder may take to renew it."""
+_GROUP, _VERSION, _KIND = "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
+# Read as it is: a typed model would drop fields that are newer than it, and what was applied would never look applied.
+_Webhooks = create_global_resource(_GROUP, _VERSION, _KIND, "validatingwebhookconfigurations")
+_ERRORS: Mapping[int, type[ClusterError]] = {
+    400: ClusterRefused,
+    401: ClusterForbidden,
+    403: ClusterForbidden,
+    404: ClusterNotFound,
+    409: ClusterConflict,
+    413: ClusterRefused,
+    422: ClusterRefused,
+}
+_REASON_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectNames:
+    """The objects of this release in its own namespace; an empty name is never read."""
+
+    namespace: str
+    secret: str
+    lease: str
+
+
+class LightkubeCluster:
+    """The ``Cluster`` that an API server offers."""
+
+    def __init__(self, client: AsyncClient, names: ObjectNames, recorder: ClusterRecorder) -> None:
+        self._client = client
+        self._names = names
+        self._recorder = recorder
+
+    async def read_secret(self) -> SecretContent:
+        names = self._names
+        async with self._call("read_secret", f"Secret {names.namespace}/{names.secret}"):
+            return _content(await self._client.get(Secret, names.secret, namespace=names.namespace))
+
+    async def write_secret(self, data: Mapping[str, bytes], version: str) -> SecretContent:
+        names = self._names
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        body = {"metadata": {"resourceVersion": version}, "data": encoded}
+        async with self._call("write_secret", f"Secret {names.namespace}/{names.secret}"):
+            return _content(
+                await self._client.patch(
+                    Secret, names.secret, body, namespace=names.namespace, patch_type=PatchType.MERGE
+                )
+            )
+
+    async def read_lease(self) -> LeaseState:
+        names = self._names
+        async with self._call("read_lease", f"Lease {names.namespace}/{names.lease}"):
+            return _state(await self._client.get(Lease, names.lease, namespace=names.namespace))
+
+    async def write_lease(self, lease: LeaseState, *, taken: bool) -> LeaseState:
+        names, now = self._names, _micro_time(time.time())
+        spec: dict[str, Any] = {
+            "holderIdentity": lease.holder,
+            "leaseDurationSeconds": lease.seconds,
+            "leaseTransitions": lease.transitions,
+            "renewTime": now,
+        }
+        if taken:
+            spec["acquireTime"] = now
+        body = {"metadata": {"resourceVersion": lease.version}, "spec": spec}
+        async with self._call("write_lease", f"Lease {names.namespace}/{names.lease}"):
+            return _state(
+                await self._client.patch(
+                    Lease, names.lease, body, namespace=names.namespace, patch_type=PatchType.MERGE
+                )
+            )
+
+    async def read_webhooks(self, name: str) -> WebhookConfiguration:
+        async with self._call("read_webhooks", f"{_KIND} {name}"):
+            return _webhooks(await self._client.get(_Webhooks, name))
+
+    async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
+        body = {
+            "apiVersion": f"{_GROUP}/{_VERSION}",
+            "kind": _KIND,
+            "metadata": {"name": name, "uid": uid},  # with a uid, an object that is gone is a conflict, not created
+            "webhooks": list(webhooks),
+        }
+        async with self._call("apply_webhooks", f"{_KIND} {name}"):
+            return _webhooks(
+                await self._client.patch(
+                    _Webhooks, name, body, patch_type=PatchType.APPLY, field_manager=FIELD_MANAGER, force=True
+                )
+            )
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+    @asynccontextmanager
+    async def _call(self, operation: str, what: str) -> AsyncIterator[None]:
+        """Raises a ClusterError for whatever goes wrong, counted."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                yield
+        except (ApiError, httpx2.HTTPError, ConfigError, TimeoutError, LookupError, ValueError) as error:
+            translated = _translated(what, error)
+            self._recorder.cluster_error(operation=operation, code=translated.code)
+            raise translated from error
+
+
+def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
+    """By the Pod's service account, else by KUBECONFIG. Raises ConfigurationError where there is neither."""
+    try:
+        client = AsyncClient(timeout=httpx2.Timeout(CALL_SECONDS))
+    except (ConfigError, LookupError, OSError, ValueError) as error:
+        why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
+        raise ConfigurationError("cluster", [Problem("service account", why)]) from error
+    return LightkubeCluster(client, names, recorder)
+
+
+def _translated(what: str, error: Exception) -> ClusterError:
+    if isinstance(error, httpx2.HTTPStatusError):
+        status = error.response.status_code
+        why = shortened(str(error), _REASON_LIMIT)
+        return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}")
+    if isinstance(error, TimeoutError):
+        return ClusterUnavailable(f"{what}: no answer from the API server within {CALL_SECONDS:g} s")
+    return ClusterUnavailable(f"{what}: {shortened(str(error) or type(error).__name__, _REASON_LIMIT)}")
+
+
+def _content(secret: Secret) -> SecretContent:
+    return SecretContent({key: _decoded(value) for key, value in (secret.data or {}).items()}, _version(secret))
+
+
+def _state(lease: Lease) -> LeaseState:
+    spec = lease.spec
+    if spec is None:
+        return LeaseState("", 0, 0, _version(lease))
+    return LeaseState(
+        spec.holderIdentity or "", spec.leaseDurationSeconds or 0, spec.leaseTransitions or 0, _version(lease)
+    )
+
+
+def _webhooks(configuration: Mapping[str, Any]) -> WebhookConfiguration:
+    return WebhookConfiguration(configuration["metadata"]["uid"], configuration.get("webhooks") or ())
+
+
+def _version(thing: Secret | Lease) -> str:
+    return (thing.metadata.resourceVersion if thing.metadata else None) or ""
+
+
+def _decoded(value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _micro_time(at: float) -> str:
+    """Six decimals and a Z, as a Lease's times must be written."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

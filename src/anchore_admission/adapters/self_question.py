@@ -1,0 +1,80 @@
+"""Asks the webhook a question the way an API server does: over TLS, through its Service, trusting what is published."""
+
+import json
+import ssl
+import uuid
+from typing import Any, Final
+
+import httpx
+
+from anchore_admission.adapters.logs import shortened
+from anchore_admission.errors import WebhookSilent
+from anchore_admission.ports import ClusterRecorder
+
+ANSWER_SECONDS: Final = 5.0
+_REASON_LIMIT = 300
+_NEEDS_CERTIFICATE = "CERTIFICATE_REQUIRED"
+"""The TLS alert of a replica that has shown its own certificate and wants one of ours, which only API servers have."""
+
+
+class HttpSelfQuestion:
+    """Asks about the deletion of a Pod: a question that judges no image and that every replica answers by admitting."""
+
+    def __init__(self, recorder: ClusterRecorder, *, clients_are_checked: bool = False) -> None:
+        self._recorder = recorder
+        self._clients_are_checked = clients_are_checked
+
+    async def ask(self, url: str, authorities: bytes | None) -> None:
+        try:
+            await self._ask(url, authorities)
+        except WebhookSilent as error:
+            self._recorder.cluster_error(operation="self_question", code=error.code)
+            raise
+
+    async def _ask(self, url: str, authorities: bytes | None) -> None:
+        uid = str(uuid.uuid4())
+        try:
+            trust = ssl.create_default_context(cadata=authorities.decode() if authorities else None)
+            async with httpx.AsyncClient(verify=trust, timeout=ANSWER_SECONDS, trust_env=False) as client:
+                answer = await client.post(url, params={"timeout": f"{ANSWER_SECONDS:.0f}s"}, json=_review(uid))
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
+            if self._clients_are_checked and _NEEDS_CERTIFICATE in str(error):
+                return
+            raise WebhookSilent(
+                f"{_place(url)}: {shortened(str(error) or type(error).__name__, _REASON_LIMIT)}"
+            ) from error
+        if not _is_expected(answer, uid):
+            raise WebhookSilent(f"{_place(url)}: HTTP {answer.status_code} is not the answer of this controller")
+
+
+def _place(url: str) -> str:
+    """Without the path, which may be a secret."""
+    parsed = httpx.URL(url)
+    return f"{parsed.scheme}://{parsed.netloc.decode()}"
+
+
+def _is_expected(answer: httpx.Response, uid: str) -> bool:
+    try:
+        response = answer.json()["response"]
+        return answer.status_code == httpx.codes.OK and response["uid"] == uid and response["allowed"] is True
+    except (json.JSONDecodeError, LookupError, TypeError, UnicodeDecodeError):
+        return False
+
+
+def _review(uid: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": uid,
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "operation": "DELETE",
+            "name": "self-question",
+            "namespace": "default",
+            "userInfo": {"username": "anchore-admission"},
+            "object": None,
+            "oldObject": None,
+            "dryRun": True,
+        },
+    }

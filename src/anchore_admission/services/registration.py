@@ -1,0 +1,186 @@
+"""Keeps the webhook registered as it should be: asked before it is registered, restored, never created anew."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from anchore_admission.core.registration import Registration, completed, differences, question_url
+from anchore_admission.errors import (
+    ClusterConflict,
+    ClusterError,
+    ClusterNotFound,
+    ConfigurationError,
+    DocumentError,
+    Problem,
+)
+from anchore_admission.ports import Clock, Cluster, ClusterRecorder, SelfQuestion, WebhookConfiguration
+from anchore_admission.services.complaints import Complaints
+from anchore_admission.services.documents import load_documents
+
+_log = logging.getLogger("anchore_admission.registration")
+SETTLE_SECONDS = 10.0
+"""How long API servers are given to notice that the registration has changed; they watch it, so it takes moments."""
+_KIND = "ValidatingWebhookConfiguration"
+_LIVE, _FILE, _ANSWER = "live", "file", "answer"
+
+
+def parse_registration(text: str, source: str) -> Registration:
+    """Raises ConfigurationError with every problem."""
+    try:
+        documents = load_documents(text, source=source, aliases=False)
+    except DocumentError as error:
+        raise ConfigurationError(source, error.problems) from error
+    if len(documents) != 1 or not isinstance(documents[0], dict) or documents[0].get("kind") != _KIND:
+        raise ConfigurationError(source, [Problem("", f"expected one {_KIND}")])
+    metadata, webhooks = documents[0].get("metadata"), documents[0].get("webhooks")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    problems = [*_name_problems(name), *_webhook_problems(webhooks)]
+    if problems:
+        raise ConfigurationError(source, problems)
+    return Registration(str(name), webhooks or [])
+
+
+class RegistrationFile:
+    """The wanted registration, followed while its file changes. Raises ConfigurationError if the first is not good."""
+
+    def __init__(self, read: Callable[[], str], source: str, clock: Clock = time.monotonic) -> None:
+        self._read = read
+        self._source = source
+        self._complaints = Complaints(_log, clock)
+        self._text = read()
+        self._registration = parse_registration(self._text, source)
+
+    def current(self) -> Registration:
+        """The last good one."""
+        try:
+            text = self._read()
+            if text != self._text:
+                self._registration = parse_registration(text, self._source)
+                self._text = text
+                _log.info("%s has changed", self._source)
+        except ConfigurationError as error:
+            self._complaints.tell(_FILE, f"the last good registration stays in use: {error}", logging.ERROR)
+        else:
+            self._complaints.settle(_FILE)
+        return self._registration
+
+
+class KnownAuthorities:
+    """Which authorities API servers know, and since when; where nothing is registered, nobody has to know them."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._carried: bytes | None = None
+        self._since = clock()
+
+    def carry(self, authorities: bytes | None) -> None:
+        if authorities != self._carried:
+            self._carried, self._since = authorities, self._clock()
+
+    def trusted(self, authorities: bytes) -> bool:
+        """Whether every API server has surely noticed these authorities."""
+        return authorities == self._carried and self._clock() - self._since >= SETTLE_SECONDS
+
+
+class Registrar:
+    """One look at the registration per ``step``; only the leader takes steps."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        question: SelfQuestion,
+        wanted: Callable[[], Registration],
+        recorder: ClusterRecorder,
+        known: KnownAuthorities,
+        *,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._question = question
+        self._wanted = wanted
+        self._recorder = recorder
+        self._complaints = Complaints(_log, clock)
+        self._known = known
+
+    async def step(self, authorities: bytes | None) -> bool:
+        """Restore what is missing or changed. False while the registration is not what it should be.
+
+        An object that does not exist counts as wanted so: deleting it is how people switch the webhook off.
+        """
+        wanted = self._wanted()
+        try:
+            return await self._look(wanted, authorities)
+        except ClusterNotFound:
+            self._recorder.registration_current(False)
+            self._known.carry(authorities)
+            self._complaints.tell(_LIVE, f"{_KIND} {wanted.name} does not exist: the webhook is switched off")
+            return True
+        except ClusterConflict:
+            return False  # changed in this moment; the next step looks again
+        except ClusterError as error:
+            self._recorder.registration_current(False)
+            self._complaints.tell(_LIVE, f"{_KIND} {wanted.name} cannot be looked after: {error}")
+            return False
+
+    def rest(self) -> None:
+        """Somebody else leads."""
+        self._recorder.registration_current(False)
+
+    async def _look(self, wanted: Registration, authorities: bytes | None) -> bool:
+        entries = completed(wanted.webhooks, authorities)
+        live = await self._cluster.read_webhooks(wanted.name)
+        changes = differences(entries, live.webhooks)
+        if changes:
+            self._recorder.registration_current(False)
+            if not await self._answers(wanted, authorities):
+                return False
+            live = await self._apply(wanted.name, live, entries, changes)
+            changes = differences(entries, live.webhooks)
+        if changes:
+            self._complaints.tell(_LIVE, f"{_KIND} {wanted.name} was changed at once by somebody: {'; '.join(changes)}")
+            return False
+        self._complaints.settle(_LIVE, lambda: _log.info("%s %s is as it should be", _KIND, wanted.name))
+        self._recorder.registration_current(True)
+        self._known.carry(authorities)
+        return True
+
+    async def _apply(
+        self, name: str, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
+    ) -> WebhookConfiguration:
+        live = await self._cluster.apply_webhooks(name, live.uid, entries)
+        _log.info("registered the webhook in %s %s: %s", _KIND, name, "; ".join(changes))
+        return live
+
+    async def _answers(self, wanted: Registration, authorities: bytes | None) -> bool:
+        """A webhook that fails closed must not be registered before somebody answers."""
+        url = question_url(wanted.webhooks[0])
+        try:
+            await self._question.ask(url, authorities)
+        except ClusterError as error:
+            self._complaints.tell(_ANSWER, f"not registered before the webhook answers: {error}", logging.INFO)
+            return False
+        self._complaints.settle(_ANSWER)
+        return True
+
+
+def _name_problems(name: object) -> list[Problem]:
+    return [] if isinstance(name, str) and name else [Problem("metadata.name", "expected a name")]
+
+
+def _webhook_problems(webhooks: object) -> list[Problem]:
+    if not isinstance(webhooks, list) or not webhooks:
+        return [Problem("webhooks", "expected at least one entry")]
+    problems = (_entry_problem(f"webhooks[{number}]", entry) for number, entry in enumerate(webhooks))
+    return [problem for problem in problems if problem]
+
+
+def _entry_problem(path: str, entry: object) -> Problem | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        return Problem(f"{path}.name", "expected a name")
+    client = entry.get("clientConfig")
+    service = client.get("service") if isinstance(client, dict) else None
+    if isinstance(service, dict) and {"name", "namespace"} <= service.keys():
+        return None
+    if isinstance(client, dict) and service is None and isinstance(client.get("url"), str):
+        return None
+    return Problem(f"{path}.clientConfig", "expected a service with name and namespace, or a url")

@@ -1,0 +1,72 @@
+"""What the process does with its cluster, round after round: the Lease, the certificate, the registration."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from anchore_admission.services.certificates import ManagedCertificates
+from anchore_admission.services.leadership import Leadership, LeaseTiming
+from anchore_admission.services.registration import KnownAuthorities, Registrar
+
+ROUND_SECONDS = 10.0
+HURRY_SECONDS = 2.0
+"""Between two rounds while something is not as it should be."""
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Bundle(Protocol):
+    """Where the authorities to publish come from."""
+
+    def __call__(self) -> bytes | None: ...
+
+
+class Stewardship:
+    """Every replica follows the certificate; the leader also looks after certificate and registration.
+
+    Without ``registrar`` somebody else publishes the authorities, and is given some time to do it.
+    """
+
+    def __init__(
+        self,
+        leadership: Leadership,
+        *,
+        certificates: ManagedCertificates | None,
+        registrar: Registrar | None,
+        known: KnownAuthorities,
+        bundle: Bundle,
+    ) -> None:
+        self.leadership = leadership
+        self.certificates = certificates
+        self._registrar = registrar
+        self._known = known
+        self._bundle = bundle
+
+    async def round(self) -> bool:
+        """One round after the Lease was looked at. True when everything is as it should be. Raises nothing."""
+        leads = self.leadership.leads()
+        if self.certificates:
+            await self.certificates.step(leads=leads, leader=self.leadership.holder)
+            if not self.certificates.authorities:
+                return False
+        if not leads:
+            if self._registrar:
+                self._registrar.rest()
+            return True
+        authorities = self._bundle()
+        if self._registrar:
+            return await self._registrar.step(authorities)
+        self._known.carry(authorities)
+        return True
+
+    async def hold_lease(self, sleep: Sleep = asyncio.sleep, every: float = LeaseTiming().every) -> None:
+        """Until cancelled."""
+        while True:
+            await self.leadership.step()
+            await sleep(every)
+
+    async def look_after(self, sleep: Sleep = asyncio.sleep) -> None:
+        """Until cancelled."""
+        while True:
+            settled = await self.round()
+            await sleep(ROUND_SECONDS if settled else HURRY_SECONDS)

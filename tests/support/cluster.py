@@ -1,0 +1,118 @@
+"""A cluster in memory: one Secret, one Lease, one ValidatingWebhookConfiguration, and whatever goes wrong with them."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from anchore_admission.errors import ClusterConflict, ClusterError, ClusterNotFound, WebhookSilent
+from anchore_admission.ports import LeaseState, SecretContent, WebhookConfiguration
+
+NAME = "anchore-admission"
+T = TypeVar("T")
+
+
+class InMemoryCluster:
+    """The ``Cluster`` of tests. ``failing`` holds the errors of operations that fail for now."""
+
+    def __init__(self) -> None:
+        self._versions = itertools.count(1)
+        self.secret: SecretContent | None = SecretContent({}, self._version())
+        self.lease: LeaseState | None = LeaseState("", 0, 0, self._version())
+        self.registered: dict[str, WebhookConfiguration] = {NAME: WebhookConfiguration("uid-1", ())}
+        self.failing: dict[str, ClusterError] = {}
+        self.told: list[str] = []
+        self.taken: list[bool] = []
+        self.before: dict[str, Callable[[], None]] = {}
+
+    async def read_secret(self) -> SecretContent:
+        self._begin("read_secret")
+        return _found(self.secret)
+
+    async def write_secret(self, data: Mapping[str, bytes], version: str) -> SecretContent:
+        self._begin("write_secret")
+        before = _found(self.secret)
+        _expect(before.version == version)
+        self.secret = SecretContent({**before.data, **data}, self._version())
+        return self.secret
+
+    async def read_lease(self) -> LeaseState:
+        self._begin("read_lease")
+        return _found(self.lease)
+
+    async def write_lease(self, lease: LeaseState, *, taken: bool) -> LeaseState:
+        self._begin("write_lease")
+        _expect(_found(self.lease).version == lease.version)
+        self.lease = replace(lease, version=self._version())
+        self.taken.append(taken)
+        return self.lease
+
+    async def read_webhooks(self, name: str) -> WebhookConfiguration:
+        self._begin("read_webhooks")
+        return _found(self.registered.get(name))
+
+    async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
+        self._begin("apply_webhooks")
+        live = self.registered.get(name)
+        _expect(live is not None and live.uid == uid)
+        kept = [entry for entry in _found(live).webhooks if entry["name"] not in {each["name"] for each in webhooks}]
+        self.registered[name] = WebhookConfiguration(uid, [*kept, *webhooks])
+        return self.registered[name]
+
+    def fill(self, data: Mapping[str, bytes]) -> None:
+        """Somebody else writes the Secret."""
+        self.secret = SecretContent(data, self._version())
+
+    def renew(self, holder: str, seconds: int = 15) -> None:
+        """Somebody else writes the Lease."""
+        self.lease = LeaseState(holder, seconds, 1, self._version())
+
+    def entries(self) -> Sequence[Mapping[str, Any]]:
+        return self.registered[NAME].webhooks
+
+    def _begin(self, operation: str) -> None:
+        self.told.append(operation)
+        self.before.pop(operation, lambda: None)()
+        if operation in self.failing:
+            raise self.failing[operation]
+
+    def _version(self) -> str:
+        return str(next(self._versions))
+
+
+def _found(thing: T | None) -> T:
+    if thing is None:
+        raise ClusterNotFound("not found")
+    return thing
+
+
+def _expect(holds: bool) -> None:
+    if not holds:
+        raise ClusterConflict("the object has been modified")
+
+
+@dataclass
+class Webhook:
+    """The ``SelfQuestion`` of tests: answers or does not, and keeps what it was asked."""
+
+    answers: bool = True
+    asked: list[tuple[str, bytes | None]] = field(default_factory=list)
+
+    async def ask(self, url: str, authorities: bytes | None) -> None:
+        self.asked.append((url, authorities))
+        if not self.answers:
+            raise WebhookSilent("no answer")
+
+
+@dataclass
+class Recorded:
+    """The ``ClusterRecorder`` of tests."""
+
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    current: list[bool] = field(default_factory=list)
+
+    def cluster_error(self, *, operation: str, code: str) -> None:
+        self.errors.append((operation, code))
+
+    def registration_current(self, current: bool) -> None:
+        self.current.append(current)

@@ -1,0 +1,143 @@
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.core.registration import Registration
+from anchore_admission.errors import ClusterUnavailable
+from anchore_admission.ports import ServingPair
+from anchore_admission.services.certificates import CertificatePlan, ManagedCertificates
+from anchore_admission.services.leadership import Leadership
+from anchore_admission.services.registration import SETTLE_SECONDS, KnownAuthorities, Registrar
+from anchore_admission.services.stewardship import HURRY_SECONDS, ROUND_SECONDS, Stewardship
+from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
+from support.fakes import ManualClock, settled
+
+DAY = 86400.0
+WANTED = Registration(NAME, [{"name": "a.b.c", "clientConfig": {"service": {"name": "gate", "namespace": "ns"}}}])
+PLAN = CertificatePlan(["gate.ns.svc"], 90 * DAY)
+
+
+class Replica:
+    """Everything that one replica does with its cluster; certificates live by the same clock as the Lease."""
+
+    def __init__(self, name: str, cluster: InMemoryCluster, clock: ManualClock, *, registers: bool = True) -> None:
+        self.served: list[ServingPair] = []
+        self.recorded, self.webhook = Recorded(), Webhook()
+        known = KnownAuthorities(clock)
+        self.leadership = Leadership(cluster, name, clock=clock)
+        certificates = ManagedCertificates(
+            cluster, SelfSigned(), PLAN, present=self.served.append, trusted=known.trusted, now=clock, clock=clock
+        )
+        registrar = Registrar(cluster, self.webhook, lambda: WANTED, self.recorded, known, clock=clock)
+        self.stewardship = Stewardship(
+            self.leadership,
+            certificates=certificates,
+            registrar=registrar if registers else None,
+            known=known,
+            bundle=lambda: certificates.authorities,
+        )
+
+    async def round(self) -> bool:
+        await self.leadership.step()
+        return await self.stewardship.round()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def cluster() -> InMemoryCluster:
+    return InMemoryCluster()
+
+
+def bundle(cluster: InMemoryCluster) -> str:
+    (entry,) = cluster.entries()
+    return str(entry["clientConfig"]["caBundle"])
+
+
+async def test_two_replicas_come_up_and_one_registers(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    first, second = (Replica(name, cluster, clock) for name in ("first", "second"))
+    assert await first.round()
+    assert await second.round()
+    assert first.served == second.served
+    assert (first.recorded.current[-1], second.recorded.current[-1]) == (True, False)
+    assert second.webhook.asked == []
+
+
+async def test_a_renewal_through_all_steps_with_a_registration(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Replica("first", cluster, clock)
+    await replica.round()
+    only_old = bundle(cluster)
+    clock.now += 60 * DAY
+    await replica.round()
+    both = bundle(cluster)
+    assert both != only_old
+    clock.now += SETTLE_SECONDS - 1
+    await replica.round()
+    assert len(replica.served) == 1 + 1  # the same certificate beside the new authority, not yet the new certificate
+    assert replica.served[0].certificate == replica.served[1].certificate
+    clock.now += 1
+    await replica.round()
+    assert replica.served[2].certificate != replica.served[0].certificate
+    await replica.round()
+    assert bundle(cluster) == both
+
+
+async def test_without_a_registration_others_get_the_same_time(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Replica("first", cluster, clock, registers=False)
+    await replica.round()
+    clock.now += 60 * DAY
+    await replica.round()
+    clock.now += SETTLE_SECONDS
+    await replica.round()
+    assert len({pair.certificate for pair in replica.served}) == 2
+    assert cluster.entries() == ()
+
+
+async def test_a_successor_goes_on_when_the_leader_is_lost(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    first, second = (Replica(name, cluster, clock) for name in ("first", "second"))
+    await first.round()
+    await second.round()
+    clock.now += 15
+    assert await second.round()
+    assert second.recorded.current[-1] is True
+    await first.round()
+    assert first.recorded.current[-1] is False
+
+
+async def test_an_api_server_that_is_down_at_the_start_is_waited_for(
+    cluster: InMemoryCluster, clock: ManualClock
+) -> None:
+    cluster.failing = dict.fromkeys(
+        ["read_lease", "read_secret", "read_webhooks", "write_lease", "write_secret"], ClusterUnavailable("down")
+    )
+    replica = Replica("first", cluster, clock)
+    for _ in range(3):
+        assert not await replica.round()
+    cluster.failing.clear()
+    assert await replica.round()
+    assert len(replica.served) == 1
+
+
+async def test_rounds_hurry_until_everything_is_as_it_should_be(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Replica("first", cluster, clock)
+    replica.webhook.answers = False
+    lease = asyncio.create_task(replica.stewardship.hold_lease(clock.sleep))
+    await settled()
+    rounds = asyncio.create_task(replica.stewardship.look_after(clock.sleep))
+    await clock.advance(3 * HURRY_SECONDS)
+    assert len(replica.webhook.asked) == 4
+    replica.webhook.answers = True
+    await clock.advance(HURRY_SECONDS)
+    cluster.told.clear()
+    await clock.advance(10 * ROUND_SECONDS)
+    assert cluster.told.count("read_webhooks") == 10
+    assert cluster.told.count("write_lease") == 50
+    for task in (lease, rounds):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
 
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.core.rules import compile_rules
@@ -59,7 +58,7 @@ class Webhook:
             self.reviews, self.recorder, body_limit=self.body_limit, margin=0.2, notice=self.notice
         )
         manual = ManualEndpoint(ManualReviews(self.reviews)) if self.docs else None
-        self.app: FastAPI = create_app(Surfaces(self.admission, manual))
+        self.app = create_app(Surfaces(self.admission, manual))
         self.http = caller(self.app)
 
     def fail(self, full_tag: str, digest: str = "") -> None:

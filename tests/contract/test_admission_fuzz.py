@@ -42,9 +42,7 @@ def change(document: Any, path: Path, new: Any, *, remove: bool) -> None:
     last = path[-1]
     if isinstance(place, dict) and remove:
         place.pop(last, None)
-    elif isinstance(place, dict):
-        place[last] = new
-    elif isinstance(place, list) and isinstance(last, int) and last < len(place):
+    elif isinstance(place, dict) or (isinstance(place, list) and isinstance(last, int) and last < len(place)):
         place[last] = new
 
 

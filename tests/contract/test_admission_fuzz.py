@@ -39,10 +39,10 @@ def change(document: Any, path: Path, new: Any, *, remove: bool) -> None:
             place = place[key]
         except (LookupError, TypeError):
             return
-    last = path[-1]
+    last: Any = path[-1]
     if isinstance(place, dict) and remove:
         place.pop(last, None)
-    elif isinstance(place, dict) or (isinstance(place, list) and isinstance(last, int) and last < len(place)):
+    elif isinstance(place, dict) or (isinstance(place, list) and last in range(len(place))):
         place[last] = new
 
 

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, TextIO
 
@@ -42,28 +41,38 @@ class LogLevel(StrEnum):
 class JsonFormatter(logging.Formatter):
     """One JSON object per record; ``extra={"fields": {…}}`` stands beside the message.
 
-    ASCII only, so that line separators, control characters and lone surrogates cannot break the line.
+    ``extra={"encoded": {key: JSON}}`` does too: values that somebody had at hand as :func:`to_json` writes them.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
+        self._second = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
+        members = record.__dict__
         line: dict[str, Any] = {
-            # isoformat ends in +00:00 for UTC; Z is what log stores are used to
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "time": self._clock(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": shortened(record.getMessage(), MESSAGE_LIMIT),
         }
-        fields = getattr(record, "fields", None)
+        fields = members.get("fields")
         if fields:
             line.update(fields)
-        trace = _trace(self, record)
-        if trace:
-            line["exception"] = trace
-        return self._encode(line)
+        if record.exc_info:
+            line["exception"] = _trace(self, record)
+        text = to_json(line)
+        encoded = members.get("encoded")
+        if encoded:
+            text = text[:-1] + "".join([f',"{key}":{value}' for key, value in encoded.items()]) + "}"
+        return text
+
+    def _clock(self, created: float) -> str:
+        """RFC 3339 in UTC; a busy process writes many lines in the same second."""
+        second = int(created)
+        if self._second[0] != second:
+            self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
+        return f"{self._second[1]}.{int((created - second) * 1000):03d}Z"
 
 
 class TextFormatter(logging.Formatter):
@@ -76,7 +85,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         message = _printable(shortened(record.getMessage(), MESSAGE_LIMIT))
-        pairs = _pairs(getattr(record, "fields", None) or {})
+        encoded: Mapping[str, str] = getattr(record, "encoded", None) or {}
+        values = {key: json.loads(value) for key, value in encoded.items()}
+        pairs = _pairs({**(getattr(record, "fields", None) or {}), **values})
         if self._colour:
             level = f"\x1b[{_COLOURS.get(record.levelno, '0')}m{record.levelname:<7}\x1b[0m"
             pairs = f"\x1b[2m{pairs}\x1b[0m" if pairs else ""
@@ -87,6 +98,18 @@ class TextFormatter(logging.Formatter):
         return "\n".join(filter(None, [f"{line}  {pairs}" if pairs else line, trace]))
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes each record in one piece, and flushes only a stream that does not do so itself at the end of a line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.stream.write(f"{self.format(record)}\n")
+            if not getattr(self.stream, "line_buffering", False):
+                self.flush()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library
+            self.handleError(record)
+
+
 def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | None = None) -> None:
     """Send every logger of the process, the libraries' too, to one stream (stderr) in one format.
 
@@ -94,7 +117,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | N
     line of its own.
     """
     stream = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream)
     handler.setFormatter(_formatter(log_format, stream))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -109,6 +132,10 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | N
     access.propagate = False
     # What no line shows need not be looked up (Python's HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
+"""ASCII only, so that line separators, control characters and lone surrogates cannot break a log line."""
 
 
 def shortened(text: str, limit: int) -> str:

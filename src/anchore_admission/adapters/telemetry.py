@@ -1,8 +1,10 @@
 """What happened, told twice: as Prometheus metrics, and as one log line per review."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from prometheus_client import (
@@ -21,7 +23,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from anchore_admission import __version__
-from anchore_admission.adapters.logs import shortened
+from anchore_admission.adapters.logs import shortened, to_json
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict
 from anchore_admission.ports import Origin, ReviewRecord
 
@@ -38,7 +40,11 @@ _OTHER = "other"
 _NO_MODE = "none"
 _MIXED_MODES = "mixed"
 
+_IMAGE_FIELDS = ("image", "digest", "rule", "mode", "decision", "reason", "effect", "error")
+
 _log = logging.getLogger("anchore_admission.review")
+_RECORD = vars(logging.makeLogRecord({"name": _log.name}))
+"""What every log record of ours has in common."""
 
 
 class Outcome(StrEnum):
@@ -86,7 +92,7 @@ class Telemetry:
                 "origin",
             )
         )
-        self._images = _Children(
+        self._image_verdicts = _Children(
             self._counter("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
         )
         self._malformed = _Children(self._counter("malformed_reviews", "Calls that could not be read.", "code"))
@@ -110,20 +116,26 @@ class Telemetry:
         operation = record.operation if record.operation in _OPERATIONS else _OTHER
         self._reviews[outcome, mode, operation, record.origin].inc()
         self._review_seconds[mode, outcome, record.origin].observe(record.seconds)
-        for image in verdict.images:
-            self._images[image.verdict.decision, image.verdict.reason, image.rule.mode].inc()
+        self._count(verdict.images)
         level = _level_of(verdict, outcome)
         if _log.isEnabledFor(level):
-            _write(level, f"{outcome} {_subject(record)}", _fields(record, outcome))
+            _write(level, f"{outcome} {_subject(record)}", _fields(record, outcome), {"images": _images(verdict)})
+
+    def _count(self, images: Sequence[ImageVerdict]) -> None:
+        """Most often the images of a Pod have all the same verdict: that is one step of one counter."""
+        numbers: dict[Counter, int] = {}
+        for image in images:
+            counter = self._image_verdicts[image.verdict.decision, image.verdict.reason, image.rule.mode]
+            numbers[counter] = numbers.get(counter, 0) + 1
+        for counter, number in numbers.items():
+            counter.inc(number)
 
     def malformed_review(self, code: str, message: str) -> None:
         self._reviews[Outcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
         self._malformed[code,].inc()
-        _write(
-            logging.WARNING,
-            f"unreadable review: {shortened(message, _TEXT_LIMIT)}",
-            {"outcome": str(Outcome.MALFORMED), "code": code},
-        )
+        if _log.isEnabledFor(logging.WARNING):
+            fields = {"outcome": Outcome.MALFORMED, "code": code}
+            _write(logging.WARNING, f"unreadable review: {shortened(message, _TEXT_LIMIT)}", fields, {})
 
     def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
         self._calls[account, operation, outcome].inc()
@@ -137,6 +149,11 @@ class Telemetry:
 
     def queue_depth(self, waiting: int) -> None:
         self._queue.set(waiting)
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """For metrics of parts that not every process has."""
+        return self._registry
 
     def watch_readiness(self, is_ready: Callable[[], bool]) -> None:
         """Ask for readiness whenever the metrics are read."""
@@ -176,17 +193,20 @@ def outcome_of(verdict: ReviewVerdict) -> Outcome:
         return Outcome.EXEMPT
     if not verdict.allowed:
         return Outcome.DENIED
-    if verdict.warnings or any(image.effect is Effect.WARN for image in verdict.images):
+    if verdict.warnings or Effect.WARN in [image.effect for image in verdict.images]:
         return Outcome.WARNED
     return Outcome.ALLOWED
 
 
 def _mode_of(verdict: ReviewVerdict) -> str:
     """The mode that all images share."""
-    modes = {image.rule.mode for image in verdict.images}
-    if not modes:
+    if not verdict.images:
         return _NO_MODE
-    return modes.pop() if len(modes) == 1 else _MIXED_MODES
+    first = verdict.images[0].rule.mode
+    for image in verdict.images:
+        if image.rule.mode is not first:
+            return _MIXED_MODES
+    return first
 
 
 def _level_of(verdict: ReviewVerdict, outcome: Outcome) -> int:
@@ -222,30 +242,51 @@ def _fields(record: ReviewRecord, outcome: Outcome) -> dict[str, Any]:
     if verdict.reason:
         fields["reason"] = verdict.reason
         fields["detail"] = shortened(verdict.message, _IMAGE_LIMIT)
-    fields["images"] = [_image(image) for image in verdict.images[:IMAGES_PER_LINE]]
     if len(verdict.images) > IMAGES_PER_LINE:
         fields["imagesOmitted"] = len(verdict.images) - IMAGES_PER_LINE
     fields["milliseconds"] = round(record.seconds * 1000, 3)
     return fields
 
 
-def _image(image: ImageVerdict) -> dict[str, str | None]:
-    verdict = image.verdict
-    fields = {
-        "image": shortened(image.image, _IMAGE_LIMIT),
-        "digest": image.digest,
-        "rule": image.rule.name,
-        "mode": image.rule.mode,
-        "decision": verdict.decision,
-        "reason": verdict.reason,
-        "effect": image.effect,
-    }
-    if verdict.error:
-        fields["error"] = shortened(verdict.error, _IMAGE_LIMIT)
-    return fields
+def _images(verdict: ReviewVerdict) -> str:
+    return f"[{','.join([_image(image) for image in verdict.images[:IMAGES_PER_LINE]])}]"
 
 
-def _write(level: int, message: str, fields: dict[str, Any]) -> None:
+def _image(image: ImageVerdict) -> str:
+    verdict, rule = image.verdict, image.rule
+    return _image_json(
+        shortened(image.image, _IMAGE_LIMIT),
+        image.digest,
+        rule.name,
+        rule.mode,
+        verdict.decision,
+        verdict.reason,
+        image.effect,
+        shortened(verdict.error, _IMAGE_LIMIT),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _image_json(*values: str | None) -> str:
+    """Remembered because a cluster runs the same images again and again."""
+    fields = dict(zip(_IMAGE_FIELDS, values, strict=True))
+    if not fields["error"]:
+        del fields["error"]
+    return to_json(fields)
+
+
+def _write(level: int, message: str, fields: dict[str, Any], encoded: dict[str, str]) -> None:
     """Past ``Logger.log``, which walks the stack for a file and line that no formatter of ours shows."""
-    if _log.isEnabledFor(level):
-        _log.handle(_log.makeRecord(_log.name, level, "", 0, message, (), None, extra={"fields": fields}))
+    now = time.time()
+    record = logging.LogRecord.__new__(logging.LogRecord)  # its __init__ would look up again what is the same each time
+    record.__dict__ = {
+        **_RECORD,
+        "levelno": level,
+        "levelname": logging.getLevelName(level),
+        "created": now,
+        "msecs": now % 1 * 1000,
+        "msg": message,
+        "fields": fields,
+        "encoded": encoded,
+    }
+    _log.handle(record)

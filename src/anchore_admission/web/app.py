@@ -6,12 +6,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anchore_admission import __version__
 from anchore_admission.web import schema
 from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.documentation import SafeHeaders, documented_app
 from anchore_admission.web.manual import ManualEndpoint
 
 VALIDATE = "/validate"
@@ -22,7 +22,7 @@ Asks [Anchore](https://anchore.com) about every container image before it runs.
 * **`POST /review`** is for people: a bare object, a List or a list of images in, one verdict per image out.
   It changes nothing and asks Anchore for no analysis.
 
-Open a route below, choose *Try it out*, pick an example and press *Execute*.
+Open a route below, pick an example and press *Execute*.
 """
 
 
@@ -48,7 +48,7 @@ class WebhookApp:
 
 
 def create_app(surfaces: Surfaces) -> WebhookApp:
-    return WebhookApp(surfaces.admission, _documented(surfaces))
+    return WebhookApp(surfaces.admission, SafeHeaders(_documented(surfaces)))
 
 
 def _documented(surfaces: Surfaces) -> FastAPI:
@@ -58,10 +58,8 @@ def _documented(surfaces: Surfaces) -> FastAPI:
         "version": __version__,
         "description": _DESCRIPTION,
         "redirect_slashes": False,
-        "redoc_url": None,
-        "swagger_ui_parameters": {"tryItOutEnabled": True, "defaultModelsExpandDepth": -1, "syntaxHighlight": False},
     }
-    app: FastAPI = FastAPIOffline(**options) if surfaces.manual else FastAPI(**options, openapi_url=None)
+    app = documented_app(**options) if surfaces.manual else FastAPI(**options, openapi_url=None)
 
     @app.post(VALIDATE, summary="Judge an AdmissionReview", tags=["admission"], openapi_extra=schema.VALIDATE)
     async def validate() -> None:

@@ -4,9 +4,9 @@ from typing import Any
 
 from anchore_admission.models.review import GroupVersionKind
 from anchore_admission.services.manual import DEFAULT_NAMESPACE
+from anchore_admission.web.examples import DIGEST, SUBJECTS, SUMMARY
 
 _VERSIONS = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
-_DIGEST = "sha256:" + "3" * 64
 _STRING = {"type": "string"}
 _STRINGS = {"type": "array", "items": _STRING}
 _OBJECT = {"type": ["object", "null"]}
@@ -117,12 +117,12 @@ def _answer(message: str, *, allowed: bool) -> dict[str, Any]:
 
 
 _ANSWERS = {
-    "passive": _answer(f"Image analysis for image ubuntu requested and found mapped to digest {_DIGEST}", allowed=True),
+    "passive": _answer(f"Image analysis for image ubuntu requested and found mapped to digest {DIGEST}", allowed=True),
     "analysis": _answer(
         "Image ubuntu is not analyzed. Analysis was requested: try again in a few minutes", allowed=False
     ),
     "strict": _answer(
-        f"Image ubuntu with digest {_DIGEST} failed policy checks for policy bundle admissionpolicy\n"
+        f"Image ubuntu with digest {DIGEST} failed policy checks for policy bundle admissionpolicy\n"
         "  HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0",
         allowed=False,
     ),
@@ -138,10 +138,15 @@ def _content(schema: dict[str, Any], examples: dict[str, Any], *media_types: str
     return {media_type: {"schema": schema, "examples": examples} for media_type in media_types}
 
 
-def _failures(*codes: int) -> dict[str, Any]:
-    texts = {400: "The body cannot be read", 413: "The body is too large", 415: "The content type does not fit"}
+def _failures(reason: str) -> dict[str, Any]:
+    """What a call that cannot be read is answered with; ``reason`` is an example of one."""
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": reason}
+    example = {**status, "reason": "BadRequest", "code": 400}
+    content = {"application/json": {"schema": _STATUS, "example": example}}
     return {
-        str(code): {"description": texts[code], "content": _content(_STATUS, {}, "application/json")} for code in codes
+        "400": {"description": "The body cannot be read", "content": content},
+        "413": {"description": "The body is too large; answered like 400"},
+        "415": {"description": "The content type does not fit; answered like 400"},
     }
 
 
@@ -168,27 +173,21 @@ VALIDATE: dict[str, Any] = {
                 "application/json",
             ),
         },
-        **_failures(400, 413, 415),
+        **_failures("not a readable AdmissionReview: request.uid: Field required"),
     },
 }
 
-_IMAGES = ["ubuntu", "docker.io/library/nginx:1.25"]
-_DEPLOYMENT = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {"name": "shop", "namespace": "strict"},
-    "spec": {"template": {"spec": {"containers": [{"name": "web", "image": "docker.io/library/nginx:1.25"}]}}},
+_SUMMARY_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "allowed": {"type": "boolean", "description": "whether all of it would be admitted"},
+        "images": {"type": "array", "items": {"type": "object"}, "description": "one verdict per image and object"},
+        "warnings": _STRINGS,
+        "errors": {"type": "array", "items": {"type": "object"}, "description": "what could not be read or judged"},
+        "objects": {"type": "object", "description": "how many were reviewed, hold no images, could not be read"},
+    },
 }
-_POD_YAML = """apiVersion: v1
-kind: Pod
-metadata:
-  name: ubuntu
-spec:
-  containers:
-    - name: ubuntu
-      image: ubuntu
-"""
-_BY_HAND = {"description": "a Kubernetes object, a List of them, or a list of images"}
+_BY_HAND = {"description": "a Kubernetes object, several of them, or a list of images"}
 
 REVIEW: dict[str, Any] = {
     "parameters": [
@@ -199,38 +198,22 @@ REVIEW: dict[str, Any] = {
         "required": True,
         "content": {
             **_content(
-                {**_BY_HAND, "oneOf": [{"type": "object"}, _STRINGS]},
-                {
-                    "images": {"summary": "A list of images", "value": _IMAGES},
-                    "deployment": {"summary": "A Deployment", "value": _DEPLOYMENT},
-                },
-                "application/json",
+                {**_BY_HAND, "type": "string"},
+                {name: {"summary": summary, "value": text} for name, (summary, _, text) in SUBJECTS.items()},
+                "application/yaml",
             ),
             **_content(
-                {**_BY_HAND, "type": "string"},
-                {"pod": {"summary": "A Pod as YAML", "value": _POD_YAML}},
-                "application/yaml",
+                {**_BY_HAND, "oneOf": [{"type": "object"}, _STRINGS]},
+                {name: {"summary": summary, "value": value} for name, (summary, value, _) in SUBJECTS.items()},
+                "application/json",
             ),
         },
     },
     "responses": {
         "200": {
             "description": "One verdict per image with its reasons",
-            "content": _content(
-                {
-                    "type": "object",
-                    "properties": {
-                        "allowed": {"type": "boolean"},
-                        "images": {"type": "array", "items": {"type": "object"}},
-                        "warnings": _STRINGS,
-                        "errors": {"type": "array", "items": {"type": "object"}},
-                        "objects": {"type": "object"},
-                    },
-                },
-                {},
-                "application/json",
-            ),
+            "content": {"application/json": {"schema": _SUMMARY_SCHEMA, "example": SUMMARY}},
         },
-        **_failures(400, 413, 415),
+        **_failures("body: 1 problem(s)\n  line 3, column 1: is not valid YAML: could not find expected ':'"),
     },
 }

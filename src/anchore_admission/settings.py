@@ -4,17 +4,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
 from anchore_admission.adapters.files import FileCredentials
 from anchore_admission.adapters.logs import LogFormat, LogLevel, shortened
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection
+from anchore_admission.models.quantities import Duration, parse_duration
 from anchore_admission.services.configuration import environment_name
 
 PREFIX: Final = "ANCHORE_ADMISSION_"
@@ -30,9 +32,25 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _split(value: object) -> object:
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+class CertificateSource(StrEnum):
+    """Where the webhook port's certificate comes from: mounted files, or made in process and shared by a Secret."""
+
+    FILES = "files"
+    MANAGED = "managed"
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253)]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Lifetime = Annotated[float, BeforeValidator(parse_duration), Field(ge=60, le=10 * 366 * 86400)]
+"""Seconds."""
 
+_FLAGS = {"client_names": "client_name"}
+"""Flags that are given once for each of several values."""
 _EXPECTED = {
     "config": "the path of a file",
     "host": "an address to listen on",
@@ -41,6 +59,19 @@ _EXPECTED = {
     "tls_cert_file": "the path of a file",
     "tls_key_file": "the path of a file",
     "insecure_http": "true or false",
+    "certificates": f"one of {', '.join(CertificateSource)}",
+    "certificate_lifetime": "a duration of at least a minute, such as 2160h",
+    "tls_secret": "the name of a Secret",
+    "lease": "the name of a Lease",
+    "namespace": "the name of a namespace",
+    "pod_name": "the name of a Pod",
+    "service": "the name of a Service",
+    "registration": "the path of a file",
+    "ca_file": "the path of a file",
+    "shutdown_delay": "a duration such as 5s",
+    "secret_path_file": "the path of a file",
+    "client_ca_file": "the path of a file",
+    "client_names": "names, with commas between them in the variable",
     "docs": "true or false",
     "log_level": f"one of {', '.join(LogLevel)}",
     "log_format": f"one of {', '.join(LogFormat)}",
@@ -59,6 +90,19 @@ class Settings(BaseSettings):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     insecure_http: bool = False
+    certificates: Annotated[CertificateSource, BeforeValidator(_lower)] = CertificateSource.FILES
+    certificate_lifetime: Lifetime = 90 * 86400.0
+    tls_secret: ObjectName | None = None
+    lease: ObjectName | None = None
+    namespace: ObjectName | None = None
+    pod_name: ObjectName | None = None
+    service: ObjectName | None = None
+    registration: Path | None = None
+    ca_file: Path | None = None
+    shutdown_delay: Duration = 0.0
+    secret_path_file: Path | None = None
+    client_ca_file: Path | None = None
+    client_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     docs: bool = True
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = LogLevel.INFO
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.AUTO
@@ -91,8 +135,19 @@ class Settings(BaseSettings):
         """Certificate and key."""
         return (self.tls_cert_file, self.tls_key_file) if self.tls_cert_file and self.tls_key_file else None
 
+    @property
+    def is_managed(self) -> bool:
+        return self.certificates is CertificateSource.MANAGED
+
+    @property
+    def uses_cluster(self) -> bool:
+        """Whether the Kubernetes API is spoken to at all."""
+        return self.is_managed or self.registration is not None
+
     def require_serving(self) -> None:
         """The API server speaks TLS only, so plain HTTP must be asked for. Raises ConfigurationError."""
+        if self.is_managed:
+            return
         if bool(self.tls_files) == self.insecure_http:
             why = "not both" if self.insecure_http else "or --insecure-http behind something that ends TLS"
             expected = f"expected with {spelled('tls_key_file')}, {why}"
@@ -101,7 +156,8 @@ class Settings(BaseSettings):
 
 def spelled(name: str) -> str:
     """How people write a setting: ``--port / ANCHORE_ADMISSION_PORT``."""
-    return f"--{name.replace('_', '-')} / {PREFIX}{name.upper()}"
+    flag = _FLAGS.get(name, name).replace("_", "-")
+    return f"--{flag} / {PREFIX}{name.upper()}"
 
 
 def account_credentials(account: str, environ: Mapping[str, str]) -> Credentials | None:
@@ -188,6 +244,35 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             spelled("operations_port"), f"expected another port than {spelled('port')}; both are {settings.port}"
         )
+    yield from _missing_for_the_cluster(settings)
+    if settings.is_managed:
+        for name in ("tls_cert_file", "tls_key_file", "insecure_http", "ca_file"):
+            if getattr(settings, name):
+                yield Problem(spelled(name), f"expected without {spelled('certificates')} managed")
+    if settings.ca_file and not settings.registration:
+        yield Problem(spelled("registration"), f"expected, because {spelled('ca_file')} is set")
+    yield from _contradictions_of_clients(settings)
+
+
+def _missing_for_the_cluster(settings: Settings) -> Iterator[Problem]:
+    needed = {
+        "certificates": ("tls_secret", "service", "lease", "namespace", "pod_name") if settings.is_managed else (),
+        "registration": ("lease", "namespace", "pod_name") if settings.registration else (),
+    }
+    reasons = {name: reason for reason, names in reversed(needed.items()) for name in names}
+    for name, reason in reasons.items():
+        if not getattr(settings, name):
+            yield Problem(spelled(name), f"expected, because {spelled(reason)} is set")
+
+
+def _contradictions_of_clients(settings: Settings) -> Iterator[Problem]:
+    if bool(settings.client_ca_file) != bool(settings.client_names):
+        given, missing = (
+            ("client_ca_file", "client_names") if settings.client_ca_file else ("client_names", "client_ca_file")
+        )
+        yield Problem(spelled(missing), f"expected, because {spelled(given)} is set")
+    if settings.client_ca_file and settings.insecure_http:
+        yield Problem(spelled("client_ca_file"), f"expected without {spelled('insecure_http')}: TLS ends elsewhere")
 
 
 def _problem(name: int | str, value: object) -> Problem:

@@ -1,11 +1,9 @@
 import asyncio
-import contextlib
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,17 +12,12 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anchore_admission.errors import ConfigurationError
-from anchore_admission.web.server import Listener, serve
+from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import pair, trusting, written
+from support.listening import HOST, quick, running
 
-HOST = "127.0.0.1"
 TRUSTED, NEXT = pair(), pair()
-
-
-async def quick(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
 
 
 @dataclass
@@ -38,56 +31,6 @@ class Slow:
         self.asked.set()
         await self.let_go.wait()
         await quick(scope, receive, send)
-
-
-@dataclass
-class Running:
-    """A server in the test's own loop."""
-
-    task: asyncio.Task[None]
-    ports: Sequence[int]
-    stop: asyncio.Event
-    stopping: asyncio.Event
-
-    def url(self, number: int = 0, scheme: str = "http", host: str = HOST) -> str:
-        return f"{scheme}://{host}:{self.ports[number]}/"
-
-    async def end(self) -> None:
-        self.stop.set()
-        await self.task
-
-
-@contextlib.asynccontextmanager
-async def running(
-    *listeners: Listener, drain_seconds: float = 30.0, linger_seconds: float = 0.0
-) -> AsyncIterator[Running]:
-    stop, stopping, settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    ports: list[int] = []
-
-    def ready(bound: Sequence[int]) -> None:
-        ports.extend(bound)
-        settled.set()
-
-    task = asyncio.create_task(
-        serve(
-            listeners,
-            on_ready=ready,
-            on_stop=stopping.set,
-            drain_seconds=drain_seconds,
-            linger_seconds=linger_seconds,
-            stop=stop,
-        )
-    )
-    task.add_done_callback(lambda _: settled.set())
-    await settled.wait()
-    if task.done():
-        await task
-    try:
-        yield Running(task, ports, stop, stopping)
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def plain(app: ASGIApp, host: str = HOST, port: int = 0) -> Listener:

@@ -11,6 +11,7 @@ from anchore_admission.adapters.logs import LogFormat, LogLevel
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import AccountSection
 from anchore_admission.settings import (
+    CertificateSource,
     Settings,
     account_credentials,
     credential_sources,
@@ -58,6 +59,19 @@ def test_the_defaults_serve_on_all_addresses() -> None:
         "tls_cert_file": None,
         "tls_key_file": None,
         "insecure_http": False,
+        "certificates": CertificateSource.FILES,
+        "certificate_lifetime": 90 * 86400,
+        "tls_secret": None,
+        "lease": None,
+        "namespace": None,
+        "pod_name": None,
+        "service": None,
+        "registration": None,
+        "ca_file": None,
+        "shutdown_delay": 0,
+        "secret_path_file": None,
+        "client_ca_file": None,
+        "client_names": (),
         "docs": True,
         "log_level": LogLevel.INFO,
         "log_format": LogFormat.AUTO,

@@ -1,4 +1,3 @@
-import contextlib
 import datetime as dt
 import logging
 import ssl
@@ -9,6 +8,7 @@ import pytest
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.web.tls import ServingCertificate, TlsFiles
 from support.certificates import encrypted_key, pair, pair_valid, trusting, written
+from support.handshakes import handshake
 
 CERTIFICATE = "--tls-cert-file / ANCHORE_ADMISSION_TLS_CERT_FILE"
 KEY = "--tls-key-file / ANCHORE_ADMISSION_TLS_KEY_FILE"
@@ -27,17 +27,6 @@ def test_a_good_pair_is_taken_for_tls_1_2_and_later(tmp_path: Path, caplog: pyte
     assert certificate.context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert certificate.not_after() > dt.datetime.now(dt.UTC).timestamp()
     assert caplog.records == []
-
-
-def handshake(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> str | None:
-    """Both sides in turn, without a network: the version they agree on."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_context.wrap_bio(to_client, to_server, server_hostname="localhost")
-    server = server_context.wrap_bio(to_server, to_client, server_side=True)
-    for side in (client, server, client, server):
-        with contextlib.suppress(ssl.SSLWantReadError):
-            side.do_handshake()
-    return server.version()
 
 
 @pytest.mark.parametrize(

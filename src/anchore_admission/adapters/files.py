@@ -88,7 +88,7 @@ class FileCredentials:
         texts: list[str] = []
         for path in self._paths:
             try:
-                texts.append(_read_secret(path))
+                texts.append(read_secret_text(path))
             except ConfigurationError as error:
                 problems.extend(Problem(error.source, problem.message) for problem in error.problems)
         if problems:
@@ -112,7 +112,7 @@ class FileCredentials:
         return ", ".join(map(str, self._paths))
 
 
-def _read_secret(path: Path) -> str:
+def read_secret_text(path: Path) -> str:
     """One secret; editors and ``echo`` end it with a newline that does not belong to it."""
     text = read_text(path, SECRET_LIMIT).rstrip("\r\n")
     if not text:

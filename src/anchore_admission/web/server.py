@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.settings import spelled
+from anchore_admission.web.clients import ClientNames
 from anchore_admission.web.tls import ServingCertificate
 
 KEEP_ALIVE: Final = 110
@@ -34,8 +35,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Listener:
     """One port and what answers on it; port 0 takes a free one.
 
-    ``setting`` is the one that named the port, for the message when it is taken. Lifespan events are not sent:
-    whoever builds an application opens and closes what it needs.
+    ``setting`` is the one that named the port, for the message when it is taken. ``clients`` needs a ``certificate``
+    that asks for theirs. Lifespan events are not sent: whoever builds an application opens and closes what it needs.
     """
 
     app: ASGIApp
@@ -43,6 +44,7 @@ class Listener:
     port: int
     certificate: ServingCertificate | None = None
     setting: str = "port"
+    clients: ClientNames | None = None
 
 
 async def serve(
@@ -84,7 +86,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 listener.app,
-                http="httptools",
+                http=listener.clients.protocol() if listener.clients else "httptools",
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

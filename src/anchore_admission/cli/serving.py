@@ -1,0 +1,152 @@
+"""Brings the controller up by its settings, serves until told to stop, and takes it down in order."""
+
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from anchore_admission import __version__
+from anchore_admission.adapters.files import read_secret_text, read_text
+from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.background import supervised
+from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports import ServingPair
+from anchore_admission.services.configuration import parse_configuration
+from anchore_admission.settings import Settings, spelled, unknown_variables
+from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.app import Surfaces, create_app
+from anchore_admission.web.clients import ClientNames, SecretPath
+from anchore_admission.web.manual import ManualEndpoint
+from anchore_admission.web.operations import Readiness, create_operations
+from anchore_admission.web.server import Listener, serve
+from anchore_admission.web.tls import ServingCertificate, TlsFiles
+from anchore_admission.wiring import Controller, build
+from anchore_admission.wiring_cluster import ClusterWork, build_cluster_work
+
+logger = logging.getLogger("anchore_admission")
+
+SUBMISSION_SECONDS = 5.0
+"""What a stop grants to requests for analysis that wait to be sent."""
+_SERVING, _CERTIFICATE = "serving", "certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that was read and checked before the first port is bound."""
+
+    settings: Settings
+    controller: Controller
+    certificate: ServingCertificate | None
+    listeners: Sequence[Listener]
+    cluster: ClusterWork | None
+    readiness: Readiness
+
+
+def prepared(settings: Settings) -> Prepared:
+    """Raises ConfigurationError."""
+    configuration = _configuration(settings)
+    controller = build(configuration, Telemetry())
+    readiness = Readiness(_SERVING, _CERTIFICATE)
+    certificate = _certificate(settings)
+    readiness.set(_CERTIFICATE, not settings.is_managed)
+
+    def present(pair: ServingPair) -> None:
+        if certificate:
+            certificate.present(pair.certificate, pair.key)
+            readiness.set(_CERTIFICATE, True)
+
+    cluster = build_cluster_work(settings, controller.telemetry, present) if settings.uses_cluster else None
+    listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
+    _tell(settings, configuration)
+    return Prepared(settings, controller, certificate, listeners, cluster, readiness)
+
+
+async def run(process: Prepared) -> None:
+    """Until SIGTERM or SIGINT. Raises ConfigurationError when a port cannot be had."""
+    controller, readiness = process.controller, process.readiness
+    controller.telemetry.watch_readiness(readiness.is_ready)
+    if process.certificate:
+        controller.telemetry.watch_certificate(process.certificate.not_after)
+
+    def on_ready(_: Sequence[int]) -> None:
+        readiness.set(_SERVING, True)
+
+    try:
+        async with supervised("analysis requests", controller.requests.run), _looking_after(process.cluster):
+            await serve(
+                process.listeners,
+                on_ready=on_ready,
+                on_stop=lambda: readiness.set(_SERVING, False),
+                linger_seconds=process.settings.shutdown_delay,
+            )
+            await controller.requests.drain(SUBMISSION_SECONDS)
+    finally:
+        await controller.aclose()
+    logger.info("stopped")
+
+
+@asynccontextmanager
+async def _looking_after(cluster: ClusterWork | None) -> AsyncIterator[None]:
+    """Whatever the process does with its cluster, beside the block."""
+    if cluster is None:
+        yield
+        return
+    async with cluster.connected() as stewardship:
+        async with (
+            supervised("the Lease", stewardship.hold_lease),
+            supervised("certificate and registration", stewardship.look_after),
+        ):
+            yield
+        await stewardship.leadership.release()
+
+
+def _webhook(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> Listener:
+    configuration = controller.configuration
+    admission = AdmissionEndpoint(
+        controller.reviews,
+        controller.telemetry,
+        body_limit=configuration.limits.body,
+        margin=configuration.timeouts.margin,
+        notice=configuration.messages.notice,
+    )
+    app = create_app(Surfaces(admission, ManualEndpoint(controller.manual) if settings.docs else None))
+    names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
+    if settings.secret_path_file:
+        guarded = SecretPath(app, read_secret_text(settings.secret_path_file))
+        return Listener(guarded, settings.host, settings.port, certificate, clients=names)
+    return Listener(app, settings.host, settings.port, certificate, clients=names)
+
+
+def _operations(settings: Settings, controller: Controller, readiness: Readiness) -> Listener:
+    app = create_operations(readiness, controller.telemetry.exposition)
+    return Listener(app, settings.host, settings.operations_port, setting="operations_port")
+
+
+def _certificate(settings: Settings) -> ServingCertificate | None:
+    if settings.insecure_http:
+        return None
+    files = TlsFiles(*settings.tls_files) if settings.tls_files else None
+    return ServingCertificate(files, settings.client_ca_file)
+
+
+def _configuration(settings: Settings) -> Configuration:
+    if settings.config is None:
+        raise ConfigurationError("settings", [Problem(spelled("config"), "expected the path of a configuration file")])
+    return parse_configuration(read_text(settings.config), str(settings.config))
+
+
+def _tell(settings: Settings, configuration: Configuration) -> None:
+    names = [account.name for account in configuration.accounts] or [configuration.defaults.account]
+    for warning in unknown_variables(os.environ, {*names, configuration.defaults.account}):
+        logger.warning("%s", warning)
+    if settings.insecure_http:
+        logger.warning("serving without TLS: whoever can reach port %d can read and forge reviews", settings.port)
+    if settings.secret_path_file and settings.docs:
+        logger.warning("the secret path does not guard /docs and /review; --no-docs switches them off")
+    if not configuration.anchore.verify_tls:
+        logger.warning("anchore.verifyTls is false: whoever is on the path to Anchore can forge its answers")
+    modes = ", ".join(f"{rule.name} ({rule.mode or configuration.defaults.mode})" for rule in configuration.rules)
+    rules = f"rules {modes}, then " if modes else ""
+    logger.info("anchore-admission %s: %sdefaults (%s)", __version__, rules, configuration.defaults.mode)

@@ -1,0 +1,83 @@
+"""Who may ask on an exposed webhook port: clients with a certificate of certain names, callers of a secret path."""
+
+import hmac
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from anchore_admission.adapters.logs import shortened
+from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.settings import spelled
+from anchore_admission.web.app import VALIDATE
+from anchore_admission.web.body import send_json
+
+_log = logging.getLogger("anchore_admission.clients")
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
+_FORBIDDEN: Final = b'{"message":"this client certificate is not allowed here"}'
+_NOT_FOUND: Final = b'{"detail":"Not Found"}'
+_NAMES_SHOWN = 300
+
+
+class SecretPath:
+    """Answers reviews at ``/validate/<secret>`` only; compared in constant time: it cannot be guessed by parts."""
+
+    def __init__(self, app: ASGIApp, secret: str) -> None:
+        if not _SEGMENT.fullmatch(secret):
+            expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~'"
+            raise ConfigurationError("settings", [Problem(spelled("secret_path_file"), expected)])
+        self._app = app
+        self._path = f"{VALIDATE}/{secret}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = str(scope["path"]).encode("utf-8", "surrogateescape")
+            if hmac.compare_digest(path, self._path):
+                scope = {**scope, "path": VALIDATE, "raw_path": VALIDATE.encode()}
+            elif path == VALIDATE.encode() or path.startswith(f"{VALIDATE}/".encode()):
+                await send_json(send, 404, _NOT_FOUND)
+                return
+        await self._app(scope, receive, send)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientNames:
+    """The names of which a client's certificate must carry one, as its common name or an alternative name."""
+
+    allowed: frozenset[str]
+
+    def protocol(self) -> type[HttpToolsProtocol]:
+        """The protocol of uvicorn, which looks at the certificate once per connection: requests cost nothing more."""
+        names = self
+
+        class _Checked(HttpToolsProtocol):
+            def connection_made(self, transport: Any) -> None:
+                super().connection_made(transport)
+                certificate = transport.get_extra_info("peercert") or {}
+                if not names.allows(certificate):
+                    self.app = _refuse
+
+        return _Checked
+
+    def allows(self, certificate: Mapping[str, Any]) -> bool:
+        """Whether a certificate, as ``SSLObject.getpeercert`` shows it, carries an allowed name; logged if not."""
+        names = list(_names(certificate))
+        if self.allowed.isdisjoint(names):
+            shown = shortened(", ".join(names) or "no name", _NAMES_SHOWN)
+            _log.warning("refused a client whose certificate is for %s", shown)
+            return False
+        return True
+
+
+def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
+    for relative in certificate.get("subject", ()):
+        yield from (value for key, value in relative if key == "commonName")
+    yield from (value for _, value in certificate.get("subjectAltName", ()) if isinstance(value, str))
+
+
+async def _refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send_json(send, 403, _FORBIDDEN, close=True)

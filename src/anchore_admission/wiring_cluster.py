@@ -1,0 +1,94 @@
+"""Wires what the process does with its cluster; the Kubernetes client is loaded only when that is asked for."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.adapters.cluster_metrics import ClusterMetrics
+from anchore_admission.adapters.files import read_text
+from anchore_admission.adapters.self_question import HttpSelfQuestion
+from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.ports import Cluster, ServingPair
+from anchore_admission.services.authorities import AuthoritiesFile
+from anchore_admission.services.certificates import CertificatePlan, ManagedCertificates
+from anchore_admission.services.leadership import Leadership
+from anchore_admission.services.registration import KnownAuthorities, Registrar, RegistrationFile
+from anchore_admission.services.stewardship import Stewardship
+from anchore_admission.settings import Settings
+
+Present = Callable[[ServingPair], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWork:
+    """Files are read and checked; the cluster is not spoken to before ``connected``."""
+
+    settings: Settings
+    metrics: ClusterMetrics
+    present: Present
+    registration: RegistrationFile | None
+    authorities: AuthoritiesFile | None
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Stewardship]:
+        """Raises ConfigurationError where there is no access to a Kubernetes API."""
+        from anchore_admission.adapters.kubernetes import ObjectNames, connect  # noqa: PLC0415 - costs time and memory
+
+        settings = self.settings
+        names = ObjectNames(settings.namespace or "", settings.tls_secret or "", settings.lease or "")
+        cluster = connect(names, self.metrics)
+        try:
+            stewardship = self._stewardship(cluster)
+            self.metrics.watch_leadership(stewardship.leadership.leads)
+            yield stewardship
+        finally:
+            await cluster.aclose()
+
+    def _stewardship(self, cluster: Cluster) -> Stewardship:
+        known = KnownAuthorities()
+        certificates = self._certificates(cluster, known) if self.settings.is_managed else None
+        return Stewardship(
+            Leadership(cluster, self.settings.pod_name or ""),
+            certificates=certificates,
+            registrar=self._registrar(cluster, known),
+            known=known,
+            bundle=(lambda: certificates.authorities) if certificates else self._mounted_authorities,
+        )
+
+    def _mounted_authorities(self) -> bytes | None:
+        return self.authorities.current() if self.authorities else None
+
+    def _certificates(self, cluster: Cluster, known: KnownAuthorities) -> ManagedCertificates:
+        plan = CertificatePlan(service_names(self.settings), self.settings.certificate_lifetime)
+        return ManagedCertificates(cluster, SelfSigned(), plan, present=self.present, trusted=known.trusted)
+
+    def _registrar(self, cluster: Cluster, known: KnownAuthorities) -> Registrar | None:
+        if self.registration is None:
+            return None
+        question = HttpSelfQuestion(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
+        return Registrar(cluster, question, self.registration.current, self.metrics, known)
+
+
+def build_cluster_work(settings: Settings, telemetry: Telemetry, present: Present) -> ClusterWork:
+    """``present`` puts a serving pair to use. Raises ConfigurationError when a file is not good."""
+    return ClusterWork(
+        settings,
+        ClusterMetrics(telemetry.registry),
+        present,
+        registration=RegistrationFile(*_followed(settings.registration)) if settings.registration else None,
+        authorities=AuthoritiesFile(*_followed(settings.ca_file)) if settings.ca_file else None,
+    )
+
+
+def service_names(settings: Settings) -> tuple[str, ...]:
+    """What callers may call the Service; API servers say the third."""
+    service, namespace = settings.service, settings.namespace
+    names = (f"{service}", f"{service}.{namespace}", f"{service}.{namespace}.svc")
+    return (*names, f"{service}.{namespace}.svc.cluster.local")
+
+
+def _followed(path: Path) -> tuple[Callable[[], str], str]:
+    return partial(read_text, path), str(path)

@@ -1,0 +1,180 @@
+"""What guards a webhook port that strangers can reach, over real TLS connections."""
+
+import datetime as dt
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from starlette.types import Receive, Scope, Send
+
+from anchore_admission.adapters.certificates import Pair
+from anchore_admission.errors import ConfigurationError
+from anchore_admission.web.clients import ClientNames, SecretPath
+from anchore_admission.web.server import Listener
+from anchore_admission.web.tls import ServingCertificate
+from support.certificates import key_pem, pair, trusting, written
+from support.listening import HOST, quick, running
+
+SERVER = pair()
+SECRET = "s3cret-path-0123456789"
+
+
+def client_pair(name: str, *, alternative: str = "") -> Pair:
+    """A self-signed client certificate: its own authority."""
+    now = dt.datetime.now(dt.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+    )
+    if alternative:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(alternative)]), critical=False)
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    return Pair(certificate, certificate, key_pem(key))
+
+
+API_SERVER, BY_ALTERNATIVE = client_pair("kube-apiserver"), client_pair("x", alternative="api.example.com")
+OTHER_NAME, STRANGER = client_pair("somebody"), client_pair("kube-apiserver")
+NAMES = ClientNames(frozenset({"kube-apiserver", "api.example.com"}))
+
+
+def presenting(client: Pair, folder: Path) -> ssl.SSLContext:
+    context = trusting(SERVER)
+    files = written(folder, client.certificate, client.key)
+    context.load_cert_chain(files.certificate, files.key)
+    return context
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> ServingCertificate:
+    clients = tmp_path / "clients.crt"
+    clients.write_bytes(API_SERVER.authority + BY_ALTERNATIVE.authority + OTHER_NAME.authority)
+    return ServingCertificate(written(tmp_path, SERVER.certificate, SERVER.key), clients)
+
+
+@pytest.mark.parametrize(("client", "status"), [(API_SERVER, 200), (BY_ALTERNATIVE, 200), (OTHER_NAME, 403)])
+async def test_a_client_is_let_in_by_its_name(
+    client: Pair, status: int, certificate: ServingCertificate, tmp_path: Path
+) -> None:
+    async with (
+        running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
+        httpx.AsyncClient(verify=presenting(client, tmp_path)) as asking,
+    ):
+        answer = await asking.get(server.url(scheme="https"))
+    assert answer.status_code == status
+
+
+async def test_a_client_that_is_refused_is_logged_by_its_name(
+    certificate: ServingCertificate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
+        httpx.AsyncClient(verify=presenting(OTHER_NAME, tmp_path)) as asking,
+    ):
+        await asking.get(server.url(scheme="https"))
+    assert "refused a client whose certificate is for somebody" in caplog.messages
+
+
+@pytest.mark.parametrize("client", [None, STRANGER], ids=["none", "of another authority"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_without_a_certificate_of_the_authority_gets_no_connection(
+    client: Pair | None, version: ssl.TLSVersion, certificate: ServingCertificate, tmp_path: Path
+) -> None:
+    context = presenting(client, tmp_path) if client else trusting(SERVER)
+    context.minimum_version = context.maximum_version = version
+    async with (
+        running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
+        httpx.AsyncClient(verify=context) as asking,
+    ):
+        with pytest.raises(httpx.TransportError):
+            await asking.get(server.url(scheme="https"))
+
+
+async def test_clients_are_still_checked_after_the_certificate_has_changed(
+    certificate: ServingCertificate, tmp_path: Path
+) -> None:
+    renewed = pair()
+    certificate.present(renewed.certificate, renewed.key)
+    async with (
+        running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
+        httpx.AsyncClient(verify=trusting(renewed)) as asking,
+    ):
+        with pytest.raises(httpx.TransportError):
+            await asking.get(server.url(scheme="https"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "allowed"),
+    [
+        ({}, False),
+        ({"subject": ()}, False),
+        ({"subject": ((("commonName", "kube-apiserver"),),)}, True),
+        ({"subject": ((("organizationName", "kube-apiserver"),),)}, False),
+        ({"subject": ((("commonName", "KUBE-APISERVER"),),)}, False),
+        ({"subject": ((("commonName", "kube-apiserver.evil.example"),),)}, False),
+        ({"subjectAltName": (("DNS", "api.example.com"),)}, True),
+        ({"subjectAltName": (("URI", "api.example.com"),)}, True),
+        ({"subjectAltName": (("DNS", "*.example.com"),)}, False),
+    ],
+)
+def test_names_are_compared_whole(shown: Mapping[str, Any], allowed: bool) -> None:
+    assert NAMES.allows(shown) is allowed
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the path that reached the application."""
+    body = scope["path"].encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/validate/{SECRET}", 200),
+        (f"/validate/{SECRET}?timeout=10s", 200),
+        ("/validate", 404),
+        ("/validate/", 404),
+        (f"/validate/{SECRET}/", 404),
+        (f"/validate/{SECRET}x", 404),
+        (f"/validate/{SECRET[:-1]}", 404),
+        (f"/validate/{SECRET.upper()}", 404),
+        ("/validate/%C3%A9", 404),
+        ("/validate/%ff", 404),
+    ],
+)
+async def test_reviews_are_answered_at_the_secret_path_only(path: str, status: int) -> None:
+    transport = httpx.ASGITransport(SecretPath(echo, SECRET))
+    async with httpx.AsyncClient(transport=transport, base_url="https://x") as asking:
+        answer = await asking.post(path)
+    assert answer.status_code == status
+    assert SECRET not in answer.text
+    if status == 200:
+        assert answer.text == "/validate"
+
+
+async def test_other_paths_are_as_they_were() -> None:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(SecretPath(echo, SECRET)), base_url="https://x"
+    ) as asking:
+        assert (await asking.get("/docs")).text == "/docs"
+
+
+@pytest.mark.parametrize("secret", ["", "short", "with/slash/0123456789", "with space 0123456789", "x" * 254, "ä" * 20])
+def test_a_secret_that_is_no_path_segment_or_can_be_guessed_is_refused(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match="--secret-path-file / ANCHORE_ADMISSION_SECRET_PATH_FILE: expected"):
+        SecretPath(echo, secret)

@@ -1,0 +1,166 @@
+"""The whole cluster: up in seconds, down without a trace, also after a crash."""
+
+import contextlib
+import fcntl
+import os
+import platform
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from e2e.cluster import control_groups, images, network, packages, pki, programs
+from e2e.cluster.api import Api
+from e2e.cluster.control_plane import PKI, ControlPlane
+from e2e.cluster.node import Node
+from e2e.cluster.places import CACHE, IMAGES, LOCK, LOGS, NODES, PACKAGES, PROGRAMS, STATE
+from e2e.cluster.waiting import until
+
+_SYSCTLS: Final = ("kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory")
+_SAVED: Final = CACHE / "sysctls"
+
+
+def build(deadline: float) -> None:
+    """Everything that a cluster is started from. Raises RuntimeError or TimeoutExpired."""
+    with _alone():
+        packages.unpack()
+        programs.build(deadline)
+        _build_images(deadline)
+
+
+def _build_images(deadline: float) -> None:
+    pause, busybox = IMAGES / "pause.tar", IMAGES / "busybox.tar"
+    if not pause.exists():
+        binary = PROGRAMS / "pause"
+        programs.Go(deadline).binary(images.PAUSE_SOURCE, binary)
+        images.write(pause, [images.PAUSE], ["/bin/pause"], {"bin/pause": binary})
+    if not busybox.exists():
+        links = {f"bin/{name}": "busybox" for name in ("sh", "sleep", "nslookup", "cat")}
+        files = {"bin/busybox": packages.BUSYBOX}
+        images.write(busybox, images.SLEEPING, ["/bin/sleep", "1000000"], files, links)
+
+
+def why_not() -> str:
+    """Why no cluster can run on this machine; empty when one can."""
+    if platform.system() != "Linux" or os.geteuid():
+        return "a cluster needs Linux and root"
+    missing = [name for name in ("ip", "apt-get", "dpkg") if shutil.which(name) is None]
+    return f"a cluster needs {', '.join(missing)}" if missing else ""
+
+
+class Cluster:
+    """Start it with this thread in its network namespace."""
+
+    def __init__(self) -> None:
+        self.control_plane = ControlPlane()
+        self.nodes = [Node(place) for place in NODES]
+
+    def start(self) -> None:
+        pki.write(PKI)
+        self.control_plane.start()
+        for node in self.nodes:
+            node.prepare()
+            node.start()
+        for node in self.nodes:
+            self.await_node(node)
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+        self.control_plane.stop()
+
+    def load(self, archive: Path) -> None:
+        for node in self.nodes:
+            node.load(archive)
+
+    def await_node(self, node: Node) -> None:
+        with Api() as api:
+            until(lambda: node.kubelet.require() and _is_ready(api, node.name), f"{node.name} is ready")
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Cluster]:
+    """A cluster for this thread, which is in its network namespace meanwhile."""
+    with _alone():
+        sweep()
+        LOGS.mkdir(parents=True)
+        STATE.mkdir(parents=True)
+        _save_sysctls()
+        network.create()
+        try:
+            with network.entered():
+                cluster = Cluster()
+                try:
+                    cluster.start()
+                    yield cluster
+                finally:
+                    cluster.stop()
+        finally:
+            sweep(keep_logs=True)
+
+
+def sweep(*, keep_logs: bool = False) -> None:
+    """Remove whatever an earlier cluster left, however it ended."""
+    for name in ("kubelet", "containerd"):  # first what would bring Pods back
+        _end(PROGRAMS, name)
+    control_groups.kill()
+    _end(PROGRAMS)
+    _end(PACKAGES)
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for mount in sorted((mount for mount in mounts if mount.startswith(f"{STATE}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)  # noqa: S603, S607 - below our own folder
+    for link in Path("/var/log/containers").glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(STATE):
+            link.unlink()
+    shutil.rmtree(STATE, ignore_errors=True)
+    if not keep_logs:
+        shutil.rmtree(LOGS, ignore_errors=True)
+    network.remove()
+    control_groups.remove()
+    _restore_sysctls()
+
+
+def _end(folder: Path, name: str = "") -> None:
+    """Kill the processes whose program is in the folder, and wait until they are gone."""
+    found = [process for process in Path("/proc").glob("[0-9]*") if _runs(process, folder, name)]
+    for process in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(process.name), signal.SIGKILL)
+    until(lambda: not any(_runs(process, folder, name) for process in found), f"{name or folder} has ended")
+
+
+def _runs(process: Path, folder: Path, name: str) -> bool:
+    try:
+        running = (process / "exe").readlink()
+    except OSError:  # gone, or of the kernel
+        return False
+    return running.is_relative_to(folder) and name in ("", running.name)
+
+
+def _is_ready(api: Api, name: str) -> bool:
+    conditions = api.get(f"/api/v1/nodes/{name}")["status"]["conditions"]
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _save_sysctls() -> None:
+    """A kubelet changes these for the whole machine."""
+    lines = [f"{name}={Path('/proc/sys', name).read_text().strip()}\n" for name in _SYSCTLS]
+    _SAVED.write_text("".join(lines))
+
+
+def _restore_sysctls() -> None:
+    if _SAVED.exists():
+        for line in _SAVED.read_text().splitlines():
+            name, _, value = line.partition("=")
+            Path("/proc/sys", name).write_text(value)
+        _SAVED.unlink()

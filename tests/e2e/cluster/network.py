@@ -1,0 +1,62 @@
+"""The network namespace that holds all of the cluster's traffic; tests step into it."""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from e2e.cluster.places import MAIN, NAME, NODES, SERVICES
+
+FILE: Final = Path("/run/netns") / NAME
+_CLONE_NEWNET: Final = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def create() -> None:
+    """One interface with the addresses of the nodes; Services are routed to it, so that kube-proxy sees them."""
+    _ip("netns", "add", NAME)
+    with entered():
+        _ip("link", "set", "lo", "up")
+        _ip("link", "add", "node0", "type", "veth", "peer", "name", "node0p")
+        _ip("link", "set", "node0p", "up")
+        for node in NODES:
+            _ip("address", "add", f"{node.address}/24", "dev", "node0")
+        _ip("link", "set", "node0", "up")
+        _ip("route", "add", SERVICES, "dev", "node0", "src", MAIN)
+        _ip("route", "add", "default", "dev", "node0")
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def remove() -> None:
+    if FILE.exists():
+        _ip("netns", "delete", NAME)
+
+
+@contextlib.contextmanager
+def entered() -> Iterator[None]:
+    """This thread, and what it starts, are in the namespace. Not by ``ip netns exec``, which hides the cgroups."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        inside = os.open(FILE, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _enter(inside)
+        finally:
+            os.close(inside)
+        try:
+            yield
+        finally:
+            _enter(before)
+    finally:
+        os.close(before)
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)  # noqa: S603, S607 - iproute2

@@ -1,0 +1,46 @@
+"""Programs and libraries from Debian packages: unpacked into the cache, nothing is installed."""
+
+import os
+import shutil
+import subprocess
+from typing import Final
+
+from e2e.cluster.places import PACKAGES, ROOT
+
+NAMES: Final = (
+    *("runc", "containernetworking-plugins", "busybox-static"),
+    *("nftables", "libnftables1", "libnftnl11", "libxtables12"),
+    *("conntrack", "libnetfilter-conntrack3", "libnfnetlink0"),
+)
+RUNC: Final = ROOT / "usr/sbin/runc"
+PLUGINS: Final = ROOT / "usr/lib/cni"
+BUSYBOX: Final = ROOT / "bin/busybox"
+
+
+def unpack() -> None:
+    """Raises RuntimeError when the packages cannot be fetched."""
+    if ROOT.exists():
+        return
+    PACKAGES.mkdir(parents=True, exist_ok=True)
+    _run("apt-get", "update", "-qq")
+    _run("apt-get", "download", "-qq", *NAMES)
+    part = ROOT.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    for file in PACKAGES.glob("*.deb"):
+        _run("dpkg", "-x", str(file), str(part))
+        file.unlink()
+    part.rename(ROOT)
+
+
+def environment() -> dict[str, str]:
+    """What kube-proxy and containerd need to run programs of these packages."""
+    libraries = next((ROOT / "usr/lib").glob("*-linux-gnu"))
+    path = os.pathsep.join([str(ROOT / "usr/sbin"), os.environ["PATH"]])
+    own = {"LD_LIBRARY_PATH": str(libraries), "XTABLES_LIBDIR": str(libraries / "xtables")}
+    return {**os.environ, "PATH": path, **own}
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, cwd=PACKAGES, check=False, capture_output=True, text=True)  # noqa: S603 - Debian's own
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr}")

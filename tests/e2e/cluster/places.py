@@ -1,0 +1,58 @@
+"""Where the test cluster keeps what it needs, and how it is laid out."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+CACHE: Final = Path(os.environ.get("E2E_CACHE") or _CACHES / "anchore-admission-e2e").absolute()
+"""Outside the checkout; worth keeping between runs, except for the next three."""
+STATE: Final = CACHE / "cluster"
+"""Of the running cluster."""
+LOGS: Final = CACHE / "logs"
+"""Of the last cluster, kept when it is gone."""
+LOCK: Final = CACHE / "lock"
+"""Held by whoever uses the cluster: there is one per cache."""
+
+PROGRAMS: Final = CACHE / "programs"
+IMAGES: Final = CACHE / "images"
+PACKAGES: Final = CACHE / "packages"
+ROOT: Final = PACKAGES / "root"
+"""Debian packages, unpacked here and not installed."""
+
+NAME: Final = "anchore-admission-e2e"
+"""Of the network namespace and of the control group."""
+KUBECONFIG: Final = STATE / "pki/admin.kubeconfig"
+AUDIT_LOG: Final = LOGS / "audit.log"
+API_SERVER: Final = "https://127.0.0.1:6443"
+SERVICES: Final = "10.96.0.0/16"
+DNS_ADDRESS: Final = "10.96.0.10"
+PODS: Final = "10.244.0.0/16"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node: its name, its addresses, its folder."""
+
+    name: str
+    address: str
+    pods: str
+    health_port: int
+
+    @property
+    def folder(self) -> Path:
+        return STATE / self.name
+
+    @property
+    def socket(self) -> Path:
+        """Of containerd."""
+        return self.folder / "containerd.sock"
+
+
+NODES: Final = (
+    Place("node1", "10.88.0.1", "10.244.0.0/24", 10248),
+    Place("node2", "10.88.0.2", "10.244.1.0/24", 10348),
+)
+MAIN: Final = NODES[0].address
+"""Where the control plane answers."""

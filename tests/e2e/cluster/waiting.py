@@ -1,0 +1,24 @@
+"""Waiting for a condition, never for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = 60, every: float = 0.1) -> T:
+    """The first true value; an exception of the condition counts as not yet. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    last: object = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = value
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may be better in a moment, and it is told at the end
+            last = error
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}; last: {last!r}")
+        time.sleep(every)

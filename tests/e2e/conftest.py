@@ -1,0 +1,108 @@
+"""The cluster tests run by ``make e2e``: with a cluster of their own, or with the one that E2E_KUBECONFIG names."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster.api import Api
+from e2e.cluster.cluster import Cluster, running
+from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.places import API_SERVER, KUBECONFIG, LOGS
+from e2e.cluster.waiting import until
+
+_EXTERNAL = os.environ.get("E2E_KUBECONFIG", "")
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session")
+def _wanted() -> None:
+    if os.environ.get("E2E", "off") == "off":
+        pytest.skip("`make e2e` brings up a cluster and runs this")
+
+
+@pytest.fixture(scope="session")
+def cluster(_wanted: None) -> Iterator[Cluster]:
+    """Our own, with its nodes and its audit log at hand."""
+    if _EXTERNAL:
+        pytest.skip("E2E_KUBECONFIG names a cluster whose machines are not ours")
+    with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def kubectl(_wanted: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    if not _EXTERNAL:
+        request.getfixturevalue("cluster")
+    return Kubectl(Path(_EXTERNAL or KUBECONFIG).absolute(), tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def api(kubectl: Kubectl) -> Iterator[Api]:
+    with contextlib.ExitStack() as stack:
+        address = API_SERVER
+        if _EXTERNAL:
+            proxy = stack.enter_context(kubectl.start("kubectl", "proxy", "--port=0"))
+            stack.callback(proxy.terminate)
+            address = f"http://{proxy.stdout.readline().split()[-1]}" if proxy.stdout else ""
+        yield stack.enter_context(Api(address))
+
+
+class Namespaces:
+    """Makes namespaces that go with the module that wanted them."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._made: list[str] = []
+
+    def __call__(self, name: str, **labels: str) -> str:
+        """Ready for Pods."""
+        metadata = {"name": name, "labels": labels}
+        answer = self._api.call("POST", "/api/v1/namespaces", {"metadata": metadata})
+        assert answer.allowed, answer.message
+        self._made.append(name)
+        until(lambda: self._api.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), f"{name} has an account")
+        return name
+
+    def remove(self) -> None:
+        for name in self._made:
+            self._api.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="module")
+def namespaces(api: Api) -> Iterator[Namespaces]:
+    namespaces = Namespaces(api)
+    yield namespaces
+    namespaces.remove()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Keep what the cluster knows while it still stands."""
+    report = yield
+    if report.failed and "kubectl" in getattr(item, "fixturenames", ()):  # type: ignore[attr-defined]  # pluggy's result
+        item.config.stash[_FAILED] = True
+        with contextlib.suppress(Exception):
+            _keep(item.funcargs["kubectl"], item.name)  # type: ignore[attr-defined]  # of functions
+    return report
+
+
+def _keep(kubectl: Kubectl, name: str) -> None:
+    folder = LOGS / "failures" / "".join(c if c.isalnum() else "-" for c in name)[:80]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, command in (
+        ("pods.txt", "get pods -A -o wide"),
+        ("events.txt", "get events -A --sort-by=.lastTimestamp"),
+        ("describe.txt", "describe pods -n anchore-admission"),
+        ("logs.txt", "logs -n anchore-admission --prefix --tail=-1 -l app.kubernetes.io/part-of=anchore-admission"),
+        ("webhooks.yaml", "get validatingwebhookconfigurations -o yaml"),
+    ):
+        done = kubectl.run("kubectl", *command.split())
+        (folder / file).write_text(done.stdout + done.stderr)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash.get(_FAILED, False):
+        terminalreporter.write_line(f"what the cluster knew is kept in {LOGS}")

@@ -1,0 +1,46 @@
+"""The test cluster is a real one: nodes run Pods, Services answer, names resolve, the audit log tells."""
+
+import json
+
+import pytest
+
+from e2e.cluster.api import Api
+from e2e.cluster.cluster import Cluster
+from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.places import AUDIT_LOG
+from e2e.cluster.waiting import until
+from e2e.conftest import Namespaces
+
+pytestmark = pytest.mark.cluster
+
+
+def test_pods_run_on_both_nodes_and_find_services_by_name(
+    cluster: Cluster, kubectl: Kubectl, api: Api, namespaces: Namespaces
+) -> None:
+    name = namespaces("itself")
+    for node in cluster.nodes:
+        container = {"name": "main", "image": "docker.io/library/alpine:3.20"}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": node.name},
+            "spec": {"nodeName": node.name, "terminationGracePeriodSeconds": 0, "containers": [container]},
+        }
+        assert api.create(name, pod).allowed
+    for node in cluster.nodes:
+        kubectl("wait", "-n", name, "--for=condition=Ready", f"pod/{node.name}", "--timeout=60s")
+        found = kubectl("exec", "-n", name, node.name, "--", "nslookup", "kubernetes.default.svc.cluster.local")
+        assert "10.96.0.1" in found
+
+
+def test_the_audit_log_tells_who_did_what(cluster: Cluster, api: Api, namespaces: Namespaces) -> None:
+    name = namespaces("audited")
+    entries = until(
+        lambda: [e for e in map(json.loads, AUDIT_LOG.read_text().splitlines()) if _is_about(e, name)], name
+    )
+    assert entries[0]["user"]["username"] == "admin"
+    assert entries[0]["verb"] == "create"
+
+
+def _is_about(entry: dict[str, dict[str, str]], name: str) -> bool:
+    return entry.get("objectRef", {}).get("name") == name

@@ -1,10 +1,11 @@
 """From facts to the answer: judge every image, then add the verdicts up."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from anchore_admission.core import messages
 from anchore_admission.core.exemption import Exemption
-from anchore_admission.core.facts import ImageFacts
+from anchore_admission.core.facts import NOTHING_KNOWN, ImageFacts
 from anchore_admission.core.modes import MODES
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import Rule
@@ -25,6 +26,16 @@ from anchore_admission.models.review import AdmissionRequest
 
 def judge(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
     """The verdict of the rule's mode, and what it does; ``handling`` is DENY for a Pod, which is authoritative."""
+    return _without_facts(subject, handling) if facts is NOTHING_KNOWN else _judged(subject, facts, handling)
+
+
+@lru_cache(maxsize=4096)
+def _without_facts(subject: Subject, handling: WorkloadHandling) -> ImageVerdict:
+    """Where nothing was asked (``skip``, image IDs, malformed references), a subject's verdict never changes."""
+    return _judged(subject, NOTHING_KNOWN, handling)
+
+
+def _judged(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
     mode = MODES[subject.rule.mode]
     meaning = subject.meaning
     if isinstance(meaning, Refusal):
@@ -41,19 +52,21 @@ def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findin
 
     Passive mode's message stands in ``status.message``, and is a warning where a person reads it.
     """
-    refused = [image for image in images if image.effect is Effect.DENY]
+    effects = [image.effect for image in images]
+    refused = [image for image in images if image.effect is Effect.DENY] if Effect.DENY in effects else []
     decision = worst([image.verdict.decision for image in images])
-    news = [image.verdict.message for image in images if image.rule.mode is ModeName.PASSIVE]
-    shown = news if news and not is_asked_by_controller(request) else []
-    warnings = messages.limit_warnings([*messages.warnings(images), *shown])
-    annotations = {"verdict": decision.value, **messages.audit(images)}
+    passive = ModeName.PASSIVE
+    news = [image.verdict.message for image in images if image.rule.mode is passive]
+    warnings = messages.warnings(images) if Effect.WARN in effects else []
+    if news and not is_asked_by_controller(request):
+        warnings += news
     return ReviewVerdict(
         allowed=not refused,
         decision=decision,
         images=tuple(images),
         message=messages.denial(refused, max_findings) if refused else messages.joined(news),
-        warnings=tuple(warnings),
-        audit_annotations=tuple(annotations.items()),
+        warnings=tuple(messages.limit_warnings(warnings)) if warnings else (),
+        audit_annotations=(("verdict", decision.value), *messages.audit(images).items()),
     )
 
 

@@ -136,7 +136,7 @@ def limit_warnings(texts: Iterable[str]) -> list[str]:
 def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
     """The audit annotations about the images; those with nothing to say are left out."""
     entries = {
-        "rules": dict.fromkeys(verdict.rule.name for verdict in images),
+        "rules": dict.fromkeys([verdict.rule.name for verdict in images]),
         "images": [_audit_image(verdict) for verdict in images],
         "errors": [f"{shown(v.image)}: {v.verdict.error}" for v in images if v.verdict.error],
     }
@@ -144,6 +144,8 @@ def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
 
 
 def _within_bytes(text: str, limit: int) -> str:
+    if len(text) <= limit and text.isascii():
+        return text
     encoded = text.encode()
     return text if len(encoded) <= limit else f"{encoded[: limit - 3].decode(errors='ignore')}…"
 
@@ -151,7 +153,8 @@ def _within_bytes(text: str, limit: int) -> str:
 def _audit_image(verdict: ImageVerdict) -> str:
     record = verdict.facts.record
     architecture = f" {record.architecture}" if record and record.architecture else ""
-    digest = f" {verdict.digest}" if verdict.digest else ""
+    known = verdict.digest
+    digest = f" {known}" if known else ""
     return f"{shown(verdict.image)}{digest}{architecture} {verdict.verdict.decision}: {verdict.verdict.reason}"
 
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from anchore_admission.errors import InvalidImageReference
 
@@ -49,7 +48,6 @@ class ImageReference:
         return None
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str) -> ImageReference:
     """Parse as containerd and the kubelet do (``ParseDockerRef``), default tag ``latest`` included.
 

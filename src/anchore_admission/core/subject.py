@@ -1,6 +1,7 @@
 """What of a request has to be judged: its new images, each once, with the rule it falls under."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from anchore_admission.core import workload
 from anchore_admission.core.messages import shown
@@ -11,6 +12,9 @@ from anchore_admission.core.workload import ContainerImage, PodView
 from anchore_admission.errors import InvalidImageReference
 from anchore_admission.models.review import AdmissionRequest
 
+_REMEMBERED = 512
+"""Characters of an image and its place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -20,9 +24,12 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """One distinct image text of a request: where it stands, what it means, what it is judged by."""
+    """One distinct image text of a request: where it stands, what it means, what it is judged by.
+
+    Compared by identity: the same image in the same place under the same rule is most often the same object.
+    """
 
     image: str
     places: tuple[ContainerImage, ...]
@@ -32,7 +39,7 @@ class Subject:
 
 def subjects(request: AdmissionRequest, view: PodView, book: RuleBook) -> list[Subject]:
     """The images to judge, in the order of their first place."""
-    circumstances = _circumstances(request, view)
+    circumstances = _circumstances(request, view) if book.rules else _UNSEEN
     places: dict[str, list[ContainerImage]] = {}
     for image in _images_to_judge(request, view):
         places.setdefault(image.image, []).append(image)
@@ -41,7 +48,7 @@ def subjects(request: AdmissionRequest, view: PodView, book: RuleBook) -> list[S
 
 def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[ContainerImage]:
     """New images only; one that is not named counts in a Pod, and not in a template, where it is legal."""
-    images = list(workload.images(view.spec))
+    images = workload.images(view.spec)
     if not workload.is_pod(request.kind):
         images = [image for image in images if image.image]
     if request.operation != "UPDATE":
@@ -51,9 +58,25 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
 
 
 def _subject(text: str, places: tuple[ContainerImage, ...], circumstances: Circumstances, book: RuleBook) -> Subject:
-    meaning = _meaning(text, places[0])
-    names = image_names(meaning) if isinstance(meaning, ImageReference) else (text,)
-    return Subject(text, places, meaning, book.select(names, circumstances))
+    """A cluster runs the same images again and again; only what is short is remembered, to bound the memory."""
+    is_remembered = len(places) == 1 and len(text) + len(places[0].name) <= _REMEMBERED
+    if not is_remembered:
+        return _ruled.__wrapped__(text, places, book.select(_names.__wrapped__(text), circumstances))
+    return _ruled(text, places, book.select(_names(text), circumstances))
+
+
+@lru_cache(maxsize=4096)
+def _names(text: str) -> tuple[str, ...]:
+    """What rules may know an image by: a text that is no reference has only itself."""
+    try:
+        return (text,) if is_image_id(text) else image_names(parse(text))
+    except InvalidImageReference:
+        return (text,)
+
+
+@lru_cache(maxsize=4096)
+def _ruled(text: str, places: tuple[ContainerImage, ...], rule: Rule) -> Subject:
+    return Subject(text, places, _meaning(text, places[0]), rule)
 
 
 def _meaning(text: str, place: ContainerImage) -> ImageReference | Refusal:
@@ -82,6 +105,10 @@ def _circumstances(request: AdmissionRequest, view: PodView) -> Circumstances:
         labels=_merged(*(metadata.labels for metadata in (own, view.metadata) if metadata)),
         annotations=_merged(*(metadata.annotations for metadata in (own, view.metadata) if metadata)),
     )
+
+
+_UNSEEN = Circumstances()
+"""Given to a rule book without rules, which looks at nothing."""
 
 
 def _merged(*layers: dict[str, str | None] | None) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Which images a workload pulls, and where each of them stands."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from anchore_admission.models.review import GroupVersionKind
 from anchore_admission.models.workload import Metadata, PodSpec, Workload
@@ -15,8 +16,7 @@ class PodView:
     metadata: Metadata | None
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerImage:
+class ContainerImage(NamedTuple):
     """One place that pulls an image. ``image`` is empty where the workload names none."""
 
     field: str
@@ -85,18 +85,20 @@ def pod_view(kind: GroupVersionKind, workload: Workload | None) -> PodView | Non
     return KINDS[kind.group, kind.kind](workload) if workload else None
 
 
-def images(spec: PodSpec) -> Iterator[ContainerImage]:
+def images(spec: PodSpec) -> list[ContainerImage]:
     """Every image a Pod pulls, in the order every message uses."""
+    found: list[ContainerImage] = []
     for field, containers in (
         ("initContainers", spec.initContainers),
         ("containers", spec.containers),
         ("ephemeralContainers", spec.ephemeralContainers),
     ):
-        for container in containers or ():
-            yield ContainerImage(field, container.name or "", container.image or "")
+        if containers:
+            found += [ContainerImage(field, c.name or "", c.image or "") for c in containers]
     for volume in spec.volumes or ():
         if volume.image:
-            yield ContainerImage("volumes", volume.name or "", volume.image.reference or "")
+            found.append(ContainerImage("volumes", volume.name or "", volume.image.reference or ""))
+    return found
 
 
 def changed(new: Iterable[ContainerImage], old: PodSpec | None) -> list[ContainerImage]:

@@ -4,9 +4,11 @@ Source: k8s.io/api/admission/v1 and v1beta1, and what the API server checks of a
 (k8s.io/apiserver, pkg/admission/plugin/webhook/request).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from anchore_admission.errors import MalformedReview
@@ -72,14 +74,15 @@ class AdmissionReview(Shape):
     request: AdmissionRequest
 
 
-class AdmissionResponse(BaseModel):
+@dataclass(frozen=True, slots=True)
+class AdmissionResponse:
     """The answer; ``code`` and ``reason`` go into ``status`` and are read by the API server for a denial only."""
 
     uid: str
     allowed: bool
     message: str = ""
     warnings: tuple[str, ...] = ()
-    audit_annotations: dict[str, str] = {}
+    audit_annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def decode(body: bytes) -> AdmissionReview:

@@ -44,7 +44,7 @@ class Question:
     def about(cls, reference: ImageReference, rule: Rule) -> "Question | None":
         """None where the rule's mode asks nothing."""
         needs = MODES[rule.mode].needs
-        if needs == NOTHING:
+        if needs is NOTHING:
             return None
         return cls(
             repository=reference.repository,

@@ -53,7 +53,7 @@ class AdmissionEndpoint:
 
     def _response(self, uid: str, verdict: ReviewVerdict) -> AdmissionResponse:
         notice = (shown(self.notice, WARNING_LIMIT),) if self.notice and verdict.images else ()
-        return AdmissionResponse.model_construct(
+        return AdmissionResponse(
             uid=uid,
             allowed=verdict.allowed,
             message=verdict.message,

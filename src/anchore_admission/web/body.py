@@ -45,12 +45,15 @@ def media_type(scope: Scope) -> bytes:
 
 def header(scope: Scope, name: bytes) -> bytes:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-    return next((value for key, value in headers if key == name), b"")
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""
 
 
 def expect_json(scope: Scope) -> None:
     """Raises UnsupportedMediaType."""
-    if media_type(scope) != _JSON:
+    if header(scope, b"content-type") != _JSON and media_type(scope) != _JSON:
         raise UnsupportedMediaType("the content type must be application/json")
 
 

@@ -86,6 +86,7 @@ def test_the_defaults_serve_on_all_addresses() -> None:
         ("PORT", "9443", "port", 9443),
         ("OPERATIONS_PORT", "0", "operations_port", 0),
         ("INSECURE_HTTP", "true", "insecure_http", True),
+        ("DOCS", "no", "docs", False),
         ("LOG_LEVEL", "DEBUG", "log_level", LogLevel.DEBUG),
         ("LOG_FORMAT", "text", "log_format", LogFormat.TEXT),
         ("PORT", "", "port", 8443),
@@ -114,6 +115,13 @@ def test_all_mistakes_are_named_at_once_by_flag_and_variable(monkeypatch: pytest
         "--insecure-http / ANCHORE_ADMISSION_INSECURE_HTTP: expected true or false, not 'maybe'",
         "--log-level / ANCHORE_ADMISSION_LOG_LEVEL: expected one of debug, info, warning, error, not 'loud'",
     ]
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_says_what_it_expects(name: str) -> None:
+    (problem,) = problems_of(lambda: Settings.load(**{name: ["a list"]}))
+    assert problem.startswith(f"{spelled(name)}: expected ")
+    assert problem.endswith("not ['a list']")
 
 
 def test_service_links_are_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from enum import StrEnum
+from io import RawIOBase
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TextIO
 
 MESSAGE_LIMIT: Final = 4096
@@ -21,6 +24,9 @@ _COLOURS = {
     logging.CRITICAL: "1;31",
 }
 _CHATTY = ("uvicorn", "httpx", "httpcore", "aiohttp", "asyncio")
+quoted: Final = encode_basestring_ascii
+"""A text as JSON. ASCII only, so that line separators, control characters and lone surrogates cannot break a line."""
+to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
 
 
 class LogFormat(StrEnum):
@@ -41,7 +47,7 @@ class LogLevel(StrEnum):
 class JsonFormatter(logging.Formatter):
     """One JSON object per record; ``extra={"fields": {…}}`` stands beside the message.
 
-    ``extra={"encoded": {key: JSON}}`` does too: values that somebody had at hand as :func:`to_json` writes them.
+    So does ``extra={"encoded": '"key":"value",…'}``: members that somebody had at hand as JSON (:data:`quoted`).
     """
 
     def __init__(self) -> None:
@@ -49,23 +55,19 @@ class JsonFormatter(logging.Formatter):
         self._second = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
-        members = record.__dict__
-        line: dict[str, Any] = {
-            "time": self._clock(record.created),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": shortened(record.getMessage(), MESSAGE_LIMIT),
-        }
-        fields = members.get("fields")
-        if fields:
-            line.update(fields)
+        message = quoted(shortened(record.getMessage(), MESSAGE_LIMIT))
+        line = (
+            f'{{"time":"{self._clock(record.created)}","level":"{record.levelname}","logger":"{record.name}",'
+            f'"message":{message}'
+        )
+        more = record.__dict__
+        if fields := more.get("fields"):
+            line += f",{to_json(fields)[1:-1]}"
+        if encoded := more.get("encoded"):
+            line += f",{encoded}"
         if record.exc_info:
-            line["exception"] = _trace(self, record)
-        text = to_json(line)
-        encoded = members.get("encoded")
-        if encoded:
-            text = text[:-1] + "".join([f',"{key}":{value}' for key, value in encoded.items()]) + "}"
-        return text
+            line += f',"exception":{quoted(_trace(self, record))}'
+        return line + "}"
 
     def _clock(self, created: float) -> str:
         """RFC 3339 in UTC; a busy process writes many lines in the same second."""
@@ -85,9 +87,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         message = _printable(shortened(record.getMessage(), MESSAGE_LIMIT))
-        encoded: Mapping[str, str] = getattr(record, "encoded", None) or {}
-        values = {key: json.loads(value) for key, value in encoded.items()}
-        pairs = _pairs({**(getattr(record, "fields", None) or {}), **values})
+        encoded = json.loads(f"{{{getattr(record, 'encoded', '')}}}")
+        pairs = _pairs({**(getattr(record, "fields", None) or {}), **encoded})
         if self._colour:
             level = f"\x1b[{_COLOURS.get(record.levelno, '0')}m{record.levelname:<7}\x1b[0m"
             pairs = f"\x1b[2m{pairs}\x1b[0m" if pairs else ""
@@ -99,13 +100,27 @@ class TextFormatter(logging.Formatter):
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes each record in one piece, and flushes only a stream that does not do so itself at the end of a line."""
+    """Writes each record in one piece, past the stream's buffers: a line is whole in the file once it is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._raw: RawIOBase | None = getattr(getattr(stream, "buffer", None), "raw", None)
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if self.filters and not self.filter(record):
+            return False
+        with self.lock or nullcontext():
+            self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._raw is None:
+            super().emit(record)
+            return
         try:
-            self.stream.write(f"{self.format(record)}\n")
-            if not getattr(self.stream, "line_buffering", False):
-                self.flush()
+            rest = f"{self.format(record)}\n".encode(errors="backslashreplace")
+            while rest:
+                rest = rest[self._raw.write(rest) or 0 :]
         except Exception:  # noqa: BLE001 - as every handler of the standard library
             self.handleError(record)
 
@@ -132,10 +147,6 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | N
     access.propagate = False
     # What no line shows need not be looked up (Python's HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
-
-to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
-"""ASCII only, so that line separators, control characters and lone surrogates cannot break a log line."""
 
 
 def shortened(text: str, limit: int) -> str:

@@ -1,6 +1,7 @@
 import asyncio
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from anchore_admission.errors import ConfigurationError
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import pair, trusting, written
-from support.listening import HOST, quick, running
+from support.listening import DRAIN_SECONDS, HOST, quick, running
 
 TRUSTED, NEXT = pair(), pair()
 
@@ -102,6 +103,21 @@ async def test_idle_connections_do_not_keep_the_process() -> None:
     async with running(plain(quick)) as server, httpx.AsyncClient() as client:
         assert "connection" not in (await client.get(server.url())).headers
         await server.end()
+
+
+async def test_a_peer_that_never_confirms_the_end_does_not_keep_the_process(certificate: ServingCertificate) -> None:
+    def silent(port: int) -> ssl.SSLSocket:
+        """A client that reads nothing more, so that it never hears the server's end of the TLS connection."""
+        plain_socket = socket.create_connection((HOST, port))
+        connection = trusting(TRUSTED).wrap_socket(plain_socket, server_hostname="localhost")
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        return connection
+
+    async with running(Listener(quick, HOST, 0, certificate)) as server:
+        with await asyncio.to_thread(silent, server.ports[0]):
+            async with asyncio.timeout(DRAIN_SECONDS / 2):
+                await server.end()
 
 
 async def test_lingering_answers_ask_to_connect_elsewhere() -> None:

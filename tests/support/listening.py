@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from anchore_admission.web.server import Listener, serve
 
 HOST = "127.0.0.1"
+DRAIN_SECONDS = 30.0
 
 
 async def quick(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -36,7 +37,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    *listeners: Listener, drain_seconds: float = 30.0, linger_seconds: float = 0.0
+    *listeners: Listener, drain_seconds: float = DRAIN_SECONDS, linger_seconds: float = 0.0
 ) -> AsyncIterator[Running]:
     stop, stopping, settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
     ports: list[int] = []

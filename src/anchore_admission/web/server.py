@@ -24,6 +24,8 @@ KEEP_ALIVE: Final = 110
 written at that moment would fail."""
 CONNECTIONS: Final = 1024
 BACKLOG: Final = 2048
+FAREWELL_SECONDS: Final = 1.0
+"""For the last bytes of an answer, and for the other side to confirm the end of the connection."""
 FOLLOW_SECONDS: Final = 30.0
 """Between two looks at the certificate's files."""
 
@@ -116,15 +118,44 @@ class _Server(uvicorn.Server):
         self.server_state.default_headers = [(b"connection", b"close")]
 
     async def close(self, seconds: float) -> None:
-        """Take no more connections, end the idle ones, wait for the requests in flight."""
+        """Take no more connections, end the idle ones, wait for the requests in flight.
+
+        Instead of uvicorn's own ``shutdown``, which waits as long for a peer that never confirms the end of its TLS
+        connection as for a request: one idle client would hold the process for the whole time.
+        """
         if not self.started:
             return
-        if self.server_state.tasks:
-            _log.info("%s: %d requests in flight", self.address, len(self.server_state.tasks))
-        # Annotated as whole seconds, but handed to asyncio as it is.
-        self.config.timeout_graceful_shutdown = seconds  # type: ignore[assignment]
-        await self.shutdown(sockets=[self._bound])
+        self.started = False
+        for server in self.servers:
+            server.close()
+        self._bound.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._requests_answered(seconds)
+        await self._connections_gone(FAREWELL_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
         _log.info("closed %s", self.address)
+
+    async def _requests_answered(self, seconds: float) -> None:
+        """Those too that a connection accepted just before brings meanwhile."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        while tasks := set(self.server_state.tasks):
+            _log.info("%s: %d requests in flight", self.address, len(tasks))
+            _, late = await asyncio.wait(tasks, timeout=max(0.0, end - clock()))
+            if late:
+                _log.error("%s: the time to drain is over, %d requests cancelled", self.address, len(late))
+                for task in late:
+                    task.cancel()
+                return
+
+    async def _connections_gone(self, seconds: float) -> None:
+        """Answers may still stand in a buffer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody when one is gone
+                    await asyncio.sleep(0.02)
 
 
 async def _say_goodbye(servers: Sequence[_Server], linger_seconds: float) -> None:

@@ -63,9 +63,9 @@ class InMemoryCluster:
         """Somebody else writes the Secret."""
         self.secret = SecretContent(data, self._version())
 
-    def renew(self, holder: str, seconds: int = 15) -> None:
+    def renew(self, holder: str, seconds: int = 15, transitions: int = 1) -> None:
         """Somebody else writes the Lease."""
-        self.lease = LeaseState(holder, seconds, 1, self._version())
+        self.lease = LeaseState(holder, seconds, transitions, self._version())
 
     def entries(self) -> Sequence[Mapping[str, Any]]:
         return self.registered[NAME].webhooks

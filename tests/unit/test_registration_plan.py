@@ -21,7 +21,7 @@ CLIENT: dict[str, Any] = WANTED[0]["clientConfig"]
 
 
 def test_the_defaults_of_the_api_are_written_out() -> None:
-    client = {"service": {**SERVICE, "port": 443}, "caBundle": base64.b64encode(b"PEM").decode()}
+    client = {"url": None, "service": {**SERVICE, "port": 443}, "caBundle": base64.b64encode(b"PEM").decode()}
     expected = {
         **ENTRY,
         "clientConfig": client,
@@ -64,6 +64,13 @@ def test_what_is_written_wins_over_the_defaults() -> None:
 def test_what_differs_is_named(change: dict[str, Any], difference: list[str]) -> None:
     expected = [f"{ENTRY['name']}: {fields} changed" for fields in difference]
     assert differences(WANTED, [{"name": "others"}, {**WANTED[0], **change}]) == expected
+
+
+def test_of_service_and_url_the_unwanted_one_is_taken_away() -> None:
+    (entry,) = completed([{"name": "x", "clientConfig": {"url": "https://example.com/"}}], None)
+    assert entry["clientConfig"] == {"url": "https://example.com/", "service": None}
+    assert differences([entry], [{**entry, "clientConfig": {"url": "https://example.com/", "service": SERVICE}}])
+    assert differences([entry], [{**entry, "clientConfig": {"url": "https://example.com/"}}]) == []
 
 
 def test_an_entry_that_is_missing_is_named() -> None:

@@ -36,7 +36,7 @@ CALL_SECONDS: Final = 5.0
 """Half of what a Lease's holder may take to renew it."""
 _GROUP, _VERSION, _KIND = "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
 # Read as it is: a typed model would drop fields that are newer than it, and what was applied would never look applied.
-_Webhooks = create_global_resource(_GROUP, _VERSION, _KIND, "validatingwebhookconfigurations")
+WebhookConfigurations = create_global_resource(_GROUP, _VERSION, _KIND, "validatingwebhookconfigurations")
 _ERRORS: Mapping[int, type[ClusterError]] = {
     400: ClusterRefused,
     401: ClusterForbidden,
@@ -46,6 +46,7 @@ _ERRORS: Mapping[int, type[ClusterError]] = {
     413: ClusterRefused,
     422: ClusterRefused,
 }
+_UNPROCESSABLE = 422
 _REASON_LIMIT = 500
 
 
@@ -107,7 +108,7 @@ class LightkubeCluster:
 
     async def read_webhooks(self, name: str) -> WebhookConfiguration:
         async with self._call("read_webhooks", f"{_KIND} {name}"):
-            return _webhooks(await self._client.get(_Webhooks, name))
+            return _webhooks(await self._client.get(WebhookConfigurations, name))
 
     async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
         body = {
@@ -119,7 +120,12 @@ class LightkubeCluster:
         async with self._call("apply_webhooks", f"{_KIND} {name}"):
             return _webhooks(
                 await self._client.patch(
-                    _Webhooks, name, body, patch_type=PatchType.APPLY, field_manager=FIELD_MANAGER, force=True
+                    WebhookConfigurations,
+                    name,
+                    body,
+                    patch_type=PatchType.APPLY,
+                    field_manager=FIELD_MANAGER,
+                    force=True,
                 )
             )
 
@@ -152,6 +158,8 @@ def _translated(what: str, error: Exception) -> ClusterError:
     if isinstance(error, httpx2.HTTPStatusError):
         status = error.response.status_code
         why = shortened(str(error), _REASON_LIMIT)
+        if status == _UNPROCESSABLE and "metadata.uid" in why:
+            return ClusterConflict(f"{what} was deleted and made anew")
         return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}")
     if isinstance(error, TimeoutError):
         return ClusterUnavailable(f"{what}: no answer from the API server within {CALL_SECONDS:g} s")

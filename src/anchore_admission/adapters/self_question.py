@@ -13,8 +13,8 @@ from anchore_admission.ports import ClusterRecorder
 
 ANSWER_SECONDS: Final = 5.0
 _REASON_LIMIT = 300
-_NEEDS_CERTIFICATE = "CERTIFICATE_REQUIRED"
-"""The TLS alert of a replica that has shown its own certificate and wants one of ours, which only API servers have."""
+_HUNG_UP = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""What a replica does, after it has shown its own certificate, to a client without the one that API servers have."""
 
 
 class HttpSelfQuestion:
@@ -38,7 +38,7 @@ class HttpSelfQuestion:
             async with httpx.AsyncClient(verify=trust, timeout=ANSWER_SECONDS, trust_env=False) as client:
                 answer = await client.post(url, params={"timeout": f"{ANSWER_SECONDS:.0f}s"}, json=_review(uid))
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
-            if self._clients_are_checked and _NEEDS_CERTIFICATE in str(error):
+            if self._clients_are_checked and isinstance(error, _HUNG_UP):
                 return
             raise WebhookSilent(
                 f"{_place(url)}: {shortened(str(error) or type(error).__name__, _REASON_LIMIT)}"

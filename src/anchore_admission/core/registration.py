@@ -47,9 +47,9 @@ def question_url(webhook: Entry) -> str:
 
 
 def _completed(entry: Entry, authorities: bytes | None) -> dict[str, Any]:
-    client = dict(entry["clientConfig"])
-    if "service" in client:
-        client["service"] = {"port": 443, **client["service"]}
+    """The unwanted one of service and url is null: beside one that somebody else has set, ours would be refused."""
+    client = {"url": None, **entry["clientConfig"]}
+    client["service"] = {"port": 443, **client["service"]} if "service" in client else None
     if authorities:
         client["caBundle"] = base64.b64encode(authorities).decode()
     rules = [{"scope": "*", **rule} for rule in entry.get("rules", ())]

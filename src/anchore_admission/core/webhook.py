@@ -1,0 +1,101 @@
+"""The ValidatingWebhookConfiguration that sends us every object images come from; the Helm chart renders the same."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SUFFIX = "admission.anchore.io"
+NEVER_JUDGED = "kube-system"
+_OPERATIONS = ["CREATE", "UPDATE"]
+_RESOURCES: Mapping[str, list[str]] = {
+    # ``pods`` does not match the subresource by which kubectl debug adds containers.
+    "": ["pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"],
+    "apps": ["deployments", "replicasets", "statefulsets", "daemonsets"],
+    "batch": ["jobs", "cronjobs"],
+}
+_SPEC_CHANGES = (
+    "request.operation != 'UPDATE'"
+    " || (has(request.subResource) && request.subResource == 'ephemeralcontainers')"
+    " || (has(object.spec) ? !has(oldObject.spec) || object.spec != oldObject.spec : has(oldObject.spec))"
+    " || (has(object.template) ? !has(oldObject.template) || object.template != oldObject.template"
+    " : has(oldObject.template))"
+)
+"""An update that leaves the spec alone brings no image: finalizers can be removed while the webhook is down."""
+_NOT_ANOTHER_RELEASE = (
+    "!(has(object.spec)"
+    " && !(has(request.subResource) && request.subResource == 'ephemeralcontainers')"
+    " && [has(object.spec.template) ? object.spec.template : object].exists(pod,"
+    " has(pod.metadata) && has(pod.metadata.labels)"
+    " && 'app.kubernetes.io/part-of' in pod.metadata.labels"
+    " && pod.metadata.labels['app.kubernetes.io/part-of'] == 'anchore-admission'"
+    " && has(pod.spec) && has(pod.spec.serviceAccountName)"
+    " && authorizer.serviceAccount(request.namespace, pod.spec.serviceAccountName)"
+    " .group('admission.anchore.io').resource('controllers').check('start').allowed()))"
+)
+"""Two releases that judge each other's Pods, both down, could never start again. The label is anybody's to set and only
+spares others the question that decides: does the Pod's service account have a right that only the chart grants?"""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOptions:
+    """``client`` is a service (name, namespace, port) or a url; ``excluded`` are namespaces besides kube-system."""
+
+    name: str
+    client: Mapping[str, Any]
+    authorities: bytes | None = None
+    failure_policy: str = "Fail"
+    timeout_seconds: int = 10
+    excluded: Sequence[str] = field(default_factory=tuple)
+
+
+def service_client(name: str, namespace: str, port: int, path: str) -> dict[str, Any]:
+    return {"service": {"namespace": namespace, "name": name, "path": path, "port": port}}
+
+
+def webhook_configuration(options: WebhookOptions) -> dict[str, Any]:
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": options.name},
+        "webhooks": [_entry(options)],
+    }
+
+
+def _entry(options: WebhookOptions) -> dict[str, Any]:
+    client = dict(options.client)
+    if options.authorities:
+        client["caBundle"] = base64.b64encode(options.authorities).decode()
+    return {
+        "name": f"{options.name}.{SUFFIX}",
+        "admissionReviewVersions": ["v1", "v1beta1"],
+        "clientConfig": client,
+        "failurePolicy": options.failure_policy,
+        "matchPolicy": "Equivalent",
+        "sideEffects": "NoneOnDryRun",
+        "timeoutSeconds": options.timeout_seconds,
+        "rules": [_rule(group, resources) for group, resources in _RESOURCES.items()],
+        "namespaceSelector": {"matchExpressions": [_other_namespaces(options)]},
+        "objectSelector": {},  # users choose the labels of their objects: there is nothing to select by
+        "matchConditions": [
+            {"name": "spec-changes", "expression": _SPEC_CHANGES},
+            {"name": "not-another-release", "expression": _NOT_ANOTHER_RELEASE},
+        ],
+    }
+
+
+def _rule(group: str, resources: Sequence[str]) -> dict[str, Any]:
+    return {
+        "apiGroups": [group],
+        "apiVersions": ["v1"],
+        "resources": list(resources),
+        "operations": list(_OPERATIONS),
+        "scope": "Namespaced",
+    }
+
+
+def _other_namespaces(options: WebhookOptions) -> dict[str, Any]:
+    """By name, which the API server sets itself; our own Pods must be able to start while no replica runs."""
+    own = options.client.get("service", {}).get("namespace")
+    names = dict.fromkeys([*([own] if own else []), NEVER_JUDGED, *options.excluded])
+    return {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(names)}

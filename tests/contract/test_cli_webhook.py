@@ -1,0 +1,138 @@
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.certificates import pair
+from support.command_line import CommandLine
+
+SERVICE = ["--service", "gate", "--namespace", "security"]
+
+
+@pytest.fixture
+def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(capsys, monkeypatch)
+
+
+def printed(program: CommandLine, *arguments: object) -> dict[str, Any]:
+    """The one document that kubectl would get."""
+    ended = program("webhook", *arguments)
+    assert (ended.code, ended.err) == (0, "")
+    document: dict[str, Any] = yaml.safe_load(ended.out)
+    assert (document["apiVersion"], document["kind"]) == (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+    )
+    return document
+
+
+def entry(program: CommandLine, *arguments: object) -> dict[str, Any]:
+    (only,) = printed(program, *arguments)["webhooks"]
+    assert isinstance(only, dict)
+    return only
+
+
+def excluded(webhook: dict[str, Any]) -> list[str]:
+    (expression,) = webhook["namespaceSelector"]["matchExpressions"]
+    assert (expression["key"], expression["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+    names: list[str] = expression["values"]
+    return names
+
+
+def test_every_kind_that_images_come_from_is_sent(program: CommandLine) -> None:
+    rules = entry(program, *SERVICE)["rules"]
+    assert [(rule["apiGroups"], rule["apiVersions"]) for rule in rules] == [
+        ([""], ["v1"]),
+        (["apps"], ["v1"]),
+        (["batch"], ["v1"]),
+    ]
+    assert {resource for rule in rules for resource in rule["resources"]} == {
+        *("pods", "pods/ephemeralcontainers", "podtemplates", "replicationcontrollers"),
+        *("deployments", "replicasets", "statefulsets", "daemonsets"),
+        *("jobs", "cronjobs"),
+    }
+    assert {tuple(rule["operations"]) for rule in rules} == {("CREATE", "UPDATE")}
+
+
+def test_a_service_is_named_and_its_namespace_left_out(program: CommandLine) -> None:
+    document = printed(program, *SERVICE, "--port", "8443", "--name", "gate")
+    (webhook,) = document["webhooks"]
+    assert (document["metadata"]["name"], webhook["name"]) == ("gate", "gate.admission.anchore.io")
+    assert webhook["clientConfig"] == {
+        "service": {"namespace": "security", "name": "gate", "path": "/validate", "port": 8443}
+    }
+    assert excluded(webhook) == ["security", "kube-system"]
+
+
+def test_what_is_not_said_is_safe(program: CommandLine) -> None:
+    webhook = entry(program, *SERVICE)
+    said = {key: webhook[key] for key in ("admissionReviewVersions", "failurePolicy", "sideEffects", "timeoutSeconds")}
+    assert said == {
+        "admissionReviewVersions": ["v1", "v1beta1"],
+        "failurePolicy": "Fail",
+        "sideEffects": "NoneOnDryRun",
+        "timeoutSeconds": 10,
+    }
+    assert webhook["objectSelector"] == {}
+    assert [condition["name"] for condition in webhook["matchConditions"]] == ["spec-changes", "not-another-release"]
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://gate.example.com", "https://gate.example.com/validate"),
+        ("https://gate.example.com/", "https://gate.example.com/validate"),
+        ("https://gate.example.com:8443/validate/s3cret", "https://gate.example.com:8443/validate/s3cret"),
+        ("https://[2001:db8::1]/x", "https://[2001:db8::1]/x"),
+    ],
+)
+def test_an_address_outside_the_cluster(given: str, url: str, program: CommandLine) -> None:
+    webhook = entry(program, "--url", given, "--exclude-namespace", "a", "--exclude-namespace", "kube-system")
+    assert webhook["clientConfig"] == {"url": url}
+    assert excluded(webhook) == ["kube-system", "a"]
+
+
+def test_authorities_are_published(program: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_bytes(pair().authority)
+    webhook = entry(program, *SERVICE, "--ca-file", file, "--failure-policy", "ignore", "--timeout-seconds", "5")
+    assert base64.b64decode(webhook["clientConfig"]["caBundle"]) == file.read_bytes()
+    assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Ignore", 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        ([], ["--service: expected either"]),
+        ([*SERVICE, "--url", "https://a"], ["--service: expected either"]),
+        (["--service", "gate"], ["--namespace: expected together"]),
+        (["--url", "https://a", "--namespace", "x"], ["--namespace: expected together"]),
+        (["--url", "http://a", "--name", "A.b"], ["--name: expected lower case", "--url: expected https://"]),
+        (["--url", "https://user@a/"], ["--url: expected https://"]),
+        (["--url", "https://a/?x=1"], ["--url: expected https://"]),
+        (["--url", "https://a/#x"], ["--url: expected https://"]),
+        (["--url", "https://a:b/"], ["--url: expected https://"]),
+        (["--url", "https:///validate"], ["--url: expected https://"]),
+    ],
+)
+def test_every_problem_is_told_and_nothing_is_printed(
+    arguments: list[str], problems: list[str], program: CommandLine
+) -> None:
+    ended = program("webhook", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    lines = ended.err.splitlines()[1:]
+    assert len(lines) == len(problems)
+    assert all(line.strip().startswith(problem) for line, problem in zip(lines, problems, strict=True))
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", pair().key, pair().authority + pair().key])
+def test_a_file_that_holds_no_authorities_or_a_key_is_refused(
+    content: bytes, program: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_bytes(content)
+    ended = program("webhook", *SERVICE, "--ca-file", file)
+    assert (ended.code, ended.out) == (2, "")
+    assert "expected PEM certificates and no key" in ended.err

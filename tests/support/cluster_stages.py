@@ -1,0 +1,146 @@
+"""The same scene for every ``Cluster``: a Secret, a Lease, a configuration, and somebody else who writes them."""
+
+import base64
+import os
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+
+import httpx2
+from lightkube import ApiError, AsyncClient, KubeConfig
+from lightkube.config.models import Cluster as ClusterAddress
+from lightkube.config.models import User
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.coordination_v1 import Lease
+from lightkube.resources.core_v1 import Namespace, Secret
+from lightkube.types import PatchType
+
+from anchore_admission.adapters.kubernetes import LightkubeCluster, ObjectNames, WebhookConfigurations
+from anchore_admission.ports import Cluster, WebhookConfiguration
+from support.cluster import InMemoryCluster, Recorded
+from support.kubernetes_api import KubernetesApi, secret
+
+NAME = "anchore-admission-contract"
+KUBECONFIG_VARIABLE = "CONTRACT_KUBECONFIG"
+_NAMESPACE = "contract"
+_SECRET = f"/api/v1/namespaces/{_NAMESPACE}/secrets/{NAME}"
+_LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{_NAMESPACE}/leases/{NAME}"
+_WEBHOOKS = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{NAME}"
+Entries = Sequence[Mapping[str, Any]]
+
+
+class Stage(Protocol):
+    """A cluster, and the hands of somebody else."""
+
+    @property
+    def cluster(self) -> Cluster: ...
+
+    async def put_secret(self, data: Mapping[str, bytes]) -> None: ...
+
+    async def put_lease(self) -> None: ...
+
+    async def put_webhooks(self, entries: Entries) -> None: ...
+
+    async def change_webhooks(self, entries: Entries) -> None: ...
+
+    async def delete_everything(self) -> None: ...
+
+
+class InMemoryStage:
+    def __init__(self) -> None:
+        self.cluster = self.memory = InMemoryCluster()
+        self.memory.registered.clear()
+
+    async def put_secret(self, data: Mapping[str, bytes]) -> None:
+        self.memory.fill(data)
+
+    async def put_lease(self) -> None:
+        self.memory.renew("", 0, 0)
+
+    async def put_webhooks(self, entries: Entries) -> None:
+        self.memory.registered[NAME] = WebhookConfiguration(str(uuid.uuid4()), entries)
+
+    async def change_webhooks(self, entries: Entries) -> None:
+        self.memory.registered[NAME] = WebhookConfiguration(self.memory.registered[NAME].uid, entries)
+
+    async def delete_everything(self) -> None:
+        self.memory.secret = self.memory.lease = None
+        self.memory.registered.clear()
+
+
+class RecordedApiStage:
+    """The real client over an API in memory."""
+
+    def __init__(self) -> None:
+        self.api = KubernetesApi()
+        self.recorded = Recorded()
+        address = KubeConfig.from_one(cluster=ClusterAddress(server="http://kubernetes"), user=User(token="t"))
+        client = AsyncClient(address.get(), transport=httpx2.MockTransport(self.api))
+        self.cluster = LightkubeCluster(client, ObjectNames(_NAMESPACE, NAME, NAME), self.recorded)
+
+    async def put_secret(self, data: Mapping[str, bytes]) -> None:
+        self.api.put(_SECRET, **secret(data))
+
+    async def put_lease(self) -> None:
+        self.api.put(_LEASE)
+
+    async def put_webhooks(self, entries: Entries) -> None:
+        self.api.put(_WEBHOOKS, webhooks=list(entries))
+
+    async def change_webhooks(self, entries: Entries) -> None:
+        self.api.objects[_WEBHOOKS]["webhooks"] = list(entries)
+
+    async def delete_everything(self) -> None:
+        self.api.objects.clear()
+
+
+class RealStage:
+    """The real client over a real API server, in a namespace of its own."""
+
+    def __init__(self, client: AsyncClient, namespace: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.cluster = LightkubeCluster(client, ObjectNames(namespace, NAME, NAME), Recorded())
+
+    async def put_secret(self, data: Mapping[str, bytes]) -> None:
+        with suppress(ApiError):
+            await self.client.delete(Secret, NAME, namespace=self.namespace)
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        await self.client.create(Secret(metadata=self._metadata(), data=encoded))
+
+    async def put_lease(self) -> None:
+        await self.client.create(Lease(metadata=self._metadata()))
+
+    async def put_webhooks(self, entries: Entries) -> None:
+        with suppress(ApiError):
+            await self.client.delete(WebhookConfigurations, NAME)
+        await self.client.create(WebhookConfigurations(metadata=ObjectMeta(name=NAME), webhooks=list(entries)))
+
+    async def change_webhooks(self, entries: Entries) -> None:
+        change = {"webhooks": list(entries)}
+        await self.client.patch(WebhookConfigurations, NAME, change, patch_type=PatchType.MERGE, field_manager="other")
+
+    async def delete_everything(self) -> None:
+        with suppress(ApiError):
+            await self.client.delete(WebhookConfigurations, NAME)
+        for kind in (Secret, Lease):
+            with suppress(ApiError):
+                await self.client.delete(kind, NAME, namespace=self.namespace)
+
+    def _metadata(self) -> ObjectMeta:
+        return ObjectMeta(name=NAME, namespace=self.namespace)
+
+
+@asynccontextmanager
+async def real_stage() -> AsyncIterator[RealStage]:
+    client = AsyncClient(KubeConfig.from_file(os.environ[KUBECONFIG_VARIABLE]))
+    namespace = f"contract-{uuid.uuid4().hex[:8]}"
+    await client.create(Namespace(metadata=ObjectMeta(name=namespace)))
+    stage = RealStage(client, namespace)
+    try:
+        yield stage
+    finally:
+        await stage.delete_everything()
+        await client.delete(Namespace, namespace)
+        await client.close()

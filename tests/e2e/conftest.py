@@ -12,6 +12,8 @@ from e2e.cluster.cluster import Cluster, running
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.places import API_SERVER, KUBECONFIG, LOGS
 from e2e.cluster.waiting import until
+from e2e.stage import Stage
+from e2e.stage import stage as stages
 
 _EXTERNAL = os.environ.get("E2E_KUBECONFIG", "")
 _FAILED = pytest.StashKey[bool]()
@@ -76,6 +78,12 @@ def namespaces(api: Api) -> Iterator[Namespaces]:
     namespaces = Namespaces(api)
     yield namespaces
     namespaces.remove()
+
+
+@pytest.fixture(scope="session")
+def stage(cluster: Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A controller beside the API server, and a namespace for each of its rules."""
+    yield from stages(api, tmp_path_factory.mktemp("controller"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,10 +36,8 @@ def _build_images(deadline: float) -> None:
         binary = PROGRAMS / "pause"
         programs.Go(deadline).binary(images.PAUSE_SOURCE, binary)
         images.write(pause, [images.PAUSE], ["/bin/pause"], {"bin/pause": binary})
-    if not busybox.exists():
-        links = {f"bin/{name}": "busybox" for name in ("sh", "sleep", "nslookup", "cat")}
-        files = {"bin/busybox": packages.BUSYBOX}
-        images.write(busybox, images.SLEEPING, ["/bin/sleep", "1000000"], files, links)
+    links = {f"bin/{name}": "busybox" for name in ("sh", "sleep", "nslookup", "cat")}
+    images.write(busybox, images.SLEEPING, ["/bin/sleep", "1000000"], {"bin/busybox": packages.BUSYBOX}, links)
 
 
 def why_not() -> str:

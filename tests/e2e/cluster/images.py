@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 PAUSE: Final = "ci.local/pause:1"
-SLEEPING: Final = ("docker.io/library/alpine:3.20", "docker.io/library/redis:7", "docker.io/library/ubuntu:latest")
-"""The nodes know these names; each is busybox that sleeps. The first two pass the sandbox's policy."""
+SLEEPING: Final = tuple(
+    f"docker.io/library/{name}" for name in ("alpine:3.20", "nginx:1.25", "redis:7", "ubuntu:latest")
+)
+"""The nodes know these names; each is busybox that sleeps."""
 USER: Final = "65532"
 PAUSE_SOURCE: Final = """package main
 

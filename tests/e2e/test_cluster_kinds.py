@@ -1,0 +1,128 @@
+"""Every kind of workload: denied, warned about and admitted, by an API server that really asks."""
+
+import pytest
+
+from e2e.cluster.waiting import until
+from e2e.stage import Stage
+from e2e.things import BROKEN, FAILING, KINDS, PASSING, PENDING, REFUSED, TEMPLATES, Json, thing
+
+pytestmark = pytest.mark.cluster
+
+DIGEST = "4f0e2c5a" * 8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failed_policy_denies_every_kind(stage: Stage, kind: str) -> None:
+    said = stage.denial(stage.create("strict", thing(kind, PASSING, FAILING, name="failed")))
+
+    head, *findings = said.split("\n")
+    assert head.startswith(f"Image {FAILING} with digest sha256:")
+    assert "failed policy checks for policy bundle" in head
+    assert findings[0] == "  CRITICAL CVE-2021-3711 in openssl, fixed in 1.1.1l-r0"
+    assert PASSING not in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_passes_is_admitted_without_a_word(stage: Stage, kind: str) -> None:
+    answer = stage.create("strict", thing(kind, PASSING, name="passed", replicas=0))
+
+    assert answer.code == 201, answer.message
+    assert answer.warnings == ()
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (PENDING, "is not analyzed: its analysis is under way"),
+        (BROKEN, "is not analyzed: "),  # failed, or under way again
+        (REFUSED, "is not analyzed. Cannot evaluate policy"),
+    ],
+)
+def test_what_may_change_by_itself_only_warns_about_templates(stage: Stage, kind: str, image: str, words: str) -> None:
+    answer = stage.create("strict", thing(kind, image, name=f"later-{image.partition(':')[0]}", replicas=0))
+
+    assert answer.code == 201, answer.message
+    assert len(answer.warnings) == 1
+    assert answer.warnings[0].startswith(f"Image {image}")
+    assert words in answer.warnings[0]
+
+
+@pytest.mark.parametrize("image", [PENDING, BROKEN, REFUSED])
+def test_a_pod_has_no_later(stage: Stage, image: str) -> None:
+    assert stage.denial(stage.create("strict", thing("Pod", image))).startswith(f"Image {image}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [(DIGEST, "is an image ID"), (f"sha256:{DIGEST}", "is an image ID"), ("team/APP:1", "")],
+)
+def test_what_nobody_can_look_up_denies_every_kind(stage: Stage, kind: str, image: str, words: str) -> None:
+    said = stage.denial(stage.create("strict", thing(kind, image)))
+
+    assert said.startswith(f'containers "c1": image {image}')
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"initContainers": [{"name": "hidden", "image": FAILING}]},
+        {"initContainers": [{"name": "hidden", "image": FAILING, "restartPolicy": "Always"}]},
+        {"volumes": [{"name": "hidden", "image": {"reference": FAILING}}]},
+    ],
+    ids=["init container", "sidecar", "image volume"],
+)
+@pytest.mark.parametrize("kind", ["Pod", "Deployment"])
+def test_images_are_found_wherever_a_pod_pulls_them_from(stage: Stage, kind: str, spec: Json) -> None:
+    said = stage.denial(stage.create("strict", thing(kind, PASSING, **spec)))
+
+    assert said.startswith(f"Image {FAILING} with digest sha256:")
+
+
+def test_what_a_deployment_makes_is_judged_where_it_counts(stage: Stage) -> None:
+    """The ReplicaSet is let through, its Pods are not, and the Deployment says why."""
+    made = thing("Deployment", PENDING, name="controlled")
+    assert stage.create("strict", made).code == 201
+
+    path = "/apis/apps/v1/namespaces/strict/deployments/controlled"
+
+    def complaint() -> str:
+        conditions = stage.api.get(path)["status"].get("conditions", ())
+        return next((found["message"] for found in conditions if found["type"] == "ReplicaFailure"), "")
+
+    said = until(complaint, "the Deployment tells that its Pods are refused")
+    assert f'admission webhook "{stage.webhook}" denied the request: Image {PENDING} with digest sha256:' in said
+    sets = stage.api.get("/apis/apps/v1/namespaces/strict/replicasets")["items"]
+    assert [found["spec"]["replicas"] for found in sets if found["metadata"]["name"].startswith("controlled-")] == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_passive_mode_admits_and_names_the_digest(stage: Stage, kind: str) -> None:
+    answer = stage.create("passive", thing(kind, FAILING, name="seen", replicas=0))
+
+    assert answer.code == 201, answer.message
+    assert len(answer.warnings) == 1
+    assert answer.warnings[0].startswith(
+        f"Image analysis for image {FAILING} requested and found mapped to digest sha256:"
+    )
+
+
+def test_analysis_mode_asks_for_no_policy(stage: Stage) -> None:
+    assert stage.create("analysis", thing("Pod", FAILING)).code == 201
+    assert "is not analyzed" in stage.denial(stage.create("analysis", thing("Pod", PENDING)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_only_warns_admits_and_tells_the_same(stage: Stage, kind: str) -> None:
+    answer = stage.create("warned", thing(kind, FAILING, name="warned", replicas=0))
+
+    assert answer.code == 201, answer.message
+    assert [text.partition(" sha256:")[0] for text in answer.warnings] == [f"Image {FAILING} with digest"]
+
+
+def test_skip_admits_in_silence(stage: Stage) -> None:
+    answer = stage.create("skipped", thing("Pod", FAILING))
+
+    assert (answer.code, answer.warnings) == (201, ())

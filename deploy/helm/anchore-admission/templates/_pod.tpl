@@ -1,0 +1,145 @@
+{{/* Parts of the Pods. */}}
+
+{{- define "anchore-admission.arguments" -}}
+{{- $full := include "anchore-admission.fullname" . -}}
+- serve
+- --config=/etc/anchore-admission/configuration.yaml
+- --port={{ .Values.ports.webhook }}
+- --operations-port={{ .Values.ports.operations }}
+{{- with .Values.host }}
+- --host={{ . }}
+{{- end }}
+- --log-level={{ .Values.logging.level }}
+- --log-format={{ .Values.logging.format }}
+- {{ ternary "--docs" "--no-docs" .Values.docs.enabled }}
+- --shutdown-delay={{ .Values.shutdownDelay }}
+{{- if include "anchore-admission.servingSecret" . }}
+- --certificates=files
+- --tls-cert-file=/tls/tls.crt
+- --tls-key-file=/tls/tls.key
+{{- else }}
+- --certificates=managed
+- --tls-secret={{ $full }}-tls
+{{- end }}
+{{- if include "anchore-admission.registers" . }}
+- --service={{ $full }}
+- --lease={{ $full }}
+- --registration=/etc/anchore-admission/registration.yaml
+{{- if include "anchore-admission.servingSecret" . }}
+- --ca-file={{ ternary "/etc/anchore-admission" "/tls" (not (empty .Values.certificates.caBundle)) }}/ca.crt
+{{- end }}
+{{- end }}
+{{- with .Values.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "anchore-admission.environment" -}}
+{{- if include "anchore-admission.registers" . }}
+- name: ANCHORE_ADMISSION_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: ANCHORE_ADMISSION_POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- end }}
+{{- if or .Values.proxy.http .Values.proxy.https }}
+{{- with .Values.proxy.http }}
+- name: HTTP_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.proxy.https }}
+- name: HTTPS_PROXY
+  value: {{ . | quote }}
+{{- end }}
+# The API server is called by its address, which Kubernetes puts in place of the variable.
+- name: NO_PROXY
+  value: {{ concat (list "localhost" "127.0.0.1" "::1" "$(KUBERNETES_SERVICE_HOST)" "kubernetes.default" ".svc" (printf ".%s" .Values.clusterDomain)) (include "anchore-admission.unproxied" . | fromYamlArray) .Values.proxy.exceptions | uniq | join "," | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The sandbox is called by its bare name. */}}
+{{- define "anchore-admission.unproxied" -}}
+{{- if .Values.sandbox.enabled -}}
+- {{ include "anchore-admission.fullname" . }}-sandbox
+{{- end }}
+{{- end }}
+
+{{/* Spread over hosts and zones as well as it goes, never at the price of a Pod that is not scheduled. */}}
+{{- define "anchore-admission.topologySpreadConstraints" -}}
+{{- $root := . }}
+{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- topologyKey: {{ $key }}
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "anchore-admission.selectorLabels" $root | nindent 6 }}
+      app.kubernetes.io/component: webhook
+  {{- if semverCompare ">=1.27-0" $root.Capabilities.KubeVersion.Version }}
+  matchLabelKeys: [pod-template-hash] # count the new replicas only, or an update ends on one host
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where and with what rights a Pod runs; the same for the controller, the sandbox and the test. */}}
+{{- define "anchore-admission.placement" -}}
+serviceAccountName: {{ include "anchore-admission.serviceAccountName" . }}
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "anchore-admission.volumes" -}}
+- name: configuration
+  configMap:
+    name: {{ include "anchore-admission.fullname" . }}
+{{- with include "anchore-admission.credentialsSecret" . }}
+- name: credentials
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with include "anchore-admission.servingSecret" . }}
+- name: tls
+  secret:
+    secretName: {{ . }}
+    items: # named, so that a Pod waits until a Secret that is still empty holds them
+      - {key: tls.crt, path: tls.crt}
+      - {key: tls.key, path: tls.key}
+      {{- if and (include "anchore-admission.registers" $) (not $.Values.certificates.caBundle) }}
+      - {key: ca.crt, path: ca.crt}
+      {{- end }}
+{{- end }}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "anchore-admission.volumeMounts" -}}
+- {name: configuration, mountPath: /etc/anchore-admission, readOnly: true}
+{{- if include "anchore-admission.credentialsSecret" . }}
+- {name: credentials, mountPath: /credentials, readOnly: true}
+{{- end }}
+{{- if include "anchore-admission.servingSecret" . }}
+- {name: tls, mountPath: /tls, readOnly: true}
+{{- end }}
+- {name: tmp, mountPath: /tmp}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

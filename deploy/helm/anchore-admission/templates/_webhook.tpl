@@ -1,0 +1,95 @@
+{{/*
+The ValidatingWebhookConfiguration. Two render it: the object itself with `webhook.registration: chart`, and the file
+that the controller applies with `webhook.registration: controller`.
+*/}}
+
+{{- define "anchore-admission.failurePolicy" -}}
+{{- default (ternary "Ignore" "Fail" (eq (include "anchore-admission.onlyPassive" .) "true")) .Values.webhook.failurePolicy }}
+{{- end }}
+
+{{- define "anchore-admission.webhooks" -}}
+{{- $extra := .Values.webhook.namespaceSelector -}}
+- name: {{ include "anchore-admission.fullname" . }}.admission.anchore.io
+  admissionReviewVersions: [v1, v1beta1]
+  clientConfig:
+    service:
+      namespace: {{ .Release.Namespace }}
+      name: {{ include "anchore-admission.fullname" . }}
+      path: /validate
+      port: 443
+    {{- if and .Values.certificates.caBundle (not (include "anchore-admission.registers" .)) }}
+    caBundle: {{ .Values.certificates.caBundle | b64enc }}
+    {{- end }}
+  failurePolicy: {{ include "anchore-admission.failurePolicy" . }}
+  matchPolicy: Equivalent
+  sideEffects: NoneOnDryRun
+  timeoutSeconds: {{ .Values.webhook.timeoutSeconds }}
+  rules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      # `pods` does not match the subresource by which kubectl debug adds containers.
+      resources: [pods, pods/ephemeralcontainers, podtemplates, replicationcontrollers]
+      operations: [CREATE, UPDATE]
+      scope: Namespaced
+    - apiGroups: [apps]
+      apiVersions: [v1]
+      resources: [deployments, replicasets, statefulsets, daemonsets]
+      operations: [CREATE, UPDATE]
+      scope: Namespaced
+    - apiGroups: [batch]
+      apiVersions: [v1]
+      resources: [jobs, cronjobs]
+      operations: [CREATE, UPDATE]
+      scope: Namespaced
+  namespaceSelector:
+    {{- with $extra.matchLabels }}
+    matchLabels:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    matchExpressions:
+      # By name, which the API server sets itself. Our own Pods must be able to start while no replica runs.
+      - key: kubernetes.io/metadata.name
+        operator: NotIn
+        values:
+          - {{ .Release.Namespace }}
+          - kube-system
+          {{- range without (uniq .Values.webhook.excludedNamespaces) .Release.Namespace "kube-system" }}
+          - {{ . | quote }}
+          {{- end }}
+      {{- with $extra.matchExpressions }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+  # Users choose the labels of their objects: there is nothing to select by.
+  objectSelector: {}
+  {{- if semverCompare ">=1.30-0" .Capabilities.KubeVersion.Version }}
+  matchConditions:
+    {{- include "anchore-admission.matchConditions" . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{- define "anchore-admission.matchConditions" -}}
+# An update that leaves the spec alone brings no image: finalizers can be removed while the webhook is down.
+# A PodTemplate has a template in place of a spec.
+- name: spec-changes
+  expression: >-
+    request.operation != 'UPDATE'
+    || (has(request.subResource) && request.subResource == 'ephemeralcontainers')
+    || (has(object.spec) ? !has(oldObject.spec) || object.spec != oldObject.spec : has(oldObject.spec))
+    || (has(object.template) ? !has(oldObject.template) || object.template != oldObject.template : has(oldObject.template))
+{{- if .Values.webhook.admitOtherReleases }}
+# Two releases that judge each other's Pods, both down, could never start again. A label would be anybody's to set, so
+# the label only spares others the question that decides: does the Pod's service account have a right that this chart
+# grants cluster-wide, and nobody but an administrator can?
+- name: not-another-release
+  expression: >-
+    !(has(object.spec)
+    && !(has(request.subResource) && request.subResource == 'ephemeralcontainers')
+    && [has(object.spec.template) ? object.spec.template : object].exists(pod,
+    has(pod.metadata) && has(pod.metadata.labels)
+    && 'app.kubernetes.io/part-of' in pod.metadata.labels
+    && pod.metadata.labels['app.kubernetes.io/part-of'] == 'anchore-admission'
+    && has(pod.spec) && has(pod.spec.serviceAccountName)
+    && authorizer.serviceAccount(request.namespace, pod.spec.serviceAccountName)
+    .group('admission.anchore.io').resource('controllers').check('start').allowed()))
+{{- end }}
+{{- end }}

@@ -1,0 +1,292 @@
+"""What the Helm chart renders: valid for Kubernetes, hardened, spread, and as its values say."""
+
+import json
+import re
+import tomllib
+from functools import cache
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from referencing import Registry, Resource
+
+from support.charts import ANCHORE, CHART, NAMESPACE, RELEASE, ROOT, SCHEMAS, Object, Values, merged, render, run
+
+EVERYTHING: dict[str, Values] = {
+    "least": ANCHORE,
+    "credentials": {"anchore": {"endpoint": "https://anchore", "username": "u", "password": "p"}},
+    "sandbox": {"sandbox": {"enabled": True, "seed": {"images": [{"tag": "docker.io/library/alpine:3.20"}]}}},
+    "cert-manager": merged(ANCHORE, {"certificates": {"mode": "certManager"}}),
+    "cert-manager, chart": merged(
+        ANCHORE,
+        {"webhook": {"registration": "chart"}},
+        {
+            "certificates": {
+                "mode": "certManager",
+                "certManager": {"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
+            }
+        },
+    ),
+    "existing Secret": merged(ANCHORE, {"certificates": {"mode": "existingSecret", "existingSecret": "mine"}}),
+    "existing Secret, chart": merged(
+        ANCHORE,
+        {"webhook": {"registration": "chart"}},
+        {"certificates": {"mode": "existingSecret", "existingSecret": "m", "caBundle": "-----BEGIN CERTIFICATE-----"}},
+    ),
+    "watched": merged(
+        ANCHORE,
+        {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        {"prometheusRule": {"enabled": True}},
+        {"networkPolicy": {"enabled": True, "egress": {"enabled": True, "rules": [{"ports": [{"port": 8228}]}]}}},
+    ),
+    "extras": merged(
+        ANCHORE,
+        {
+            "hostNetwork": True,
+            "priorityClassName": "system-cluster-critical",
+            "proxy": {"http": "http://proxy:3128", "https": "http://proxy:3128", "exceptions": ["10.0.0.0/8"]},
+            "imagePullSecrets": [{"name": "registry"}],
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "commonLabels": {"team": "security"},
+            "commonAnnotations": {"team": "security"},
+            "podLabels": {"pod": "yes"},
+            "podAnnotations": {"pod": "yes"},
+            "extraArgs": ["--host=::"],
+            "extraEnv": [{"name": "A", "value": "b"}],
+            "extraEnvFrom": [{"secretRef": {"name": "s"}}],
+            "extraVolumes": [{"name": "v", "configMap": {"name": "c"}}],
+            "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "service": {"annotations": {"a": "b"}},
+        },
+    ),
+}
+
+
+@cache
+def _validator(kind: str, version: str) -> jsonschema.Draft202012Validator:
+    group, _, version = version.rpartition("/")
+    name = "-".join(part for part in (kind.lower(), group.split(".")[0], version) if part)
+    shared = Resource.opaque(json.loads((SCHEMAS / "_definitions.json").read_text()))
+    registry: Registry[Any] = Registry().with_resource("_definitions.json", shared)
+    return jsonschema.Draft202012Validator(json.loads((SCHEMAS / f"{name}.json").read_text()), registry=registry)
+
+
+@pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
+def test_every_object_is_what_kubernetes_expects(values: Values) -> None:
+    for it in render(values).objects:
+        problems = [error.message for error in _validator(it["kind"], it["apiVersion"]).iter_errors(it)]
+        assert problems == [], f"{it['kind']} {it['metadata']['name']}"
+
+
+@pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
+def test_kubeconform_says_so_too(values: Values) -> None:
+    location = f"{SCHEMAS}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    text = yaml.safe_dump_all(render(values).objects)
+    run("kubeconform", "-strict", "-schema-location", location, "-", given=text)
+
+
+@pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
+def test_every_object_says_whose_it_is(values: Values) -> None:
+    for it in render(values).objects:
+        labels = it["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == RELEASE
+        assert labels["app.kubernetes.io/part-of"] == "anchore-admission"
+        cluster_wide = it["kind"].startswith(("Cluster", "ValidatingWebhook"))
+        assert it["metadata"].get("namespace") == (None if cluster_wide else NAMESPACE)
+
+
+@pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
+def test_every_pod_meets_the_restricted_standard(values: Values) -> None:
+    rendered = render(values)
+    for pod in [_pod_of(it) for it in rendered.objects if it["kind"] in {"Deployment", "Pod"}]:
+        security = pod["securityContext"]
+        assert (security["runAsNonRoot"], security["runAsUser"]) == (True, 65532)
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["enableServiceLinks"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert set(container["resources"]["limits"]) == {"memory"}
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+            mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
+            assert mounted <= {volume["name"] for volume in pod.get("volumes", ())}
+
+
+def _pod_of(it: Object) -> Object:
+    spec: Object = it["spec"]["template"]["spec"] if it["kind"] == "Deployment" else it["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("version", ["1.25.0", "1.26.0", "1.29.3", "1.30.0", "1.36.3"])
+def test_newer_fields_are_left_to_newer_clusters(version: str) -> None:
+    rendered = render(ANCHORE, "--kube-version", version)
+    minor = int(version.split(".")[1])
+    assert ("matchConditions" in rendered.webhook()) == (minor >= 30)
+    assert ("unhealthyPodEvictionPolicy" in rendered.get("PodDisruptionBudget")["spec"]) == (minor >= 27)
+    assert ("matchLabelKeys" in rendered.pod()["topologySpreadConstraints"][0]) == (minor >= 27)
+
+
+def test_the_deployment_stays_available() -> None:
+    rendered = render(ANCHORE)
+    spec = rendered.get("Deployment")["spec"]
+    pod = rendered.pod()
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert rendered.get("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    spread = {it["topologyKey"]: it["whenUnsatisfiable"] for it in pod["topologySpreadConstraints"]}
+    assert spread == {"kubernetes.io/hostname": "ScheduleAnyway", "topology.kubernetes.io/zone": "ScheduleAnyway"}
+    assert pod["terminationGracePeriodSeconds"] == 45
+    assert "--shutdown-delay=5s" in rendered.container()["args"]
+    assert "lifecycle" not in rendered.container()
+
+
+def test_selectors_tell_the_controller_from_the_sandbox() -> None:
+    rendered = render(EVERYTHING["sandbox"])
+    labels = {
+        name: rendered.get("Deployment", name)["spec"]["template"]["metadata"]["labels"].items()
+        for name in (RELEASE, f"{RELEASE}-sandbox")
+    }
+    services = {
+        it["metadata"]["name"]: it["spec"]["selector"].items() for it in rendered.objects if it["kind"] == "Service"
+    }
+    reached = {
+        service: {name for name, own in labels.items() if selector <= own} for service, selector in services.items()
+    }
+    assert reached == {
+        RELEASE: {RELEASE},
+        f"{RELEASE}-metrics": {RELEASE},
+        f"{RELEASE}-sandbox": {f"{RELEASE}-sandbox"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({}, "localhost/anchore-admission:0.1.0"),
+        ({"repository": "registry.example.com/x", "tag": "2"}, "registry.example.com/x:2"),
+        ({"tag": "2", "digest": f"sha256:{'a' * 64}"}, f"localhost/anchore-admission@sha256:{'a' * 64}"),
+    ],
+)
+def test_the_image(image: Values, expected: str) -> None:
+    rendered = render(merged(EVERYTHING["sandbox"], {"image": image}))
+    images = {
+        c["image"] for it in rendered.objects if it["kind"] in {"Deployment", "Pod"} for c in _pod_of(it)["containers"]
+    }
+    assert images == {expected}
+
+
+def test_a_changed_configuration_replaces_the_replicas_and_an_unchanged_one_does_not() -> None:
+    def annotations(values: Values) -> Any:
+        return render(merged(ANCHORE, values)).get("Deployment")["spec"]["template"]["metadata"]["annotations"]
+
+    before = annotations({})
+    assert annotations({"replicaCount": 3}) == before
+    assert annotations({"config": {"unknownKinds": "deny"}}) != before
+    secret = annotations({"anchore": {"username": "u", "password": "one"}})
+    assert annotations({"anchore": {"username": "u", "password": "two"}}) != secret
+
+
+def test_proxies_never_stand_before_the_api_server_or_the_cluster() -> None:
+    assert "NO_PROXY" not in _environment(render(ANCHORE).container())
+    environment = _environment(render(EVERYTHING["extras"]).container())
+    assert environment["HTTP_PROXY"] == environment["HTTPS_PROXY"] == "http://proxy:3128"
+    assert set(environment["NO_PROXY"].split(",")) >= {
+        "$(KUBERNETES_SERVICE_HOST)",
+        ".svc",
+        ".cluster.local",
+        "10.0.0.0/8",
+    }
+
+
+def test_with_the_sandbox_its_name_is_called_directly() -> None:
+    values = merged(EVERYTHING["sandbox"], {"proxy": {"http": "http://proxy:3128"}})
+    assert f"{RELEASE}-sandbox" in _environment(render(values).container())["NO_PROXY"].split(",")
+
+
+def _environment(container: Object) -> dict[str, Any]:
+    return {it["name"]: it.get("value") for it in container.get("env", ())}
+
+
+def test_extras_reach_the_pod() -> None:
+    rendered = render(EVERYTHING["extras"])
+    pod, container = rendered.pod(), rendered.container()
+    template = rendered.get("Deployment")["spec"]["template"]["metadata"]
+    assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert {"pod": "yes", "team": "security"}.items() <= template["labels"].items()
+    assert {"pod": "yes", "team": "security"}.items() <= template["annotations"].items()
+    assert container["args"][-1] == "--host=::"
+    assert {"name": "A", "value": "b"} in container["env"]
+    assert container["envFrom"] == [{"secretRef": {"name": "s"}}]
+    assert {"name": "v", "mountPath": "/v"} in container["volumeMounts"]
+    assert rendered.get("Service")["metadata"]["annotations"] == {"a": "b", "team": "security"}
+
+
+def test_ports_are_settable() -> None:
+    rendered = render(merged(ANCHORE, {"ports": {"webhook": 9443, "operations": 9090}}))
+    container = rendered.container()
+    assert {"--port=9443", "--operations-port=9090"} <= set(container["args"])
+    assert {it["name"]: it["containerPort"] for it in container["ports"]} == {"https": 9443, "operations": 9090}
+
+
+@pytest.mark.parametrize(("enabled", "flag"), [(False, "--no-docs"), (True, "--docs")])
+def test_pages_for_people_are_off_unless_asked_for(enabled: bool, flag: str) -> None:
+    assert flag in render(merged(ANCHORE, {"docs": {"enabled": enabled}})).container()["args"]
+
+
+def test_two_releases_share_no_name() -> None:
+    one = render(EVERYTHING["sandbox"], release="one", namespace="a")
+    two = render(EVERYTHING["sandbox"], release="two", namespace="a")
+    assert not one.names() & two.names()
+
+
+@pytest.mark.parametrize(
+    ("release", "overrides", "name"),
+    [
+        ("anchore-admission", {}, "anchore-admission"),
+        ("one", {}, "one-anchore-admission"),
+        ("one.two", {}, "one-two-anchore-admission"),
+        ("one", {"nameOverride": "gate"}, "one-gate"),
+        ("one", {"fullnameOverride": "gate"}, "gate"),
+        ("r" * 53, {}, "r" * 50),
+    ],
+)
+def test_names(release: str, overrides: Values, name: str) -> None:
+    rendered = render(merged(ANCHORE, overrides), release=release)
+    assert rendered.get("Deployment", name)
+    assert all(len(found) <= 63 for _, found in rendered.names())
+
+
+def test_nothing_watches_unless_asked() -> None:
+    kinds = {kind for kind, _ in render(ANCHORE).names()}
+    assert not kinds & {"NetworkPolicy", "ServiceMonitor", "PrometheusRule", "Certificate", "Issuer"}
+
+
+def test_alerts_use_metrics_that_exist() -> None:
+    known = re.findall(r"`(anchore_admission_\w+)`", (ROOT / "docs" / "operating.md").read_text())
+    (group,) = render(EVERYTHING["watched"]).get("PrometheusRule")["spec"]["groups"]
+    used = re.findall(r"anchore_admission_\w+", " ".join(rule["expr"] for rule in group["rules"]))
+    assert used
+    assert set(used) <= set(known)
+
+
+def test_the_network_policy_closes_all_but_two_ports() -> None:
+    spec = render(EVERYTHING["watched"]).get("NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert [port["port"] for rule in spec["ingress"] for port in rule["ports"]] == ["https", "operations"]
+    spec = render(merged(ANCHORE, {"networkPolicy": {"enabled": True}})).get("NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    assert "egress" not in spec
+
+
+def test_the_chart_has_the_programs_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (version, version)

@@ -1,0 +1,39 @@
+"""What is made from the chart's values is current, and helm itself has nothing to object to."""
+
+import json
+import runpy
+import subprocess
+import sys
+
+import yaml
+
+from anchore_admission.models.review import decode
+from support.charts import ANCHORE, CHART, ROOT, run
+
+
+def test_the_readme_and_the_schema_are_current() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "chart_docs.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own tool
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_every_value() -> None:
+    table = (CHART / "README.md").read_text()
+    for key, value in yaml.safe_load((CHART / "values.yaml").read_text()).items():
+        assert f"`{key}`" in table or all(f"`{key}.{below}" in table for below in value), key
+
+
+def test_helm_lint_finds_nothing() -> None:
+    assert "[WARNING]" not in run("helm", "lint", "--strict", str(CHART))
+    said = run("helm", "lint", "--strict", str(CHART), "--values", "-", given=yaml.safe_dump(ANCHORE))
+    assert "0 chart(s) failed" in said
+
+
+def test_the_chart_can_be_packaged(tmp_path: object) -> None:
+    assert "Successfully packaged" in run("helm", "package", str(CHART), "--destination", str(tmp_path))
+
+
+def test_the_test_asks_what_an_api_server_asks_without_side_effects() -> None:
+    question = runpy.run_path(str(CHART / "files" / "ask.py"))["question"]
+    request = decode(json.dumps(question("uid")).encode()).request
+    assert (request.uid, request.dryRun, request.operation) == ("uid", True, "CREATE")

@@ -1,0 +1,126 @@
+"""The Helm chart, rendered by the real helm; and Kubernetes' own schemas for what comes out."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.cluster.places import PROGRAMS
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "anchore-admission"
+SCHEMAS = ROOT / "tests" / "data" / "kubernetes-schemas"
+ANCHORE = {"anchore": {"endpoint": "http://anchore:8228"}}
+RELEASE, NAMESPACE = "anchore-admission", "security"
+Values = Mapping[str, Any]
+Object = dict[str, Any]
+
+
+class HelmError(Exception):
+    """What helm said when it refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The objects of a release."""
+
+    objects: Sequence[Object]
+
+    def get(self, kind: str, name: str = RELEASE) -> Object:
+        """The one object of that kind and name."""
+        found = [it for it in self.objects if it["kind"] == kind and it["metadata"]["name"] == name]
+        assert len(found) == 1, f"{kind} {name}: {sorted(self.names())}"
+        return found[0]
+
+    def names(self) -> set[tuple[str, str]]:
+        return {(it["kind"], it["metadata"]["name"]) for it in self.objects}
+
+    def pod(self, name: str = RELEASE) -> Object:
+        """The Pod spec of a Deployment."""
+        spec: Object = self.get("Deployment", name)["spec"]["template"]["spec"]
+        return spec
+
+    def container(self) -> Object:
+        container: Object = self.pod()["containers"][0]
+        return container
+
+    def configuration(self) -> str:
+        text: str = self.get("ConfigMap")["data"]["configuration.yaml"]
+        return text
+
+    def webhook(self) -> Object:
+        """The one entry, wherever it stands."""
+        live = self.get("ValidatingWebhookConfiguration")
+        if "webhooks" not in live:
+            live = yaml.safe_load(self.get("ConfigMap")["data"]["registration.yaml"])
+        (entry,) = live["webhooks"]
+        found: Object = entry
+        return found
+
+
+def program(name: str) -> str:
+    """Where a program is: on the path, or among those of the cluster tests. Skips the test where it is not."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}{PROGRAMS}")
+    if not found:
+        pytest.skip(f"SKIPPED: {name} is not here; `make e2e` builds it")
+    return found
+
+
+def run(name: str, *arguments: str, given: str = "") -> str:
+    """A program's output. Raises HelmError with what it said when it fails."""
+    done = subprocess.run(  # noqa: S603 - helm, kubectl and kubeconform
+        [program(name), *arguments], input=given, capture_output=True, text=True, check=False, timeout=60
+    )
+    if done.returncode:
+        raise HelmError(done.stdout + done.stderr)
+    return done.stdout
+
+
+def render(values: Values, *options: str, release: str = RELEASE, namespace: str = NAMESPACE) -> Rendered:
+    """The chart with these values. Raises HelmError."""
+    text = render_text(values, *options, release=release, namespace=namespace)
+    return Rendered([document for document in yaml.safe_load_all(text) if document])
+
+
+def render_text(values: Values, *options: str, release: str = RELEASE, namespace: str = NAMESPACE) -> str:
+    arguments = ("template", release, str(CHART), "--namespace", namespace, "--values", "-", *options)
+    return run("helm", *arguments, given=yaml.safe_dump(dict(values)))
+
+
+def notes(values: Values, release: str = RELEASE, namespace: str = NAMESPACE) -> str:
+    """What helm tells after an installation."""
+    arguments = ("install", release, str(CHART), "--namespace", namespace, "--values", "-", "--dry-run=client")
+    return run("helm", *arguments, given=yaml.safe_dump(dict(values))).partition("\nNOTES:\n")[2]
+
+
+def refusal(values: Values, **where: str) -> str:
+    with pytest.raises(HelmError) as caught:
+        render(values, **where)
+    return str(caught.value)
+
+
+def merged(*layers: Values) -> dict[str, Any]:
+    """Values over values, as Helm merges them."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            result[key] = merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return result
+
+
+def references(value: Any) -> Iterator[Any]:
+    """Every mapping within a value."""
+    if isinstance(value, Mapping):
+        yield value
+        for below in value.values():
+            yield from references(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from references(below)

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final, TypeVar
 
 from prometheus_client import (
@@ -43,7 +42,7 @@ _MIXED_MODES = "mixed"
 _TEXTS = ",".join(
     f'"{name}":%s' for name in ("uid", "namespace", "name", "kind", "operation", "user", "origin", "outcome", "verdict")
 )
-_IMAGE_FIELDS = ("image", "digest", "rule", "mode", "decision", "reason", "effect", "error")
+_LOG = "log"
 
 _log = logging.getLogger("anchore_admission.review")
 _RECORD = vars(logging.makeLogRecord({"name": _log.name}))
@@ -255,30 +254,24 @@ def _members(record: ReviewRecord, outcome: Outcome) -> str:
 
 
 def _images(verdict: ReviewVerdict) -> str:
-    return f"[{','.join([_image(image) for image in verdict.images[:IMAGES_PER_LINE]])}]"
+    return f"[{','.join([image.texts.get(_LOG) or _image(image) for image in verdict.images[:IMAGES_PER_LINE]])}]"
 
 
 def _image(image: ImageVerdict) -> str:
-    verdict, rule = image.verdict, image.rule
-    return _image_json(
-        shortened(image.image, _IMAGE_LIMIT),
-        image.digest,
-        rule.name,
-        rule.mode,
-        verdict.decision,
-        verdict.reason,
-        image.effect,
-        shortened(verdict.error, _IMAGE_LIMIT),
-    )
-
-
-@lru_cache(maxsize=4096)
-def _image_json(*values: str | None) -> str:
-    """Remembered because a cluster runs the same images again and again."""
-    fields = dict(zip(_IMAGE_FIELDS, values, strict=True))
-    if not fields["error"]:
-        del fields["error"]
-    return to_json(fields)
+    verdict = image.verdict
+    fields = {
+        "image": shortened(image.image, _IMAGE_LIMIT),
+        "digest": image.digest,
+        "rule": image.rule.name,
+        "mode": image.rule.mode,
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "effect": image.effect,
+    }
+    if verdict.error:
+        fields["error"] = shortened(verdict.error, _IMAGE_LIMIT)
+    text = image.texts[_LOG] = to_json(fields)
+    return text
 
 
 def _write(level: int, message: str, members: str) -> None:

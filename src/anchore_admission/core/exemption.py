@@ -33,10 +33,10 @@ def exemption(request: AdmissionRequest, handling: WorkloadHandling) -> Exemptio
     metadata = request.object.metadata if request.object else None
     if metadata and metadata.deletionTimestamp and request.operation == "UPDATE":
         return Exemption.BEING_DELETED
-    if not workload.is_known(request.kind):
-        return None
     if workload.is_pod(request.kind):
         return Exemption.MIRROR_POD if _is_mirror(request) else None
+    if not workload.is_known(request.kind):
+        return None
     if request.kind.kind in _OWNED_KINDS and metadata and _is_controlled(metadata):
         return Exemption.OWNED
     return Exemption.WORKLOADS_OFF if handling is WorkloadHandling.OFF else None

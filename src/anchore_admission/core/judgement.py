@@ -1,7 +1,6 @@
 """From facts to the answer: judge every image, then add the verdicts up."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from anchore_admission.core import messages
 from anchore_admission.core.exemption import Exemption
@@ -26,13 +25,12 @@ from anchore_admission.models.review import AdmissionRequest
 
 def judge(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
     """The verdict of the rule's mode, and what it does; ``handling`` is DENY for a Pod, which is authoritative."""
-    return _without_facts(subject, handling) if facts is NOTHING_KNOWN else _judged(subject, facts, handling)
-
-
-@lru_cache(maxsize=4096)
-def _without_facts(subject: Subject, handling: WorkloadHandling) -> ImageVerdict:
-    """Where nothing was asked (``skip``, image IDs, malformed references), a subject's verdict never changes."""
-    return _judged(subject, NOTHING_KNOWN, handling)
+    if facts is not NOTHING_KNOWN:
+        return _judged(subject, facts, handling)
+    verdict = subject.verdicts.get(handling)
+    if verdict is None:
+        verdict = subject.verdicts[handling] = _judged(subject, facts, handling)
+    return verdict
 
 
 def _judged(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
@@ -64,9 +62,9 @@ def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findin
         allowed=not refused,
         decision=decision,
         images=tuple(images),
-        message=messages.denial(refused, max_findings) if refused else messages.joined(news),
+        message=messages.denial(refused, max_findings) if refused else messages.joined(news) if news else "",
         warnings=tuple(messages.limit_warnings(warnings)) if warnings else (),
-        audit_annotations=(("verdict", decision.value), *messages.audit(images).items()),
+        audit_annotations=(("verdict", str(decision)), *messages.audit(images).items()),
     )
 
 

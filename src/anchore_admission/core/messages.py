@@ -14,6 +14,7 @@ WARNING_LIMIT = 250
 WARNINGS = 10
 AUDIT_LIMIT = 2048
 """Bytes of one audit annotation."""
+_AUDIT = "audit"
 _HEAD_LIMIT = 700
 _IMAGE_LIMIT = 300
 _FINDING_LIMIT = 160
@@ -137,7 +138,7 @@ def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
     """The audit annotations about the images; those with nothing to say are left out."""
     entries = {
         "rules": dict.fromkeys([verdict.rule.name for verdict in images]),
-        "images": [_audit_image(verdict) for verdict in images],
+        "images": [verdict.texts.get(_AUDIT) or _audit_image(verdict) for verdict in images],
         "errors": [f"{shown(v.image)}: {v.verdict.error}" for v in images if v.verdict.error],
     }
     return {key: _within_bytes("; ".join(texts), AUDIT_LIMIT) for key, texts in entries.items() if texts}
@@ -155,7 +156,9 @@ def _audit_image(verdict: ImageVerdict) -> str:
     architecture = f" {record.architecture}" if record and record.architecture else ""
     known = verdict.digest
     digest = f" {known}" if known else ""
-    return f"{shown(verdict.image)}{digest}{architecture} {verdict.verdict.decision}: {verdict.verdict.reason}"
+    text = f"{shown(verdict.image)}{digest}{architecture} {verdict.verdict.decision}: {verdict.verdict.reason}"
+    verdict.texts[_AUDIT] = text
+    return text
 
 
 def _fitting(sizes: Sequence[int], limit: int) -> int:

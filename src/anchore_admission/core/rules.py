@@ -22,9 +22,12 @@ DEFAULTS_NAME = "defaults"
 Pattern = re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """What is done with an image. ``policy`` None means the account's active policy."""
+    """What is done with an image. ``policy`` None means the account's active policy.
+
+    Compared by identity, which costs nothing where a verdict is remembered for a rule.
+    """
 
     name: str
     mode: ModeName
@@ -34,10 +37,6 @@ class Rule:
     on_error: OnError
     request_analysis: bool
     require_mapping: bool
-
-    def __hash__(self) -> int:
-        """By the name alone, which nearly always tells rules apart: every image of every review asks for it."""
-        return hash(self.name)
 
 
 @dataclass(frozen=True, slots=True)

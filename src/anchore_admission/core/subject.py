@@ -1,15 +1,16 @@
 """What of a request has to be judged: its new images, each once, with the rule it falls under."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from anchore_admission.core import workload
 from anchore_admission.core.messages import shown
 from anchore_admission.core.reference import ImageReference, is_image_id, parse
 from anchore_admission.core.rules import Circumstances, Rule, RuleBook, image_names
-from anchore_admission.core.verdict import Reason
+from anchore_admission.core.verdict import ImageVerdict, Reason
 from anchore_admission.core.workload import ContainerImage, PodView
 from anchore_admission.errors import InvalidImageReference
+from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
 
 _REMEMBERED = 512
@@ -24,17 +25,19 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Subject:
     """One distinct image text of a request: where it stands, what it means, what it is judged by.
 
-    Compared by identity: the same image in the same place under the same rule is most often the same object.
+    The same image in the same place under the same rule is most often the same object: it keeps the ``verdicts`` that
+    depend on nothing else but how its kind is handled.
     """
 
     image: str
     places: tuple[ContainerImage, ...]
     meaning: ImageReference | Refusal
     rule: Rule
+    verdicts: dict[WorkloadHandling, ImageVerdict] = field(default_factory=dict, repr=False, compare=False)
 
 
 def subjects(request: AdmissionRequest, view: PodView, book: RuleBook) -> list[Subject]:
@@ -43,7 +46,7 @@ def subjects(request: AdmissionRequest, view: PodView, book: RuleBook) -> list[S
     places: dict[str, list[ContainerImage]] = {}
     for image in _images_to_judge(request, view):
         places.setdefault(image.image, []).append(image)
-    return [_subject(text, tuple(found), circumstances, book) for text, found in places.items()]
+    return [_subject(text, found, circumstances, book) for text, found in places.items()]
 
 
 def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[ContainerImage]:
@@ -57,12 +60,13 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
     return workload.changed(images, old.spec if old else None)
 
 
-def _subject(text: str, places: tuple[ContainerImage, ...], circumstances: Circumstances, book: RuleBook) -> Subject:
+def _subject(text: str, places: list[ContainerImage], circumstances: Circumstances, book: RuleBook) -> Subject:
     """A cluster runs the same images again and again; only what is short is remembered, to bound the memory."""
     is_remembered = len(places) == 1 and len(text) + len(places[0].name) <= _REMEMBERED
     if not is_remembered:
-        return _ruled.__wrapped__(text, places, book.select(_names.__wrapped__(text), circumstances))
-    return _ruled(text, places, book.select(_names(text), circumstances))
+        rule = book.select(_names.__wrapped__(text), circumstances)
+        return Subject(text, tuple(places), _meaning(text, places[0]), rule)
+    return _ruled(places[0], book.select(_names(text), circumstances) if book.rules else book.defaults)
 
 
 @lru_cache(maxsize=4096)
@@ -75,8 +79,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _ruled(text: str, places: tuple[ContainerImage, ...], rule: Rule) -> Subject:
-    return Subject(text, places, _meaning(text, places[0]), rule)
+def _ruled(place: ContainerImage, rule: Rule) -> Subject:
+    return Subject(place.image, (place,), _meaning(place.image, place), rule)
 
 
 def _meaning(text: str, place: ContainerImage) -> ImageReference | Refusal:

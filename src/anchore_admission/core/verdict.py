@@ -1,6 +1,6 @@
 """What was decided about an image, what that does to the request, and how the verdicts of a review add up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from anchore_admission.core.exemption import Exemption
@@ -82,6 +82,8 @@ class ImageVerdict:
     facts: ImageFacts
     verdict: Verdict
     effect: Effect
+    texts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """How it is told in one place or another, written once: one verdict may stand for many reviews."""
 
     @property
     def digest(self) -> str | None:

@@ -70,11 +70,14 @@ class Reviews:
     async def _judged(
         self, request: AdmissionRequest, view: PodView, deadline: Deadline, origin: Origin
     ) -> ReviewVerdict:
-        found = [(subject, _question(subject)) for subject in subjects(request, view, self._rules.book)]
+        handling = WorkloadHandling.DENY if workload.is_pod(request.kind) else self._rules.workloads
+        found = [
+            (subject, None if handling in subject.verdicts else _question(subject))
+            for subject in subjects(request, view, self._rules.book)
+        ]
         questions = {q: s.meaning for s, q in found if q and isinstance(s.meaning, ImageReference)}
         side_effects = origin is Origin.ADMISSION and not request.dryRun
         facts = await self._evaluation.facts(questions, deadline, side_effects=side_effects) if questions else {}
-        handling = WorkloadHandling.DENY if workload.is_pod(request.kind) else self._rules.workloads
         images = [judgement.judge(s, facts[q] if q else NOTHING_KNOWN, handling) for s, q in found]
         return judgement.reduce(images, request, self._rules.max_findings)
 

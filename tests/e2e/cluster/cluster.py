@@ -102,10 +102,9 @@ def running() -> Iterator[Cluster]:
 def sweep(*, keep_logs: bool = False) -> None:
     """Remove whatever an earlier cluster left, however it ended."""
     for name in ("kubelet", "containerd"):  # first what would bring Pods back
-        _end(PROGRAMS, name)
-    control_groups.kill()
-    _end(PROGRAMS)
-    _end(PACKAGES)
+        _kill(_running(PROGRAMS, name))
+    _kill(set(control_groups.processes()))
+    _kill(_running(PROGRAMS) | _running(PACKAGES) | set(network.processes()))
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for mount in sorted((mount for mount in mounts if mount.startswith(f"{STATE}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)  # noqa: S603, S607 - below our own folder
@@ -120,21 +119,30 @@ def sweep(*, keep_logs: bool = False) -> None:
     _restore_sysctls()
 
 
-def _end(folder: Path, name: str = "") -> None:
-    """Kill the processes whose program is in the folder, and wait until they are gone."""
-    found = [process for process in Path("/proc").glob("[0-9]*") if _runs(process, folder, name)]
-    for process in found:
+def _running(folder: Path, name: str = "") -> set[int]:
+    """The processes whose program is in the folder."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it is gone, or of the kernel
+            program = (process / "exe").readlink()
+            if program.is_relative_to(folder) and name in ("", program.name):
+                found.add(int(process.name))
+    return found
+
+
+def _kill(processes: set[int]) -> None:
+    for process in processes:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(process.name), signal.SIGKILL)
-    until(lambda: not any(_runs(process, folder, name) for process in found), f"{name or folder} has ended")
+            os.kill(process, signal.SIGKILL)
+    until(lambda: not any(map(_lives, processes)), f"processes {processes} have ended")
 
 
-def _runs(process: Path, folder: Path, name: str) -> bool:
+def _lives(process: int) -> bool:
     try:
-        running = (process / "exe").readlink()
-    except OSError:  # gone, or of the kernel
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
         return False
-    return running.is_relative_to(folder) and name in ("", running.name)
+    return state != "Z"
 
 
 def _is_ready(api: Api, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,10 @@ class Hierarchy:
         return self.mount / NAME
 
     def create(self, name: str) -> None:
+        if (
+            self.mount.name == "unified"
+        ):  # beside those of version 1 it controls nothing; runc makes groups there itself
+            return
         group = self.own / name
         group.mkdir(parents=True, exist_ok=True)
         if _UNIFIED:
@@ -53,14 +56,13 @@ def _hierarchies() -> list[Hierarchy]:
     return [Hierarchy(path) for path in sorted(_MOUNTS.iterdir()) if path.is_dir() and not path.is_symlink()]
 
 
-GROUPS: Final = [group for group in _hierarchies() if group.mount.name != "unified"]
+GROUPS: Final = _hierarchies()
 
 
-def kill() -> None:
-    """End what still runs in the Pods of our nodes."""
-    for process in {process for group in GROUPS for process in group.processes()}:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+def processes() -> Iterator[int]:
+    """Whatever runs in the Pods of our nodes."""
+    for group in GROUPS:
+        yield from group.processes()
 
 
 def remove() -> None:

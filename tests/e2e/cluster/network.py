@@ -35,6 +35,16 @@ def remove() -> None:
         _ip("netns", "delete", NAME)
 
 
+def processes() -> Iterator[int]:
+    """Whoever is in the namespace."""
+    if FILE.exists():
+        own = FILE.stat()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it is gone
+                if os.path.samestat((process / "ns/net").stat(), own):
+                    yield int(process.name)
+
+
 @contextlib.contextmanager
 def entered() -> Iterator[None]:
     """This thread, and what it starts, are in the namespace. Not by ``ip netns exec``, which hides the cgroups."""

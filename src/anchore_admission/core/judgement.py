@@ -23,17 +23,16 @@ from anchore_admission.models.configuration import ModeName, UnknownKinds, Workl
 from anchore_admission.models.review import AdmissionRequest
 
 
-def judge(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
-    """The verdict of the rule's mode, and what it does; ``handling`` is DENY for a Pod, which is authoritative."""
-    if facts is not NOTHING_KNOWN:
-        return _judged(subject, facts, handling)
+def settled(subject: Subject, handling: WorkloadHandling) -> ImageVerdict:
+    """The verdict on a subject that nothing is asked about (``skip``, no reference), which never changes."""
     verdict = subject.verdicts.get(handling)
     if verdict is None:
-        verdict = subject.verdicts[handling] = _judged(subject, facts, handling)
+        verdict = subject.verdicts[handling] = judge(subject, NOTHING_KNOWN, handling)
     return verdict
 
 
-def _judged(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
+def judge(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
+    """The verdict of the rule's mode, and what it does; ``handling`` is DENY for a Pod, which is authoritative."""
     mode = MODES[subject.rule.mode]
     meaning = subject.meaning
     if isinstance(meaning, Refusal):

@@ -29,8 +29,8 @@ class Refusal:
 class Subject:
     """One distinct image text of a request: where it stands, what it means, what it is judged by.
 
-    The same image in the same place under the same rule is most often the same object: it keeps the ``verdicts`` that
-    depend on nothing else but how its kind is handled.
+    The same image in the same place under the same rule is most often the same object: where nothing is asked about
+    it, it keeps its ``verdicts``.
     """
 
     image: str

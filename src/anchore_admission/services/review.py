@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from anchore_admission.core import judgement, workload
 from anchore_admission.core.exemption import exemption
-from anchore_admission.core.facts import NOTHING_KNOWN
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import RuleBook
 from anchore_admission.core.subject import Subject, subjects
@@ -78,7 +77,7 @@ class Reviews:
         questions = {q: s.meaning for s, q in found if q and isinstance(s.meaning, ImageReference)}
         side_effects = origin is Origin.ADMISSION and not request.dryRun
         facts = await self._evaluation.facts(questions, deadline, side_effects=side_effects) if questions else {}
-        images = [judgement.judge(s, facts[q] if q else NOTHING_KNOWN, handling) for s, q in found]
+        images = [judgement.judge(s, facts[q], handling) if q else judgement.settled(s, handling) for s, q in found]
         return judgement.reduce(images, request, self._rules.max_findings)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROGRAM = Path(sys.executable).parent / "anchore-admission"
-_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -23,8 +22,11 @@ def free_port() -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """CPU time of all threads of another process, in nanoseconds' precision; /proc counts in ticks of 10 ms.
+
+    The clock's number is what clock_getcpuclockid(3) makes of a process ID on Linux.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def resident_mib(pid: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 from anchore_admission.core.rotation import Leaf
@@ -83,8 +83,7 @@ class Origin(StrEnum):
     MANUAL = "manual"
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewRecord:
+class ReviewRecord(NamedTuple):
     """One review that ended; ``name`` is the object's, or its ``generateName`` with a star."""
 
     origin: Origin

@@ -2,15 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, CredentialSource, DetectingAnchore, connect
 from anchore_admission.adapters.telemetry import Telemetry
-from anchore_admission.core.rules import Rule, RuleBook, compile_rules
+from anchore_admission.core.rules import RuleBook, compile_rules
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.models.configuration import AccountSection, Configuration, ModeName
+from anchore_admission.models.configuration import AccountSection, Configuration
 from anchore_admission.services.analysis import AnalysisRequests, Schedule
 from anchore_admission.services.configuration import environment_name
 from anchore_admission.services.evaluation import Evaluation
@@ -64,7 +64,7 @@ def _accounts(
     configuration: Configuration, book: RuleBook, telemetry: Telemetry, environ: Mapping[str, str]
 ) -> dict[str, DetectingAnchore]:
     """Only the accounts that some rule asks with; ``default`` need not be written down."""
-    asked = {rule.account for rule in _asking(book)}
+    asked = {rule.account for rule in book.asking}
     sections = {section.name: section for section in configuration.accounts}
     used = [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]
     sources = credential_sources(used, environ)
@@ -72,12 +72,6 @@ def _accounts(
     if problems:
         raise ConfigurationError("credentials", problems)
     return {s.name: _connected(configuration, s, sources[s.name], telemetry) for s in used}
-
-
-def _asking(book: RuleBook) -> Iterator[Rule]:
-    for rule in (*(rule for _, rule in book.rules), book.defaults):
-        if rule.mode is not ModeName.SKIP:
-            yield rule
 
 
 def _connected(

@@ -33,7 +33,7 @@ def _found(body: Any, handling: WorkloadHandling = WorkloadHandling.FINAL, **cha
         ("UPDATE", None),
         ("DELETE", Exemption.OPERATION),
         ("CONNECT", Exemption.OPERATION),
-        ("create", Exemption.OPERATION),
+        ("create", None),
     ],
 )
 def test_operations(operation: str, expected: Exemption | None) -> None:

@@ -181,16 +181,21 @@ def test_an_unknown_kind(choice: UnknownKinds, *, allowed: bool, denied: bool, w
     [
         (rule(), False, False),
         (rule(on_error=OnError.WARN), True, True),
-        (rule(on_error=OnError.ALLOW), True, False),
+        (rule(on_error=OnError.ALLOW), True, True),
         (rule(enforcement=Enforcement.WARN), True, True),
-        (rule(enforcement=Enforcement.AUDIT), True, False),
+        (rule(enforcement=Enforcement.AUDIT), True, True),
         (rule(mode=ModeName.PASSIVE), True, True),
     ],
     ids=["deny", "onError warn", "onError allow", "enforcement warn", "enforcement audit", "passive"],
 )
 def test_a_review_that_breaks_is_no_verdict(by: Rule, *, allowed: bool, warned: bool) -> None:
-    answer = judgement.failed(by)
+    answer = judgement.failed([rule(mode=ModeName.PASSIVE), by])
     message = "the review failed unexpectedly, see the controller's log"
     assert (answer.allowed, answer.decision) == (allowed, Decision.NO_VERDICT)
     assert answer.message == ("" if allowed else message)
     assert answer.warnings == ((message,) if warned else ())
+
+
+def test_a_review_that_breaks_under_rules_that_only_record_is_admitted_silently() -> None:
+    answer = judgement.failed([rule(on_error=OnError.ALLOW), rule(enforcement=Enforcement.AUDIT)])
+    assert (answer.allowed, answer.warnings) == (True, ())

@@ -41,7 +41,7 @@ def test_what_is_shown_of_foreign_text(text: str, limit: int, expected: str) -> 
         (Submission(), "It has to be added to Anchore first"),
         (Submission(SubmissionState.REQUESTED), "Analysis was requested: try again in a few minutes"),
         (Submission(SubmissionState.ANSWERED, DIGEST), "Analysis was requested: try again in a few minutes"),
-        (Submission(SubmissionState.DRY_RUN), "Analysis is not requested on a dry run"),
+        (Submission(SubmissionState.DRY_RUN), "Analysis is not requested by a dry run or by hand"),
         (
             Submission(SubmissionState.DROPPED),
             "Too many images wait to be submitted: try again in a few minutes",

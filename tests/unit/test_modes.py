@@ -77,7 +77,7 @@ def test_a_mode_asks_only_for_what_it_needs(mode: ModeName, needs: Needs) -> Non
             ImageFacts(submission=DRY_RUN),
             ADMIT,
             Reason.REQUESTED,
-            "Image analysis for image ubuntu not requested: this is a dry run",
+            "Image analysis for image ubuntu not requested by a dry run or by hand",
         ),
         (
             ImageFacts(),
@@ -116,7 +116,7 @@ def test_passive_mode(facts: ImageFacts, decision: Decision, reason: Reason, mes
             ImageFacts(submission=DRY_RUN),
             DENY,
             Reason.UNKNOWN,
-            "{unknown}. Analysis is not requested on a dry run",
+            "{unknown}. Analysis is not requested by a dry run or by hand",
         ),
         (
             ImageFacts(submission=DROPPED),

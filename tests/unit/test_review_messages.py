@@ -75,9 +75,10 @@ async def test_nothing_is_submitted_on_a_dry_run_and_the_message_says_so(
     assert (
         verdict.message
         == {
-            "passive": f"{PASSIVE} not requested: this is a dry run",
-            "analysis": f"Image {APP} is not analyzed. Analysis is not requested on a dry run",
-            "strict": f"Image {APP} is not analyzed. Cannot evaluate policy. Analysis is not requested on a dry run",
+            "passive": f"{PASSIVE} not requested by a dry run or by hand",
+            "analysis": f"Image {APP} is not analyzed. Analysis is not requested by a dry run or by hand",
+            "strict": f"Image {APP} is not analyzed. Cannot evaluate policy. "
+            "Analysis is not requested by a dry run or by hand",
         }[mode]
     )
 

@@ -8,7 +8,7 @@ from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Metadata
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-_JUDGED_OPERATIONS = frozenset({"CREATE", "UPDATE"})
+_UNJUDGED_OPERATIONS = frozenset({"DELETE", "CONNECT"})
 _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 _OWNED_KINDS = frozenset({"ReplicaSet", "Job"})
 
@@ -26,7 +26,7 @@ class Exemption(StrEnum):
 
 def exemption(request: AdmissionRequest, handling: WorkloadHandling) -> Exemption | None:
     """The first reason that holds, or None when the images have to be judged."""
-    if request.operation not in _JUDGED_OPERATIONS:
+    if request.operation in _UNJUDGED_OPERATIONS:
         return Exemption.OPERATION
     if (request.subResource or "") not in _JUDGED_SUBRESOURCES:
         return Exemption.SUBRESOURCE

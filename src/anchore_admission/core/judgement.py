@@ -1,6 +1,6 @@
 """From facts to the answer: judge every image, then add the verdicts up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anchore_admission.core import messages
 from anchore_admission.core.exemption import Exemption
@@ -90,11 +90,12 @@ def unreadable(text: str) -> ReviewVerdict:
     )
 
 
-def failed(defaults: Rule) -> ReviewVerdict:
-    """The review itself broke: no verdict, so the default rule's ``onError`` speaks."""
+def failed(rules: Iterable[Rule]) -> ReviewVerdict:
+    """The review itself broke: no verdict, whatever rule it was for, so the strictest ``onError`` speaks."""
     message = "the review failed unexpectedly, see the controller's log"
     verdict = Verdict(Decision.NO_VERDICT, Reason.ERROR, message, error="internal")
-    effect = effect_of(verdict, defaults, WorkloadHandling.DENY)
+    effects = {effect_of(verdict, rule, WorkloadHandling.DENY) for rule in rules}
+    effect = next((e for e in (Effect.DENY, Effect.WARN) if e in effects), Effect.ALLOW)
     return ReviewVerdict(
         allowed=effect is not Effect.DENY,
         decision=Decision.NO_VERDICT,

@@ -39,7 +39,7 @@ def next_step(submission: Submission) -> str:
         case SubmissionState.REQUESTED | SubmissionState.ANSWERED:
             return f"Analysis was requested: {_RETRY}"
         case SubmissionState.DRY_RUN:
-            return "Analysis is not requested on a dry run"
+            return "Analysis is not requested by a dry run or by hand"
         case SubmissionState.DROPPED:
             return f"Too many images wait to be submitted: {_RETRY}"
         case SubmissionState.NONE:
@@ -57,7 +57,7 @@ def requested(image: str, submission: Submission) -> str:
         case SubmissionState.DROPPED:
             return f"{subject} not requested: too many images wait to be submitted"
         case SubmissionState.DRY_RUN:
-            return f"{subject} not requested: this is a dry run"
+            return f"{subject} not requested by a dry run or by hand"
         case SubmissionState.REQUESTED:
             return f"{subject} requested"
         case SubmissionState.NONE:

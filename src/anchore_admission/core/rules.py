@@ -65,6 +65,12 @@ class RuleBook:
     rules: tuple[tuple[tuple[Condition, ...], Rule], ...]
     defaults: Rule
 
+    @property
+    def asking(self) -> list[Rule]:
+        """Every rule that any image may fall under and that asks Anchore."""
+        rules = (*(rule for _, rule in self.rules), self.defaults)
+        return [rule for rule in rules if rule.mode is not ModeName.SKIP]
+
     def select(self, names: tuple[str, ...], circumstances: Circumstances) -> Rule:
         """The first rule whose conditions all hold for an image known by these names."""
         for conditions, rule in self.rules:

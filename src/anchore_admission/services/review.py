@@ -48,7 +48,7 @@ class Reviews:
             verdict = await self._verdict(request, deadline, origin)
         except Exception:
             logger.exception("review %s failed unexpectedly", request.uid)
-            verdict = judgement.failed(self._rules.book.defaults)
+            verdict = judgement.failed(self._rules.book.asking)
         try:
             self._recorder.review(_record(request, verdict, origin, self._clock() - began))
         except Exception:
@@ -61,8 +61,8 @@ class Reviews:
             return judgement.exempt(reason)
         if not workload.is_known(request.kind):
             return judgement.unknown_kind(request, self._rules.unknown_kinds)
-        if request.unreadable:
-            return judgement.unreadable(request.unreadable)
+        if request.unreadable or request.object is None:
+            return judgement.unreadable(request.unreadable or "it is missing")
         view = workload.pod_view(request.kind, request.object)
         return await self._judged(request, view, deadline, origin) if view else judgement.nothing_to_judge()
 

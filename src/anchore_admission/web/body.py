@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from anchore_admission.errors import ReviewError, ReviewTooLarge, UnsupportedMediaType
 
-_DRAINED = 4
-"""How many times the limit is read and thrown away, so that the caller can read the refusal before it stops sending."""
+DRAINED = 32 * 1024 * 1024
+"""Bytes that are read and thrown away, so that the caller can read the refusal before it stops sending."""
 _JSON = b"application/json"
 
 
@@ -31,7 +31,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             chunks.append(chunk)
         else:
             chunks.clear()
-        if not message.get("more_body", False) or size > limit * _DRAINED:
+        if not message.get("more_body", False) or size > limit + DRAINED:
             break
     if size > limit:
         raise ReviewTooLarge(f"the body is larger than {limit} bytes")

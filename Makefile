@@ -5,7 +5,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format lock bench image e2e chart-docs clean
+.PHONY: help venv demo test check lint types imports format lock bench image e2e chart-docs kustomize clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ e2e: $(DEV) ## Prove it on a real Kubernetes (E2E_KUBECONFIG: on that one; E2E=r
 
 chart-docs: $(DEV) ## Write the chart's README and schema from its values and the configuration's schema
 	$(BIN)/python tools/chart_docs.py
+
+kustomize: $(DEV) ## Write deploy/kustomize from the chart (needs helm)
+	$(BIN)/python tools/kustomize.py
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""Make deploy/kustomize from the Helm chart: a base with what all overlays share, and what each adds or changes.
+
+``kustomize.py TARGET`` writes to another folder, so that a test can compare. Needs helm on the path.
+"""
+
+import copy
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CHART = ROOT / "deploy" / "helm" / "anchore-admission"
+NAME = NAMESPACE = "anchore-admission"
+FILES = f"{NAME}-files"
+"""The ConfigMap, renamed: kustomize gives its name a hash, and with it the roles' `resourceNames` that are alike."""
+KUBERNETES = "1.30.0"
+"""The oldest with everything that the chart renders; older ones need the chart."""
+_MARK = "the-namespace"
+"""Stands for the namespace while we work, so that it is not taken for a name."""
+_HEADER = "# Made from the Helm chart by `make kustomize`; values and reasons are there.\n"
+_QUOTE = '"'
+_LINE = 120
+_HANDLED = "metadata.namespace"
+"""What kustomize's own `namespace:` rewrites."""
+
+Object = dict[str, Any]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Values over those of the overlay that it stands on; without one, on the base."""
+
+    values: Mapping[str, Any]
+    on: str | None = None
+
+
+ANCHORE = {"endpoint": "http://anchore-engine-api.anchore.svc:8228", "credentialsSecret": "anchore-credentials"}
+OVERLAYS = {
+    "self-managed": Overlay({"anchore": ANCHORE}),
+    "cert-manager": Overlay(
+        {"anchore": ANCHORE, "certificates": {"mode": "certManager"}, "webhook": {"registration": "chart"}}
+    ),
+    "strict": Overlay({"anchore": ANCHORE, "enableStrictGating": True}, on="self-managed"),
+    "sandbox": Overlay({"sandbox": {"enabled": True}, "enableStrictGating": True}, on="self-managed"),
+}
+
+
+class Quoted(str):
+    """A text that is written in double quotes, where nothing else is: kustomize finds it by them."""
+
+    __slots__ = ()
+
+
+class Dumper(yaml.SafeDumper):
+    """Lists below their keys are indented; long texts are blocks."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's own names
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in value else ">" if len(value) > _LINE else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _quoted(dumper: yaml.SafeDumper, value: Quoted) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(value), style=_QUOTE)
+
+
+Dumper.add_representer(str, _text)
+Dumper.add_representer(Quoted, _quoted)
+
+
+def rendered(values: Mapping[str, Any]) -> dict[Key, Object]:
+    """The chart's objects without what is Helm's own."""
+    command = [
+        "helm",
+        "template",
+        NAME,
+        str(CHART),
+        "--namespace",
+        _MARK,
+        "--kube-version",
+        KUBERNETES,
+        "--values",
+        "-",
+    ]
+    given = yaml.safe_dump(dict(values))
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)  # noqa: S603 - helm
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    objects = [_with_files_renamed(_without_helm(it)) for it in yaml.safe_load_all(done.stdout) if it]
+    return {(it["kind"], it["metadata"]["name"]): it for it in objects if not _is_hook(it)}
+
+
+def _is_hook(it: Object) -> bool:
+    return "helm.sh/hook" in it["metadata"].get("annotations", {})
+
+
+def _without_helm(it: Object) -> Object:
+    it = copy.deepcopy(it)
+    for name in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
+        it["metadata"]["labels"].pop(name)
+    if it["kind"] == "Deployment":  # kustomize puts a hash into the ConfigMap's name in place of these
+        annotations = it["spec"]["template"]["metadata"]["annotations"]
+        for name in [name for name in annotations if name.startswith("checksum/")]:
+            del annotations[name]
+        if not annotations:
+            del it["spec"]["template"]["metadata"]["annotations"]
+    return it
+
+
+def _with_files_renamed(it: Object) -> Object:
+    if it["kind"] == "ConfigMap" and it["metadata"]["name"] == NAME:
+        it["metadata"]["name"] = FILES
+    if it["kind"] == "Deployment":
+        for volume in it["spec"]["template"]["spec"]["volumes"]:
+            if volume.get("configMap", {}).get("name") == NAME:
+                volume["configMap"]["name"] = FILES
+    return it
+
+
+def files_of(configuration: Object) -> dict[str, str]:
+    """The files of the controller's ConfigMap, the namespace within them in double quotes and nothing else."""
+    return {name: _dump(_with_quotes(yaml.safe_load(text))) for name, text in sorted(configuration["data"].items())}
+
+
+def _with_quotes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_quotes(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_with_quotes(below) for below in value]
+    return Quoted(value) if value == _MARK else value
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
+    """A JSON patch; a list of another length, or of plain values, is replaced as a whole."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            below = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+            if key not in new:
+                yield {"op": "remove", "path": below}
+            elif key not in old:
+                yield {"op": "add", "path": below, "value": new[key]}
+            else:
+                yield from differences(old[key], new[key], below)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new) and _are_objects(old):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from differences(before, after, f"{path}/{index}")
+    elif old != new:
+        yield {"op": "replace", "path": path, "value": new}
+
+
+def _are_objects(items: list[Any]) -> bool:
+    return all(isinstance(it, dict) for it in items)
+
+
+def namespaces(it: Object) -> Iterator[dict[str, Any]]:
+    """Where an object holds its namespace, as targets of a kustomize replacement."""
+    for path, value in _texts(it, ""):
+        if _MARK not in value or path == _HANDLED:
+            continue
+        delimiter = next((mark for mark in ("/", ".", _QUOTE) if _MARK in value.split(mark)), None)
+        places = [i for i, part in enumerate(value.split(delimiter)) if part == _MARK] if delimiter else []
+        if value != _MARK and not places:
+            raise SystemExit(f"no way to replace the namespace in {it['kind']} {path}: {value}")
+        for index in places if value != _MARK else [None]:
+            options = {} if index is None else {"options": {"delimiter": delimiter, "index": index}}
+            yield {"select": _selected(it), "fieldPaths": [path], **options}
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, below in value.items():
+            name = f"[{key}]" if "." in key or "/" in key else key
+            yield from _texts(below, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, below in enumerate(value):
+            yield from _texts(below, f"{path}.{index}")
+    elif isinstance(value, str):
+        yield path, value
+
+
+def _selected(it: Object) -> dict[str, str]:
+    return {"kind": it["kind"], "name": it["metadata"]["name"]}
+
+
+def base(shared: Mapping[Key, Object]) -> dict[str, str]:
+    """Files of the base."""
+    objects = {key: it for key, it in shared.items() if key != ("ConfigMap", FILES)}
+    configuration = files_of(shared["ConfigMap", FILES])
+    resources = {_file(it): _dump(_anywhere(it)) for it in objects.values()}
+    kustomization = {
+        "resources": sorted(resources),
+        "configMapGenerator": [{**_generator(shared["ConfigMap", FILES]), "files": list(configuration)}],
+    }
+    return {"kustomization.yaml": _kustomization(kustomization), **resources, **configuration}
+
+
+def overlay(parent: Mapping[Key, Object], objects: Mapping[Key, Object], stands_on: str) -> dict[str, str]:
+    """Files of an overlay: what it adds to its parent, what it changes, and where the namespace stands."""
+    configuration = objects["ConfigMap", FILES]
+    resources = {_file(it): _dump(_anywhere(it)) for key, it in objects.items() if key not in parent}
+    patches: dict[str, str] = {}
+    targets = []
+    for key, it in objects.items():
+        if key in parent and key != ("ConfigMap", FILES) and (changes := list(differences(parent[key], it))):
+            patches[f"patch-{_file(it)}"] = _dump(changes)
+            targets.append({"target": _selected(it), "path": f"patch-{_file(it)}"})
+    changed = _changed_files(parent["ConfigMap", FILES], configuration)
+    generators = []
+    if changed:
+        generators = [{**_generator(configuration), "behavior": "merge", "files": sorted(changed)}]
+    kustomization = {
+        "namespace": NAMESPACE,
+        "resources": [stands_on, *sorted(resources)],
+        "configMapGenerator": generators,
+        "patches": targets,
+        "replacements": _replacements(objects),
+    }
+    return {"kustomization.yaml": _kustomization(kustomization), **resources, **patches, **changed}
+
+
+def _changed_files(parent: Object, configuration: Object) -> dict[str, str]:
+    before, after = files_of(parent), files_of(configuration)
+    return {name: text for name, text in after.items() if before.get(name) != text}
+
+
+def _replacements(objects: Mapping[Key, Object]) -> list[dict[str, Any]]:
+    configuration = objects["ConfigMap", FILES]
+    as_files = {**configuration, "data": files_of(configuration)}
+    every = [it for key, it in objects.items() if key != ("ConfigMap", FILES)]
+    targets = [target for it in [as_files, *every] for target in namespaces(it)]
+    source = {"kind": "Service", "name": NAME, "fieldPath": "metadata.namespace"}
+    return [{"source": source, "targets": targets}] if targets else []
+
+
+def _with_common_files(configurations: list[Object]) -> Object:
+    """A file that only some overlays have is theirs to add: none can take one away."""
+    first = configurations[0]
+    names = set.intersection(*(set(it["data"]) for it in configurations))
+    return {**first, "data": {name: text for name, text in first["data"].items() if name in names}}
+
+
+def _generator(configuration: Object) -> dict[str, Any]:
+    return {"name": FILES, "options": {"labels": configuration["metadata"]["labels"]}}
+
+
+def _anywhere(it: Object) -> Object:
+    """Without its namespace, which `namespace:` sets."""
+    metadata = {key: value for key, value in it["metadata"].items() if key != "namespace"}
+    return {**it, "metadata": metadata}
+
+
+def _file(it: Object) -> str:
+    suffix = it["metadata"]["name"].removeprefix(NAME)
+    return f"{it['kind'].lower()}{suffix}.yaml"
+
+
+def _kustomization(content: dict[str, Any]) -> str:
+    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    return _HEADER + _dump({**head, **{key: value for key, value in content.items() if value}})
+
+
+def _dump(value: Any) -> str:
+    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_LINE)
+    return text
+
+
+def everything() -> dict[Path, str]:
+    """Every file, relative to deploy/kustomize."""
+    objects = {name: rendered(it.values) for name, it in OVERLAYS.items()}
+    common = set.intersection(*({*found} for found in objects.values()))
+    shared = {key: it for key, it in objects["self-managed"].items() if key in common}
+    shared["ConfigMap", FILES] = _with_common_files([found["ConfigMap", FILES] for found in objects.values()])
+    folders = {Path("base"): base(shared)}
+    for name, it in OVERLAYS.items():
+        parent, stands_on = (objects[it.on], f"../{it.on}") if it.on else (shared, "../../base")
+        folders[Path("overlays") / name] = overlay(parent, objects[name], stands_on)
+    return {
+        folder / file: text.replace(_MARK, NAMESPACE)
+        for folder, files in folders.items()
+        for file, text in files.items()
+    }
+
+
+def main() -> None:
+    """Write everything anew."""
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "deploy" / "kustomize"
+    made = everything()
+    for folder in ("base", "overlays"):
+        shutil.rmtree(target / folder, ignore_errors=True)
+    for path, text in made.items():
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / path).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -67,4 +67,4 @@ kustomize: $(DEV) ## Write deploy/kustomize from the chart (needs helm)
 	$(BIN)/python tools/kustomize.py
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-anchorecli dist .mypy_cache .ruff_cache .hypothesis

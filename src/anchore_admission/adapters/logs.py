@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from enum import StrEnum
-from io import RawIOBase
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TextIO
 
@@ -100,11 +99,10 @@ class TextFormatter(logging.Formatter):
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes each record in one piece, past the stream's buffers: a line is whole in the file once it is logged."""
+    """A stream handler that leaves out what costs each line and changes nothing.
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._raw: RawIOBase | None = getattr(getattr(stream, "buffer", None), "raw", None)
+    A standard stream writes at the end of each line by itself.
+    """
 
     def handle(self, record: logging.LogRecord) -> bool:
         if self.filters and not self.filter(record):
@@ -114,13 +112,10 @@ class LineHandler(logging.StreamHandler[TextIO]):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._raw is None:
-            super().emit(record)
-            return
         try:
-            rest = f"{self.format(record)}\n".encode(errors="backslashreplace")
-            while rest:
-                rest = rest[self._raw.write(rest) or 0 :]
+            self.stream.write(f"{self.format(record)}\n")
+            if not getattr(self.stream, "line_buffering", False):
+                self.stream.flush()
         except Exception:  # noqa: BLE001 - as every handler of the standard library
             self.handleError(record)
 

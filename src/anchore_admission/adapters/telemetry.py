@@ -118,7 +118,8 @@ class Telemetry:
         operation = record.operation if record.operation in _OPERATIONS else _OTHER
         self._reviews[outcome, mode, operation, record.origin].inc()
         self._review_seconds[mode, outcome, record.origin].observe(record.seconds)
-        self._count(verdict.images)
+        if verdict.images:
+            self._count(verdict.images)
         level = _level_of(verdict, outcome)
         if _log.isEnabledFor(level):
             _write(level, f"{outcome} {_subject(record)}", _members(record, outcome))

@@ -136,19 +136,24 @@ def limit_warnings(texts: Iterable[str]) -> list[str]:
 
 def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
     """The audit annotations about the images; those with nothing to say are left out."""
-    entries = {
-        "rules": dict.fromkeys([verdict.rule.name for verdict in images]),
-        "images": [verdict.texts.get(_AUDIT) or _audit_image(verdict) for verdict in images],
-        "errors": [f"{shown(v.image)}: {v.verdict.error}" for v in images if v.verdict.error],
+    if not images:
+        return {}
+    annotations = {
+        "rules": _audit_list(dict.fromkeys([verdict.rule.name for verdict in images])),
+        "images": _audit_list([verdict.texts.get(_AUDIT) or _audit_image(verdict) for verdict in images]),
     }
-    return {key: _within_bytes("; ".join(texts), AUDIT_LIMIT) for key, texts in entries.items() if texts}
+    errors = [f"{shown(v.image)}: {v.verdict.error}" for v in images if v.verdict.error]
+    if errors:
+        annotations["errors"] = _audit_list(errors)
+    return annotations
 
 
-def _within_bytes(text: str, limit: int) -> str:
-    if len(text) <= limit and text.isascii():
+def _audit_list(entries: Iterable[str]) -> str:
+    text = "; ".join(entries)
+    if len(text) <= AUDIT_LIMIT and text.isascii():
         return text
     encoded = text.encode()
-    return text if len(encoded) <= limit else f"{encoded[: limit - 3].decode(errors='ignore')}…"
+    return text if len(encoded) <= AUDIT_LIMIT else f"{encoded[: AUDIT_LIMIT - 3].decode(errors='ignore')}…"
 
 
 def _audit_image(verdict: ImageVerdict) -> str:

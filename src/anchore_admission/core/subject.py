@@ -44,8 +44,8 @@ def subjects(request: AdmissionRequest, view: PodView, book: RuleBook) -> list[S
     """The images to judge, in the order of their first place."""
     circumstances = _circumstances(request, view) if book.rules else _UNSEEN
     places: dict[str, list[ContainerImage]] = {}
-    for image in _images_to_judge(request, view):
-        places.setdefault(image.image, []).append(image)
+    for place in _images_to_judge(request, view):
+        places.setdefault(place.image, []).append(place)
     return [_subject(text, found, circumstances, book) for text, found in places.items()]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from anchore_admission.core.exemption import Exemption
 from anchore_admission.core.facts import Finding, ImageFacts
@@ -90,8 +91,7 @@ class ImageVerdict:
         return self.facts.digest or (self.reference.digest if self.reference else None)
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewVerdict:
+class ReviewVerdict(NamedTuple):
     """The answer to a whole request, ready to be encoded for whoever asked."""
 
     allowed: bool
@@ -121,10 +121,9 @@ def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effec
 
 
 def worst(decisions: list[Decision]) -> Decision:
-    for decision in (Decision.DENY, Decision.NO_VERDICT):
-        if decision in decisions:
-            return decision
-    return Decision.ADMIT
+    if Decision.DENY in decisions:
+        return Decision.DENY
+    return Decision.NO_VERDICT if Decision.NO_VERDICT in decisions else Decision.ADMIT
 
 
 def _judged(verdict: Verdict, rule: Rule) -> Effect:

@@ -5,8 +5,8 @@ Source: k8s.io/api/admission/v1 and v1beta1, and what the API server checks of a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import from_json, to_json
@@ -74,15 +74,14 @@ class AdmissionReview(Shape):
     request: AdmissionRequest
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionResponse:
+class AdmissionResponse(NamedTuple):
     """The answer; ``code`` and ``reason`` go into ``status`` and are read by the API server for a denial only."""
 
     uid: str
     allowed: bool
     message: str = ""
     warnings: tuple[str, ...] = ()
-    audit_annotations: Mapping[str, str] = field(default_factory=dict)
+    audit_annotations: Mapping[str, str] = MappingProxyType({})
 
 
 def decode(body: bytes) -> AdmissionReview:

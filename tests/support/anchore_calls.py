@@ -11,8 +11,9 @@ from pydantic import SecretStr
 
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, Credentials, CredentialSource, DetectingAnchore
 from anchore_admission.adapters.anchore.connect import connect
+from anchore_admission.adapters.anchore.dialect import AnchoreApi
 from anchore_admission.adapters.anchore.http import AnchoreHttp
-from anchore_admission.adapters.anchore.v1 import AnchoreV1
+from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.models.configuration import ApiVersion
 from anchore_admission.ports import Deadline, ReviewRecord
 
@@ -116,7 +117,7 @@ def impatient(
     url: str = "http://anchore.test:8228",
     recorder: Recorded | None = None,
     bounds: Bounds = BOUNDS,
-) -> tuple[AnchoreV1, list[float]]:
+) -> tuple[AnchoreApi, list[float]]:
     """A client of API v1 that notes how long it would have paused between attempts."""
     pauses: list[float] = []
 
@@ -133,7 +134,7 @@ def impatient(
         recorder=recorder or Recorded(),
         pause=pause,
     )
-    return AnchoreV1(http), pauses
+    return AnchoreApi(http, V1), pauses
 
 
 def answering(body: Any, status: int = 200, **headers: str) -> Callable[[httpx.Request], httpx.Response]:

@@ -9,10 +9,11 @@ from typing import TypeVar
 from pydantic import BaseModel, TypeAdapter
 
 from anchore_admission.adapters.anchore.answers import Answer, WrongPath, bad_request, parsed
+from anchore_admission.adapters.anchore.dialect import AnchoreApi
 from anchore_admission.adapters.anchore.endpoint import Root
 from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
-from anchore_admission.adapters.anchore.v1 import AnchoreV1
-from anchore_admission.adapters.anchore.v2 import AnchoreV2
+from anchore_admission.adapters.anchore.v1 import V1
+from anchore_admission.adapters.anchore.v2 import V2
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 from anchore_admission.core.submission import AnalysisRequest
 from anchore_admission.errors import AnchoreReplyInvalid, DeadlineExceeded, EvaluationError
@@ -48,7 +49,10 @@ class DetectingAnchore:
         self, http: AnchoreHttp, root: Root, version: ApiVersion = ApiVersion.AUTO, *, clock: Clock = time.monotonic
     ) -> None:
         self._http = http
-        self._apis: dict[ApiVersion, Anchore] = {ApiVersion.V1: AnchoreV1(http), ApiVersion.V2: AnchoreV2(http)}
+        self._apis: dict[ApiVersion, Anchore] = {
+            ApiVersion.V1: AnchoreApi(http, V1),
+            ApiVersion.V2: AnchoreApi(http, V2),
+        }
         self._probes = _PROBES_OF_V1 if root.hint is ApiVersion.V1 else _PROBES
         self._fixed = version is not ApiVersion.AUTO
         self._version = version

@@ -6,34 +6,24 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
 from anchore_admission.adapters.anchore.answers import Answer, parsed, shortened
+from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
     FINDING_LENGTH,
     EvaluationProblem,
     ListRule,
     expect_evaluated,
-    not_evaluated,
     passed,
     reason_of,
     rule_name,
     serious,
 )
-from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
 from anchore_admission.adapters.anchore.records import (
     ImageRow,
     TagDetail,
     comparable,
-    expect_absent,
-    lookup_tag,
-    newest_with_tag,
-    with_digest,
 )
-from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
-from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation, PolicyReason
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import AnchoreReplyInvalid
-from anchore_admission.ports import Deadline
-
-_IMAGES = ("v1", "images")
 
 
 def _none_if_false(value: object) -> object:
@@ -98,50 +88,7 @@ _images = TypeAdapter(list[_Image])
 _checks = TypeAdapter(list[dict[str, dict[str, list[_Evaluation]]]])
 
 
-class AnchoreV1:
-    """The port ``Anchore`` in the words of API v1."""
-
-    def __init__(self, http: AnchoreHttp) -> None:
-        self._http = http
-
-    async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
-        def read(answer: Answer) -> ImageRecord | None:
-            return newest_with_tag(_rows(answer), full_tag)
-
-        return await self._http.call(Call("by_tag", _IMAGES, {"fulltag": lookup_tag(full_tag)}), deadline, read)
-
-    async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
-        def read(answer: Answer) -> ImageRecord | None:
-            return with_digest(_rows(answer), digest)
-
-        return await self._http.call(Call("by_digest", (*_IMAGES, digest)), deadline, read)
-
-    async def check(
-        self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
-    ) -> PolicyEvaluation | AnalysisState:
-        def read(answer: Answer) -> PolicyEvaluation | AnalysisState:
-            return _evaluation(answer, full_tag, policy) if answer.good else not_evaluated(answer, policy)
-
-        query = {"tag": lookup_tag(full_tag), "interactive": "true", "detail": "true"}
-        if policy is not None:
-            query["policyId"] = policy
-        return await self._http.call(Call("check", (*_IMAGES, digest, "check"), query), deadline, read)
-
-    async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
-        def read(answer: Answer) -> ImageRecord:
-            if not answer.good:
-                raise refusal(answer)
-            images = parsed(_images, answer)
-            return submitted(images, request)
-
-        body = submission_body(request, "pullstring")
-        return await self._http.call(Call("submit", _IMAGES, body=body), deadline, read)
-
-
 def _rows(answer: Answer) -> list[_Image]:
-    if not answer.good:
-        expect_absent(answer)
-        return []
     return parsed(_images, answer)
 
 
@@ -192,3 +139,14 @@ def _findings(outcome: _Outcome) -> Iterator[Finding]:
 
 def _text(cells: dict[str, Any], column: str) -> str:
     return shortened(str(cells.get(column) or ""), FINDING_LENGTH)
+
+
+V1 = Dialect(
+    version="v1",
+    full_tag="fulltag",
+    policy="policyId",
+    pull_string="pullstring",
+    listed=_rows,
+    held=_rows,
+    evaluation=_evaluation,
+)

@@ -5,33 +5,23 @@ from collections.abc import Iterator
 from pydantic import BaseModel, TypeAdapter
 
 from anchore_admission.adapters.anchore.answers import Answer, parsed, shortened
+from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
     FINDING_LENGTH,
     EvaluationProblem,
     ListRule,
     expect_evaluated,
-    not_evaluated,
     passed,
     reason_of,
     rule_name,
     serious,
 )
-from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
 from anchore_admission.adapters.anchore.records import (
     ImageRow,
     comparable,
-    expect_absent,
-    lookup_tag,
-    newest_with_tag,
-    with_digest,
 )
-from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
-from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation, PolicyReason
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import AnchoreReplyInvalid
-from anchore_admission.ports import Deadline
-
-_IMAGES = ("v2", "images")
 
 
 class _Images(BaseModel):
@@ -93,56 +83,11 @@ _image = TypeAdapter(ImageRow)
 _check = TypeAdapter(_Check)
 
 
-class AnchoreV2:
-    """The port ``Anchore`` in the words of API v2."""
-
-    def __init__(self, http: AnchoreHttp) -> None:
-        self._http = http
-
-    async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
-        def read(answer: Answer) -> ImageRecord | None:
-            return newest_with_tag(_listed(answer), full_tag)
-
-        return await self._http.call(Call("by_tag", _IMAGES, {"full_tag": lookup_tag(full_tag)}), deadline, read)
-
-    async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
-        def read(answer: Answer) -> ImageRecord | None:
-            return with_digest(_held(answer), digest)
-
-        return await self._http.call(Call("by_digest", (*_IMAGES, digest)), deadline, read)
-
-    async def check(
-        self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
-    ) -> PolicyEvaluation | AnalysisState:
-        def read(answer: Answer) -> PolicyEvaluation | AnalysisState:
-            return _evaluation(answer, full_tag, policy) if answer.good else not_evaluated(answer, policy)
-
-        query = {"tag": lookup_tag(full_tag), "interactive": "true", "detail": "true"}
-        if policy is not None:
-            query["policy_id"] = policy
-        return await self._http.call(Call("check", (*_IMAGES, digest, "check"), query), deadline, read)
-
-    async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
-        def read(answer: Answer) -> ImageRecord:
-            if not answer.good:
-                raise refusal(answer)
-            return submitted([parsed(_image, answer)], request)
-
-        body = submission_body(request, "pull_string")
-        return await self._http.call(Call("submit", _IMAGES, body=body), deadline, read)
-
-
 def _listed(answer: Answer) -> list[ImageRow]:
-    if not answer.good:
-        expect_absent(answer)
-        return []
     return parsed(_list, answer).items or []
 
 
 def _held(answer: Answer) -> list[ImageRow]:
-    if not answer.good:
-        expect_absent(answer)
-        return []
     return [parsed(_image, answer)]
 
 
@@ -185,3 +130,14 @@ def _findings(evaluation: _Evaluation) -> Iterator[Finding]:
                 message=shortened(finding.message or "", FINDING_LENGTH),
                 recommendation=shortened(finding.recommendation or "", FINDING_LENGTH),
             )
+
+
+V2 = Dialect(
+    version="v2",
+    full_tag="full_tag",
+    policy="policy_id",
+    pull_string="pull_string",
+    listed=_listed,
+    held=_held,
+    evaluation=_evaluation,
+)

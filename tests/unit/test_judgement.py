@@ -49,6 +49,23 @@ def test_a_text_that_is_no_reference_is_refused_by_its_rules_mode(mode: ModeName
     assert (judged.effect, judged.verdict.message, judged.reference) == (effect, "an image ID", None)
 
 
+def test_a_verdict_that_nothing_is_asked_for_is_made_once_for_each_handling() -> None:
+    subject = _subject(rule(), Refusal(Reason.NO_IMAGE, "names no image"), "")
+    denied, again, warned = (
+        judgement.settled(subject, handling) for handling in (_AUTHORITATIVE, _AUTHORITATIVE, WorkloadHandling.WARN)
+    )
+    assert again is denied
+    assert (denied.effect, warned.effect) == (Effect.DENY, Effect.WARN)
+
+
+def test_a_verdict_by_facts_is_made_anew() -> None:
+    subject = _subject(rule(mode=ModeName.ANALYSIS))
+    unknown = judgement.judge(subject, ImageFacts(), _AUTHORITATIVE)
+    analyzed = judgement.judge(subject, ImageFacts(record()), _AUTHORITATIVE)
+    assert (unknown.effect, analyzed.effect) == (Effect.DENY, Effect.ALLOW)
+    assert not subject.verdicts
+
+
 def test_a_denial_names_every_image_that_is_refused_and_no_other() -> None:
     images = [
         image_verdict(Verdict(Decision.DENY, Reason.UNKNOWN, "one is unknown"), image="one"),

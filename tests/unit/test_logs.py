@@ -172,6 +172,33 @@ def test_the_debug_level_opens_the_libraries_too() -> None:
     assert json.loads(stream.getvalue())["level"] == "INFO"
 
 
+@pytest.mark.parametrize("log_format", [LogFormat.JSON, LogFormat.TEXT])
+def test_members_that_are_json_already_stand_beside_the_fields(log_format: LogFormat) -> None:
+    stream = configured(log_format)
+    extra = {"fields": {"one": 1}, "encoded": '"two":"2","images":[{"image":"a"}]'}
+    logging.getLogger("any").error("hello", extra=extra)
+    written = stream.getvalue()
+    if log_format is LogFormat.JSON:
+        assert {"one": 1, "two": "2", "images": [{"image": "a"}]}.items() <= json.loads(written).items()
+    else:
+        assert written.endswith("hello  one=1 two=2 images=[a]\n")
+
+
+def test_a_line_that_cannot_be_written_disturbs_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = configured()
+    stream.close()
+    logging.getLogger("any").error("hello")
+    assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_filter_of_the_handler_is_asked() -> None:
+    stream = configured()
+    logging.getLogger().handlers[0].addFilter(lambda record: record.levelno < logging.ERROR)
+    logging.getLogger("any").error("hidden")
+    logging.getLogger("any").warning("shown")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["shown"]
+
+
 def test_a_second_configuration_replaces_the_first() -> None:
     first, second = configured(), configured(level=LogLevel.ERROR)
     logging.getLogger("any").warning("quiet")

@@ -169,3 +169,28 @@ def test_images_of_one_pod_may_fall_under_different_rules() -> None:
 )
 def test_who_reads_warnings(user: dict[str, Any] | None, controller: bool) -> None:
     assert is_asked_by_controller(builders.request(_POD, userInfo=user)) is controller
+
+
+def test_a_subject_is_made_once_for_a_short_image_under_a_rule() -> None:
+    book, other = _book(), _book()
+    (first,), (again,), (elsewhere,) = (_subjects(_pod("quay.io/team/app:1"), by) for by in (book, book, other))
+    assert again is first
+    assert elsewhere is not first
+    assert elsewhere.rule is other.defaults
+
+
+def test_a_long_image_is_not_kept_in_memory() -> None:
+    long = "a." * 300 + "io/team/app:1"
+    book = _book()
+    (first,), (again,) = (_subjects(_pod(long), book) for _ in range(2))
+    assert (again, again.image) == (first, long)
+    assert again is not first
+
+
+def test_the_same_image_in_another_place_is_another_subject() -> None:
+    book = _book()
+    (first,) = _subjects(_pod("sha256:01"), book)
+    (second,) = _subjects(_pod(initContainers=[{"name": "setup", "image": "sha256:01"}]), book)
+    assert isinstance(second.meaning, Refusal)
+    assert "setup" in second.meaning.message
+    assert second.places != first.places

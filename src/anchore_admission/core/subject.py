@@ -69,7 +69,7 @@ def _subject(text: str, places: list[ContainerImage], circumstances: Circumstanc
     return _ruled(places[0], book.select(_names(text), circumstances) if book.rules else book.defaults)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _names(text: str) -> tuple[str, ...]:
     """What rules may know an image by: a text that is no reference has only itself."""
     try:
@@ -78,7 +78,7 @@ def _names(text: str) -> tuple[str, ...]:
         return (text,)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _ruled(place: ContainerImage, rule: Rule) -> Subject:
     return Subject(place.image, (place,), _meaning(place.image, place), rule)
 

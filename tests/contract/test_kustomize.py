@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from anchore_admission.services.configuration import parse_configuration
+from e2e.cluster.programs import search_path
 from support.charts import RELEASE, ROOT, Object, Rendered, Values, program, render, run
 
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
@@ -31,8 +32,8 @@ OVERLAYS: dict[str, Values] = {
 
 
 def test_what_is_committed_is_current(tmp_path: Path) -> None:
-    helm = Path(program("helm")).parent
-    environment = {**os.environ, "PATH": f"{helm}{os.pathsep}{os.environ['PATH']}"}
+    program("helm")
+    environment = {**os.environ, "PATH": search_path()}
     command = [sys.executable, str(ROOT / "tools" / "kustomize.py"), str(tmp_path)]
     subprocess.run(command, check=True, env=environment)  # noqa: S603 - our own tool
     made, committed = _files(tmp_path), _files(KUSTOMIZE)

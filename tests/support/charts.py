@@ -1,6 +1,5 @@
 """The Helm chart, rendered by the real helm; and Kubernetes' own schemas for what comes out."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.cluster.places import PROGRAMS
+from e2e.cluster.programs import search_path
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
@@ -65,8 +64,8 @@ class Rendered:
 
 
 def program(name: str) -> str:
-    """Where a program is: on the path, or among those of the cluster tests. Skips the test where it is not."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}{os.pathsep}{PROGRAMS}")
+    """Where a program is: among those of the cluster tests, or on the path. Skips the test where it is not."""
+    found = shutil.which(name, path=search_path())
     if not found:
         pytest.skip(f"SKIPPED: {name} is not here; `make e2e` builds it")
     return found

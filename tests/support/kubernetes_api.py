@@ -3,6 +3,7 @@
 What it answers was compared with kube-apiserver 1.36 by the suite that runs on both.
 """
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
 _REASONS = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 422: "Invalid", 500: "InternalError"}
 Json = dict[str, Any]
@@ -22,6 +25,7 @@ class KubernetesApi:
     objects: dict[str, Json] = field(default_factory=dict)
     requests: list[httpx2.Request] = field(default_factory=list)
     broken: httpx2.Response | Exception | None = None
+    applied: asyncio.Event = field(default_factory=asyncio.Event)
     _version: int = 0
 
     def put(self, path: str, **fields: Any) -> None:
@@ -45,6 +49,15 @@ class KubernetesApi:
             return _answer(live)
         return self._patched(request, live, json.loads(request.content))
 
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same as an ASGI application, for a client that connects."""
+        asked = Request(scope, receive)
+        answer = await self(
+            httpx2.Request(asked.method, str(asked.url), headers=asked.headers.raw, content=await asked.body())
+        )
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.headers.raw})
+        await send({"type": "http.response.body", "body": answer.content})
+
     def _patched(self, request: httpx2.Request, live: Json | None, body: Json) -> httpx2.Response:
         wanted = body.get("metadata", {})
         if live is None:
@@ -57,6 +70,7 @@ class KubernetesApi:
             assert request.url.params["fieldManager"] == "anchore-admission"
             assert request.url.params["force"] == "true"
             changed = live | {"webhooks": _applied(live.get("webhooks", []), body["webhooks"])}
+            self.applied.set()
         else:
             assert request.headers["content-type"] == "application/merge-patch+json"
             changed = _merged(live, body)

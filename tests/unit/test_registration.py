@@ -144,7 +144,7 @@ async def test_what_the_cluster_does_not_let_us_do_is_told_once_and_tried_again(
     stage.cluster.failing[operation] = error
     for _ in range(3):
         assert not await stage.step()
-    assert caplog.messages == [f"ValidatingWebhookConfiguration {NAME} cannot be looked after: {error}"]
+    assert caplog.messages == [f"the registration cannot be looked after: {error}"]
     caplog.clear()
     stage.cluster.failing.clear()
     assert await stage.step()

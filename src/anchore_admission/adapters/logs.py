@@ -22,7 +22,7 @@ _COLOURS = {
     logging.ERROR: "31",
     logging.CRITICAL: "1;31",
 }
-_CHATTY = ("uvicorn", "httpx", "httpcore", "aiohttp", "asyncio")
+_CHATTY = ("uvicorn", "httpx", "httpcore", "httpx2", "httpcore2", "aiohttp", "asyncio")
 quoted: Final = encode_basestring_ascii
 """A text as JSON. ASCII only, so that line separators, control characters and lone surrogates cannot break a line."""
 to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode

@@ -40,11 +40,19 @@ class HttpSelfQuestion:
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
             if self._clients_are_checked and isinstance(error, _HUNG_UP):
                 return
-            raise WebhookSilent(
-                f"{_place(url)}: {shortened(str(error) or type(error).__name__, _REASON_LIMIT)}"
-            ) from error
+            raise WebhookSilent(f"{_place(url)}: {shortened(_reason(error), _REASON_LIMIT)}") from error
         if not _is_expected(answer, uid):
             raise WebhookSilent(f"{_place(url)}: HTTP {answer.status_code} is not the answer of this controller")
+
+
+def _reason(error: Exception) -> str:
+    """The first text among the error and what led to it; its kind if all are without words."""
+    cause: BaseException | None = error
+    while cause:
+        if str(cause):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def _place(url: str) -> str:

@@ -95,8 +95,15 @@ class ManagedCertificates:
             self._complaints.tell(_PAIR, f"the Secret holds no usable certificate ({why}); {self._meanwhile()}")
         self._content = content
         self._shared = (pair, leaf) if leaf else None
-        if leaf and (not self._served or pair != self._served[0]):
+        if leaf and self._is_served(pair):
+            self._served = (pair, leaf)
+        elif leaf:
             self._serve(pair, leaf)
+
+    def _is_served(self, pair: ServingPair) -> bool:
+        """Whatever its authorities are: they concern those who call."""
+        served = self._served[0] if self._served else None
+        return served is not None and (served.certificate, served.key) == (pair.certificate, pair.key)
 
     def _serve(self, pair: ServingPair, leaf: Leaf) -> None:
         try:

@@ -119,7 +119,7 @@ class Registrar:
             return False  # changed in this moment; the next step looks again
         except ClusterError as error:
             self._recorder.registration_current(False)
-            self._complaints.tell(_LIVE, f"{_KIND} {wanted.name} cannot be looked after: {error}")
+            self._complaints.tell(_LIVE, f"the registration cannot be looked after: {error}")
             return False
 
     def rest(self) -> None:

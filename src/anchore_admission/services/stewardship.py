@@ -41,6 +41,7 @@ class Stewardship:
         self._registrar = registrar
         self._known = known
         self._bundle = bundle
+        self._lease_was_read = asyncio.Event()
 
     async def round(self) -> bool:
         """One round after the Lease was looked at. True when everything is as it should be. Raises nothing."""
@@ -63,10 +64,12 @@ class Stewardship:
         """Until cancelled."""
         while True:
             await self.leadership.step()
+            self._lease_was_read.set()
             await sleep(every)
 
     async def look_after(self, sleep: Sleep = asyncio.sleep) -> None:
-        """Until cancelled."""
+        """Until cancelled. Begins when it is known who leads."""
+        await self._lease_was_read.wait()
         while True:
             settled = await self.round()
             await sleep(ROUND_SECONDS if settled else HURRY_SECONDS)

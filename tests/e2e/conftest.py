@@ -12,6 +12,7 @@ from e2e.cluster.cluster import Cluster, running
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.places import API_SERVER, KUBECONFIG, LOGS
 from e2e.cluster.waiting import until
+from e2e.release import ARCHIVE, BUILT, Release
 from e2e.stage import Stage
 from e2e.stage import stage as stages
 
@@ -84,6 +85,16 @@ def namespaces(api: Api) -> Iterator[Namespaces]:
 def stage(cluster: Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A controller beside the API server, and a namespace for each of its rules."""
     yield from stages(api, tmp_path_factory.mktemp("controller"))
+
+
+@pytest.fixture(scope="session")
+def release(kubectl: Kubectl, api: Api, request: pytest.FixtureRequest) -> Release:
+    """Not installed yet. E2E_IMAGE names an image that the cluster of E2E_KUBECONFIG can pull."""
+    if not _EXTERNAL:
+        if not ARCHIVE.exists():
+            (pytest.fail if os.environ["E2E"] == "required" else pytest.skip)("there is no image: `make image`")
+        request.getfixturevalue("cluster").load(ARCHIVE)
+    return Release(kubectl, api, os.environ.get("E2E_IMAGE") or BUILT)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,6 +14,7 @@ from e2e.cluster.programs import search_path
 
 class Kubectl:
     def __init__(self, kubeconfig: Path, home: Path) -> None:
+        self.home = home
         self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": search_path(), "HOME": str(home)}
 
     def run(self, *command: str, stdin: str | None = None, seconds: float = 120) -> subprocess.CompletedProcess[str]:

@@ -37,7 +37,7 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "e2e")])
         usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
         builder = (
-            _builder(self._name, self._name, self._key)
+            self._builder(self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
         )
@@ -69,12 +69,26 @@ class Authority:
         subject = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         if group:
             subject.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
-        builder = _builder(x509.Name(subject), self._name, key).add_extension(
-            x509.ExtendedKeyUsage([usage]), critical=False
-        )
+        builder = self._builder(x509.Name(subject), key).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), False)
         self._write(name, builder.sign(self._key, SHA256()), key)
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        """With the identifiers of both keys, as kubeadm's certificates have them."""
+        now = dt.datetime.now(dt.UTC)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(minutes=5))
+            .not_valid_after(now + _LIFE)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(authority, critical=False)
+        )
 
     def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         (self._folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -96,19 +110,6 @@ def write(folder: Path) -> None:
     (folder / "accounts.key").write_bytes(_pem(accounts))
     public = serialization.PublicFormat.SubjectPublicKeyInfo
     (folder / "accounts.pub").write_bytes(accounts.public_key().public_bytes(serialization.Encoding.PEM, public))
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + _LIFE)
-    )
 
 
 def _general(name: str) -> x509.GeneralName:

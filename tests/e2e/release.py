@@ -1,0 +1,108 @@
+"""The chart, installed by helm with the image that the nodes were given, next to the sandbox."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from e2e.cluster.api import Answer, Api
+from e2e.cluster.images import repackage
+from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.waiting import until
+from e2e.things import FAILING, Json, thing
+
+CHART: Final = Path(__file__).parents[2] / "deploy/helm/anchore-admission"
+NAME: Final = "anchore-admission"
+WEBHOOK: Final = f"{NAME}.admission.anchore.io"
+_CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+ARCHIVE: Final = _CACHES / "anchore-admission/image/anchore-admission.tar"
+"""What ``tools/image/build`` made."""
+BUILT: Final = "localhost/anchore-admission:ci"
+REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One called NAME in the namespace NAME, so that its objects are called so too."""
+
+    kubectl: Kubectl
+    api: Api
+    image: str
+
+    def install(self, values: Mapping[str, Any], *arguments: str) -> str:
+        """Install or upgrade, and wait. Raises RuntimeError when helm does."""
+        repository, _, tag = self.image.rpartition(":")
+        image = {"image": {"repository": repository, "tag": tag}, **values}
+        file = self.kubectl.home / "values.json"
+        file.write_text(json.dumps(image))
+        options = ("--install", "--namespace", NAME, "--create-namespace", "--wait", "--timeout", "90s")
+        return self.kubectl.helm("upgrade", NAME, str(CHART), *options, "--values", str(file), *arguments)
+
+    def uninstall(self) -> None:
+        self.kubectl.helm("uninstall", NAME, "--namespace", NAME, "--wait", "--ignore-not-found")
+
+    def registration(self) -> Json:
+        """The webhook as it is registered. Raises LookupError while it is not."""
+        webhook: Json = self.api.get(f"{REGISTRATIONS}/{NAME}")["webhooks"][0]
+        return webhook
+
+    def await_judging(self, namespace: str, image: str = FAILING) -> Answer:
+        """Wait until API servers ask; gives the first answer that is a denial."""
+
+        def denied() -> Answer | None:
+            answer = self.create(namespace, thing("Pod", image), dry_run=True)
+            return answer if answer.code == 403 else None
+
+        answer = until(denied, f"{image} is refused in {namespace}", 60)
+        assert answer
+        return answer
+
+    def create(self, namespace: str, made: Json, *, dry_run: bool = False) -> Answer:
+        return self.api.create(namespace, made, dry_run=dry_run)
+
+    def pods(self, component: str = "webhook") -> list[Json]:
+        """Those that are not being deleted."""
+        labels = f"labelSelector=app.kubernetes.io/component={component}"
+        found: list[Json] = self.api.get(f"/api/v1/namespaces/{NAME}/pods?{labels}")["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def ready(self, count: int = 2) -> bool:
+        """Whether so many replicas are ready, and no other is left."""
+        return [is_ready(pod) for pod in self.pods()] == [True] * count
+
+    def anchore(self, path: str) -> Any:
+        """What the sandbox answers, asked from a replica: it is reached from its namespace."""
+        code = (
+            "import base64, sys, urllib.request as r\n"
+            f"q = r.Request('http://{NAME}-sandbox:8228{path}')\n"
+            "q.add_header('Authorization', 'Basic ' + base64.b64encode(b'admin:foobar').decode())\n"
+            "sys.stdout.write(r.urlopen(q, timeout=10).read().decode())"
+        )
+        return json.loads(self.kubectl("exec", "-n", NAME, f"deployment/{NAME}", "--", "python", "-c", code))
+
+    def labelled(self, folder: Path, label: str) -> Path:
+        """The image as another version: the same files, another digest, another tag."""
+        archive = folder / f"{label}.tar"
+        repackage(ARCHIVE, archive, f"{self.image.rpartition(':')[0]}:{label}", label)
+        return archive
+
+
+def is_ready(pod: Json) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(found["type"] == "Ready" and found["status"] == "True" for found in conditions)
+
+
+@contextmanager
+def installed(release: Release, values: Mapping[str, Any]) -> Iterator[Release]:
+    """Installed, judging when it refuses anything at all, and gone afterwards."""
+    release.install(values)
+    until(release.registration, "the controller has registered itself")
+    try:
+        yield release
+    finally:
+        release.uninstall()
+        release.api.call("DELETE", f"/api/v1/namespaces/{NAME}")
+        until(lambda: release.api.call("GET", f"/api/v1/namespaces/{NAME}").code == 404, f"namespace {NAME} is gone")

@@ -66,7 +66,7 @@ class Api:
         dry_run: bool = False,
         content_type: str = "application/json",
     ) -> Answer:
-        query = {"dryRun": "All"} if dry_run else {}
+        query = {"dryRun": "All"} if dry_run else None  # an empty one would take the place of the path's own
         content = None if body is None else json.dumps(body)
         answer = self._client.request(
             method, path, params=query, content=content, headers={"content-type": content_type}

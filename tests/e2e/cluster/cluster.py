@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from e2e.cluster.places import CACHE, IMAGES, LOCK, LOGS, NODES, PACKAGES, PROGR
 from e2e.cluster.waiting import until
 
 _SYSCTLS: Final = ("kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory")
+SHIM: Final = "containerd-shim-runc-v2"
 _SAVED: Final = CACHE / "sysctls"
 
 
@@ -68,6 +70,14 @@ class Cluster:
         for node in self.nodes:
             node.stop()
         self.control_plane.stop()
+
+    def crash(self) -> None:
+        """As when the machines of the nodes lose power: nothing of them runs any more, and nothing was told to stop."""
+        for node in self.nodes:
+            for daemon in (node.kubelet, node.containerd):
+                daemon.stop(signal.SIGKILL)
+        _kill(_running(PROGRAMS, SHIM))
+        _kill(set(control_groups.processes()))
 
     def load(self, archive: Path) -> None:
         for node in self.nodes:
@@ -154,7 +164,11 @@ def _is_ready(api: Api, name: str) -> bool:
 def _alone() -> Iterator[None]:
     CACHE.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.stderr.write(f"waiting for the cluster in {CACHE} to go; E2E_CACHE chooses another place\n")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -1,5 +1,6 @@
 """Where the test cluster keeps what it needs, and how it is laid out."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ PACKAGES: Final = CACHE / "packages"
 ROOT: Final = PACKAGES / "root"
 """Debian packages, unpacked here and not installed."""
 
-NAME: Final = "anchore-admission-e2e"
-"""Of the network namespace and of the control group."""
+NAME: Final = f"e2e-{hashlib.sha256(os.fsencode(CACHE)).hexdigest()[:8]}"
+"""Of the network namespace and of the control group; clusters of several caches may run at once."""
 KUBECONFIG: Final = STATE / "pki/admin.kubeconfig"
 AUDIT_LOG: Final = LOGS / "audit.log"
 API_SERVER: Final = "https://127.0.0.1:6443"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import httpx
 
 from anchore_admission.adapters.logs import shortened
+from anchore_admission.adapters.trust import trusting
 from anchore_admission.errors import WebhookSilent
 from anchore_admission.ports import ClusterRecorder
 
@@ -34,7 +35,7 @@ class HttpSelfQuestion:
     async def _ask(self, url: str, authorities: bytes | None) -> None:
         uid = str(uuid.uuid4())
         try:
-            trust = ssl.create_default_context(cadata=authorities.decode() if authorities else None)
+            trust = trusting(cadata=authorities.decode() if authorities else None)
             async with httpx.AsyncClient(verify=trust, timeout=ANSWER_SECONDS, trust_env=False) as client:
                 answer = await client.post(url, params={"timeout": f"{ANSWER_SECONDS:.0f}s"}, json=_review(uid))
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
@@ -47,6 +48,8 @@ class HttpSelfQuestion:
 
 def _reason(error: Exception) -> str:
     """The first text among the error and what led to it; its kind if all are without words."""
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer within {ANSWER_SECONDS:g} seconds"
     cause: BaseException | None = error
     while cause:
         if str(cause):

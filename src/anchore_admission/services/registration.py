@@ -157,7 +157,7 @@ class Registrar:
         try:
             await self._question.ask(url, authorities)
         except ClusterError as error:
-            self._complaints.tell(_ANSWER, f"not registered before the webhook answers: {error}", logging.INFO)
+            self._complaints.tell(_ANSWER, f"not registered before the webhook answers: {error}")
             return False
         self._complaints.settle(_ANSWER)
         return True

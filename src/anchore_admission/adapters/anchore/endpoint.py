@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from anchore_admission.adapters.trust import lenient, trusting
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import ApiVersion
 
@@ -63,7 +64,7 @@ def trust(endpoint: AnchoreEndpoint) -> ssl.SSLContext:
     if endpoint.ca_file is None:
         return _public_trust()
     try:
-        return ssl.create_default_context(cafile=endpoint.ca_file)
+        return trusting(cafile=endpoint.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise _wrong("caFile", f"{endpoint.ca_file} cannot be read as PEM certificates: {error}") from error
 
@@ -71,7 +72,7 @@ def trust(endpoint: AnchoreEndpoint) -> ssl.SSLContext:
 @cache
 def _public_trust() -> ssl.SSLContext:
     """Read once for all accounts: it takes 17 ms and holds some 140 certificates."""
-    return httpx.create_ssl_context()
+    return lenient(httpx.create_ssl_context())
 
 
 def account_header(account: str | None) -> dict[str, str]:

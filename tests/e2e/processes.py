@@ -14,10 +14,12 @@ import httpx
 from anchore_admission.adapters.certificates import throw_away_pair
 from e2e.cluster.api import Api
 from e2e.cluster.daemon import Daemon
+from e2e.cluster.places import MAIN
 from e2e.cluster.waiting import until
 from e2e.things import FAILING, thing
 
 SANDBOX: Final = "http://127.0.0.1:8228"
+ANCHORE: Final = f"http://{MAIN}:8228"
 OPERATIONS: Final = "http://127.0.0.1:8080"
 LABEL: Final = "e2e.anchore.io/judged-by"
 _PROGRAM: Final = (sys.executable, "-m", "anchore_admission")
@@ -42,8 +44,8 @@ def _environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def sandbox() -> Iterator[httpx.Client]:
-    """Anchore's API and the sandbox's own controls."""
-    daemon = Daemon("sandbox", [*_PROGRAM, "sandbox"], _environment())
+    """Anchore's API and the sandbox's own controls; also for Pods, at ANCHORE."""
+    daemon = Daemon("sandbox", [*_PROGRAM, "sandbox", "--host=0.0.0.0", "--log-level=warning"], _environment())
     daemon.start()
     with httpx.Client(base_url=SANDBOX, auth=("admin", "foobar"), trust_env=False) as client:
         try:

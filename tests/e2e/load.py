@@ -1,0 +1,74 @@
+"""Steady questions to the API server, each with a known answer, while something happens to the controller."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx
+
+from e2e.cluster.api import Answer, Api
+from e2e.cluster.waiting import until
+from e2e.things import FAILING, PASSING, thing
+
+ASKERS: Final = 4
+PAUSE: Final = 0.05
+"""Of each asker between two questions."""
+
+
+@dataclass(slots=True)
+class Load:
+    """Questions are dry runs: they reach the controller and leave nothing."""
+
+    asked: int = 0
+    failed: list[tuple[float, str]] = field(default_factory=list)
+    """When, and what was said: nobody answered the API server."""
+    wrong: list[str] = field(default_factory=list)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def more(self, count: int = 100) -> None:
+        """Wait until so many more questions are answered."""
+        goal = self.asked + count
+        until(lambda: self.asked >= goal, f"{count} more answers", 60)
+
+    def ask(self, namespace: str) -> None:
+        with Api() as api:
+            turn = 0
+            while not self._stopped.wait(PAUSE):
+                turn += 1
+                image = (PASSING, FAILING)[turn % 2]
+                try:
+                    answer = api.create(namespace, thing("Pod", image, name=f"load-{turn}"), dry_run=True)
+                except httpx.HTTPError as error:
+                    self.failed.append((time.monotonic(), f"API server: {error!r}"))
+                    continue
+                self._judge(image, answer)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _judge(self, image: str, answer: Answer) -> None:
+        self.asked += 1
+        if answer.code >= 500:
+            self.failed.append((time.monotonic(), answer.message))
+        elif image == PASSING and answer.code != 201:
+            self.wrong.append(answer.message)
+        elif image == FAILING and "failed policy checks" not in answer.message:
+            self.wrong.append(f"{answer.code} {answer.message or 'admitted'}")
+
+
+@contextmanager
+def steady(namespace: str) -> Iterator[Load]:
+    load = Load()
+    askers = [threading.Thread(target=load.ask, args=[namespace]) for _ in range(ASKERS)]
+    for asker in askers:
+        asker.start()
+    try:
+        load.more()
+        yield load
+    finally:
+        load.stop()
+        for asker in askers:
+            asker.join()

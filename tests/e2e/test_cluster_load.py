@@ -1,0 +1,143 @@
+"""Under steady load, whatever is done to the controller: no failed review and no wrong one."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster.cluster import Cluster
+from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.waiting import until
+from e2e.conftest import Namespaces
+from e2e.load import Load, steady
+from e2e.processes import ANCHORE, sandbox
+from e2e.release import BUILT, NAME, Release, installed
+
+pytestmark = pytest.mark.cluster
+
+STRICT = {
+    "anchore": {"endpoint": ANCHORE, "username": "admin", "password": "foobar"},
+    "enableStrictGating": True,
+}
+"""The sandbox stands outside, so that an upgrade does not touch it."""
+SECRET = f"/api/v1/namespaces/{NAME}/secrets/{NAME}-tls"
+SECONDS_OF_OUTAGE = 10
+
+
+@pytest.fixture(scope="module")
+def serving(cluster: Cluster, release: Release, namespaces: Namespaces) -> Iterator[Release]:
+    namespaces("loaded")
+    with sandbox(), installed(release, STRICT) as running:
+        running.await_judging("loaded")
+        yield running
+
+
+@pytest.fixture
+def load(serving: Release) -> Iterator[Load]:
+    """Begins with a whole release, and must end without a complaint."""
+    serving.install(STRICT)
+    until(serving.ready, "every replica is ready")
+    with steady("loaded") as load:
+        yield load
+
+
+def unharmed(load: Load) -> bool:
+    load.more()
+    assert (load.failed, load.wrong) == ([], [])
+    return True
+
+
+def test_a_rolling_restart_is_not_noticed(serving: Release, load: Load, kubectl: Kubectl) -> None:
+    before = {pod["metadata"]["uid"] for pod in serving.pods()}
+
+    kubectl("rollout", "restart", "-n", NAME, f"deployment/{NAME}")
+    kubectl("rollout", "status", "-n", NAME, f"deployment/{NAME}", "--timeout=120s")
+    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 90)
+
+    assert unharmed(load)
+
+
+def test_a_new_configuration_is_not_noticed(serving: Release, load: Load) -> None:
+    before = {pod["metadata"]["uid"] for pod in serving.pods()}
+
+    serving.install({**STRICT, "config": {"messages": {"maxFindings": 1}}})
+    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 90)
+
+    assert unharmed(load)
+
+
+def test_a_new_version_is_not_noticed(serving: Release, load: Load, cluster: Cluster, tmp_path: Path) -> None:
+    cluster.load(serving.labelled(tmp_path, "next"))
+    next_one = Release(serving.kubectl, serving.api, f"{BUILT.rpartition(':')[0]}:next")
+    before = {pod["metadata"]["uid"] for pod in serving.pods()}
+
+    next_one.install(STRICT)
+    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 90)
+
+    images = {container["image"] for pod in serving.pods() for container in pod["spec"]["containers"]}
+    assert images == {next_one.image}
+    assert unharmed(load)
+
+
+def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> None:
+    """Once because somebody empties the Secret, then because a life is near its end."""
+    serving.install({**STRICT, "extraArgs": ["--certificate-lifetime=90s"]})
+    seen = {certificate(serving)}
+    emptied = serving.api.call("PATCH", SECRET, {"data": None}, content_type="application/merge-patch+json")
+    assert emptied.allowed, emptied.message
+
+    def renewed() -> bool:
+        seen.add(certificate(serving))
+        return len(seen - {""}) > 2
+
+    until(renewed, "certificates have come and gone", 240, every=1)
+    assert unharmed(load)
+    assert serving.registration()["clientConfig"]["caBundle"]
+
+
+def test_a_drain_is_not_noticed(serving: Release, load: Load, kubectl: Kubectl, cluster: Cluster) -> None:
+    node, other = (node.name for node in cluster.nodes)
+
+    kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
+    try:
+        until(serving.ready, "every replica is ready", 90)
+        assert {pod["spec"]["nodeName"] for pod in serving.pods()} == {other}
+        assert unharmed(load)
+    finally:
+        kubectl("uncordon", node)
+
+
+def test_a_replica_that_is_killed_is_missed_for_seconds_and_nothing_is_judged_wrongly(
+    serving: Release, load: Load, cluster: Cluster
+) -> None:
+    victim = serving.pods()[0]
+    node = next(node for node in cluster.nodes if node.name == victim["spec"]["nodeName"])
+    container = victim["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+
+    began = time.monotonic()
+    os.kill(node.tasks()[container], signal.SIGKILL)
+    until(lambda: restarts(serving, victim["metadata"]["uid"]) == 1 and serving.ready(), "the replica is back", 60)
+    load.more()
+
+    assert load.wrong == []
+    ends = [moment - began for moment, _ in load.failed]
+    assert max(ends, default=0) < SECONDS_OF_OUTAGE, load.failed
+    assert all("failed calling webhook" in said for _, said in load.failed)
+    print(f"killed replica: {len(load.failed)} failed calls, the last after {max(ends, default=0):.1f} s")  # noqa: T201 - a measure, shown by -s and on failure
+
+
+def certificate(serving: Release) -> str:
+    return str(serving.api.get(SECRET).get("data", {}).get("tls.crt", ""))
+
+
+def gone(serving: Release, before: set[str]) -> bool:
+    return not before & {pod["metadata"]["uid"] for pod in serving.pods()}
+
+
+def restarts(serving: Release, uid: str) -> int:
+    pod = next(pod for pod in serving.pods() if pod["metadata"]["uid"] == uid)
+    count: int = pod["status"]["containerStatuses"][0]["restartCount"]
+    return count

@@ -1,11 +1,11 @@
 """``anchore-admission sandbox``: an Anchore server that is none, on this machine."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvloop
 
 from anchore_admission.adapters.logs import LogFormat, LogLevel, configure_logging
 from anchore_admission.cli.inputs import read_configuration_file
@@ -52,7 +52,7 @@ def command(
 
     listener = Listener(create_sandbox(content), host, port)
     try:
-        asyncio.run(serve([listener], on_ready=tell, drain_seconds=_DRAIN_SECONDS))
+        uvloop.run(serve([listener], on_ready=tell, drain_seconds=_DRAIN_SECONDS))
     except ConfigurationError as error:
         raise CannotListen(f"{error.problems[0].message}; choose another with --port or --host") from error
 

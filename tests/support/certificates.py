@@ -39,6 +39,32 @@ def pair_valid(begin: dt.timedelta, end: dt.timedelta) -> Pair:
     return Pair(certificate, certificate, key_pem(key))
 
 
+def plain_pair(name: str) -> Pair:
+    """An authority and its certificate without a key usage or a key identifier, as older clusters have them."""
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plain authority")])
+    ca = x509.BasicConstraints(ca=True, path_length=None)
+    authority = _builder(issuer, issuer, authority_key).add_extension(ca, True).sign(authority_key, hashes.SHA256())
+    names = x509.SubjectAlternativeName([x509.DNSName(name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    leaf = _builder(subject, issuer, key).add_extension(names, False).sign(authority_key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    return Pair(authority.public_bytes(pem), leaf.public_bytes(pem), key_pem(key))
+
+
+def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(hours=1))
+    )
+
+
 def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
     protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)

@@ -1,7 +1,10 @@
 """What goes wrong between us and the API server, told in our own words."""
 
 import asyncio
+import json
+import ssl
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -17,9 +20,13 @@ from anchore_admission.errors import (
     ClusterUnavailable,
     ConfigurationError,
 )
+from anchore_admission.web.server import Listener
+from anchore_admission.web.tls import ServingCertificate
+from support.certificates import plain_pair, written
 from support.cluster import Recorded
 from support.cluster_stages import NAME, RecordedApiStage
 from support.kubernetes_api import failure
+from support.listening import HOST, quick, running
 
 SECRET = f"Secret contract/{NAME}"
 
@@ -101,3 +108,48 @@ def test_without_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="no access to a Kubernetes API"):
         connect(ObjectNames("a", "b", "c"), Recorded())
+
+
+def test_a_kubeconfig_without_a_user_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _kubeconfig(tmp_path, monkeypatch, {"server": "https://localhost:1"}, users=[])
+    with pytest.raises(ConfigurationError, match="names no user"):
+        connect(ObjectNames("a", "b", "c"), Recorded())
+
+
+async def test_an_authority_without_identifiers_is_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on older EKS and k3s, under what Python 3.13 asks for; the answer is "ok"."""
+    created = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda *given, **named: _strict(created(*given, **named)))
+    pair = plain_pair("localhost")
+    (tmp_path / "ca.crt").write_bytes(pair.authority)
+    certificate = ServingCertificate(written(tmp_path, pair.certificate, pair.key))
+    async with running(Listener(quick, HOST, 0, certificate)) as server:
+        at = {"server": f"https://localhost:{server.ports[0]}", "certificate-authority": "ca.crt"}
+        _kubeconfig(tmp_path, monkeypatch, at, users=[{"name": "me", "user": {"token": "t"}}])
+        cluster = connect(ObjectNames("a", "b", "c"), Recorded())
+        with pytest.raises(ClusterUnavailable, match="JSON is malformed"):  # who reads it has believed it
+            await cluster.read_secret()
+        await cluster.aclose()
+
+
+def _strict(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _kubeconfig(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, cluster: dict[str, str], users: list[dict[str, Any]]
+) -> None:
+    context = {"cluster": "it", **({"user": "me"} if users else {})}
+    file = folder / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    file.write_text(
+        json.dumps(
+            {
+                "clusters": [{"name": "it", "cluster": cluster}],
+                "users": users,
+                "contexts": [{"name": "it", "context": context}],
+                "current-context": "it",
+            }
+        )
+    )

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import datetime as dt
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
-from lightkube import ApiError, AsyncClient
+from lightkube import ApiError, AsyncClient, KubeConfig, SingleConfig
+from lightkube.config.client_adapter import verify_cluster
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_global_resource
 from lightkube.resources.coordination_v1 import Lease
@@ -19,6 +21,7 @@ from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
 from anchore_admission.adapters.logs import shortened
+from anchore_admission.adapters.trust import lenient
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -147,11 +150,20 @@ class LightkubeCluster:
 def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
     """By the Pod's service account, else by KUBECONFIG. Raises ConfigurationError where there is neither."""
     try:
-        client = AsyncClient(timeout=httpx2.Timeout(CALL_SECONDS))
+        config = KubeConfig.from_env().get()
+        transport = httpx2.AsyncHTTPTransport(verify=_trust(config))
+        client = AsyncClient(config, timeout=httpx2.Timeout(CALL_SECONDS), transport=transport)
     except (ConfigError, LookupError, OSError, ValueError) as error:
         why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
         raise ConfigurationError("cluster", [Problem("service account", why)]) from error
     return LightkubeCluster(client, names, recorder)
+
+
+def _trust(config: SingleConfig | None) -> ssl.SSLContext:
+    """What the configuration trusts and presents; the authorities of older clusters carry no identifiers."""
+    if config is None or config.user is None:
+        raise ConfigError("the kubeconfig's current context names no user")
+    return lenient(verify_cluster(config.cluster, config.user, config.abs_file))
 
 
 def _translated(what: str, error: Exception) -> ClusterError:

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from anchore_admission.adapters.trust import trusting
 from e2e.cluster.places import API_SERVER, KUBECONFIG
 
 _WARNING: Final = re.compile(r'299 - "((?:[^"\\]|\\.)*)"')
@@ -47,7 +48,7 @@ class Api:
         trust: ssl.SSLContext | bool = True
         if address == API_SERVER:
             folder = KUBECONFIG.parent
-            trust = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+            trust = trusting(cafile=str(folder / "ca.crt"))
             trust.load_cert_chain(folder / "admin.crt", folder / "admin.key")
         self._client = httpx.Client(base_url=address, verify=trust, timeout=40, trust_env=False)
 

@@ -75,9 +75,8 @@ class Authority:
         self._write(name, builder.sign(self._key, SHA256()), key)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        """With the identifiers of both keys, as kubeadm's certificates have them."""
+        """Without identifiers of keys, as older k3s and EKS clusters have them: what talks to those must not mind."""
         now = dt.datetime.now(dt.UTC)
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -86,8 +85,6 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(minutes=5))
             .not_valid_after(now + _LIFE)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(authority, critical=False)
         )
 
     def _write(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:

@@ -1,5 +1,6 @@
 """The Helm chart, rendered by the real helm; and Kubernetes' own schemas for what comes out."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from e2e.cluster.places import TOOLS
 from e2e.cluster.programs import search_path
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +67,7 @@ class Rendered:
 
 def program(name: str) -> str:
     """Where a program is: among those of the cluster tests, or on the path. Skips the test where it is not."""
-    found = shutil.which(name, path=search_path())
+    found = shutil.which(name, path=os.pathsep.join([search_path(), str(TOOLS)]))
     if not found:
         pytest.skip(f"SKIPPED: {name} is not here; `make e2e` builds it")
     return found
@@ -73,7 +75,7 @@ def program(name: str) -> str:
 
 def run(name: str, *arguments: str, given: str = "") -> str:
     """A program's output. Raises HelmError with what it said when it fails."""
-    done = subprocess.run(  # noqa: S603 - helm, kubectl and kubeconform
+    done = subprocess.run(  # noqa: S603 - helm, kubectl, kubeconform, promtool
         [program(name), *arguments], input=given, capture_output=True, text=True, check=False, timeout=60
     )
     if done.returncode:

@@ -3,9 +3,10 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Final
 
-from e2e.cluster.places import PACKAGES, ROOT
+from e2e.cluster.places import PACKAGES, ROOT, TOOLS
 
 NAMES: Final = (
     *("runc", "containernetworking-plugins", "busybox-static"),
@@ -19,17 +20,26 @@ BUSYBOX: Final = ROOT / "bin/busybox"
 
 def unpack() -> None:
     """Raises RuntimeError when the packages cannot be fetched."""
-    if ROOT.exists():
-        return
+    if not ROOT.exists():
+        _fetched(*NAMES).rename(ROOT)
+    if not TOOLS.exists():
+        part = _fetched("prometheus")
+        (part / "usr/bin/prometheus").unlink()  # promtool is enough, and needs nothing but the C library
+        (part / "usr/bin").rename(TOOLS)
+        shutil.rmtree(part)
+
+
+def _fetched(*names: str) -> Path:
+    """A folder with what the packages hold."""
     PACKAGES.mkdir(parents=True, exist_ok=True)
     _run("apt-get", "update", "-qq")
-    _run("apt-get", "download", "-qq", *NAMES)
+    _run("apt-get", "download", "-qq", *names)
     part = ROOT.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     for file in PACKAGES.glob("*.deb"):
         _run("dpkg", "-x", str(file), str(part))
         file.unlink()
-    part.rename(ROOT)
+    return part
 
 
 def environment() -> dict[str, str]:

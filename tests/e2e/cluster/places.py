@@ -21,6 +21,8 @@ IMAGES: Final = CACHE / "images"
 PACKAGES: Final = CACHE / "packages"
 ROOT: Final = PACKAGES / "root"
 """Debian packages, unpacked here and not installed."""
+TOOLS: Final = PACKAGES / "tools"
+"""Programs of Debian packages that need nothing else of them."""
 
 NAME: Final = f"e2e-{hashlib.sha256(os.fsencode(CACHE)).hexdigest()[:8]}"
 """Of the network namespace and of the control group; clusters of several caches may run at once."""

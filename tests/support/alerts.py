@@ -1,0 +1,104 @@
+"""The chart's alerts as files for promtool, and what was measured while they should fire or not."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from support.charts import ANCHORE, NAMESPACE, RELEASE, ROOT, Object, Values, merged, render, run
+
+PREFIX: Final = "AnchoreAdmission"
+WATCHED: Final = merged(ANCHORE, {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}})
+_DATA: Final = yaml.safe_load((ROOT / "tests" / "data" / "alerts.yaml").read_text())
+_SERIES_LABEL = re.compile(r"\$(\w+)")
+_NO_NUMBERS = re.compile(r"NaNx(\d+)")
+_TEMPLATE = re.compile(r"{{ \$labels\.(\w+) }}")
+
+
+def target(pod: str) -> dict[str, str]:
+    """The labels that the Prometheus operator gives to what a ServiceMonitor finds."""
+    service = f"{RELEASE}-metrics"
+    where = {"namespace": NAMESPACE, "service": service, "job": service, "endpoint": "operations"}
+    return {**where, "container": RELEASE, "pod": pod, "instance": f"{pod}:8080"}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What was measured, and which alerts fire at which moments, each with labels of its own."""
+
+    name: str
+    series: Mapping[str, str]
+    at: Mapping[str, Mapping[str, Sequence[Mapping[str, str] | str]]]
+
+
+SCENARIOS: Final = [
+    Scenario(it["name"], {**_DATA["healthy"], **it.get("series", {})}, it["at"]) for it in _DATA["scenarios"]
+]
+
+
+@cache
+def _group(values: str) -> Object:
+    (found,) = (it for it in render(json.loads(values)).objects if it["kind"] == "PrometheusRule")
+    (one,) = found["spec"]["groups"]
+    return dict(one)
+
+
+def group(values: Values = WATCHED) -> Object:
+    """The one group of rules."""
+    return _group(json.dumps(values, sort_keys=True))
+
+
+def rules(values: Values = WATCHED) -> dict[str, Object]:
+    """The rules by the names of their alerts."""
+    return {rule["alert"]: rule for rule in group(values)["rules"]}
+
+
+def promtool(folder: Path, *commands: str, values: Values = WATCHED, test: Object | None = None) -> str:
+    """What promtool says of the chart's rules. Raises HelmError when it does not like them."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": [group(values)]}))
+    if test:
+        (folder / "test.yaml").write_text(yaml.safe_dump(test))
+    return run("promtool", *commands, str(folder / ("test.yaml" if test else "rules.yaml")))
+
+
+def as_test(scenario: Scenario) -> Object:
+    """In promtool's form: at every moment, every alert is asked for."""
+    series = [{"series": _expanded(name), "values": _spelled(told)} for name, told in scenario.series.items()]
+    expected = [
+        {"eval_time": moment, "alertname": name, "exp_alerts": list(_alerts(rule, firing.get(name, ())))}
+        for moment, told in scenario.at.items()
+        for firing in [{PREFIX + name: labels for name, labels in told.items()}]
+        for name, rule in rules().items()
+    ]
+    test = {"interval": "1m", "input_series": series, "alert_rule_test": expected}
+    return {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+
+
+def _expanded(series: str) -> str:
+    def labels(found: re.Match[str]) -> str:
+        name = found[1]
+        webhook = {"name": f"{RELEASE}.admission.anchore.io", "job": "apiserver"}
+        return ",".join(f'{key}="{value}"' for key, value in (webhook if name == "ours" else target(name)).items())
+
+    return _SERIES_LABEL.sub(labels, series)
+
+
+def _spelled(values: str) -> str:
+    """promtool repeats numbers only."""
+    return _NO_NUMBERS.sub(lambda found: " ".join(["NaN"] * (int(found[1]) + 1)), values)
+
+
+def _alerts(rule: Object, firing: Sequence[Mapping[str, str] | str]) -> Iterator[Object]:
+    for own in firing:
+        labels = target(own.removeprefix("$")) if isinstance(own, str) else own
+        yield {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": _told(rule["annotations"], labels)}
+
+
+def _told(annotations: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
+    """What Prometheus makes of templates that name labels only."""
+    return {key: _TEMPLATE.sub(lambda found: labels[found[1]], text) for key, text in annotations.items()}

@@ -5,10 +5,10 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format lock bench image e2e chart-docs kustomize clean
+.PHONY: help venv demo test check lint types imports format lock bench image programs e2e e2e-cert-manager chart-docs kustomize clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(RUNTIME): requirements.txt requirements-build.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,8 +57,14 @@ image: $(DEV) ## Build the container image and prove it (IMAGE=required: fail wh
 	./tools/image/sbom
 	IMAGE=$(or $(IMAGE),optional) $(BIN)/python -m pytest tests/image
 
+programs: $(DEV) ## Build kubectl, helm and the cluster that tests run, once per version (cold: 20 minutes)
+	PYTHONPATH=tests $(BIN)/python -m e2e.cluster build $(or $(E2E_BUILD_SECONDS),2700)
+
 e2e: $(DEV) ## Prove it on a real Kubernetes (E2E_KUBECONFIG: on that one; E2E=required: fail where it cannot run)
 	./tools/e2e
+
+e2e-cert-manager: $(DEV) ## Prove chart and kustomize with a real cert-manager there (built for minutes; E2E as above)
+	E2E_CERT_MANAGER=on ./tools/e2e -k cert_manager
 
 chart-docs: $(DEV) ## Write the chart's README and schema from its values and the configuration's schema
 	$(BIN)/python tools/chart_docs.py

@@ -66,10 +66,14 @@ class Rendered:
 
 
 def program(name: str) -> str:
-    """Where a program is: among those of the cluster tests, or on the path. Skips the test where it is not."""
+    """Where a program is: among those of the cluster tests, or on the path.
+
+    Skips the test where it is not, or fails it where CHARTS=required.
+    """
     found = shutil.which(name, path=os.pathsep.join([search_path(), str(TOOLS)]))
     if not found:
-        pytest.skip(f"SKIPPED: {name} is not here; `make e2e` builds it")
+        why = f"SKIPPED: {name} is not here; `make programs` builds it"
+        (pytest.fail if os.environ.get("CHARTS") == "required" else pytest.skip)(why)
     return found
 
 

@@ -1,0 +1,41 @@
+"""What ``tools/e2e`` does where it cannot prove anything: never green in silence."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def proof(**environment: str) -> tuple[int, str]:
+    """Exit code and what was said, with nothing built and a cluster that nobody could reach."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("E2E")}
+    done = subprocess.run(  # noqa: S603 - our own script
+        [ROOT / "tools/e2e"], env=clean | environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(("wanted", "code"), [("on", 0), ("required", 1)])
+def test_what_cannot_run_is_skipped_aloud_and_fails_where_it_is_required(
+    tmp_path: Path, wanted: str, code: int
+) -> None:
+    nothing = {"E2E_KUBECONFIG": str(tmp_path / "none"), "E2E_CACHE": str(tmp_path), "PATH": "/usr/bin:/bin"}
+
+    ended, said = proof(E2E=wanted, **nothing)
+
+    assert said.startswith("SKIPPED: the proof on a real Kubernetes: helm is not here")
+    assert ended == code
+
+
+def test_it_can_be_left_out() -> None:
+    assert proof(E2E="off") == (0, "SKIPPED: the proof on a real Kubernetes: E2E=off\n")
+
+
+def test_a_word_it_does_not_know_is_an_error() -> None:
+    ended, said = proof(E2E="OFF")
+
+    assert "E2E is on, off or required, not 'OFF'" in said
+    assert ended == 2

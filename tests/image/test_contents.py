@@ -25,6 +25,7 @@ NOT_THERE = (
         "*.h",
         "*.a",
         "*redoc*",
+        "*/pygments/lexers/python.py",
         "src/*",
         "root/*",
     ),

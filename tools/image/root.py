@@ -27,6 +27,8 @@ APPLICATION = (
     "*.pyi", "*.pyx", "*.pxd", "*.pxi", "*.c", "*.h",  # for type checkers and compilers
     "redoc.standalone.js",  # the documentation page is Swagger UI
 )  # fmt: skip
+LEXERS = ("__init__", "_mapping")
+"""Of Pygments, which rich imports: the list of them, and none of the 250."""
 FILES = {
     "etc/passwd": f"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/tmp:/sbin/nologin\n",
     "etc/group": f"root:x:0:\nnonroot:x:{USER}:\n",
@@ -42,6 +44,9 @@ def main(application: Path, root: Path) -> None:
     for program in below(root, application / "bin").iterdir():  # of the dependencies
         if not program.name.startswith(("python", "anchore-admission")):
             program.unlink()
+    for lexer in below(root, application).rglob("pygments/lexers/*.py"):  # nothing here colours source code
+        if lexer.stem not in LEXERS:
+            lexer.unlink()
     for top in ("/lib", "/lib64"):
         if Path(top).is_symlink():
             below(root, Path(top)).symlink_to(Path(top).readlink())

@@ -16,7 +16,12 @@ from anchore_admission.cli.main import COMMANDS, PROGRAM, load
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "deploy" / "kustomize" / "README.md",
+    *sorted(DOCS.glob("*.md")),
+]
 VALUES = ROOT / "deploy" / "helm" / "anchore-admission" / "values.yaml"
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")

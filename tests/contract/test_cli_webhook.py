@@ -8,6 +8,7 @@ import yaml
 from support.certificates import pair
 from support.command_line import CommandLine
 
+LABEL = "expected up to 63 lower case letters, digits and dashes between them"
 SERVICE = ["--service", "gate", "--namespace", "security"]
 
 
@@ -109,7 +110,26 @@ def test_authorities_are_published(program: CommandLine, tmp_path: Path) -> None
         ([*SERVICE, "--url", "https://a"], ["--service: expected either"]),
         (["--service", "gate"], ["--namespace: expected together"]),
         (["--url", "https://a", "--namespace", "x"], ["--namespace: expected together"]),
-        (["--url", "http://a", "--name", "A.b"], ["--name: expected lower case", "--url: expected https://"]),
+        (
+            ["--url", "http://a", "--name", "A.b", "--exclude-namespace", "ok", "--exclude-namespace", "BAD NS"],
+            [f"--name: {LABEL}, not 'A.b'", f"--exclude-namespace: {LABEL}, not 'BAD NS'", "--url: expected https://"],
+        ),
+        (
+            ["--service", "Bad_Name", "--namespace", "Also Bad", "--ca-file", "/missing"],
+            [
+                f"--service: {LABEL}, not 'Bad_Name'",
+                f"--namespace: {LABEL}, not 'Also Bad'",
+                "--ca-file: /missing: cannot be read: No such file",
+            ],
+        ),
+        (["--service", "", "--namespace", "a" * 64], [f"--service: {LABEL}, not ''", f"--namespace: {LABEL}, not 'aa"]),
+        (["--service", "-a", "--namespace", "a\n"], [f"--service: {LABEL}", rf"--namespace: {LABEL}, not 'a\n'"]),
+        (["--url", ""], ["--url: expected https://"]),
+        (["--url", "https://x/val idate"], ["--url: expected https://"]),
+        (["--url", "https://x/validate\n"], ["--url: expected https://"]),
+        (["--url", "https://x/\N{LATIN SMALL LETTER E WITH ACUTE}"], ["--url: expected https://"]),
+        (["--url", "https://x/%zz"], ["--url: expected https://"]),
+        (["--url", "https://a?"], ["--url: expected https://"]),
         (["--url", "https://user@a/"], ["--url: expected https://"]),
         (["--url", "https://a/?x=1"], ["--url: expected https://"]),
         (["--url", "https://a/#x"], ["--url: expected https://"]),
@@ -127,7 +147,17 @@ def test_every_problem_is_told_and_nothing_is_printed(
     assert all(line.strip().startswith(problem) for line, problem in zip(lines, problems, strict=True))
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", pair().key, pair().authority + pair().key])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage",
+        b"-----BEGIN CERTIFICATE-----\nAAAA",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        pair().key,
+        pair().authority + pair().key,
+    ],
+)
 def test_a_file_that_holds_no_authorities_or_a_key_is_refused(
     content: bytes, program: CommandLine, tmp_path: Path
 ) -> None:
@@ -135,4 +165,15 @@ def test_a_file_that_holds_no_authorities_or_a_key_is_refused(
     file.write_bytes(content)
     ended = program("webhook", *SERVICE, "--ca-file", file)
     assert (ended.code, ended.out) == (2, "")
-    assert "expected PEM certificates and no key" in ended.err
+    assert f"--ca-file: {file}: expected PEM certificates and no key" in ended.err
+
+
+def test_the_address_is_not_repeated_for_its_path_may_be_a_secret(program: CommandLine) -> None:
+    assert "s3cret" not in program("webhook", "--url", "https://gate.example.com/validate/s3cret value").err
+
+
+def test_authorities_with_words_between_them_are_published(program: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_bytes(b"one\n" + pair().authority + b"two\n" + pair().authority)
+    bundle = base64.b64decode(entry(program, *SERVICE, "--ca-file", file)["clientConfig"]["caBundle"])
+    assert bundle.count(b"BEGIN CERTIFICATE") == 2

@@ -4,6 +4,7 @@ import datetime as dt
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -12,7 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from anchore_admission.adapters.files import read_text
 from anchore_admission.core.rotation import Leaf
+from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports import ServingPair
 
 _VALID = dt.timedelta(days=7)
@@ -39,6 +42,18 @@ def throw_away_pair(names: Sequence[str]) -> Pair:
     """A certificate for these host names and addresses, valid for a week; the authority's key is not kept."""
     now = dt.datetime.now(dt.UTC)
     return _pair("anchore-admission throw-away authority", names, _Life(now - _CLOCK_SKEW, now + _VALID))
+
+
+def read_authorities(path: Path) -> str:
+    """PEM for everybody to read. Raises ConfigurationError."""
+    text = read_text(path)
+    try:
+        x509.load_pem_x509_certificates(text.encode())
+    except ValueError as error:
+        raise _no_authorities(path) from error
+    if "PRIVATE KEY-----" in text:
+        raise _no_authorities(path)
+    return text
 
 
 class SelfSigned:
@@ -68,6 +83,10 @@ class SelfSigned:
             _names(certificate),
             authority.public_bytes(serialization.Encoding.PEM),
         )
+
+
+def _no_authorities(path: Path) -> ConfigurationError:
+    return ConfigurationError(str(path), [Problem("", "expected PEM certificates and no key")])
 
 
 def _pair(authority_name: str, names: Sequence[str], life: _Life) -> Pair:

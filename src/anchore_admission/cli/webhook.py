@@ -2,21 +2,25 @@
 
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 import yaml
 
-from anchore_admission.adapters.files import read_text
+from anchore_admission.adapters.certificates import read_authorities
+from anchore_admission.adapters.logs import shortened
 from anchore_admission.core.webhook import WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
 
 EPILOG = "Example: anchore-admission webhook --url https://gate.example.com/validate/SECRET | kubectl apply -f -"
 _PATH = "/validate"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""A label as RFC 1123 has it, which Kubernetes asks of namespaces and Services."""
+_ADDRESS = re.compile(r"([A-Za-z0-9._~:/\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _SERVICE, _URL = "Reached as a Service", "Reached by an address"
 
 
@@ -64,41 +68,43 @@ def command(
     Give either --service and --namespace, or --url for a controller outside the cluster. To switch the webhook off,
     delete the configuration: kubectl delete validatingwebhookconfiguration NAME
     """
+    excluded = exclude_namespace or []
+    problems = [
+        *_name_problems("--name", [name]),
+        *_name_problems("--service", [service]),
+        *_name_problems("--namespace", [namespace]),
+        *_name_problems("--exclude-namespace", excluded),
+        *_address_problems(service, namespace, url),
+    ]
+    authorities = _authorities(ca_file, problems)
+    if problems:
+        raise ConfigurationError("webhook", problems)
     options = WebhookOptions(
         name,
-        _client(service, namespace, port, url, _problems(name, service, namespace, url)),
-        authorities=_authorities(ca_file),
+        service_client(service, namespace, port, _PATH) if service and namespace else {"url": _with_path(url or "")},
+        authorities=authorities,
         failure_policy=failure_policy.value,
         timeout_seconds=timeout_seconds,
-        excluded=exclude_namespace or (),
+        excluded=excluded,
     )
     yaml.safe_dump(webhook_configuration(options), sys.stdout, sort_keys=False, width=120)
 
 
-def _client(
-    service: str | None, namespace: str | None, port: int, url: str | None, problems: list[Problem]
-) -> dict[str, Any]:
-    """Raises ConfigurationError."""
-    if problems:
-        raise ConfigurationError("webhook", problems)
-    if service and namespace:
-        return service_client(service, namespace, port, _PATH)
-    address = url or ""
-    return {"url": address if urlsplit(address).path not in {"", "/"} else address.rstrip("/") + _PATH}
+def _name_problems(option: str, names: Sequence[str | None]) -> Iterator[Problem]:
+    for name in names:
+        if name is not None and not _NAME.fullmatch(name):
+            shown = shortened(repr(name), 100)
+            yield Problem(option, f"expected up to 63 lower case letters, digits and dashes between them, not {shown}")
 
 
-def _problems(name: str, service: str | None, namespace: str | None, url: str | None) -> list[Problem]:
-    problems = []
-    if not _NAME.fullmatch(name):
-        problems.append(Problem("--name", f"expected lower case letters, digits and dashes, not {name!r}"))
-    if bool(url) == bool(service):
-        problems.append(Problem("--service", "expected either with --namespace, or --url instead"))
-    if bool(service) != bool(namespace):
-        problems.append(Problem("--namespace", "expected together with --service"))
-    if url and not _is_usable(url):
-        why = "expected https:// without user, query or fragment: API servers refuse anything else"
-        problems.append(Problem("--url", why))
-    return problems
+def _address_problems(service: str | None, namespace: str | None, url: str | None) -> Iterator[Problem]:
+    if (url is None) == (service is None):
+        yield Problem("--service", "expected either with --namespace, or --url instead")
+    if (service is None) != (namespace is None):
+        yield Problem("--namespace", "expected together with --service")
+    if url is not None and not _is_usable(url):
+        # Not repeated: its path may be a secret.
+        yield Problem("--url", "expected https:// and an address without user, query, fragment or blanks")
 
 
 def _is_usable(url: str) -> bool:
@@ -107,16 +113,17 @@ def _is_usable(url: str) -> bool:
         _ = parts.port
     except ValueError:
         return False
-    return bool(
-        parts.scheme == "https" and parts.hostname and "@" not in parts.netloc and "?" not in url and "#" not in url
-    )
+    return bool(parts.scheme == "https" and parts.hostname and "@" not in parts.netloc and _ADDRESS.fullmatch(url))
 
 
-def _authorities(path: Path | None) -> bytes | None:
-    """Raises ConfigurationError."""
-    if path is None:
+def _with_path(url: str) -> str:
+    return url if urlsplit(url).path not in {"", "/"} else url.rstrip("/") + _PATH
+
+
+def _authorities(path: Path | None, problems: list[Problem]) -> bytes | None:
+    """What is wrong with them is added to the problems."""
+    try:
+        return read_authorities(path).encode() if path else None
+    except ConfigurationError as error:
+        problems.extend(Problem("--ca-file", f"{error.source}: {problem}") for problem in error.problems)
         return None
-    text = read_text(path)
-    if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY-----" in text:
-        raise ConfigurationError("webhook", [Problem("--ca-file", f"{path}: expected PEM certificates and no key")])
-    return text.encode()

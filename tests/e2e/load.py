@@ -9,8 +9,10 @@ from typing import Final
 
 import httpx
 
+from e2e import calls
 from e2e.cluster.api import Answer, Api
 from e2e.cluster.waiting import until
+from e2e.release import WEBHOOK
 from e2e.things import FAILING, PASSING, thing
 
 ASKERS: Final = 4
@@ -26,12 +28,19 @@ class Load:
     failed: list[tuple[float, str]] = field(default_factory=list)
     """When, and what was said: nobody answered the API server."""
     wrong: list[str] = field(default_factory=list)
+    counted: dict[str, float] = field(default_factory=dict)
+    """The calls that the API server had seen fail when all this began."""
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def more(self, count: int = 100) -> None:
         """Wait until so many more questions are answered."""
         goal = self.asked + count
         until(lambda: self.asked >= goal, f"{count} more answers", 60)
+
+    def missed(self) -> dict[str, float]:
+        """The calls that the API server has seen fail since, whoever asked."""
+        with Api() as api:
+            return calls.more(self.counted, calls.failed(api, WEBHOOK))
 
     def ask(self, namespace: str) -> None:
         with Api() as api:
@@ -61,7 +70,8 @@ class Load:
 
 @contextmanager
 def steady(namespace: str) -> Iterator[Load]:
-    load = Load()
+    with Api() as api:
+        load = Load(counted=calls.failed(api, WEBHOOK))
     askers = [threading.Thread(target=load.ask, args=[namespace]) for _ in range(ASKERS)]
     for asker in askers:
         asker.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e import calls
 from e2e.cluster.cluster import Cluster
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
@@ -46,7 +47,7 @@ def load(serving: Release) -> Iterator[Load]:
 
 def unharmed(load: Load) -> bool:
     load.more()
-    assert (load.failed, load.wrong) == ([], [])
+    assert (load.failed, load.wrong, load.missed()) == ([], [], {})
     return True
 
 
@@ -99,11 +100,14 @@ def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> Non
 
 
 def test_a_drain_is_not_noticed(serving: Release, load: Load, kubectl: Kubectl, cluster: Cluster) -> None:
-    node, other = (node.name for node in cluster.nodes)
+    before = {pod["metadata"]["uid"]: pod["spec"]["nodeName"] for pod in serving.pods()}
+    node = next(iter(before.values()))
+    (other,) = {place.name for place in cluster.nodes} - {node}
 
     kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
     try:
         until(serving.ready, "every replica is ready", 90)
+        assert gone(serving, {uid for uid, place in before.items() if place == node})
         assert {pod["spec"]["nodeName"] for pod in serving.pods()} == {other}
         assert unharmed(load)
     finally:
@@ -123,6 +127,8 @@ def test_a_replica_that_is_killed_is_missed_for_seconds_and_nothing_is_judged_wr
     load.more()
 
     assert load.wrong == []
+    rejected = [count for series, count in load.missed().items() if series.startswith(calls.REJECTIONS)]
+    assert sum(rejected) == len(load.failed)
     ends = [moment - began for moment, _ in load.failed]
     assert max(ends, default=0) < SECONDS_OF_OUTAGE, load.failed
     assert all("failed calling webhook" in said for _, said in load.failed)

@@ -22,6 +22,13 @@ async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> AsyncIter
             await task
 
 
+async def repeated(do: Callable[[], None], every: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+    """Until cancelled, ``every`` so many seconds."""
+    while True:
+        await sleep(every)
+        do()
+
+
 async def _forever(name: str, run: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:

@@ -175,17 +175,17 @@ def account_credentials(account: str, environ: Mapping[str, str]) -> Credentials
 
 
 def credential_sources(
-    accounts: Iterable[AccountSection], environ: Mapping[str, str] = os.environ
+    accounts: Iterable[AccountSection], environ: Mapping[str, str] = os.environ, *, patient: bool = False
 ) -> dict[str, CredentialSource]:
     """Where each account's credentials come from; an account that names none is left out.
 
-    Raises ConfigurationError with the problems of all accounts.
+    ``patient`` waits for files to hold what they should. Raises ConfigurationError with the problems of all accounts.
     """
     sources: dict[str, CredentialSource] = {}
     problems: list[Problem] = []
     for account in accounts:
         try:
-            source = _credential_source(account, environ)
+            source = _credential_source(account, environ, patient=patient)
         except ConfigurationError as error:
             problems.extend(error.problems)
         else:
@@ -221,16 +221,18 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"{name} is not known and ignored" + (f"; was {PREFIX}{close[0]} meant?" if close else "")
 
 
-def _credential_source(account: AccountSection, environ: Mapping[str, str]) -> CredentialSource | None:
+def _credential_source(
+    account: AccountSection, environ: Mapping[str, str], *, patient: bool
+) -> CredentialSource | None:
     fixed = account_credentials(account.name, environ)
     key, username, password = account.api_key_file, account.username_file, account.password_file
     if fixed and (key or username):
         variables = f"{_ACCOUNT}{environment_name(account.name)}_*"
         raise _wrong(variables, f"expected without files in the configuration of account {account.name}")
     if key:
-        return FileCredentials.api_key(Path(key))
+        return FileCredentials.api_key(Path(key), patient=patient)
     if username and password:
-        return FileCredentials.user(Path(username), Path(password))
+        return FileCredentials.user(Path(username), Path(password), patient=patient)
     return fixed
 
 

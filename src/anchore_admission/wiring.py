@@ -2,12 +2,13 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, CredentialSource, DetectingAnchore, connect
-from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.adapters.files import FileCredentials
+from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.core.rules import RuleBook, compile_rules
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
@@ -29,6 +30,17 @@ class Controller:
     requests: AnalysisRequests
     reviews: Reviews
     manual: ManualReviews
+    credentials: Sequence[FileCredentials]
+    """Those that are followed."""
+
+    def has_credentials(self) -> bool:
+        """Whether every account can be asked."""
+        return all(source.is_there() for source in self.credentials)
+
+    def refresh_credentials(self) -> None:
+        """Reviews look at them too, but not before there are any."""
+        for source in self.credentials:
+            source.refresh()
 
     async def aclose(self) -> None:
         """Close the connections to Anchore."""
@@ -37,10 +49,18 @@ class Controller:
                 stack.push_async_callback(anchore.aclose)
 
 
-def build(configuration: Configuration, telemetry: Telemetry, *, environ: Mapping[str, str] = os.environ) -> Controller:
-    """Raises ConfigurationError with every account that cannot be used."""
+def build(
+    configuration: Configuration,
+    telemetry: Telemetry,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    patient: bool = False,
+) -> Controller:
+    """Raises ConfigurationError with every account that cannot be used; ``patient`` waits for credentials in files."""
     book = compile_rules(configuration)
-    accounts = _accounts(configuration, book, telemetry, environ)
+    used = _used_accounts(configuration, book)
+    sources = _sources(used, environ, patient=patient)
+    accounts = {s.name: _connected(configuration, s, sources[s.name], telemetry) for s in used}
     analysis = configuration.analysis
     schedule = Schedule(analysis.concurrency, analysis.queue_size, configuration.passive.refresh_interval)
     requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
@@ -57,21 +77,32 @@ def build(configuration: Configuration, telemetry: Telemetry, *, environ: Mappin
         max_findings=configuration.messages.max_findings,
     )
     reviews = Reviews(rules, evaluation, telemetry)
-    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews))
+    followed = _followed(sources.values(), telemetry)
+    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), followed)
 
 
-def _accounts(
-    configuration: Configuration, book: RuleBook, telemetry: Telemetry, environ: Mapping[str, str]
-) -> dict[str, DetectingAnchore]:
+def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:
     """Only the accounts that some rule asks with; ``default`` need not be written down."""
     asked = {rule.account for rule in book.asking}
     sections = {section.name: section for section in configuration.accounts}
-    used = [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]
-    sources = credential_sources(used, environ)
+    return [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]
+
+
+def _sources(
+    used: Sequence[AccountSection], environ: Mapping[str, str], *, patient: bool
+) -> dict[str, CredentialSource]:
+    sources = credential_sources(used, environ, patient=patient)
     problems = [_without_credentials(section) for section in used if section.name not in sources]
     if problems:
         raise ConfigurationError("credentials", problems)
-    return {s.name: _connected(configuration, s, sources[s.name], telemetry) for s in used}
+    return sources
+
+
+def _followed(sources: Iterable[CredentialSource], telemetry: Telemetry) -> list[FileCredentials]:
+    files = [source for source in sources if isinstance(source, FileCredentials)]
+    for source in files:
+        telemetry.watch_unusable(Followed.CREDENTIALS, source.is_unusable)
+    return files
 
 
 def _connected(

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.adapters.certificates import SelfSigned, read_authorities
 from anchore_admission.adapters.cluster_metrics import ClusterMetrics
-from anchore_admission.adapters.files import read_text
+from anchore_admission.adapters.files import is_readable, read_text
 from anchore_admission.adapters.self_question import HttpSelfQuestion
-from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.core.registration import Registration
 from anchore_admission.ports import Cluster, ServingPair
 from anchore_admission.services.authorities import AuthoritiesFile
 from anchore_admission.services.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.leadership import Leadership
-from anchore_admission.services.registration import KnownAuthorities, Registrar, RegistrationFile
+from anchore_admission.services.registration import KnownAuthorities, Registrar, parse_registration
 from anchore_admission.services.stewardship import Stewardship
 from anchore_admission.settings import Settings
 
@@ -27,9 +28,10 @@ class ClusterWork:
     """Files are read and checked; the cluster is not spoken to before ``connected``."""
 
     settings: Settings
+    telemetry: Telemetry
     metrics: ClusterMetrics
     present: Present
-    registration: RegistrationFile | None
+    registration: Registration | None
     authorities: AuthoritiesFile | None
 
     @asynccontextmanager
@@ -63,23 +65,29 @@ class ClusterWork:
 
     def _certificates(self, cluster: Cluster, known: KnownAuthorities) -> ManagedCertificates:
         plan = CertificatePlan(service_names(self.settings), self.settings.certificate_lifetime)
-        return ManagedCertificates(cluster, SelfSigned(), plan, present=self.present, trusted=known.trusted)
+        certificates = ManagedCertificates(cluster, SelfSigned(), plan, present=self.present, trusted=known.trusted)
+        self.telemetry.watch_unusable(Followed.CERTIFICATE, certificates.is_unusable)
+        return certificates
 
     def _registrar(self, cluster: Cluster, known: KnownAuthorities) -> Registrar | None:
         if self.registration is None:
             return None
         question = HttpSelfQuestion(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
-        return Registrar(cluster, question, self.registration.current, self.metrics, known)
+        return Registrar(cluster, question, self.registration, self.metrics, known)
 
 
 def build_cluster_work(settings: Settings, telemetry: Telemetry, present: Present) -> ClusterWork:
     """``present`` puts a serving pair to use. Raises ConfigurationError when a file is not good."""
+    authorities = _authorities(settings.ca_file) if settings.ca_file else None
+    if authorities:
+        telemetry.watch_unusable(Followed.AUTHORITIES, authorities.is_unusable)
     return ClusterWork(
         settings,
+        telemetry,
         ClusterMetrics(telemetry.registry),
         present,
-        registration=RegistrationFile(*_followed(settings.registration)) if settings.registration else None,
-        authorities=AuthoritiesFile(*_followed(settings.ca_file)) if settings.ca_file else None,
+        registration=_registration(settings.registration) if settings.registration else None,
+        authorities=authorities,
     )
 
 
@@ -90,5 +98,10 @@ def service_names(settings: Settings) -> tuple[str, ...]:
     return (*names, f"{service}.{namespace}.svc.cluster.local")
 
 
-def _followed(path: Path) -> tuple[Callable[[], str], str]:
-    return partial(read_text, path), str(path)
+def _registration(path: Path) -> Registration:
+    return parse_registration(read_text(path), str(path))
+
+
+def _authorities(path: Path) -> AuthoritiesFile:
+    """Of a mounted Secret that somebody may still mend; a file that is not there was named by mistake."""
+    return AuthoritiesFile(partial(read_authorities, path), str(path), patient=is_readable(path))

@@ -87,7 +87,10 @@ async def test_it_fills_the_secret_answers_registers_and_frees_the_lease(
         assert bundle == base64.b64decode(api.objects[SECRET]["data"]["ca.crt"])
 
         ready = await client.get(f"http://{HOST}:{operations_port}/readyz")
-        assert ready.json() == {"ready": True, "conditions": {"serving": True, "certificate": True}}
+        assert ready.json() == {
+            "ready": True,
+            "conditions": {"serving": True, "certificate": True, "credentials": True},
+        }
         metrics = (await client.get(f"http://{HOST}:{operations_port}/metrics")).text
         assert "\nanchore_admission_leader 1.0\n" in metrics
         assert "\nanchore_admission_certificate_expiry_timestamp_seconds 1" in metrics

@@ -44,6 +44,15 @@ def test_a_condition_that_was_not_named_is_a_mistake(readiness: Readiness) -> No
         readiness.set("lisening", True)
 
 
+def test_a_condition_that_is_watched_is_asked_each_time(readiness: Readiness) -> None:
+    listening = [False]
+    readiness.set("configuration", True)
+    readiness.watch("listening", lambda: listening[0])
+    assert not readiness.is_ready()
+    listening[0] = True
+    assert readiness.is_ready()
+
+
 def test_the_conditions_cannot_be_changed_from_outside(readiness: Readiness) -> None:
     readiness.conditions()["listening"] = True
     assert readiness.conditions() == {"configuration": False, "listening": False}

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from anchore_admission.adapters.files import CHECK_EVERY, SECRET_LIMIT, FileCredentials, read_text
-from anchore_admission.errors import ConfigurationError
+from anchore_admission.adapters.files import AGAIN_SECONDS, CHECK_EVERY, SECRET_LIMIT, FileCredentials, read_text
+from anchore_admission.errors import AnchoreRefused, ConfigurationError
 
 LOGGER = "anchore_admission.files"
 
@@ -43,8 +43,8 @@ class MountedSecret:
         fresh.symlink_to(version.name)
         fresh.replace(self.root / "..data")
 
-    def source(self, clock: Clock) -> FileCredentials:
-        return FileCredentials.user(self.username, self.password, clock)
+    def source(self, clock: Clock, *, patient: bool = False) -> FileCredentials:
+        return FileCredentials.user(self.username, self.password, clock, patient=patient)
 
 
 @pytest.fixture
@@ -112,11 +112,16 @@ def test_the_last_good_credentials_stay_while_the_files_are_broken(
     for _ in range(3):
         clock.tick()
         assert password(source) == "first"
-    (record,) = caplog.records
-    assert str(secret.password) in record.getMessage()
+        assert source.is_unusable()
+    (message,) = caplog.messages
+    assert message.startswith(f"the last good credentials stay in use: {secret.password}: ")
+    clock.now += AGAIN_SECONDS
+    source.refresh()
+    assert caplog.messages == [message] * 2
     secret.write(username="admin", password="second")
     clock.tick()
     assert password(source) == "second"
+    assert not source.is_unusable()
 
 
 def test_a_second_breakage_is_told_again(secret: MountedSecret, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
@@ -158,6 +163,38 @@ def test_every_file_that_is_wrong_at_the_start_is_listed(tmp_path: Path) -> None
     missing, void = map(str, caught.value.problems)
     assert missing == f"{tmp_path}/missing: cannot be read: No such file or directory"
     assert void == f"{empty}: is empty"
+
+
+@pytest.mark.parametrize("broken", ["\n", "x" * (SECRET_LIMIT + 1)])
+def test_the_patient_wait_for_what_files_should_hold(
+    broken: str, secret: MountedSecret, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    secret.write(username="admin", password=broken)
+    source = secret.source(clock, patient=True)
+    for _ in range(3):
+        with pytest.raises(AnchoreRefused, match="there are no credentials for Anchore yet"):
+            source.current()
+        assert (source.is_there(), source.is_unusable()) == (False, True)
+        clock.tick()
+    secret.write(username="admin", password="first")
+    source.refresh()
+    assert (source.is_there(), source.is_unusable()) == (True, False)
+    assert password(source) == "first"
+    assert [message.partition(":")[0] for message in caplog.messages] == [
+        "not ready until this is mended",
+        "credentials in use",
+    ]
+
+
+def test_the_patient_do_not_wait_for_files_that_are_not_there(secret: MountedSecret, clock: Clock) -> None:
+    secret.write(username="")
+    with pytest.raises(ConfigurationError) as caught:
+        secret.source(clock, patient=True)
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"{secret.username}: is empty",
+        f"{secret.password}: cannot be read: No such file or directory",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -240,11 +240,22 @@ async def test_a_secret_that_does_not_fit_is_not_served_and_mended_by_the_leader
     cluster.fill({**cluster.secret.data, key: others[key] if value == b"other" else value})
     await second.follow()
     assert len(second.served) == 1
+    assert second.certificates.is_unusable()
     assert caplog.messages[0].startswith(UNUSABLE)
     assert caplog.messages[0].endswith("the last good certificate stays in use")
     await first.lead()
     await second.follow()
     assert leaf_of(shared(cluster)).names == set(NAMES)
+    assert not any(replica.certificates.is_unusable() for replica in (first, second))
+
+
+async def test_a_secret_that_breaks_again_is_told_again(second: Replica, caplog: pytest.LogCaptureFixture) -> None:
+    pair = SelfSigned().issue(NAMES, begin=START, seconds=90 * DAY)
+    good = {"ca.crt": pair.authorities, "tls.crt": pair.certificate, "tls.key": pair.key}
+    for content in (good, {**good, "tls.key": b"garbage"}, good, {**good, "tls.key": b"garbage"}):
+        second.cluster.fill(content)
+        await second.follow()
+    assert [message.startswith(UNUSABLE) for message in caplog.messages] == [True] * 2
 
 
 async def test_other_names_renew(first: Replica, cluster: InMemoryCluster) -> None:
@@ -308,7 +319,9 @@ async def test_a_pair_that_cannot_be_served_is_made_anew(
     await first.lead()
     assert not first.certificates.serves
     assert first.certificates.authorities is None
+    assert first.certificates.is_unusable()
     assert caplog.messages[0].startswith("the Secret's certificate cannot be served: ")
     first.unusable = False
     await first.lead()
     assert first.certificates.serves
+    assert not first.certificates.is_unusable()

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.registration import Registration, completed
-from anchore_admission.errors import ClusterConflict, ClusterForbidden, ClusterUnavailable, ConfigurationError, Problem
+from anchore_admission.errors import ClusterConflict, ClusterForbidden, ClusterUnavailable, ConfigurationError
 from anchore_admission.ports import WebhookConfiguration
 from anchore_admission.services.registration import (
     SETTLE_SECONDS,
     KnownAuthorities,
     Registrar,
-    RegistrationFile,
     parse_registration,
 )
 from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
@@ -36,10 +35,11 @@ class Stage:
     def __init__(self) -> None:
         self.cluster, self.webhook, self.recorded, self.clock = InMemoryCluster(), Webhook(), Recorded(), ManualClock()
         self.known = KnownAuthorities(self.clock)
-        self.wanted = Registration(NAME, [ENTRY])
-        self.registrar = Registrar(
-            self.cluster, self.webhook, lambda: self.wanted, self.recorded, self.known, clock=self.clock
-        )
+        self.registrar = self.wanting(ENTRY)
+
+    def wanting(self, *entries: dict[str, Any]) -> Registrar:
+        wanted = Registration(NAME, entries)
+        return Registrar(self.cluster, self.webhook, wanted, self.recorded, self.known, clock=self.clock)
 
     async def step(self, authorities: bytes | None = b"CA") -> bool:
         return await self.registrar.step(authorities)
@@ -160,7 +160,7 @@ async def test_a_conflict_is_looked_at_again(stage: Stage, caplog: pytest.LogCap
 
 
 async def test_somebody_who_changes_it_at_once_is_named(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    stage.wanted = Registration(NAME, [ENTRY, ENTRY | {"failurePolicy": "Ignore"}])  # can never hold both
+    stage.registrar = stage.wanting(ENTRY, ENTRY | {"failurePolicy": "Ignore"})  # can never hold both
     assert not await stage.step()
     assert "was changed at once by somebody: gate.admission.anchore.io: failurePolicy changed" in caplog.text
 
@@ -231,26 +231,3 @@ def test_every_problem_of_a_registration_is_told(text: str, problems: list[str])
 def test_a_text_that_is_no_yaml_is_told_with_its_line() -> None:
     with pytest.raises(ConfigurationError, match="line 2"):
         parse_registration("a: 1\n\tb", "file")
-
-
-def test_the_last_good_registration_stays_in_use(caplog: pytest.LogCaptureFixture) -> None:
-    texts = [TEXT]
-
-    def read() -> str:
-        if not texts[-1]:
-            raise ConfigurationError("file", [Problem("", "cannot be read")])
-        return texts[-1]
-
-    file = RegistrationFile(read, "file", ManualClock())
-    assert file.current().name == "gate"
-    for broken in ("", "", "kind: x", TEXT):
-        texts.append(broken)
-        assert file.current().name == "gate"
-    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
-    texts.append(TEXT.replace("gate", "other"))
-    assert file.current().name == "other"
-
-
-def test_the_first_registration_must_be_good() -> None:
-    with pytest.raises(ConfigurationError):
-        RegistrationFile(lambda: "", "file")

@@ -1,11 +1,12 @@
 import asyncio
+from base64 import b64encode
 from contextlib import suppress
 
 import pytest
 
 from anchore_admission.adapters.certificates import SelfSigned
 from anchore_admission.core.registration import Registration
-from anchore_admission.errors import ClusterUnavailable
+from anchore_admission.errors import ClusterUnavailable, ConfigurationError, Problem
 from anchore_admission.ports import ServingPair
 from anchore_admission.services.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.leadership import Leadership
@@ -30,7 +31,7 @@ class Replica:
         certificates = ManagedCertificates(
             cluster, SelfSigned(), PLAN, present=self.served.append, trusted=known.trusted, now=clock, clock=clock
         )
-        registrar = Registrar(cluster, self.webhook, lambda: WANTED, self.recorded, known, clock=clock)
+        registrar = Registrar(cluster, self.webhook, WANTED, self.recorded, known, clock=clock)
         self.stewardship = Stewardship(
             self.leadership,
             certificates=certificates,
@@ -120,6 +121,52 @@ async def test_an_api_server_that_is_down_at_the_start_is_waited_for(
     cluster.failing.clear()
     assert await replica.round()
     assert len(replica.served) == 1
+
+
+class Mounted:
+    """A replica whose authorities come from a file that the test fills."""
+
+    def __init__(self, cluster: InMemoryCluster, clock: ManualClock) -> None:
+        self.authorities: bytes | None = None
+        self.looked = 0
+        self.recorded = Recorded()
+        known = KnownAuthorities(clock)
+        self.leadership = Leadership(cluster, "first", clock=clock)
+        self.stewardship = Stewardship(
+            self.leadership,
+            certificates=None,
+            registrar=Registrar(cluster, Webhook(), WANTED, self.recorded, known, clock=clock),
+            known=known,
+            bundle=self._read,
+        )
+
+    def _read(self) -> bytes:
+        self.looked += 1
+        if self.authorities is None:
+            raise ConfigurationError("ca.crt", [Problem("", "no")])
+        return self.authorities
+
+
+async def test_nothing_is_registered_without_the_authorities_that_the_file_should_hold(
+    cluster: InMemoryCluster, clock: ManualClock
+) -> None:
+    replica = Mounted(cluster, clock)
+    await replica.leadership.step()
+    assert not await replica.stewardship.round()
+    assert cluster.entries() == ()
+    assert replica.recorded.current == [False]
+    replica.authorities = b"CA"
+    assert await replica.stewardship.round()
+    assert bundle(cluster) == b64encode(b"CA").decode()
+
+
+async def test_followers_look_at_the_authorities_too(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Mounted(cluster, clock)
+    replica.authorities = b"CA"
+    for _ in range(2):
+        assert await replica.stewardship.round()
+    assert replica.looked == len(replica.recorded.current)
+    assert cluster.entries() == ()
 
 
 async def test_rounds_hurry_until_everything_is_as_it_should_be(cluster: InMemoryCluster, clock: ManualClock) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from anchore_admission import __version__
 from anchore_admission.adapters.logs import JsonFormatter
-from anchore_admission.adapters.telemetry import IMAGES_PER_LINE, Telemetry
+from anchore_admission.adapters.telemetry import IMAGES_PER_LINE, Followed, Telemetry
 from anchore_admission.core.exemption import Exemption
 from anchore_admission.core.facts import AnalysisState, ImageFacts, ImageRecord
 from anchore_admission.core.rules import Rule
@@ -143,6 +143,21 @@ def test_an_operation_that_users_made_up_is_no_label_of_its_own() -> None:
     telemetry.review(review(EXEMPT, operation=""))
     assert only_labels(telemetry, "reviews_total")["operation"] == "other"
     assert list(samples(telemetry, "reviews_total").values()) == [2.0]
+
+
+def test_what_cannot_be_used_is_told_from_the_start() -> None:
+    telemetry = Telemetry()
+    assert unusable(telemetry) == {"authorities": 0, "certificate": 0, "credentials": 0}
+    first, second = [False], [True]
+    telemetry.watch_unusable(Followed.CREDENTIALS, lambda: first[0])
+    telemetry.watch_unusable(Followed.CREDENTIALS, lambda: second[0])
+    assert unusable(telemetry) == {"authorities": 0, "certificate": 0, "credentials": 1}
+    second[0] = False
+    assert unusable(telemetry) == {"authorities": 0, "certificate": 0, "credentials": 0}
+
+
+def unusable(telemetry: Telemetry) -> dict[str, float]:
+    return {dict(labels)["what"]: value for labels, value in samples(telemetry, "unusable").items()}
 
 
 def test_a_manual_review_is_told_apart() -> None:

@@ -1,25 +1,22 @@
 import datetime as dt
 import logging
+import math
 import ssl
 from pathlib import Path
 
 import pytest
 
 from anchore_admission.errors import ConfigurationError
+from anchore_admission.services.complaints import AGAIN_SECONDS
 from anchore_admission.web.tls import ServingCertificate, TlsFiles
 from support.certificates import encrypted_key, pair, pair_valid, trusting, written
+from support.fakes import ManualClock
 from support.handshakes import handshake
 
 CERTIFICATE = "--tls-cert-file / ANCHORE_ADMISSION_TLS_CERT_FILE"
 KEY = "--tls-key-file / ANCHORE_ADMISSION_TLS_KEY_FILE"
 GOOD, OTHER = pair(), pair()
 DAY = dt.timedelta(days=1)
-
-
-def problems(files: TlsFiles) -> list[str]:
-    with pytest.raises(ConfigurationError) as caught:
-        ServingCertificate(files)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def test_a_good_pair_is_taken_for_tls_1_2_and_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -70,12 +67,32 @@ def test_tls_1_1_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_pair_that_cannot_serve_says_why(certificate: bytes, key: bytes, problem: str, tmp_path: Path) -> None:
-    assert problems(written(tmp_path, certificate, key)) == [problem.format(folder=tmp_path)]
+def test_a_pair_that_cannot_serve_says_why_and_is_waited_for(
+    certificate: bytes, key: bytes, problem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    serving = ServingCertificate(written(tmp_path, certificate, key), clock=clock)
+    for _ in range(3):
+        serving.refresh()
+        assert (serving.serves(), serving.is_unusable()) == (False, True)
+        assert math.isnan(serving.not_after())
+        with pytest.raises(ssl.SSLError):
+            handshake(trusting(GOOD), serving.context)
+    told = f"not ready until this is mended: {problem.format(folder=tmp_path)}"
+    assert caplog.messages == [told]
+    clock.now += AGAIN_SECONDS
+    serving.refresh()
+    assert caplog.messages == [told] * 2
+    written(tmp_path, GOOD.certificate, GOOD.key)
+    serving.refresh()
+    assert (serving.serves(), serving.is_unusable()) == (True, False)
+    assert handshake(trusting(GOOD), serving.context) == "TLSv1.3"
 
 
-def test_every_missing_file_is_named(tmp_path: Path) -> None:
-    assert problems(TlsFiles(tmp_path / "tls.crt", tmp_path)) == [
+def test_every_missing_file_is_named_and_none_is_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ServingCertificate(TlsFiles(tmp_path / "tls.crt", tmp_path))
+    assert [str(problem) for problem in caught.value.problems] == [
         f"{CERTIFICATE}: {tmp_path}/tls.crt cannot be read: No such file or directory",
         f"{KEY}: {tmp_path} cannot be read: Is a directory",
     ]
@@ -98,6 +115,8 @@ def test_a_pair_out_of_date_is_served_with_a_warning(
 def test_a_changed_pair_is_told_and_an_unchanged_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.tls")
     certificate = ServingCertificate(written(tmp_path, GOOD.certificate, GOOD.key))
+    assert [message.partition(",")[0] for message in caplog.messages] == ["certificate in use"]
+    caplog.clear()
     certificate.refresh()
     assert caplog.records == []
     written(tmp_path, OTHER.certificate, OTHER.key)
@@ -116,6 +135,19 @@ def test_a_broken_change_is_told_once_and_told_again_after_it_was_mended(
     for key in (OTHER.key, OTHER.key, GOOD.key, OTHER.key):
         written(tmp_path, GOOD.certificate, key)
         certificate.refresh()
+        assert certificate.is_unusable() is (key == OTHER.key)
     assert certificate.not_after() == before
+    assert certificate.serves()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert caplog.messages[0].startswith("the last good certificate stays in use: ")
     assert "does not belong to" in caplog.text
+
+
+def test_a_file_that_goes_missing_later_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = written(tmp_path, GOOD.certificate, GOOD.key)
+    certificate = ServingCertificate(files)
+    files.key.unlink()
+    certificate.refresh()
+    assert certificate.is_unusable()
+    assert f"{files.key} cannot be read: No such file" in caplog.text
+    assert handshake(trusting(GOOD), certificate.context) == "TLSv1.3"

@@ -1,20 +1,25 @@
 """Pairs that are handed over in memory, as a managed certificate is."""
 
+import datetime as dt
 import logging
 import math
+import re
 import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.web.tls import ServingCertificate
-from support.certificates import pair, trusting, written
+from support.certificates import pair, pair_valid, trusting, written
 from support.handshakes import handshake
 
 GOOD, OTHER = pair(), pair()
+LATER = pair_valid(dt.timedelta(), dt.timedelta(days=99))
+LATER_END = x509.load_pem_x509_certificate(LATER.certificate).not_valid_after_utc.timestamp()
 
 
 @pytest.fixture(autouse=True)
@@ -84,22 +89,56 @@ def test_authorities_of_clients_are_followed(tmp_path: Path, caplog: pytest.LogC
     assert before.verify_mode is ssl.CERT_REQUIRED
 
 
+@pytest.mark.parametrize("mounted", [True, False])
+def test_authorities_of_clients_that_are_not_there_are_a_mistake(mounted: bool, tmp_path: Path) -> None:
+    files = written(tmp_path, GOOD.certificate, GOOD.key) if mounted else None
+    with pytest.raises(ConfigurationError, match=r"--client-ca-file.*cannot be read: No such file"):
+        ServingCertificate(files, tmp_path / "clients.crt")
+
+
 @pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (None, "cannot be read: No such file"),
-        (b"", "is empty"),
-        (b"garbage", "holds no PEM"),
-        ("ä".encode(), "holds no PEM"),
-    ],
+    ("content", "problem"), [(b"", "is empty"), (b"garbage", "holds no PEM"), ("ä".encode(), "holds no PEM")]
 )
 @pytest.mark.parametrize("mounted", [True, False])
-def test_authorities_of_clients_must_be_good_at_the_start(
-    content: bytes | None, problem: str, mounted: bool, tmp_path: Path
+def test_nobody_is_let_in_until_it_is_known_who(
+    content: bytes, problem: str, mounted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clients = tmp_path / "clients.crt"
-    if content is not None:
-        clients.write_bytes(content)
-    files = written(tmp_path, GOOD.certificate, GOOD.key) if mounted else None
-    with pytest.raises(ConfigurationError, match=f"--client-ca-file.*{problem}"):
-        ServingCertificate(files, clients)
+    clients.write_bytes(content)
+    certificate = ServingCertificate(written(tmp_path, GOOD.certificate, GOOD.key) if mounted else None, clients)
+    if not mounted:
+        certificate.present(GOOD.certificate, GOOD.key)
+    certificate.refresh()
+    assert (certificate.serves(), certificate.is_unusable()) == (False, True)
+    assert re.match(f"not ready until this is mended: --client-ca-file.*{problem}", caplog.messages[0])
+    knows = trusting(GOOD)
+    with pytest.raises(ssl.SSLError):
+        handshake(knows, certificate.context)
+
+    clients.write_bytes(OTHER.authority)
+    certificate.refresh()
+    assert (certificate.serves(), certificate.is_unusable()) == (True, False)
+    with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+        handshake(knows, certificate.context)
+
+
+def test_a_pair_is_renewed_whatever_becomes_of_the_authorities_of_clients(tmp_path: Path) -> None:
+    clients = tmp_path / "clients.crt"
+    clients.write_bytes(OTHER.authority)
+    files = written(tmp_path, GOOD.certificate, GOOD.key)
+    mounted, given = ServingCertificate(files, clients), ServingCertificate(None, clients)
+    given.present(GOOD.certificate, GOOD.key)
+    clients.write_bytes(b"garbage")
+    written(tmp_path, LATER.certificate, LATER.key)
+    given.present(LATER.certificate, LATER.key)
+    for certificate in (mounted, given):
+        certificate.refresh()
+        assert certificate.not_after() == LATER_END
+        assert certificate.is_unusable()
+
+
+def test_a_pair_that_does_not_fit_is_refused_before_it_is_known_whom_to_let_in(tmp_path: Path) -> None:
+    clients = tmp_path / "clients.crt"
+    clients.write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="does not belong to"):
+        ServingCertificate(None, clients).present(GOOD.certificate, OTHER.key)

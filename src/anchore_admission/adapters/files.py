@@ -10,15 +10,18 @@ from typing import Final
 from pydantic import SecretStr
 
 from anchore_admission.adapters.anchore.credentials import Credentials
-from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.errors import AnchoreRefused, ConfigurationError, Problem
 from anchore_admission.ports import Clock
 
 TEXT_LIMIT: Final = 4 * 1024 * 1024
 SECRET_LIMIT: Final = 64 * 1024
 CHECK_EVERY: Final = 1.0
 """Seconds between two looks at the files; the kubelet itself takes up to a minute to bring a change."""
+AGAIN_SECONDS: Final = 300.0
+"""After which files that are still no good are told again."""
 
 _log = logging.getLogger("anchore_admission.files")
+_NONE_YET = "there are no credentials for Anchore yet"
 _Build = Callable[..., Credentials]
 _Fingerprint = tuple[tuple[int, int, int, int], ...]
 
@@ -38,41 +41,68 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
 class FileCredentials:
     """A ``CredentialSource`` over mounted files. Once they were good, the last good ones stay in use.
 
-    Raises ConfigurationError when they are not good at the start.
+    Raises ConfigurationError when they are not good at the start. If ``patient``, only when one of them cannot be
+    read, a mistake of whoever named it: what they hold may still be mended, and is waited for.
     """
 
-    def __init__(self, build: _Build, *paths: Path, clock: Clock = time.monotonic) -> None:
+    def __init__(self, build: _Build, *paths: Path, clock: Clock = time.monotonic, patient: bool = False) -> None:
         self._build = build
         self._paths = paths
         self._clock = clock
         self._complaint = ""
+        self._told_at = 0.0
+        self._credentials: Credentials | None = None
         self._fingerprint: _Fingerprint | None = self._look()
-        self._credentials = self._read()
+        try:
+            self._credentials = self._read()
+        except ConfigurationError as error:
+            if not patient or not all(map(is_readable, paths)):
+                raise
+            self._complain(error)
         self._next_look = clock() + CHECK_EVERY
 
     @classmethod
-    def user(cls, username: Path, password: Path, clock: Clock = time.monotonic) -> "FileCredentials":
-        return cls(lambda user, secret: Credentials(user, SecretStr(secret)), username, password, clock=clock)
+    def user(
+        cls, username: Path, password: Path, clock: Clock = time.monotonic, *, patient: bool = False
+    ) -> "FileCredentials":
+        def build(user: str, secret: str) -> Credentials:
+            return Credentials(user, SecretStr(secret))
+
+        return cls(build, username, password, clock=clock, patient=patient)
 
     @classmethod
-    def api_key(cls, key: Path, clock: Clock = time.monotonic) -> "FileCredentials":
-        return cls(lambda secret: Credentials.api_key(SecretStr(secret)), key, clock=clock)
+    def api_key(cls, key: Path, clock: Clock = time.monotonic, *, patient: bool = False) -> "FileCredentials":
+        return cls(lambda secret: Credentials.api_key(SecretStr(secret)), key, clock=clock, patient=patient)
 
     def current(self) -> Credentials:
+        self.refresh()
+        if self._credentials is None:
+            raise AnchoreRefused(_NONE_YET)
+        return self._credentials
+
+    def refresh(self) -> None:
+        """Look at the files again if it is time. What is not good is told now and then."""
         now = self._clock()
         if now >= self._next_look:
             self._next_look = now + CHECK_EVERY
-            self._refresh()
-        return self._credentials
+            self._follow()
 
-    def _refresh(self) -> None:
+    def is_there(self) -> bool:
+        """Whether there are credentials to ask with."""
+        return self._credentials is not None
+
+    def is_unusable(self) -> bool:
+        """Whether what the files held at the last look cannot be used."""
+        return bool(self._complaint)
+
+    def _follow(self) -> None:
         before = self._look()
         if before is not None and before == self._fingerprint:
             return
         try:
             credentials = self._read()
         except ConfigurationError as error:
-            self._complain("; ".join(map(str, error.problems)))
+            self._complain(error)
             return
         # A Secret is swapped whole, but not between our two reads: a user name must not meet another's password.
         if before is None or before != self._look():
@@ -80,8 +110,9 @@ class FileCredentials:
         self._fingerprint = before
         self._complaint = ""
         if credentials != self._credentials:
+            what = "changed" if self._credentials else "in use"
             self._credentials = credentials
-            _log.info("credentials changed: %s", self._names())
+            _log.info("credentials %s: %s", what, ", ".join(map(str, self._paths)))
 
     def _read(self) -> Credentials:
         problems: list[Problem] = []
@@ -102,14 +133,19 @@ class FileCredentials:
         except OSError:
             return None
 
-    def _complain(self, why: str) -> None:
+    def _complain(self, error: ConfigurationError) -> None:
         self._fingerprint = None
-        if why != self._complaint:
-            self._complaint = why
-            _log.error("the last good credentials stay in use: %s", why)
+        why = "; ".join(map(str, error.problems))
+        if why == self._complaint and self._clock() - self._told_at < AGAIN_SECONDS:
+            return
+        self._complaint, self._told_at = why, self._clock()
+        meanwhile = "the last good credentials stay in use" if self._credentials else "not ready until this is mended"
+        _log.error("%s: %s", meanwhile, why)
 
-    def _names(self) -> str:
-        return ", ".join(map(str, self._paths))
+
+def is_readable(path: Path) -> bool:
+    """Whether there is a file of this name that may be read, whatever it holds."""
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def read_secret_text(path: Path) -> str:

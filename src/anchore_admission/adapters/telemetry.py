@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeVar
 
 from prometheus_client import (
@@ -59,6 +60,14 @@ class Outcome(StrEnum):
     MALFORMED = "malformed"
 
 
+class Followed(StrEnum):
+    """What is looked at again while the process runs, and may turn out to be of no use."""
+
+    CERTIFICATE = "certificate"
+    AUTHORITIES = "authorities"
+    CREDENTIALS = "credentials"
+
+
 class _Children(dict[tuple[str, ...], M]):
     """A metric's children by label values; ``labels()`` takes a lock and rebuilds its key on every call."""
 
@@ -109,6 +118,8 @@ class Telemetry:
         )
         self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore under way.")
         self._queue = self._gauge("analysis_queue_depth", "Requests for analysis that wait to be sent.")
+        self._unusable: dict[Followed, list[Callable[[], bool]]] = {what: [] for what in Followed}
+        self._tell_unusable()
         self._describe_process()
 
     def review(self, record: ReviewRecord) -> None:
@@ -167,12 +178,23 @@ class Telemetry:
         gauge = self._gauge("certificate_expiry_timestamp_seconds", "When the serving certificate expires.")
         gauge.set_function(not_after)
 
+    def watch_unusable(self, what: Followed, is_unusable: Callable[[], bool]) -> None:
+        """Ask whenever the metrics are read; one of several of a kind is enough."""
+        self._unusable[what].append(is_unusable)
+
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """All metrics with their media type: OpenMetrics for whoever asks for it, Prometheus text otherwise."""
         if accept and "application/openmetrics-text" in accept:
             text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
             return text, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _tell_unusable(self) -> None:
+        """Every label value from the start: an alert must see the 0 before the 1."""
+        about = "1 while what was found last cannot be used; what was good before stays in use."
+        gauge = Gauge("anchore_admission_unusable", about, ["what"], registry=self._registry)
+        for what, watched in self._unusable.items():
+            gauge.labels(what).set_function(partial(_any, watched))
 
     def _describe_process(self) -> None:
         build = Gauge("anchore_admission_build_info", "The version that runs.", ["version"], registry=self._registry)
@@ -199,6 +221,10 @@ def outcome_of(verdict: ReviewVerdict) -> Outcome:
     if verdict.warnings or Effect.WARN in [image.effect for image in verdict.images]:
         return Outcome.WARNED
     return Outcome.ALLOWED
+
+
+def _any(watched: Sequence[Callable[[], bool]]) -> float:
+    return float(any(is_unusable() for is_unusable in watched))
 
 
 def _mode_of(verdict: ReviewVerdict) -> str:

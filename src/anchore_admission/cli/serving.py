@@ -1,15 +1,17 @@
 """Brings the controller up by its settings, serves until told to stop, and takes it down in order."""
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from anchore_admission import __version__
 from anchore_admission.adapters.files import read_secret_text, read_text
-from anchore_admission.adapters.telemetry import Telemetry
-from anchore_admission.background import supervised
+from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.background import repeated, supervised
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports import ServingPair
@@ -20,7 +22,7 @@ from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.clients import ClientNames, SecretPath
 from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.web.operations import Readiness, create_operations
-from anchore_admission.web.server import Listener, serve
+from anchore_admission.web.server import FOLLOW_SECONDS, Listener, serve
 from anchore_admission.web.tls import ServingCertificate, TlsFiles
 from anchore_admission.wiring import Controller, build
 from anchore_admission.wiring_cluster import ClusterWork, build_cluster_work
@@ -29,7 +31,7 @@ logger = logging.getLogger("anchore_admission")
 
 SUBMISSION_SECONDS = 5.0
 """What a stop grants to requests for analysis that wait to be sent."""
-_SERVING, _CERTIFICATE = "serving", "certificate"
+_SERVING, _CERTIFICATE, _CREDENTIALS = "serving", "certificate", "credentials"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,13 @@ class Prepared:
 def prepared(settings: Settings) -> Prepared:
     """Raises ConfigurationError."""
     configuration = _configuration(settings)
-    controller = build(configuration, Telemetry())
-    readiness = Readiness(_SERVING, _CERTIFICATE)
+    controller = build(configuration, Telemetry(), patient=True)
     certificate = _certificate(settings)
-    readiness.set(_CERTIFICATE, not settings.is_managed)
+    readiness = _readiness(controller, certificate)
 
     def present(pair: ServingPair) -> None:
         if certificate:
             certificate.present(pair.certificate, pair.key)
-            readiness.set(_CERTIFICATE, True)
 
     cluster = build_cluster_work(settings, controller.telemetry, present) if settings.uses_cluster else None
     listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
@@ -69,12 +69,17 @@ async def run(process: Prepared) -> None:
     controller.telemetry.watch_readiness(readiness.is_ready)
     if process.certificate:
         controller.telemetry.watch_certificate(process.certificate.not_after)
+        controller.telemetry.watch_unusable(Followed.CERTIFICATE, process.certificate.is_unusable)
 
     def on_ready(_: Sequence[int]) -> None:
         readiness.set(_SERVING, True)
 
     try:
-        async with supervised("analysis requests", controller.requests.run), _looking_after(process.cluster):
+        async with (
+            supervised("analysis requests", controller.requests.run),
+            supervised("credentials", partial(repeated, controller.refresh_credentials, FOLLOW_SECONDS, asyncio.sleep)),
+            _looking_after(process.cluster),
+        ):
             await serve(
                 process.listeners,
                 on_ready=on_ready,
@@ -100,6 +105,14 @@ async def _looking_after(cluster: ClusterWork | None) -> AsyncIterator[None]:
         ):
             yield
         await stewardship.leadership.release()
+
+
+def _readiness(controller: Controller, certificate: ServingCertificate | None) -> Readiness:
+    """What files must hold before reviews may come; once it was good, what they hold later changes nothing here."""
+    readiness = Readiness(_SERVING, _CERTIFICATE, _CREDENTIALS)
+    readiness.watch(_CERTIFICATE, certificate.serves if certificate else lambda: True)
+    readiness.watch(_CREDENTIALS, controller.has_credentials)
+    return readiness
 
 
 def _webhook(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> Listener:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.errors import ConfigurationError
 from anchore_admission.ports import Clock
 from anchore_admission.services.complaints import Complaints
 
@@ -15,31 +15,51 @@ _FILE = "file"
 class AuthoritiesFile:
     """Those of before a change stay beside the new ones: mounts do not change in all replicas at the same moment.
 
-    Raises ConfigurationError if the first are not good.
+    ``read`` raises ConfigurationError when they are not good. So does this at the start, unless it is ``patient``:
+    then they may still be mended.
     """
 
-    def __init__(self, read: Callable[[], str], source: str, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, read: Callable[[], str], source: str, clock: Clock = time.monotonic, *, patient: bool = False
+    ) -> None:
         self._read = read
         self._source = source
         self._complaints = Complaints(_log, clock)
         self._before = ""
-        self._now = self._good()
+        self._now: str | None = None
+        self._unusable = False
+        try:
+            self._look()
+        except ConfigurationError as error:
+            if not patient:
+                raise
+            self._complain(error)
 
     def current(self) -> bytes:
-        """PEM: the last good ones, then those before them."""
+        """PEM: the last good ones, then those before them. Raises ConfigurationError as long as there were none."""
         try:
-            authorities = self._good()
+            self._look()
         except ConfigurationError as error:
-            self._complaints.tell(_FILE, f"the last good authorities stay in use: {error}", logging.ERROR)
-        else:
-            self._complaints.settle(_FILE)
-            if authorities != self._now:
-                self._before, self._now = self._now, authorities
-                _log.info("%s has changed", self._source)
+            self._complain(error)
+            if self._now is None:
+                raise
         return f"{self._now}{self._before}".encode()
 
-    def _good(self) -> str:
-        text = self._read()
-        if "-----BEGIN CERTIFICATE-----" not in text:
-            raise ConfigurationError(self._source, [Problem("", "holds no PEM certificate")])
-        return text.rstrip() + "\n"
+    def is_unusable(self) -> bool:
+        """Whether what the file held at the last look cannot be used."""
+        return self._unusable
+
+    def _look(self) -> None:
+        authorities = self._read().rstrip() + "\n"
+        self._unusable = False
+        self._complaints.settle(_FILE)
+        if self._now is not None and authorities != self._now:
+            self._before = self._now
+            _log.info("%s has changed", self._source)
+        self._now = authorities
+
+    def _complain(self, error: ConfigurationError) -> None:
+        self._unusable = True
+        meanwhile = "the last good authorities stay in use" if self._now else "not registered until this is mended"
+        why = "; ".join(f"{self._source}: {problem}" for problem in error.problems)
+        self._complaints.tell(_FILE, f"{meanwhile}: {why}", logging.ERROR)

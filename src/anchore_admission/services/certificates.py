@@ -58,6 +58,7 @@ class ManagedCertificates:
         self._shared: tuple[ServingPair, Leaf] | None = None
         self._served: tuple[ServingPair, Leaf] | None = None
         self._pending: ServingPair | None = None
+        self._unusable = False
 
     @property
     def authorities(self) -> bytes | None:
@@ -68,6 +69,10 @@ class ManagedCertificates:
     def serves(self) -> bool:
         """Whether a certificate is in use."""
         return self._served is not None
+
+    def is_unusable(self) -> bool:
+        """Whether what the Secret held at the last look cannot be used."""
+        return self._unusable
 
     async def step(self, *, leads: bool, leader: str) -> None:
         """Follow the Secret; as the leader, do what comes next. Raises nothing; the last good pair stays in use."""
@@ -90,13 +95,15 @@ class ManagedCertificates:
             return
         pair = ServingPair(*(content.data.get(key, b"") for key in (AUTHORITIES, CERTIFICATE, KEY)))
         leaf = self._maker.read(pair)
-        if leaf is None and any(content.data.values()):
+        self._unusable = leaf is None and any(content.data.values())
+        if self._unusable:
             why = "its key and certificate do not fit together, or no authority in it has signed the certificate"
             self._complaints.tell(_PAIR, f"the Secret holds no usable certificate ({why}); {self._meanwhile()}")
         self._content = content
         self._shared = (pair, leaf) if leaf else None
         if leaf and self._is_served(pair):
             self._served = (pair, leaf)
+            self._complaints.settle(_PAIR)
         elif leaf:
             self._serve(pair, leaf)
 
@@ -109,7 +116,7 @@ class ManagedCertificates:
         try:
             self._present(pair)
         except ConfigurationError as error:
-            self._shared = None
+            self._shared, self._unusable = None, True
             self._complaints.tell(_PAIR, f"the Secret's certificate cannot be served: {error}; {self._meanwhile()}")
             return
         self._served = (pair, leaf)

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 
 from anchore_admission.core.registration import Registration, completed, differences, question_url
 from anchore_admission.errors import (
@@ -21,7 +20,7 @@ _log = logging.getLogger("anchore_admission.registration")
 SETTLE_SECONDS = 10.0
 """How long API servers are given to notice that the registration has changed; they watch it, so it takes moments."""
 _KIND = "ValidatingWebhookConfiguration"
-_LIVE, _FILE, _ANSWER = "live", "file", "answer"
+_LIVE, _ANSWER = "live", "answer"
 
 
 def parse_registration(text: str, source: str) -> Registration:
@@ -38,31 +37,6 @@ def parse_registration(text: str, source: str) -> Registration:
     if problems:
         raise ConfigurationError(source, problems)
     return Registration(str(name), webhooks or [])
-
-
-class RegistrationFile:
-    """The wanted registration, followed while its file changes. Raises ConfigurationError if the first is not good."""
-
-    def __init__(self, read: Callable[[], str], source: str, clock: Clock = time.monotonic) -> None:
-        self._read = read
-        self._source = source
-        self._complaints = Complaints(_log, clock)
-        self._text = read()
-        self._registration = parse_registration(self._text, source)
-
-    def current(self) -> Registration:
-        """The last good one."""
-        try:
-            text = self._read()
-            if text != self._text:
-                self._registration = parse_registration(text, self._source)
-                self._text = text
-                _log.info("%s has changed", self._source)
-        except ConfigurationError as error:
-            self._complaints.tell(_FILE, f"the last good registration stays in use: {error}", logging.ERROR)
-        else:
-            self._complaints.settle(_FILE)
-        return self._registration
 
 
 class KnownAuthorities:
@@ -83,13 +57,17 @@ class KnownAuthorities:
 
 
 class Registrar:
-    """One look at the registration per ``step``; only the leader takes steps."""
+    """One look at the registration per ``step``; only the leader takes steps.
+
+    ``wanted`` is what this replica began with. Whoever leads during an update that never ends must not register
+    the next release's terms for replicas that judge by the old ones.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         question: SelfQuestion,
-        wanted: Callable[[], Registration],
+        wanted: Registration,
         recorder: ClusterRecorder,
         known: KnownAuthorities,
         *,
@@ -107,7 +85,7 @@ class Registrar:
 
         An object that does not exist counts as wanted so: deleting it is how people switch the webhook off.
         """
-        wanted = self._wanted()
+        wanted = self._wanted
         try:
             return await self._look(wanted, authorities)
         except ClusterNotFound:
@@ -123,7 +101,7 @@ class Registrar:
             return False
 
     def rest(self) -> None:
-        """Somebody else leads."""
+        """Somebody else leads, or there is nothing yet that could be registered."""
         self._recorder.registration_current(False)
 
     async def _look(self, wanted: Registration, authorities: bytes | None) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from anchore_admission.errors import ConfigurationError
 from anchore_admission.services.certificates import ManagedCertificates
 from anchore_admission.services.leadership import Leadership, LeaseTiming
 from anchore_admission.services.registration import KnownAuthorities, Registrar
@@ -16,9 +17,10 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Bundle(Protocol):
-    """Where the authorities to publish come from."""
+    """Where the authorities to publish come from; None: those of the API servers' own system are enough."""
 
-    def __call__(self) -> bytes | None: ...
+    def __call__(self) -> bytes | None:
+        """Raises ConfigurationError, told already, while there are none yet."""
 
 
 class Stewardship:
@@ -50,15 +52,22 @@ class Stewardship:
             await self.certificates.step(leads=leads, leader=self.leadership.holder)
             if not self.certificates.authorities:
                 return False
+        try:
+            authorities = self._bundle()  # followers look too: one of them may lead next
+        except ConfigurationError:
+            self._rest()
+            return False
         if not leads:
-            if self._registrar:
-                self._registrar.rest()
+            self._rest()
             return True
-        authorities = self._bundle()
         if self._registrar:
             return await self._registrar.step(authorities)
         self._known.carry(authorities)
         return True
+
+    def _rest(self) -> None:
+        if self._registrar:
+            self._registrar.rest()
 
     async def hold_lease(self, sleep: Sleep = asyncio.sleep, every: float = LeaseTiming().every) -> None:
         """Until cancelled."""

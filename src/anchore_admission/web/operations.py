@@ -22,18 +22,26 @@ class Readiness:
     """
 
     def __init__(self, *conditions: str) -> None:
-        self._conditions = dict.fromkeys(conditions, False)
+        self._conditions: dict[str, Callable[[], bool]] = dict.fromkeys(conditions, _never)
 
     def set(self, condition: str, holds: bool) -> None:
+        self.watch(condition, lambda: holds)
+
+    def watch(self, condition: str, holds: Callable[[], bool]) -> None:
+        """Ask whenever somebody wants to know."""
         if condition not in self._conditions:
             raise KeyError(condition)
         self._conditions[condition] = holds
 
     def is_ready(self) -> bool:
-        return all(self._conditions.values())
+        return all(self.conditions().values())
 
     def conditions(self) -> dict[str, bool]:
-        return dict(self._conditions)
+        return {name: holds() for name, holds in self._conditions.items()}
+
+
+def _never() -> bool:
+    return False
 
 
 def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:

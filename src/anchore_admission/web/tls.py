@@ -5,7 +5,9 @@ import math
 import os
 import ssl
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from anchore_admission.adapters.files import is_readable
 from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.ports import Clock
+from anchore_admission.services.complaints import Complaints
 from anchore_admission.settings import spelled
 
 _log = logging.getLogger("anchore_admission.tls")
@@ -35,7 +40,7 @@ class _Contents:
 
     certificate: bytes
     key: bytes
-    clients: bytes = b""
+    clients: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,68 +54,105 @@ class _Pair:
 
 
 class ServingCertificate:
-    """A TLS context whose handshakes always use the last good pair. Raises ConfigurationError if the first is not good.
+    """A TLS context whose handshakes always use the last good pair; until there is one, every handshake is refused.
 
     New pairs are swapped in whole by the server name callback, which is called without a server name too. Loading
     into the context in use would leave it unable to serve if the key did not fit. Without ``files``, whoever has a
-    pair calls ``present``; until then every handshake is refused. ``clients`` is a file of authorities: only clients
-    with a certificate of one of them are let in.
+    pair calls ``present``. ``clients`` is a file of authorities: only clients with a certificate of one of them are
+    let in.
+
+    Raises ConfigurationError when a file cannot be read at the start: a mistake of whoever named it. What the files
+    hold may still be mended, and is waited for.
     """
 
-    def __init__(self, files: TlsFiles | None = None, clients: Path | None = None) -> None:
+    def __init__(
+        self, files: TlsFiles | None = None, clients: Path | None = None, *, clock: Clock = time.monotonic
+    ) -> None:
         self._files = files
         self._clients = clients
-        self._complaint = ""
-        self._pair = self._from_files(files) if files else None
-        self.context = self._pair.context if self._pair else _context(_client_authorities(clients))
+        self._complaints = Complaints(_log, clock)
+        self._lock = threading.Lock()
+        self._given: tuple[bytes, bytes] | None = None
+        self._authorities: bytes | None = None if clients else b""
+        self._pair: _Pair | None = None
+        self._unusable = False
+        self.context = _context(b"")
+        if clients:
+            # A connection keeps the mode of the context that it began with, whichever one it is given later.
+            self.context.verify_mode = ssl.CERT_REQUIRED
         self.context.sni_callback = self._choose
-        if self._pair:
-            _warn_if_out_of_date(self._pair)
+        problems = self._look()
+        if problems and not all(map(is_readable, self._paths())):
+            raise ConfigurationError("settings", problems)
+        self._tell(problems)
 
     def not_after(self) -> float:
         """Unix time at which the certificate in use expires; not a number while there is none."""
         return self._pair.not_after if self._pair else math.nan
 
+    def serves(self) -> bool:
+        """Whether there is a pair to answer handshakes with."""
+        return self._pair is not None
+
+    def is_unusable(self) -> bool:
+        """Whether what the files held at the last look cannot be used."""
+        return self._unusable
+
     def present(self, certificate: bytes, key: bytes) -> None:
         """Use this pair from the next handshake on. Raises ConfigurationError; the last good pair then stays."""
-        contents = _Contents(certificate, key, _client_authorities(self._clients))
-        # OpenSSL reads keys from files only: in memory where /tmp is, ours alone, and gone when this is done.
-        with tempfile.TemporaryDirectory(prefix="anchore-admission-") as folder:
-            files = TlsFiles(Path(folder, "tls.crt"), Path(folder, "tls.key"))
-            for path, content in ((files.certificate, certificate), (files.key, key)):
-                with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    file.write(content)
-            self._use(_checked(files, contents))
+        with self._lock:
+            self._use(certificate, key)
+            self._given = (certificate, key)
 
     def refresh(self) -> None:
-        """Look at the files again. A pair that is not good is reported once, and the last good one stays in use."""
-        try:
-            pair = self._changed()
-        except ConfigurationError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
-                _log.error("the last good certificate stays in use: %s", "; ".join(map(str, error.problems)))
-            return
-        self._complaint = ""
+        """Look at the files again. What is not good is told now and then, and what was good before stays in use."""
+        with self._lock:
+            self._tell(self._look())
+
+    def _look(self) -> list[Problem]:
+        problems: list[Problem] = []
+        for look in (self._look_at_clients, self._look_at_pair):
+            try:
+                look()
+            except ConfigurationError as error:
+                problems.extend(error.problems)
+        return problems
+
+    def _look_at_clients(self) -> None:
+        if self._clients:
+            self._authorities = _client_authorities(self._clients)
+
+    def _look_at_pair(self) -> None:
+        pair = _read_pair(self._files) if self._files else self._given
         if pair:
-            self._use(pair)
+            self._use(*pair)
 
-    def _changed(self) -> _Pair | None:
+    def _tell(self, problems: list[Problem]) -> None:
+        self._unusable = bool(problems)
+        if problems:
+            meanwhile = "the last good certificate stays in use" if self._pair else "not ready until this is mended"
+            self._complaints.tell("", f"{meanwhile}: {'; '.join(map(str, problems))}", logging.ERROR)
+        else:
+            self._complaints.settle("")
+
+    def _use(self, certificate: bytes, key: bytes) -> None:
+        """While it is not known which clients to let in, a pair is checked and none is used."""
+        contents = _Contents(certificate, key, self._authorities or b"")
         before = self._pair
-        if self._files:
-            contents = _contents(self._files, self._clients)
-            return None if before and before.contents == contents else self._from_files(self._files)
-        if before and _client_authorities(self._clients) != before.contents.clients:
-            self.present(before.contents.certificate, before.contents.key)
-        return None
-
-    def _from_files(self, files: TlsFiles) -> _Pair:
-        return _checked(files, _contents(files, self._clients))
-
-    def _use(self, pair: _Pair) -> None:
-        _log.info("certificate %s, valid until %s", "changed" if self._pair else "in use", _moment(pair.not_after))
+        if before and before.contents == contents:
+            return
+        pair = _checked(self._files, contents) if self._files else _from_memory(contents)
+        if self._authorities is None:
+            return
         self._pair = pair
+        _log.info("certificate %s, valid until %s", "changed" if before else "in use", _moment(pair.not_after))
         _warn_if_out_of_date(pair)
+
+    def _paths(self) -> Iterator[Path]:
+        if self._files:
+            yield from (self._files.certificate, self._files.key)
+        if self._clients:
+            yield self._clients
 
     def _choose(
         self, connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _first: ssl.SSLContext
@@ -136,46 +178,51 @@ def _checked(files: TlsFiles, contents: _Contents) -> _Pair:
     )
 
 
+def _from_memory(contents: _Contents) -> _Pair:
+    # OpenSSL reads keys from files only: in memory where /tmp is, ours alone, and gone when this is done.
+    with tempfile.TemporaryDirectory(prefix="anchore-admission-") as folder:
+        files = TlsFiles(Path(folder, "tls.crt"), Path(folder, "tls.key"))
+        for path, content in ((files.certificate, contents.certificate), (files.key, contents.key)):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+        return _checked(files, contents)
+
+
 def _context(clients: bytes) -> ssl.SSLContext:
+    """Raises ssl.SSLError or ValueError when ``clients`` are no authorities."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if clients:
         context.verify_mode = ssl.CERT_REQUIRED
-        try:
-            context.load_verify_locations(cadata=clients.decode("ascii"))
-        except (ssl.SSLError, ValueError) as error:
-            raise _wrong(_CLIENTS, "the file holds no PEM certificates of authorities") from error
+        context.load_verify_locations(cadata=clients.decode("ascii"))
     return context
 
 
-def _contents(files: TlsFiles, clients: Path | None) -> _Contents:
+def _read_pair(files: TlsFiles) -> tuple[bytes, bytes]:
     problems: list[Problem] = []
     contents: list[bytes] = []
-    for setting, path in ((_CERTIFICATE, files.certificate), (_KEY, files.key), (_CLIENTS, clients)):
+    for setting, path in ((_CERTIFICATE, files.certificate), (_KEY, files.key)):
         try:
-            contents.append(path.read_bytes() if path else b"")
+            contents.append(path.read_bytes())
         except OSError as error:
             problems.append(Problem(setting, f"{path} cannot be read: {error.strerror}"))
     if problems:
         raise ConfigurationError("settings", problems)
-    _expect_authorities(clients, contents[2])
-    return _Contents(*contents)
+    return contents[0], contents[1]
 
 
-def _client_authorities(path: Path | None) -> bytes:
-    """Raises ConfigurationError."""
+def _client_authorities(path: Path) -> bytes:
+    """Raises ConfigurationError, also for an empty file: it must not mean that anybody is let in."""
     try:
-        authorities = path.read_bytes() if path else b""
+        authorities = path.read_bytes()
+        if authorities.strip():
+            _context(authorities)
+            return authorities
+    except (ssl.SSLError, ValueError) as error:
+        raise _wrong(_CLIENTS, f"{path} holds no PEM certificates of authorities") from error
     except OSError as error:
         raise _wrong(_CLIENTS, f"{path} cannot be read: {error.strerror}") from error
-    _expect_authorities(path, authorities)
-    return authorities
-
-
-def _expect_authorities(path: Path | None, authorities: bytes) -> None:
-    """An empty file must not mean that anybody is let in."""
-    if path and not authorities.strip():
-        raise _wrong(_CLIENTS, f"{path} is empty")
+    raise _wrong(_CLIENTS, f"{path} is empty")
 
 
 def _certificate(files: TlsFiles, pem: bytes) -> x509.Certificate:

@@ -1,6 +1,7 @@
 """Every ``Cluster`` keeps the same promises: in memory, and the real client over an API in memory and a real one.
 
-The real API server is the one that CONTRACT_KUBECONFIG leads to; objects of this test are made and removed there.
+The real API server is the one that CONTRACT_KUBECONFIG leads to; tests/e2e/test_cluster_contract.py sets it. Objects
+of this test are made and removed there.
 """
 
 import os

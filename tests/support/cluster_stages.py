@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import httpx2
+import pytest
 from lightkube import ApiError, AsyncClient, KubeConfig
 from lightkube.config.models import Cluster as ClusterAddress
 from lightkube.config.models import User
@@ -16,7 +17,7 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Namespace, Secret
 from lightkube.types import PatchType
 
-from anchore_admission.adapters.kubernetes import LightkubeCluster, ObjectNames, WebhookConfigurations
+from anchore_admission.adapters.kubernetes import LightkubeCluster, ObjectNames, WebhookConfigurations, connect
 from anchore_admission.ports import Cluster, WebhookConfiguration
 from support.cluster import InMemoryCluster, Recorded
 from support.kubernetes_api import KubernetesApi, secret
@@ -98,10 +99,10 @@ class RecordedApiStage:
 class RealStage:
     """The real client over a real API server, in a namespace of its own."""
 
-    def __init__(self, client: AsyncClient, namespace: str) -> None:
-        self.client = client
+    def __init__(self, cluster: LightkubeCluster, namespace: str) -> None:
+        self.cluster = cluster
+        self.client = cluster._client  # trusts what the cluster itself trusts
         self.namespace = namespace
-        self.cluster = LightkubeCluster(client, ObjectNames(namespace, NAME, NAME), Recorded())
 
     async def put_secret(self, data: Mapping[str, bytes]) -> None:
         with suppress(ApiError):
@@ -134,13 +135,14 @@ class RealStage:
 
 @asynccontextmanager
 async def real_stage() -> AsyncIterator[RealStage]:
-    client = AsyncClient(KubeConfig.from_file(os.environ[KUBECONFIG_VARIABLE]))
     namespace = f"contract-{uuid.uuid4().hex[:8]}"
-    await client.create(Namespace(metadata=ObjectMeta(name=namespace)))
-    stage = RealStage(client, namespace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", os.environ[KUBECONFIG_VARIABLE])
+        stage = RealStage(connect(ObjectNames(namespace, NAME, NAME), Recorded()), namespace)
+    await stage.client.create(Namespace(metadata=ObjectMeta(name=namespace)))
     try:
         yield stage
     finally:
         await stage.delete_everything()
-        await client.delete(Namespace, namespace)
-        await client.close()
+        await stage.client.delete(Namespace, namespace)
+        await stage.cluster.aclose()

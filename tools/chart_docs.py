@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write what of the Helm chart is made from elsewhere: the README's table of values, the schema of `config`.
+"""Write what of the Helm chart is made from elsewhere: the README's table of values, parts of the values' schema.
 
-The table comes from the comments of values.yaml that begin with ``# --``, the schema from
-docs/configuration.schema.json. With ``--check``, nothing is written and the exit code says whether all is current.
+The table comes from the comments of values.yaml that begin with ``# --``, the schema from chart_schema.py. With
+``--check``, nothing is written and the exit code says whether all is current.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from chart_schema import schema
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
@@ -58,16 +59,6 @@ def undocumented(values: str) -> list[str]:
     return [path for path in _leaves(yaml.safe_load(values)) if not _covers(explained, path)]
 
 
-def schema(current: str, configuration: str) -> str:
-    """The chart's schema with the configuration file's in it."""
-    parts = json.loads(configuration)
-    del parts["$schema"]
-    definitions = parts.pop("$defs")
-    properties = parts["properties"]
-    properties["workloads"] = {"anyOf": [{"const": False}, properties["workloads"]]}  # YAML's `off`, as Helm reads it
-    return json.dumps({**json.loads(current), "$defs": {"Configuration": parts, **definitions}}, indent=2) + "\n"
-
-
 def readme(current: str, values: str) -> str:
     """The README with a fresh table between its two markers."""
     before, _, rest = current.partition(BEGIN)
@@ -110,7 +101,9 @@ def main() -> int:
     configuration = (ROOT / "docs" / "configuration.schema.json").read_text()
     made = {
         CHART / "README.md": readme((CHART / "README.md").read_text(), values),
-        CHART / "values.schema.json": schema((CHART / "values.schema.json").read_text(), configuration),
+        CHART / "values.schema.json": schema(
+            (CHART / "values.schema.json").read_text(), configuration, yaml.safe_load(values)
+        ),
     }
     stale = [path for path, text in made.items() if path.read_text() != text]
     if "--check" in sys.argv[1:]:

@@ -10,10 +10,27 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
-from support.charts import ANCHORE, CHART, NAMESPACE, RELEASE, ROOT, SCHEMAS, Object, Values, merged, render, run
+from support.charts import (
+    ANCHORE,
+    CHART,
+    NAMESPACE,
+    RELEASE,
+    ROOT,
+    SCHEMAS,
+    Object,
+    Values,
+    merged,
+    render,
+    run,
+)
 
 EVERYTHING: dict[str, Values] = {
     "least": ANCHORE,
+    "least right": merged(
+        ANCHORE,
+        {"webhook": {"registration": "chart", "admitOtherReleases": False}},
+        {"certificates": {"mode": "certManager"}},
+    ),
     "credentials": {"anchore": {"endpoint": "https://anchore", "username": "u", "password": "p"}},
     "sandbox": {"sandbox": {"enabled": True, "seed": {"images": [{"tag": "docker.io/library/alpine:3.20"}]}}},
     "cert-manager": merged(ANCHORE, {"certificates": {"mode": "certManager"}}),
@@ -43,8 +60,10 @@ EVERYTHING: dict[str, Values] = {
         ANCHORE,
         {
             "hostNetwork": True,
+            "dnsPolicy": "None",
+            "dnsConfig": {"nameservers": ["10.96.0.10"], "options": [{"name": "ndots", "value": "2"}]},
             "priorityClassName": "system-cluster-critical",
-            "proxy": {"http": "http://proxy:3128", "https": "http://proxy:3128", "exceptions": ["10.0.0.0/8"]},
+            "proxy": {"http": "http://proxy:3128", "https": "http://proxy:3128", "exceptions": ["10.0.0.8", ".corp"]},
             "imagePullSecrets": [{"name": "registry"}],
             "nodeSelector": {"kubernetes.io/os": "linux"},
             "tolerations": [{"operator": "Exists"}],
@@ -145,6 +164,13 @@ def test_the_deployment_stays_available() -> None:
     assert "lifecycle" not in rendered.container()
 
 
+def test_keys_never_touch_a_disk() -> None:
+    rendered = render(EVERYTHING["sandbox"])
+    for name in (RELEASE, f"{RELEASE}-sandbox"):
+        (tmp,) = (it for it in rendered.pod(name)["volumes"] if it["name"] == "tmp")
+        assert tmp["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Mi"}
+
+
 def test_selectors_tell_the_controller_from_the_sandbox() -> None:
     rendered = render(EVERYTHING["sandbox"])
     labels = {
@@ -187,20 +213,24 @@ def test_a_changed_configuration_replaces_the_replicas_and_an_unchanged_one_does
     before = annotations({})
     assert annotations({"replicaCount": 3}) == before
     assert annotations({"config": {"unknownKinds": "deny"}}) != before
-    secret = annotations({"anchore": {"username": "u", "password": "one"}})
-    assert annotations({"anchore": {"username": "u", "password": "two"}}) != secret
+    one, two = ({"anchore": {"credentialsSecret": "", "username": "u", "password": it}} for it in ("one", "two"))
+    assert annotations(one) != annotations(two)
 
 
 def test_proxies_never_stand_before_the_api_server_or_the_cluster() -> None:
-    assert "NO_PROXY" not in _environment(render(ANCHORE).container())
+    always = {"$(KUBERNETES_SERVICE_HOST)", ".svc", ".cluster.local"}
+    hidden = {"extraEnv": [{"name": "HTTPS_PROXY", "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}}}]}
+    for values in ({}, hidden, {"extraEnvFrom": [{"secretRef": {"name": "proxy"}}]}):
+        assert set(_environment(render(merged(ANCHORE, values)).container())["NO_PROXY"].split(",")) >= always
     environment = _environment(render(EVERYTHING["extras"]).container())
     assert environment["HTTP_PROXY"] == environment["HTTPS_PROXY"] == "http://proxy:3128"
-    assert set(environment["NO_PROXY"].split(",")) >= {
-        "$(KUBERNETES_SERVICE_HOST)",
-        ".svc",
-        ".cluster.local",
-        "10.0.0.0/8",
-    }
+    assert set(environment["NO_PROXY"].split(",")) >= {*always, "10.0.0.8", ".corp"}
+
+
+def test_a_no_proxy_of_your_own_is_the_only_one() -> None:
+    own = {"name": "NO_PROXY", "value": "*"}
+    environment = render(merged(ANCHORE, {"extraEnv": [own]})).container()["env"]
+    assert [it for it in environment if it["name"] == "NO_PROXY"] == [own]
 
 
 def test_with_the_sandbox_its_name_is_called_directly() -> None:
@@ -216,7 +246,9 @@ def test_extras_reach_the_pod() -> None:
     rendered = render(EVERYTHING["extras"])
     pod, container = rendered.pod(), rendered.container()
     template = rendered.get("Deployment")["spec"]["template"]["metadata"]
-    assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "None")
+    assert pod["dnsConfig"] == {"nameservers": ["10.96.0.10"], "options": [{"name": "ndots", "value": "2"}]}
+    assert render(merged(ANCHORE, {"hostNetwork": True})).pod()["dnsPolicy"] == "ClusterFirstWithHostNet"
     assert pod["priorityClassName"] == "system-cluster-critical"
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
     assert {"pod": "yes", "team": "security"}.items() <= template["labels"].items()
@@ -275,6 +307,33 @@ def test_the_network_policy_closes_all_but_two_ports() -> None:
     spec = render(merged(ANCHORE, {"networkPolicy": {"enabled": True}})).get("NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress"]
     assert "egress" not in spec
+
+
+@pytest.mark.parametrize(
+    ("values", "rendered"),
+    [
+        ({}, True),
+        ({"networkPolicy": {"enabled": True}}, True),
+        ({"sandbox": {"networkPolicy": {"enabled": False}}}, False),
+        ({"hostNetwork": True}, False),
+    ],
+)
+def test_only_the_controller_reaches_the_sandbox(values: Values, rendered: bool) -> None:
+    found = render(merged(EVERYTHING["sandbox"], values))
+    name = f"{RELEASE}-sandbox"
+    assert (("NetworkPolicy", name) in found.names()) == rendered
+    if not rendered:
+        return
+    spec = found.get("NetworkPolicy", name)["spec"]
+    labels = {
+        it: found.get("Deployment", it)["spec"]["template"]["metadata"]["labels"].items() for it in (RELEASE, name)
+    }
+    assert [it for it in labels if spec["podSelector"]["matchLabels"].items() <= labels[it]] == [name]
+    (rule,) = spec["ingress"]
+    (peer,) = rule["from"]
+    assert peer.keys() == {"podSelector"}
+    assert [it for it in labels if peer["podSelector"]["matchLabels"].items() <= labels[it]] == [RELEASE]
+    assert rule["ports"] == [{"port": "http", "protocol": "TCP"}]
 
 
 def test_the_chart_has_the_programs_version() -> None:

@@ -1,4 +1,4 @@
-"""From values to the configuration file: the original chart's values, `config`, and what contradicts itself."""
+"""From values to the configuration file: the original chart's values, `config`, credentials; and NOTES about them."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import yaml
 
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.configuration import parse_configuration
-from support.charts import ANCHORE, RELEASE, ROOT, Rendered, Values, merged, notes, refusal, render
+from support.charts import ANCHORE, ENDPOINT, RELEASE, ROOT, Rendered, Values, merged, notes, render
 
 STRICT, ANALYSIS = {"enableStrictGating": True}, {"enableAnalysisGating": True}
 BUNDLE = {"anchore": {"policybundle": "bundle"}}
@@ -41,7 +41,7 @@ def test_the_original_charts_values_work_as_they_did(values: Values, defaults: V
 
 
 def test_credentials_given_as_values_become_a_secret() -> None:
-    rendered = render(merged(ANCHORE, {"anchore": {"username": "admin", "password": "f:oo\"'bar"}}))
+    rendered = render(merged(ENDPOINT, {"anchore": {"username": "admin", "password": "f:oo\"'bar"}}))
     assert rendered.get("Secret", f"{RELEASE}-anchore")["data"] == {"username": "YWRtaW4=", "password": "ZjpvbyInYmFy"}
     _expect_credentials(rendered, f"{RELEASE}-anchore")
 
@@ -53,7 +53,7 @@ def test_credentials_of_an_existing_secret_are_mounted() -> None:
 
 
 def _expect_credentials(rendered: Rendered, secret: str) -> None:
-    assert {"name": "credentials", "secret": {"secretName": secret}} in rendered.pod()["volumes"]
+    assert _credentials(rendered) == {"secretName": secret, "items": [_item("password"), _item("username")]}
     (account,) = _configuration(rendered)["accounts"]
     assert account == {
         "name": "default",
@@ -64,8 +64,46 @@ def _expect_credentials(rendered: Rendered, secret: str) -> None:
     assert mounts["credentials"] == "/credentials"
 
 
-def test_without_credentials_nothing_is_mounted() -> None:
-    rendered = render(ANCHORE)
+def _credentials(rendered: Rendered) -> Any:
+    (volume,) = (it for it in rendered.pod()["volumes"] if it["name"] == "credentials")
+    return volume["secret"]
+
+
+def _item(key: str) -> Values:
+    return {"key": key, "path": key}
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "keys"),
+    [
+        ({"accounts": [{"name": "default", "apiKeyFile": "/credentials/key"}]}, [], ["key"]),
+        ({"anchore": {"caFile": "/credentials/ca.crt"}}, [], ["ca.crt", "password", "username"]),
+        ({}, ["--client-ca-file=/credentials/clients"], ["clients", "password", "username"]),
+        (
+            {"accounts": [{"name": "a", "apiKeyFile": "/credentials/a/key"}], "rules": [{"name": "a", "account": "a"}]},
+            [],
+            ["password", "username"],
+        ),
+        ({"accounts": [{"name": "default", "apiKeyFile": "/elsewhere"}]}, [], None),
+    ],
+)
+def test_a_pod_waits_for_the_keys_that_are_named(config: Values, arguments: list[str], keys: list[str] | None) -> None:
+    rendered = render(merged(ANCHORE, {"config": config, "extraArgs": arguments}))
+    expected = {"secretName": "credentials"} | ({"items": [_item(key) for key in keys]} if keys else {})
+    assert _credentials(rendered) == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"extraEnvFrom": [{"secretRef": {"name": "s"}}]},
+        {"extraEnv": [{"name": "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_API_KEY", "value": "k"}]},
+        {"extraEnv": [{"name": f"ANCHORE_ADMISSION_ACCOUNT_DEFAULT_{it}"} for it in ("USERNAME", "PASSWORD")]},
+        {"config": {"defaults": {"mode": "skip"}}},
+    ],
+)
+def test_credentials_in_variables_are_not_mounted(values: Values) -> None:
+    rendered = render(merged(ENDPOINT, values))
     assert "accounts" not in _configuration(rendered)
     assert "credentials" not in {volume["name"] for volume in rendered.pod()["volumes"]}
 
@@ -103,6 +141,9 @@ def test_the_sandbox_takes_anchores_place_and_marks_its_verdicts() -> None:
     assert rendered.get("Service", f"{RELEASE}-sandbox")["spec"]["ports"][0]["port"] == 8228
     assert configuration.messages.notice == "This verdict comes from the embedded sandbox, not from Anchore."
     assert configuration.defaults.mode is ModeName.STRICT
+    own = render({"sandbox": {"enabled": True}, "config": {"messages": {"notice": "Ask Ada."}}})
+    notice = parse_configuration(own.configuration(), "configuration.yaml").messages.notice
+    assert notice == "This verdict comes from the embedded sandbox, not from Anchore. Ask Ada."
     assert "THIS IS A TRIAL" in notes({"sandbox": {"enabled": True}})
 
 
@@ -113,78 +154,9 @@ def test_the_sandbox_is_given_its_seed() -> None:
     assert "--seed=/seed/seed.yaml" in rendered.pod(f"{RELEASE}-sandbox")["containers"][0]["args"]
 
 
-CERTIFICATE = "-----BEGIN CERTIFICATE-----"
-EXISTING = {"mode": "existingSecret", "existingSecret": "mine"}
-
-
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({}, ["anchore.endpoint: needed"]),
-        (merged(ANCHORE, {"config": ANCHORE}), ["anchore.endpoint and config.anchore.endpoint"]),
-        ({"config": {"accounts": [{"name": "a"}]}}, ["anchore.endpoint: needed"]),
-        (merged(ANCHORE, STRICT, {"config": {"defaults": {"mode": "strict"}}}), ["enableStrictGating: not together"]),
-        (
-            merged(ANCHORE, ANALYSIS, BUNDLE, {"requestAnalysis": False, "config": {"defaults": {"mode": "strict"}}}),
-            ["enableAnalysisGating, requestAnalysis, anchore.policybundle: not together with config.defaults"],
-        ),
-        (merged(ANCHORE, {"anchore": {"username": "u"}}), ["anchore.username and anchore.password belong together"]),
-        (merged(ANCHORE, {"anchore": {"password": "p"}}), ["anchore.username and anchore.password belong together"]),
-        (
-            merged(ANCHORE, {"anchore": {"username": "u", "password": "p", "credentialsSecret": "s"}}),
-            ["anchore.credentialsSecret: not together"],
-        ),
-        (
-            merged(ANCHORE, {"sandbox": {"enabled": True}, "anchore": {"credentialsSecret": "s"}}),
-            ["not together with anchore.endpoint", "not together with anchore.credentialsSecret"],
-        ),
-        (
-            {"sandbox": {"enabled": True}, "config": ANCHORE},
-            ["sandbox.enabled: not together with config.anchore.endpoint"],
-        ),
-        (merged(ANCHORE, {"certificates": {"mode": "existingSecret"}}), ["certificates.existingSecret: needed"]),
-        (merged(ANCHORE, {"certificates": {"existingSecret": "s"}}), ["certificates.existingSecret: only with"]),
-        (merged(ANCHORE, {"certificates": {"caBundle": CERTIFICATE}}), ["certificates.caBundle: only with"]),
-        (merged(ANCHORE, {"webhook": {"registration": "chart"}}), ["webhook.registration chart: not with"]),
-        (
-            merged(ANCHORE, {"webhook": {"registration": "chart"}, "certificates": EXISTING}),
-            ["certificates.caBundle: needed"],
-        ),
-        (merged(ANCHORE, {"ports": {"webhook": 8080}}), ["ports.webhook and ports.operations must differ"]),
-        (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: needed"]),
-        (merged(ANCHORE, {"serviceAccount": {"create": False}}), ["serviceAccount.name: needed"]),
-    ],
-)
-def test_contradictions_name_their_values_all_at_once(values: Values, told: list[str]) -> None:
-    said = refusal(values)
-    assert [text for text in told if text not in said] == [], said
-
-
-@pytest.mark.parametrize("namespace", ["default", "kube-system"])
-def test_a_release_has_a_namespace_of_its_own(namespace: str) -> None:
-    assert f"the namespace must not be {namespace}" in refusal(ANCHORE, namespace=namespace)
-
-
-@pytest.mark.parametrize(
-    ("values", "place"),
-    [
-        ({"replicas": 2}, "replicas"),
-        ({"anchore": {"endpont": ""}}, "/anchore"),
-        ({"anchore": {"endpoint": "anchore:8228"}}, "/anchore/endpoint"),
-        ({"config": {"rulez": []}}, "/config"),
-        ({"config": {"rules": [{"name": "a", "mode": "strickt"}]}}, "/config/rules/0"),
-        ({"webhook": {"timeoutSeconds": 31}}, "/webhook/timeoutSeconds"),
-        ({"webhook": {"failurePolicy": "fail"}}, "/webhook/failurePolicy"),
-        ({"certificates": {"mode": "cert-manager"}}, "/certificates/mode"),
-        ({"image": {"digest": "sha256:1"}}, "/image/digest"),
-        ({"ports": {"webhook": 443}}, "/ports/webhook"),
-    ],
-)
-def test_the_schema_refuses_what_it_does_not_know(values: Values, place: str) -> None:
-    assert place in refusal(merged(ANCHORE, values))
-
-
 RULES = {"config": {"rules": [PRODUCTION]}}
+CHART_REGISTERS = {"webhook": {"registration": "chart"}, "certificates": {"mode": "certManager"}}
+IN_PLACE = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 
 @pytest.mark.parametrize(
@@ -210,12 +182,21 @@ def test_the_failure_policy_follows_the_modes_unless_it_is_given(values: Values,
 @pytest.mark.parametrize(
     ("values", "told", "untold"),
     [
-        ({}, ["helm test --namespace security", "enableStrictGating=true", "no credentials"], ["TRIAL", "is ignored"]),
+        ({}, ["helm test --namespace security", "enableStrictGating=true"], ["TRIAL", "is ignored", "credentials"]),
         (BUNDLE, ["anchore.policybundle bundle is ignored"], []),
         (merged(STRICT, BUNDLE), ["Default mode: strict", "refuse objects"], ["is ignored", "To go on"]),
         ({"config": {"defaults": {"mode": "passive"}}}, ["config.defaults.mode=strict"], []),
         ({"webhook": {"excludedNamespaces": ["anchore"]}}, [], ["excludedNamespaces"]),
-        ({"anchore": {"credentialsSecret": "s"}}, ["Anchore, of cert-manager"], ["no credentials"]),
+        (
+            {"anchore": {"credentialsSecret": ""}, "extraEnvFrom": [{"secretRef": {"name": "s"}}]},
+            ["Anchore, of cert-manager", "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME and ..._PASSWORD"],
+            [],
+        ),
+        (merged(STRICT, CHART_REGISTERS), ["until the first replica answers", "webhook.failurePolicy=Ignore"], []),
+        (CHART_REGISTERS, [], ["Helm registers the webhook at once"]),
+        ({"hostNetwork": True, "replicaCount": 3}, ["one replica runs per node", "the\n3 of the replicas"], []),
+        ({"hostNetwork": True, "strategy": IN_PLACE}, [], ["one replica runs per node"]),
+        ({"config": None, "webhook": {"excludedNamespaces": None}}, ["excludedNamespaces is empty"], []),
     ],
 )
 def test_the_notes_tell_the_next_step_and_what_is_doubtful(values: Values, told: list[str], untold: list[str]) -> None:

@@ -34,7 +34,7 @@ def test_the_controller_is_given_a_configuration_without_webhooks_and_what_to_fi
         f"--lease={RELEASE}",
         "--registration=/etc/anchore-admission/registration.yaml",
     } <= set(rendered.container()["args"])
-    names = {it["name"]: it["valueFrom"]["fieldRef"]["fieldPath"] for it in rendered.container()["env"]}
+    names = {it["name"]: it["valueFrom"]["fieldRef"]["fieldPath"] for it in rendered.container()["env"][:2]}
     assert names == {
         "ANCHORE_ADMISSION_NAMESPACE": "metadata.namespace",
         "ANCHORE_ADMISSION_POD_NAME": "metadata.name",
@@ -95,8 +95,16 @@ def test_a_namespace_selector_narrows_it_further() -> None:
 
 @pytest.mark.parametrize("admitted", [True, False])
 def test_other_releases_are_let_through_unless_told_not_to(admitted: bool) -> None:
-    conditions = render(merged(ANCHORE, {"webhook": {"admitOtherReleases": admitted}})).webhook()["matchConditions"]
-    assert ("not-another-release" in {it["name"] for it in conditions}) == admitted
+    rendered = render(merged(ANCHORE, {"webhook": {"admitOtherReleases": admitted}}))
+    assert ("not-another-release" in {it["name"] for it in rendered.webhook()["matchConditions"]}) == admitted
+    assert (START in _rights(rendered)) == admitted
+
+
+def test_without_any_right_there_is_no_cluster_role() -> None:
+    alone = {"webhook": {"admitOtherReleases": False}}
+    rendered = _release("certManager", "chart", alone)
+    assert not {kind for kind, _ in rendered.names() if "Role" in kind}
+    assert _rights(_release("certManager", values=alone)) == {LEASE, REGISTRATION}
 
 
 def test_every_pod_of_a_release_is_recognised_by_another() -> None:

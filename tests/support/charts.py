@@ -17,7 +17,9 @@ from e2e.cluster.programs import search_path
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
 SCHEMAS = ROOT / "tests" / "data" / "kubernetes-schemas"
-ANCHORE = {"anchore": {"endpoint": "http://anchore:8228"}}
+ENDPOINT = {"anchore": {"endpoint": "http://anchore:8228"}}
+ANCHORE = {"anchore": {**ENDPOINT["anchore"], "credentialsSecret": "credentials"}}
+"""The least that installs."""
 RELEASE, NAMESPACE = "anchore-admission", "security"
 Values = Mapping[str, Any]
 Object = dict[str, Any]

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from anchore_admission.sandbox.references import BadReference, parse
 
@@ -37,10 +46,24 @@ def _severity(value: object) -> object:
 
 
 TagReference = Annotated[str, AfterValidator(_tag_reference)]
-Tags = Annotated[tuple[TagReference, ...], BeforeValidator(_several), Field(min_length=1, max_length=100)]
+Tags = Annotated[
+    tuple[TagReference, ...],
+    BeforeValidator(_several),
+    Field(min_length=1, max_length=100),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}, "minItems": 1, "maxItems": 100}),
+]
+Paths = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_several),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\s:/]+$")]
-Severity = Annotated[Literal["unknown", "negligible", "low", "medium", "high", "critical"], BeforeValidator(_severity)]
+Severity = Annotated[
+    Literal["unknown", "negligible", "low", "medium", "high", "critical"],
+    BeforeValidator(_severity),
+    WithJsonSchema({"type": "string"}),
+]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -126,7 +149,7 @@ class Fault(Frozen):
     delay: Seconds = 0
     status: Annotated[int, Field(ge=400, le=599)] = 500
     methods: tuple[Literal["GET", "POST", "PUT", "DELETE"], ...] = ()
-    paths: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    paths: Paths = ()
     times: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")

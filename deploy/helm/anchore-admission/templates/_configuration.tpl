@@ -27,7 +27,7 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- $files := dict "usernameFile" "/credentials/username" "passwordFile" "/credentials/password" }}
 {{- $accounts := list }}
 {{- $found := false }}
-{{- range .Values.config.accounts }}
+{{- range (default dict .Values.config).accounts }}
   {{- $account := . }}
   {{- if eq .name "default" }}
     {{- $found = true }}
@@ -44,7 +44,7 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- end }}
 
 {{- define "anchore-admission.configuration" -}}
-{{- $config := deepCopy .Values.config }}
+{{- $config := deepCopy (default dict .Values.config) }}
 {{- with include "anchore-admission.endpoint" . }}
   {{- $_ := set $config "anchore" (merge (dict "endpoint" .) (default dict $config.anchore)) }}
 {{- end }}
@@ -55,10 +55,69 @@ policy: {{ .Values.anchore.policybundle | quote }}
   {{- $_ := set $config "defaults" (include "anchore-admission.defaults" . | fromYaml) }}
 {{- end }}
 {{- if .Values.sandbox.enabled }}
-  {{- $notice := dict "notice" "This verdict comes from the embedded sandbox, not from Anchore." }}
-  {{- $_ := set $config "messages" (merge (default dict $config.messages) $notice) }}
+  {{- $own := default dict $config.messages }}
+  {{- $notice := list (include "anchore-admission.sandboxNotice" .) (default "" $own.notice) | compact | join " " }}
+  {{- $_ := set $config "messages" (mergeOverwrite $own (dict "notice" $notice)) }}
 {{- end }}
 {{- toYaml $config }}
+{{- end }}
+
+{{/* Stands before a notice of one's own: nobody takes a verdict of the sandbox for Anchore's. */}}
+{{- define "anchore-admission.sandboxNotice" -}}
+This verdict comes from the embedded sandbox, not from Anchore.
+{{- end }}
+
+{{/* The accounts that some image may need; with mode skip, nothing is asked. */}}
+{{- define "anchore-admission.askedAccounts" -}}
+{{- $config := include "anchore-admission.configuration" . | fromYaml }}
+{{- $mode := default "passive" $config.defaults.mode }}
+{{- $account := default "default" $config.defaults.account }}
+{{- $asked := list }}
+{{- range prepend (default list $config.rules) dict }}
+  {{- if ne (default $mode .mode) "skip" }}
+    {{- $asked = append $asked (default $account .account) }}
+  {{- end }}
+{{- end }}
+{{- uniq $asked | toYaml }}
+{{- end }}
+
+{{/* Those of them whose credentials are neither in files nor in `extraEnv`. What `extraEnvFrom` brings, nobody knows here. */}}
+{{- define "anchore-admission.accountsWithoutCredentials" -}}
+{{- $asked := include "anchore-admission.askedAccounts" . | fromYamlArray }}
+{{- $without := $asked }}
+{{- range (include "anchore-admission.configuration" . | fromYaml).accounts }}
+  {{- if or .usernameFile .apiKeyFile }}
+    {{- $without = without $without .name }}
+  {{- end }}
+{{- end }}
+{{- $variables := list }}
+{{- range .Values.extraEnv }}
+  {{- $variables = append $variables .name }}
+{{- end }}
+{{- range $asked }}
+  {{- $prefix := include "anchore-admission.variables" . }}
+  {{- if or (has (print $prefix "API_KEY") $variables) (and (has (print $prefix "USERNAME") $variables) (has (print $prefix "PASSWORD") $variables)) }}
+    {{- $without = without $without . }}
+  {{- end }}
+{{- end }}
+{{- toYaml $without }}
+{{- end }}
+
+{{/* How the variables begin that hold an account's credentials. */}}
+{{- define "anchore-admission.variables" -}}
+ANCHORE_ADMISSION_ACCOUNT_{{ . | upper | replace "-" "_" | replace "." "_" }}_
+{{- end }}
+
+{{/* The keys of the Secret with the credentials that the configuration names as files. */}}
+{{- define "anchore-admission.credentialKeys" -}}
+{{- $keys := list }}
+{{- $text := print (include "anchore-admission.configuration" .) "\n" (join "\n" .Values.extraArgs) }}
+{{- range regexFindAll "/credentials/[-._a-zA-Z0-9]+/?" $text -1 }}
+  {{- if not (hasSuffix "/" .) }}{{/* below a further mount */}}
+    {{- $keys = append $keys (base .) }}
+  {{- end }}
+{{- end }}
+{{- uniq $keys | sortAlpha | toYaml }}
 {{- end }}
 
 {{/* "true" when nothing is ever refused because of an image: every mode is passive, or skip, which asks nothing. */}}

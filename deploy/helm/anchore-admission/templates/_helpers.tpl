@@ -39,7 +39,7 @@ app.kubernetes.io/part-of: anchore-admission
 {{/* Metadata of an object. Takes a list: the root, the suffix of the name, the component, annotations of its own. */}}
 {{- define "anchore-admission.metadata" -}}
 {{- $root := index . 0 }}
-{{- $annotations := merge (dict) (default dict (index . 3)) $root.Values.commonAnnotations -}}
+{{- $annotations := merge (dict) (default dict (index . 3)) (default dict $root.Values.commonAnnotations) -}}
 name: {{ include "anchore-admission.fullname" $root }}{{ index . 1 }}
 labels:
   {{- include "anchore-admission.labels" $root | nindent 2 }}
@@ -85,4 +85,13 @@ namespace: {{ (index . 0).Release.Namespace }}
 {{- else if eq .Values.certificates.mode "existingSecret" }}
 {{- .Values.certificates.existingSecret }}
 {{- end }}
+{{- end }}
+
+{{/* By these, Helm removes or takes over a Secret that cert-manager made anew, after somebody had deleted the chart's. */}}
+{{- define "anchore-admission.secretTemplate" -}}
+secretTemplate:
+  labels: {app.kubernetes.io/managed-by: {{ .Release.Service }}}
+  annotations:
+    meta.helm.sh/release-name: {{ .Release.Name | quote }}
+    meta.helm.sh/release-namespace: {{ .Release.Namespace | quote }}
 {{- end }}

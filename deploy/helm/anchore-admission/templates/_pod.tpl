@@ -41,7 +41,6 @@
 - name: ANCHORE_ADMISSION_POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- end }}
-{{- if or .Values.proxy.http .Values.proxy.https }}
 {{- with .Values.proxy.http }}
 - name: HTTP_PROXY
   value: {{ . | quote }}
@@ -50,13 +49,20 @@
 - name: HTTPS_PROXY
   value: {{ . | quote }}
 {{- end }}
-# The API server is called by its address, which Kubernetes puts in place of the variable.
+{{- if not (include "anchore-admission.hasNoProxy" .) }}
+# Always: a proxy may come by extraEnvFrom as well. The API server is called by its address, which Kubernetes puts in
+# place of the variable.
 - name: NO_PROXY
-  value: {{ concat (list "localhost" "127.0.0.1" "::1" "$(KUBERNETES_SERVICE_HOST)" "kubernetes.default" ".svc" (printf ".%s" .Values.clusterDomain)) (include "anchore-admission.unproxied" . | fromYamlArray) .Values.proxy.exceptions | uniq | join "," | quote }}
+  value: {{ concat (list "localhost" "127.0.0.1" "::1" "$(KUBERNETES_SERVICE_HOST)" "kubernetes.default" ".svc" (printf ".%s" .Values.clusterDomain)) (include "anchore-admission.unproxied" . | fromYamlArray) (default list .Values.proxy.exceptions) | uniq | join "," | quote }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* Whether `extraEnv` has a NO_PROXY of its own: "true" or nothing. */}}
+{{- define "anchore-admission.hasNoProxy" -}}
+{{- range .Values.extraEnv }}{{ if eq .name "NO_PROXY" }}true{{ end }}{{ end }}
 {{- end }}
 
 {{/* The sandbox is called by its bare name. */}}
@@ -111,6 +117,12 @@ tolerations:
 - name: credentials
   secret:
     secretName: {{ . }}
+    {{- with include "anchore-admission.credentialKeys" $ | fromYamlArray }}
+    items: # named, so that a Pod waits until the Secret holds them
+      {{- range . }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
+    {{- end }}
 {{- end }}
 {{- with include "anchore-admission.servingSecret" . }}
 - name: tls
@@ -123,11 +135,16 @@ tolerations:
       - {key: ca.crt, path: ca.crt}
       {{- end }}
 {{- end }}
-- name: tmp
-  emptyDir: {sizeLimit: 64Mi}
+{{ include "anchore-admission.tmp" . }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* In memory, because private keys pass through it. What it holds counts towards the container's memory limit. */}}
+{{- define "anchore-admission.tmp" -}}
+- name: tmp
+  emptyDir: {medium: Memory, sizeLimit: 16Mi}
 {{- end }}
 
 {{- define "anchore-admission.volumeMounts" -}}

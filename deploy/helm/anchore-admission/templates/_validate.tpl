@@ -3,8 +3,14 @@
 {{- define "anchore-admission.validate" -}}
 {{- $problems := concat
     (include "anchore-admission.validateRelease" . | fromYamlArray)
+    (include "anchore-admission.validatePods" . | fromYamlArray)
     (include "anchore-admission.validateAnchore" . | fromYamlArray)
     (include "anchore-admission.validateDefaults" . | fromYamlArray)
+    (include "anchore-admission.validateAccounts" . | fromYamlArray)
+    (include "anchore-admission.validateRules" . | fromYamlArray)
+    (include "anchore-admission.validateQuantities" . | fromYamlArray)
+    (include "anchore-admission.validateNotice" . | fromYamlArray)
+    (include "anchore-admission.validateSelector" (list "webhook.namespaceSelector" (default dict .Values.webhook.namespaceSelector)) | fromYamlArray)
     (include "anchore-admission.validateCertificates" . | fromYamlArray) }}
 {{- if $problems }}
 {{- fail (printf "\n  %s\n" (join "\n  " $problems)) }}
@@ -26,48 +32,29 @@
 {{- end }}
 {{- end }}
 
-{{- define "anchore-admission.validateAnchore" -}}
-{{- $anchore := .Values.anchore }}
-{{- $endpoint := (default dict .Values.config.anchore).endpoint }}
-{{- if .Values.sandbox.enabled }}
-{{- range $name := list "endpoint" "username" "password" "credentialsSecret" }}
-{{- if index $anchore $name }}
-- 'sandbox.enabled: not together with anchore.{{ $name }}: the sandbox takes the place of Anchore'
+{{/* Labels by which our objects and our Pods are found, and those that Helm goes by. */}}
+{{- define "anchore-admission.validatePods" -}}
+{{- range $value := list "commonLabels" "podLabels" }}
+{{- range $label := list "name" "instance" "component" "part-of" "version" "managed-by" | sortAlpha }}
+{{- $key := print "app.kubernetes.io/" $label }}
+{{- if and (hasKey (default dict (get $.Values $value)) $key) (or (eq $value "commonLabels") (not (has $label (list "version" "managed-by")))) }}
+- '{{ $value }}: {{ $key }} is set by the chart (nameOverride and fullnameOverride change names)'
 {{- end }}
 {{- end }}
-{{- if $endpoint }}
-- 'sandbox.enabled: not together with config.anchore.endpoint: the sandbox takes the place of Anchore'
 {{- end }}
-{{- else if and $anchore.endpoint $endpoint }}
-- 'anchore.endpoint and config.anchore.endpoint: give one of them'
-{{- else if not (or $anchore.endpoint $endpoint (eq (include "anchore-admission.everyAccountHasEndpoint" .) "true")) }}
-- 'anchore.endpoint: needed, such as http://anchore-engine-api.anchore.svc:8228 (for a trial without Anchore: sandbox.enabled=true)'
+{{- if hasKey (default dict .Values.commonLabels) "helm.sh/chart" }}
+- 'commonLabels: helm.sh/chart is set by the chart'
 {{- end }}
-{{- if and $anchore.credentialsSecret (or $anchore.username $anchore.password) }}
-- 'anchore.credentialsSecret: not together with anchore.username and anchore.password'
-{{- else if ne (empty $anchore.username) (empty $anchore.password) }}
-- 'anchore.username and anchore.password belong together'
+{{- if and (eq .Values.dnsPolicy "None") (not (default dict .Values.dnsConfig).nameservers) }}
+- 'dnsConfig.nameservers: needed with dnsPolicy None'
+{{- end }}
+{{- range .Values.proxy.exceptions }}
+{{- if contains "/" . }}
+- 'proxy.exceptions: {{ . }}: expected a host name, a domain such as .example.com, or a single address: address ranges have no effect'
 {{- end }}
 {{- end }}
-
-{{- define "anchore-admission.everyAccountHasEndpoint" -}}
-{{- $all := not (empty .Values.config.accounts) }}
-{{- range .Values.config.accounts }}
-{{- $all = and $all (not (empty .endpoint)) }}
-{{- end }}
-{{- if $all }}true{{ end }}
-{{- end }}
-
-{{- define "anchore-admission.validateDefaults" -}}
-{{- if .Values.config.defaults }}
-{{- $given := list }}
-{{- if .Values.enableStrictGating }}{{ $given = append $given "enableStrictGating" }}{{ end }}
-{{- if .Values.enableAnalysisGating }}{{ $given = append $given "enableAnalysisGating" }}{{ end }}
-{{- if not .Values.requestAnalysis }}{{ $given = append $given "requestAnalysis" }}{{ end }}
-{{- if .Values.anchore.policybundle }}{{ $given = append $given "anchore.policybundle" }}{{ end }}
-{{- with $given }}
-- '{{ join ", " . }}: not together with config.defaults, which says the same in full'
-{{- end }}
+{{- if and .Values.proxy.exceptions (include "anchore-admission.hasNoProxy" .) }}
+- 'proxy.exceptions: not together with NO_PROXY in extraEnv, which replaces them'
 {{- end }}
 {{- end }}
 

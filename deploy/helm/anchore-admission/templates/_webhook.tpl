@@ -8,7 +8,7 @@ that the controller applies with `webhook.registration: controller`.
 {{- end }}
 
 {{- define "anchore-admission.webhooks" -}}
-{{- $extra := .Values.webhook.namespaceSelector -}}
+{{- $extra := default dict .Values.webhook.namespaceSelector -}}
 - name: {{ include "anchore-admission.fullname" . }}.admission.anchore.io
   admissionReviewVersions: [v1, v1beta1]
   clientConfig:
@@ -53,7 +53,7 @@ that the controller applies with `webhook.registration: controller`.
         values:
           - {{ .Release.Namespace }}
           - kube-system
-          {{- range without (uniq .Values.webhook.excludedNamespaces) .Release.Namespace "kube-system" }}
+          {{- range without (uniq (default list .Values.webhook.excludedNamespaces)) .Release.Namespace "kube-system" }}
           - {{ . | quote }}
           {{- end }}
       {{- with $extra.matchExpressions }}

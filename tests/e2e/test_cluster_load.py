@@ -25,6 +25,7 @@ STRICT = {
 }
 """The sandbox stands outside, so that an upgrade does not touch it."""
 SECRET = f"/api/v1/namespaces/{NAME}/secrets/{NAME}-tls"
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases/{NAME}"
 SECONDS_OF_OUTAGE = 10
 
 
@@ -85,7 +86,9 @@ def test_a_new_version_is_not_noticed(serving: Release, load: Load, cluster: Clu
 
 def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> None:
     """Once because somebody empties the Secret, then because a life is near its end."""
+    before = names(serving)
     serving.install({**STRICT, "extraArgs": ["--certificate-lifetime=90s"]})
+    until(lambda: leader(serving) in names(serving) - before, "a replica leads that makes short lives", 90)
     seen = {certificate(serving)}
     emptied = serving.api.call("PATCH", SECRET, {"data": None}, content_type="application/merge-patch+json")
     assert emptied.allowed, emptied.message
@@ -133,6 +136,15 @@ def test_a_replica_that_is_killed_is_missed_for_seconds_and_nothing_is_judged_wr
     assert max(ends, default=0) < SECONDS_OF_OUTAGE, load.failed
     assert all("failed calling webhook" in said for _, said in load.failed)
     print(f"killed replica: {len(load.failed)} failed calls, the last after {max(ends, default=0):.1f} s")  # noqa: T201 - a measure, shown by -s and on failure
+
+
+def names(serving: Release) -> set[str]:
+    return {pod["metadata"]["name"] for pod in serving.pods()}
+
+
+def leader(serving: Release) -> str:
+    """The Pod that holds the Lease."""
+    return str(serving.api.get(LEASE)["spec"]["holderIdentity"])
 
 
 def certificate(serving: Release) -> str:

@@ -26,11 +26,12 @@ REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookc
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One called NAME in the namespace NAME, so that its objects are called so too."""
+    """In a namespace of its own name. The default's objects are called so too; others need a ``fullnameOverride``."""
 
     kubectl: Kubectl
     api: Api
     image: str
+    name: str = NAME
 
     def install(self, values: Mapping[str, Any], *arguments: str) -> str:
         """Install or upgrade, and wait. Raises RuntimeError when helm does."""
@@ -38,15 +39,15 @@ class Release:
         image = {"image": {"repository": repository, "tag": tag}, **values}
         file = self.kubectl.home / "values.json"
         file.write_text(json.dumps(image))
-        options = ("--install", "--namespace", NAME, "--create-namespace", "--wait", "--timeout", "90s")
-        return self.kubectl.helm("upgrade", NAME, str(CHART), *options, "--values", str(file), *arguments)
+        options = ("--install", "--namespace", self.name, "--create-namespace", "--wait", "--timeout", "90s")
+        return self.kubectl.helm("upgrade", self.name, str(CHART), *options, "--values", str(file), *arguments)
 
     def uninstall(self) -> None:
-        self.kubectl.helm("uninstall", NAME, "--namespace", NAME, "--wait", "--ignore-not-found")
+        self.kubectl.helm("uninstall", self.name, "--namespace", self.name, "--wait", "--ignore-not-found")
 
     def registration(self) -> Json:
         """The webhook as it is registered. Raises LookupError while it is not."""
-        webhook: Json = self.api.get(f"{REGISTRATIONS}/{NAME}")["webhooks"][0]
+        webhook: Json = self.api.get(f"{REGISTRATIONS}/{self.name}")["webhooks"][0]
         return webhook
 
     def await_judging(self, namespace: str, image: str = FAILING) -> Answer:
@@ -66,22 +67,27 @@ class Release:
     def pods(self, component: str = "webhook") -> list[Json]:
         """Those that are not being deleted."""
         labels = f"labelSelector=app.kubernetes.io/component={component}"
-        found: list[Json] = self.api.get(f"/api/v1/namespaces/{NAME}/pods?{labels}")["items"]
+        found: list[Json] = self.api.get(f"/api/v1/namespaces/{self.name}/pods?{labels}")["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def ready(self, count: int = 2) -> bool:
         """Whether so many replicas are ready, and no other is left."""
         return [is_ready(pod) for pod in self.pods()] == [True] * count
 
+    def restarts(self) -> dict[str, int]:
+        """How often each replica was restarted."""
+        found = {pod["metadata"]["uid"]: pod["status"].get("containerStatuses", ()) for pod in self.pods()}
+        return {uid: sum(container["restartCount"] for container in containers) for uid, containers in found.items()}
+
     def anchore(self, path: str) -> Any:
         """What the sandbox answers, asked from a replica: it is reached from its namespace."""
         code = (
             "import base64, sys, urllib.request as r\n"
-            f"q = r.Request('http://{NAME}-sandbox:8228{path}')\n"
+            f"q = r.Request('http://{self.name}-sandbox:8228{path}')\n"
             "q.add_header('Authorization', 'Basic ' + base64.b64encode(b'admin:foobar').decode())\n"
             "sys.stdout.write(r.urlopen(q, timeout=10).read().decode())"
         )
-        return json.loads(self.kubectl("exec", "-n", NAME, f"deployment/{NAME}", "--", "python", "-c", code))
+        return json.loads(self.kubectl("exec", "-n", self.name, f"deployment/{self.name}", "--", "python", "-c", code))
 
     def labelled(self, folder: Path, label: str) -> Path:
         """The image as another version: the same files, another digest, another tag."""
@@ -98,11 +104,12 @@ def is_ready(pod: Json) -> bool:
 @contextmanager
 def installed(release: Release, values: Mapping[str, Any]) -> Iterator[Release]:
     """Installed, judging when it refuses anything at all, and gone afterwards."""
-    release.install(values)
-    until(release.registration, "the controller has registered itself")
+    namespace = f"/api/v1/namespaces/{release.name}"
     try:
+        release.install(values)
+        until(release.registration, "the controller has registered itself")
         yield release
     finally:
         release.uninstall()
-        release.api.call("DELETE", f"/api/v1/namespaces/{NAME}")
-        until(lambda: release.api.call("GET", f"/api/v1/namespaces/{NAME}").code == 404, f"namespace {NAME} is gone")
+        release.api.call("DELETE", namespace)
+        until(lambda: release.api.call("GET", namespace).code == 404, f"namespace {release.name} is gone")

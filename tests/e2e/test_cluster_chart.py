@@ -6,8 +6,8 @@ import pytest
 
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
-from e2e.release import NAME, WEBHOOK, Release, installed
-from e2e.things import FAILING, thing
+from e2e.release import NAME, WEBHOOK, Release, installed, is_ready
+from e2e.things import FAILING, Json, thing
 
 pytestmark = pytest.mark.cluster
 
@@ -61,8 +61,9 @@ SANDBOX = {"sandbox": {"enabled": True, "seed": SEED}}
 PASSIVE = {**SANDBOX, "requestAnalysis": True}
 STRICT = {**SANDBOX, "anchore": {"policybundle": "admissionpolicy"}, "enableStrictGating": True}
 """The values' names are those of the original chart."""
-TWICE = {"defaults": {"mode": "strict"}, "rules": [{"name": "twice"}, {"name": "twice"}]}
-"""What the chart's schema lets through and the controller refuses."""
+BROKEN = {"defaults": {"mode": "strict"}, "rules": [{"name": "odd", "match": {"images": ["regex:("]}, "mode": "skip"}]}
+"""What Helm lets through and the controller refuses."""
+FIELD = "rules[0].match.images[0]"
 UBUNTU = ("kubectl", "run", "ubuntu", "--image", "ubuntu", "--restart", "Never")
 
 
@@ -104,15 +105,49 @@ def test_helm_test_asks_as_an_api_server_does(passive: Release, kubectl: Kubectl
     assert "Phase:          Succeeded" in kubectl.helm("test", NAME, "--namespace", NAME, "--timeout", "150s")
 
 
-def test_a_bad_configuration_shows_itself_and_leaves_the_old_replicas_serving(passive: Release) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"replicaCount": "two"}, "replicaCount"),
+        ({"enableStrictGatng": True}, "enableStrictGatng"),
+        ({"anchore": {"endpoint": "http://anchore:8228"}}, r"sandbox\.enabled: not together with anchore\.endpoint"),
+    ],
+)
+def test_helm_refuses_a_wrong_value_by_name_and_touches_nothing(
+    passive: Release, kubectl: Kubectl, wrong: Json, told: str
+) -> None:
+    before = whole(passive, kubectl)
+
+    with pytest.raises(RuntimeError, match=told):
+        passive.install({**STRICT, **wrong})
+
+    assert whole(passive, kubectl) == before
+
+
+def test_a_bad_configuration_shows_itself_and_leaves_the_old_replicas_serving(
+    passive: Release, kubectl: Kubectl
+) -> None:
     passive.install(STRICT)
+    until(passive.ready, "every replica is ready", 90)
     passive.await_judging("default")
     before = {pod["metadata"]["uid"] for pod in passive.pods()}
 
     with pytest.raises(RuntimeError, match=r"deadline exceeded|not ready|timed out"):
-        passive.install({**SANDBOX, "config": TWICE}, "--timeout", "15s")
+        passive.install({**SANDBOX, "config": BROKEN}, "--timeout", "15s")
 
-    assert before <= {pod["metadata"]["uid"] for pod in passive.pods()}
+    pods = {pod["metadata"]["uid"]: pod for pod in passive.pods()}
+    assert before < pods.keys()
+    (new,) = (pod for uid, pod in pods.items() if uid not in before)
+    assert not is_ready(new)
+    said = until(lambda: kubectl("logs", "-n", NAME, new["metadata"]["name"]), "the new replica says why")
+    assert FIELD in said
     assert passive.create("default", thing("Pod", FAILING)).message.startswith(f'admission webhook "{WEBHOOK}" denied')
+
     passive.install(STRICT)
-    until(passive.ready, "the release is whole again")
+    until(passive.ready, "the release is whole again", 90)
+
+
+def whole(release: Release, kubectl: Kubectl) -> tuple[str, set[str]]:
+    """Its revisions and its replicas."""
+    history = kubectl.helm("history", NAME, "--namespace", NAME, "--output", "json")
+    return history, {pod["metadata"]["uid"] for pod in release.pods()}

@@ -104,7 +104,7 @@ def test_a_hundred_replicas_that_are_refused_make_no_pod(serving: Release, kubec
 def test_the_controller_comes_back_with_its_nodes(serving: Release, cluster: Cluster) -> None:
     """While Fail is on: what it needs to start must not wait for it."""
     _strict(serving)
-    before = {pod["metadata"]["uid"]: _restarts(pod) for pod in serving.pods()}
+    before = serving.restarts()
     cluster.crash()
     assert serving.create(HERE, thing("Pod", PASSING), dry_run=True).code == 500
 
@@ -113,9 +113,7 @@ def test_the_controller_comes_back_with_its_nodes(serving: Release, cluster: Clu
     for node in cluster.nodes:
         cluster.await_node(node)
 
-    until(
-        lambda: all(_restarts(pod) > before.get(pod["metadata"]["uid"], -1) for pod in serving.pods()), "new ones", 120
-    )
+    until(lambda: all(count > before.get(uid, -1) for uid, count in serving.restarts().items()), "new ones", 120)
     until(serving.ready, "every replica is back", 120)
     serving.await_judging(HERE)
     until(lambda: serving.create(HERE, thing("Pod", PASSING), dry_run=True).code == 201, "what passes is admitted")
@@ -126,7 +124,3 @@ def _strict(serving: Release) -> None:
     until(lambda: serving.registration()["failurePolicy"] == "Fail", "the registration says so")
     until(serving.ready, "every replica is ready", 90)
     serving.await_judging(HERE)
-
-
-def _restarts(pod: dict[str, dict[str, list[dict[str, int]]]]) -> int:
-    return sum(found["restartCount"] for found in pod["status"].get("containerStatuses", ()))

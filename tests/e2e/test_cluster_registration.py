@@ -1,0 +1,135 @@
+"""Who owns the registration: the leader restores it, people switch it off, helm brings it back, with what rights."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from e2e.cluster.api import Api
+from e2e.cluster.cluster import Cluster
+from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.waiting import until
+from e2e.conftest import Namespaces
+from e2e.release import NAME, REGISTRATIONS, WEBHOOK, Release, installed
+from e2e.things import FAILING, Json, thing
+
+pytestmark = pytest.mark.cluster
+
+STRICT: Final = {"sandbox": {"enabled": True}, "enableStrictGating": True}
+IGNORE: Final = {**STRICT, "webhook": {"failurePolicy": "Ignore"}}
+HERE: Final = "registered"
+KIND: Final = "ValidatingWebhookConfiguration"
+CAN_I: Final = Path(__file__).parents[1] / "data/chart/can-i.txt"
+ACCOUNT: Final = f"system:serviceaccount:{NAME}:{NAME}"
+EVERYWHERE: Final = {
+    *("selfsubjectreviews.authentication.k8s.io", "selfsubjectaccessreviews.authorization.k8s.io"),
+    *("selfsubjectrulesreviews.authorization.k8s.io", "controllers.admission.anchore.io"),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+}
+
+
+@pytest.fixture(scope="module")
+def serving(release: Release, namespaces: Namespaces) -> Iterator[Release]:
+    namespaces(HERE)
+    with installed(release, STRICT) as running:
+        running.await_judging(HERE)
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("patch", "told"),
+    [
+        ([{"op": "remove", "path": "/webhooks"}], f"{WEBHOOK} is missing"),
+        ([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}], "failurePolicy changed"),
+    ],
+    ids=["wiped", "changed"],
+)
+def test_the_leader_restores_what_somebody_changes(
+    serving: Release, kubectl: Kubectl, patch: list[Json], told: str
+) -> None:
+    until(serving.ready, "every replica is ready")
+    wanted = serving.registration()
+    leader = until(lambda: holder(serving), "a replica leads")
+    before = restorations(serving, kubectl, told)
+
+    changed = json.loads(kubectl("patch", KIND, NAME, "--type=json", f"--patch={json.dumps(patch)}", "-o", "json"))
+    assert changed.get("webhooks") != [wanted]
+
+    until(lambda: serving.registration() == wanted, "it is as it was")
+    expected = {**before, leader: before[leader] + 1}
+    until(lambda: restorations(serving, kubectl, told) == expected, f"{leader} tells of it, and nobody else")
+    serving.await_judging(HERE)
+
+
+def test_deleted_it_stays_away_until_an_upgrade(serving: Release, kubectl: Kubectl) -> None:
+    switch_off(serving, kubectl)
+    before = unanswered_looks(serving.api)
+
+    until(lambda: unanswered_looks(serving.api) >= before + 3, "the leader has looked for it three times", 90, every=1)
+    assert NAME not in {found["metadata"]["name"] for found in serving.api.get(REGISTRATIONS)["items"]}
+    assert serving.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201
+    said = kubectl("logs", "-n", NAME, until(lambda: holder(serving), "a replica leads"))
+    assert f"{KIND} {NAME} does not exist: the webhook is switched off" in said
+
+    serving.install(STRICT)
+
+    until(serving.registration, "it is filled again")
+    serving.await_judging(HERE)
+
+
+def test_a_rollback_brings_it_back_as_it_was(serving: Release, kubectl: Kubectl) -> None:
+    serving.install(STRICT)
+    wanted = until(serving.registration, "it is there")
+    serving.install(IGNORE)
+    until(lambda: serving.registration()["failurePolicy"] == "Ignore", "the new release's is there")
+    switch_off(serving, kubectl)
+
+    kubectl.helm("rollback", NAME, "--namespace", NAME, "--wait", "--timeout", "90s")
+
+    until(lambda: serving.registration() == wanted, "the old release's is there")
+    serving.await_judging(HERE)
+
+
+def test_the_account_may_do_what_the_committed_table_says_and_no_more(
+    cluster: Cluster, serving: Release, kubectl: Kubectl
+) -> None:
+    """Whole lines: also what Kubernetes grants to everybody, which is this version's."""
+    assert sorted(rights(kubectl, NAME)) == sorted(CAN_I.read_text().splitlines())
+
+    elsewhere = {line.split()[0] for line in rights(kubectl, HERE)[1:] if not line.startswith(" ")}
+    assert elsewhere == EVERYWHERE
+
+
+def rights(kubectl: Kubectl, namespace: str) -> list[str]:
+    return kubectl("auth", "can-i", "--list", "--namespace", namespace, f"--as={ACCOUNT}").splitlines()
+
+
+def switch_off(serving: Release, kubectl: Kubectl) -> None:
+    """As the documentation says; gives back when API servers have noticed."""
+    kubectl("delete", KIND, NAME)
+    until(lambda: serving.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "nothing is judged")
+
+
+def holder(serving: Release) -> str:
+    """The Pod that holds the Lease."""
+    lease = serving.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases/{NAME}")
+    return str(lease["spec"].get("holderIdentity", ""))
+
+
+def restorations(serving: Release, kubectl: Kubectl, told: str) -> dict[str, int]:
+    """How often each replica has told that it registered the webhook for that reason."""
+    names = [pod["metadata"]["name"] for pod in serving.pods()]
+    logs = {name: kubectl("logs", "-n", NAME, name).splitlines() for name in names}
+    return {
+        name: sum("registered the webhook" in line and told in line for line in lines) for name, lines in logs.items()
+    }
+
+
+def unanswered_looks(api: Api) -> float:
+    """How often the API server was asked for a registration that is not there; the leader does it once a round."""
+    looks = {"verb": "GET", "resource": "validatingwebhookconfigurations", "code": "404"}
+    return sum(
+        sample.value for sample in api.metrics("apiserver_request_total") if looks.items() <= sample.labels.items()
+    )

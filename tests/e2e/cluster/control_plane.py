@@ -10,7 +10,7 @@ import yaml
 from e2e.cluster import packages
 from e2e.cluster.api import Api
 from e2e.cluster.daemon import Daemon
-from e2e.cluster.places import AUDIT_LOG, DNS_ADDRESS, KUBECONFIG, MAIN, NODES, PODS, SERVICES, STATE
+from e2e.cluster.places import AUDIT_LOG, DNS_ADDRESS, KNOCKED_AT, KUBECONFIG, MAIN, NODES, PODS, SERVICES, STATE
 from e2e.cluster.programs import program
 from e2e.cluster.waiting import until
 
@@ -24,6 +24,33 @@ AUDIT_POLICY: Final = {
         {"level": "None", "verbs": ["get", "list", "watch"]},
         {"level": "None", "resources": [{"group": "coordination.k8s.io"}, {"group": "", "resources": ["events"]}]},
         {"level": "Metadata"},
+    ],
+}
+ADMISSION: Final = {
+    "apiVersion": "apiserver.config.k8s.io/v1",
+    "kind": "AdmissionConfiguration",
+    "plugins": [
+        {
+            "name": "ValidatingAdmissionWebhook",
+            "configuration": {
+                "apiVersion": "apiserver.config.k8s.io/v1",
+                "kind": "WebhookAdmissionConfiguration",
+                "kubeConfigFile": str(STATE / "webhook-clients.yaml"),
+            },
+        }
+    ],
+}
+WEBHOOK_CLIENTS: Final = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "users": [
+        {
+            "name": KNOCKED_AT,
+            "user": {
+                "client-certificate": str(PKI / "webhook-client.crt"),
+                "client-key": str(PKI / "webhook-client.key"),
+            },
+        }
     ],
 }
 DNS: Final[list[dict[str, Any]]] = [
@@ -111,6 +138,8 @@ def _write_configuration() -> None:
     }
     (STATE / "kube-proxy.yaml").write_text(yaml.safe_dump(proxy))
     (STATE / "audit.yaml").write_text(json.dumps(AUDIT_POLICY))
+    (STATE / "admission.yaml").write_text(json.dumps(ADMISSION))
+    (STATE / "webhook-clients.yaml").write_text(json.dumps(WEBHOOK_CLIENTS))
     corefile = (
         f".:53 {{\n  bind {MAIN}\n  errors\n  kubernetes cluster.local {{\n    kubeconfig {KUBECONFIG}\n  }}\n}}\n"
     )
@@ -137,6 +166,7 @@ def _api_server() -> list[str | Path]:
         *(f"--tls-cert-file={PKI / 'apiserver.crt'}", f"--tls-private-key-file={PKI / 'apiserver.key'}"),
         f"--client-ca-file={PKI / 'ca.crt'}",
         *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
+        f"--admission-control-config-file={STATE / 'admission.yaml'}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={PKI / 'accounts.key'}",
         f"--service-account-key-file={PKI / 'accounts.pub'}",

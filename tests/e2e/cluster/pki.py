@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from e2e.cluster.places import API_SERVER, MAIN, NODES
+from e2e.cluster.places import API_SERVER, KNOCKS_AS, MAIN, NODES
 
 _LIFE = dt.timedelta(days=2)
 _API_SERVER_NAMES = (
@@ -100,6 +100,7 @@ def write(folder: Path) -> None:
     authority.client("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
     for name in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
         authority.client(name, f"system:{name}")
+    authority.client("webhook-client", KNOCKS_AS)
     for node in NODES:
         authority.client(node.name, f"system:node:{node.name}", "system:nodes")
         authority.server(f"{node.name}-server", node.name, (node.name, node.address))

@@ -13,8 +13,6 @@ from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.places import API_SERVER, KUBECONFIG, LOGS
 from e2e.cluster.waiting import until
 from e2e.release import ARCHIVE, BUILT, Release
-from e2e.stage import Stage
-from e2e.stage import stage as stages
 
 _EXTERNAL = os.environ.get("E2E_KUBECONFIG", "")
 _FAILED = pytest.StashKey[bool]()
@@ -79,12 +77,6 @@ def namespaces(api: Api) -> Iterator[Namespaces]:
     namespaces = Namespaces(api)
     yield namespaces
     namespaces.remove()
-
-
-@pytest.fixture(scope="session")
-def stage(cluster: Cluster, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A controller beside the API server, and a namespace for each of its rules."""
-    yield from stages(api, tmp_path_factory.mktemp("controller"))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,9 @@
-"""One controller for every test that needs no chart: a namespace for each rule."""
+"""One release with its sandbox for many tests: a namespace for each rule, and what people can look at."""
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx
@@ -12,10 +11,10 @@ import httpx
 from e2e.cluster.api import Answer, Api
 from e2e.cluster.places import AUDIT_LOG
 from e2e.cluster.waiting import until
-from e2e.processes import LABEL, controller, registered, sandbox
+from e2e.release import NAME, WEBHOOK, Release
+from e2e.things import Json
 
-Json = dict[str, Any]
-
+LABEL: Final = "e2e.anchore.io/judged"
 CONFIGURATION: Final[Json] = {
     "defaults": {"mode": "strict"},
     "rules": [
@@ -26,20 +25,31 @@ CONFIGURATION: Final[Json] = {
     ],
     "passive": {"wait": "5s"},
 }
+VALUES: Final[Json] = {
+    "sandbox": {"enabled": True},
+    "config": CONFIGURATION,
+    "webhook": {"namespaceSelector": {"matchLabels": {LABEL: "yes"}}},
+}
+"""Namespaces without the label are others', should the cluster have them."""
+NOTICE: Final = "This verdict comes from the embedded sandbox, not from Anchore."
 NAMESPACES: Final = ("strict", "passive", "analysis", "warned", "skipped")
-NAME: Final = "e2e"
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    api: Api
+    release: Release
     sandbox: httpx.Client
-    webhook: str
-    authority: str
-    """That the API server has to trust, in base64."""
+    """Anchore's API, and the sandbox's own controls."""
+    webhook: str = WEBHOOK
+
+    @property
+    def api(self) -> Api:
+        return self.release.api
 
     def create(self, namespace: str, made: Json, *, dry_run: bool = False) -> Answer:
-        return self.api.create(namespace, made, dry_run=dry_run)
+        """Without the sandbox's notice, which every answer about images has."""
+        answer = self.api.create(namespace, made, dry_run=dry_run)
+        return replace(answer, warnings=tuple(text for text in answer.warnings if text != NOTICE))
 
     def denial(self, answer: Answer) -> str:
         """What the webhook said, after the API server's own words."""
@@ -48,26 +58,53 @@ class Stage:
         assert found, answer.message
         return said
 
+    def images(self) -> list[Json]:
+        """Everything that Anchore knows."""
+        return list(self.sandbox.get("/v1/images").raise_for_status().json())
+
+    def known(self, tag: str) -> list[Json]:
+        """What Anchore has of a tag."""
+        answer = self.sandbox.get("/v1/images", params={"fulltag": tag})
+        return [] if answer.status_code == 404 else list(answer.raise_for_status().json())
+
+    def digest(self, image: str) -> str:
+        """Anchore's, of an official image that it knows."""
+        return str(self.known(f"docker.io/library/{image}")[0]["imageDigest"])
+
+    def counted(self, metric: str, **labels: str) -> float:
+        """Of all replicas together."""
+        found = [
+            sample.value
+            for pod in self.release.pods()
+            for sample in self.api.metrics(metric, path=_metrics_of(pod))
+            if labels.items() <= sample.labels.items()
+        ]
+        return sum(found)
+
     def annotations(self, namespace: str, name: str, verb: str) -> Json:
-        """What the webhook wrote into the audit log about the last such request, without its name."""
+        """What the webhook wrote into our own cluster's audit log about the last such request, without its name."""
         entry = until(lambda: _entries(namespace, name, verb), f"the audit log tells of {verb} {namespace}/{name}")[-1]
         prefix = f"{self.webhook}/"
         found: Json = entry.get("annotations", {})
         return {key.removeprefix(prefix): text for key, text in found.items() if key.startswith(prefix)}
 
 
-def stage(api: Api, folder: Path) -> Iterator[Stage]:
-    with ExitStack() as stack:
-        for name in NAMESPACES:
-            api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {LABEL: NAME}}})
-            stack.callback(api.call, "DELETE", f"/api/v1/namespaces/{name}")
-        for name in NAMESPACES:
-            account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-            until(lambda account=account: api.get(account), account)  # type: ignore[misc]  # mypy knows no default here
-        anchore = stack.enter_context(sandbox())
-        authority = stack.enter_context(controller(folder, CONFIGURATION))
-        webhook = stack.enter_context(registered(api, NAME, authority, probe="strict"))
-        yield Stage(api, anchore, webhook, authority)
+@contextmanager
+def forwarded(release: Release) -> Iterator[httpx.Client]:
+    """The sandbox, reached as people reach it: an API server's proxy would take the credentials for its own."""
+    service = f"service/{release.name}-sandbox"
+    with release.kubectl.start("kubectl", "port-forward", "--namespace", release.name, service, ":8228") as forward:
+        try:
+            assert forward.stdout
+            address = forward.stdout.readline().split()[2]
+            with httpx.Client(base_url=f"http://{address}", auth=("admin", "foobar"), trust_env=False) as client:
+                yield client
+        finally:
+            forward.terminate()
+
+
+def _metrics_of(pod: dict[str, Any]) -> str:
+    return f"/api/v1/namespaces/{NAME}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
 
 
 def _entries(namespace: str, name: str, verb: str) -> list[Json]:

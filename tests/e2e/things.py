@@ -23,8 +23,9 @@ _VERSIONS: Final = {"Job": "batch/v1", "CronJob": "batch/v1"} | dict.fromkeys(
 
 
 def pod_spec(*images: str, runs: bool = False, **more: Any) -> Json:
-    """Containers named c1, c2, …"""
-    containers = [{"name": f"c{number}", "image": image} for number, image in enumerate(images, 1)]
+    """Containers named c1, c2, …; the real images would end at once or do what they are for."""
+    running: Json = {"command": ["sleep", "1000000"]} if runs else {}
+    containers = [{"name": f"c{number}", "image": image, **running} for number, image in enumerate(images, 1)]
     place: Json = {} if runs else {"nodeSelector": NOWHERE}
     return {"containers": containers, "terminationGracePeriodSeconds": 0, **place, **more}
 

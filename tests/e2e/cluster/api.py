@@ -34,7 +34,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One line of the API server's metrics."""
+    """One line of metrics."""
 
     name: str
     labels: Mapping[str, str]
@@ -89,8 +89,9 @@ class Api:
     def create(self, namespace: str, thing: Mapping[str, Any], *, dry_run: bool = False) -> Answer:
         return self.call("POST", collection(namespace, thing), thing, dry_run=dry_run)
 
-    def metrics(self, *names: str) -> list[Sample]:
-        found = (_NAMED.match(line) for line in self.text("/metrics").splitlines() if not line.startswith("#"))
+    def metrics(self, *names: str, path: str = "/metrics") -> list[Sample]:
+        """The API server's own, or those of a Pod at whose path its proxy serves."""
+        found = (_NAMED.match(line) for line in self.text(path).splitlines() if not line.startswith("#"))
         return [
             Sample(match[1], dict(_LABEL.findall(match[2] or "")), float(match[3]))
             for match in found

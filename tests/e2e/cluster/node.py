@@ -48,6 +48,7 @@ class Node:
         self.place = place
         self.name = place.name
         folder = place.folder
+        self.static_pods = folder / "static-pods"
         environment = packages.environment()
         environment["PATH"] = f"{program('containerd').parent}:{environment['PATH']}"
         configuration = ["--config", str(folder / "containerd.toml")]
@@ -64,6 +65,7 @@ class Node:
     def prepare(self) -> None:
         folder = self.place.folder
         (folder / "cni").mkdir(parents=True)
+        self.static_pods.mkdir()
         (folder / "containerd.toml").write_text(
             _CONTAINERD.format(
                 folder=folder,
@@ -126,6 +128,7 @@ class Node:
             "cgroupRoot": f"/{NAME}/{self.name}",
             "failCgroupV1": False,
             "podLogsDir": str(self.place.folder / "pod-logs"),
+            "staticPodPath": str(self.static_pods),
             "clusterDNS": [DNS_ADDRESS],
             "clusterDomain": "cluster.local",
             "resolvConf": "",

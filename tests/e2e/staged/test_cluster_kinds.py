@@ -2,6 +2,7 @@
 
 import pytest
 
+from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.stage import Stage
 from e2e.things import BROKEN, FAILING, KINDS, PASSING, PENDING, REFUSED, TEMPLATES, Json, thing
@@ -65,6 +66,59 @@ def test_what_nobody_can_look_up_denies_every_kind(stage: Stage, kind: str, imag
     assert words in said
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("namespace", ["passive", "skipped"])
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [(DIGEST, "is an image ID"), (f"sha256:{DIGEST}", "is an image ID"), ("team/APP:1", "")],
+)
+def test_where_nothing_is_denied_it_is_warned_about(
+    stage: Stage, kind: str, namespace: str, image: str, words: str
+) -> None:
+    answer = stage.create(namespace, thing(kind, image, replicas=0), dry_run=True)
+
+    assert answer.code == 201, answer.message
+    assert len(answer.warnings) == 1
+    assert answer.warnings[0].startswith(f'containers "c1": image {image}')
+    assert words in answer.warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Deployment"])
+@pytest.mark.parametrize("reference", ["nginx@{}", "nginx:1.25@{}", "docker.io/library/nginx:other@{}"])
+def test_a_digest_is_what_is_judged(stage: Stage, kind: str, reference: str) -> None:
+    image = reference.format(stage.digest(FAILING))
+
+    said = stage.denial(stage.create("strict", thing(kind, image)))
+
+    assert said.startswith(f"Image {image} with digest {stage.digest(FAILING)} failed policy checks")
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Deployment"])
+@pytest.mark.parametrize("reference", ["alpine@{}", "alpine:3.20@{}", "docker.io/library/alpine:other@{}"])
+def test_a_digest_that_passes_is_admitted_whatever_its_tag(stage: Stage, kind: str, reference: str) -> None:
+    image = reference.format(stage.digest(PASSING))
+
+    answer = stage.create("strict", thing(kind, image, replicas=0), dry_run=True)
+
+    assert (answer.code, answer.warnings) == (201, ()), answer.message
+
+
+def test_the_tag_of_another_image_hides_no_digest(stage: Stage) -> None:
+    said = stage.denial(stage.create("strict", thing("Pod", f"{PASSING}@{stage.digest(FAILING)}")))
+
+    assert said.startswith(f"Image {PASSING}@{stage.digest(FAILING)} with digest {stage.digest(FAILING)} failed policy")
+
+
+@pytest.mark.parametrize("reference", ["alpine@{}", "alpine:3.20@{}"])
+def test_a_digest_that_anchore_does_not_know_is_not_analyzed(stage: Stage, reference: str) -> None:
+    image = reference.format(f"sha256:{DIGEST}")
+
+    said = stage.denial(stage.create("strict", thing("Pod", image)))
+
+    assert said.startswith(f"Image {image}")
+    assert "is not analyzed" in said
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -81,7 +135,7 @@ def test_images_are_found_wherever_a_pod_pulls_them_from(stage: Stage, kind: str
     assert said.startswith(f"Image {FAILING} with digest sha256:")
 
 
-def test_what_a_deployment_makes_is_judged_where_it_counts(stage: Stage) -> None:
+def test_what_a_deployment_makes_is_judged_where_it_counts(stage: Stage, kubectl: Kubectl) -> None:
     """The ReplicaSet is let through, its Pods are not, and the Deployment says why."""
     made = thing("Deployment", PENDING, name="controlled")
     assert stage.create("strict", made).code == 201
@@ -96,6 +150,7 @@ def test_what_a_deployment_makes_is_judged_where_it_counts(stage: Stage) -> None
     assert f'admission webhook "{stage.webhook}" denied the request: Image {PENDING} with digest sha256:' in said
     sets = stage.api.get("/apis/apps/v1/namespaces/strict/replicasets")["items"]
     assert [found["spec"]["replicas"] for found in sets if found["metadata"]["name"].startswith("controlled-")] == [1]
+    kubectl("delete", "-n", "strict", "deployment/controlled", "--cascade=foreground")  # no more tries
 
 
 @pytest.mark.parametrize("kind", KINDS)

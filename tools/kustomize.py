@@ -109,6 +109,8 @@ def _without_helm(it: Object) -> Object:
     it = copy.deepcopy(it)
     for name in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
         it["metadata"]["labels"].pop(name)
+    if it["kind"] == "Certificate":
+        del it["spec"]["secretTemplate"]
     if it["kind"] == "Deployment":  # kustomize puts a hash into the ConfigMap's name in place of these
         annotations = it["spec"]["template"]["metadata"]["annotations"]
         for name in [name for name in annotations if name.startswith("checksum/")]:

@@ -168,6 +168,19 @@ def test_secrets_that_others_fill_are_rendered_empty() -> None:
         assert not any("data" in it or "stringData" in it for it in found)
 
 
+def test_a_secret_that_cert_manager_makes_anew_still_belongs_to_the_release() -> None:
+    """It comes back as kubernetes.io/tls: a type in the chart would be one that no upgrade could set."""
+    rendered = _release("certManager")
+    template = {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {"meta.helm.sh/release-name": RELEASE, "meta.helm.sh/release-namespace": NAMESPACE},
+    }
+    certificates = [it["spec"] for it in rendered.objects if it["kind"] == "Certificate"]
+    made = {it["secretName"] for it in certificates}
+    assert [it["secretTemplate"] for it in certificates] == [template, template]
+    assert not any("type" in it for it in rendered.objects if it["kind"] == "Secret" and it["metadata"]["name"] in made)
+
+
 def test_cert_manager_signs_for_the_service_and_injects_its_authority() -> None:
     rendered = _release("certManager", "chart")
     certificate = rendered.get("Certificate")["spec"]

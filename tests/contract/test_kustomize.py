@@ -109,6 +109,8 @@ def _comparable(rendered: Rendered) -> dict[tuple[str, str], Object]:
             continue
         for label in ("helm.sh/chart", "app.kubernetes.io/managed-by"):
             metadata["labels"].pop(label, None)
+        if it["kind"] == "Certificate":
+            it["spec"].pop("secretTemplate", None)
         if it["kind"] == "ConfigMap":
             metadata["name"] = _plain(metadata["name"])
             it["data"] = {name: yaml.safe_load(text) for name, text in it["data"].items()}

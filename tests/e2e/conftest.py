@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.cluster import cert_manager as real_cert_manager
 from e2e.cluster.api import Api
 from e2e.cluster.cluster import Cluster, running
 from e2e.cluster.kubectl import Kubectl
@@ -60,12 +61,16 @@ class Namespaces:
 
     def __call__(self, name: str, **labels: str) -> str:
         """Ready for Pods."""
-        metadata = {"name": name, "labels": labels}
-        answer = self._api.call("POST", "/api/v1/namespaces", {"metadata": metadata})
-        assert answer.allowed, answer.message
+        until(lambda: self._create(name, labels), f"{name} is made")
         self._made.append(name)
         until(lambda: self._api.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), f"{name} has an account")
         return name
+
+    def _create(self, name: str, labels: dict[str, str]) -> bool:
+        """Not while another module's of that name is being deleted."""
+        answer = self._api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
+        assert answer.allowed, answer.message
+        return True
 
     def remove(self) -> None:
         for name in self._made:
@@ -87,6 +92,17 @@ def release(kubectl: Kubectl, api: Api, request: pytest.FixtureRequest) -> Relea
             (pytest.fail if os.environ["E2E"] == "required" else pytest.skip)("there is no image: `make image`")
         request.getfixturevalue("cluster").load(ARCHIVE)
     return Release(kubectl, api, os.environ.get("E2E_IMAGE") or BUILT)
+
+
+@pytest.fixture(scope="session")
+def cert_manager(_wanted: None, request: pytest.FixtureRequest) -> None:
+    """A real one, in our own cluster."""
+    if os.environ.get("E2E_CERT_MANAGER", "off") == "off":
+        pytest.skip("`make e2e-cert-manager` builds a cert-manager and runs this")
+    cluster: Cluster = request.getfixturevalue("cluster")
+    for archive in real_cert_manager.archives():
+        cluster.load(archive)
+    real_cert_manager.install(request.getfixturevalue("kubectl"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""``build [SECONDS]``, ``run COMMAND…`` in a cluster that goes with it, ``in COMMAND…`` beside the tests."""
+"""``build [SECONDS [cert-manager]]``, ``run COMMAND…`` in a cluster of its own, ``in COMMAND…`` beside the tests."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         return CANNOT
     match arguments[0]:
         case "build":
-            return _build(float(arguments[1]) if len(arguments) > 1 else 3600)
+            return _build(float(arguments[1]) if len(arguments) > 1 else 3600, "cert-manager" in arguments[2:])
         case "run":
             build(time.monotonic() + 3600)
             with running():
@@ -34,10 +34,10 @@ def main(arguments: Sequence[str]) -> int:
                 return _command(arguments[1:])
 
 
-def _build(seconds: float) -> int:
+def _build(seconds: float, with_cert_manager: bool) -> int:
     began = time.monotonic()
     try:
-        build(began + seconds)
+        build(began + seconds, with_cert_manager=with_cert_manager)
     except (RuntimeError, subprocess.TimeoutExpired) as error:
         sys.stderr.write(f"the cluster's programs are not built: {error}\n")
         return CANNOT

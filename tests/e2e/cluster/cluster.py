@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from e2e.cluster import control_groups, images, network, packages, pki, programs
+from e2e.cluster import cert_manager, control_groups, images, network, packages, pki, programs
 from e2e.cluster.api import Api
 from e2e.cluster.control_plane import PKI, ControlPlane
 from e2e.cluster.node import Node
@@ -24,12 +24,14 @@ SHIM: Final = "containerd-shim-runc-v2"
 _SAVED: Final = CACHE / "sysctls"
 
 
-def build(deadline: float) -> None:
+def build(deadline: float, *, with_cert_manager: bool = False) -> None:
     """Everything that a cluster is started from. Raises RuntimeError or TimeoutExpired."""
     with _alone():
         packages.unpack()
         programs.build(deadline)
         _build_images(deadline)
+        if with_cert_manager:
+            cert_manager.build(deadline)
 
 
 def _build_images(deadline: float) -> None:

@@ -84,6 +84,16 @@ CLUSTER: Final = (
     Source("helm", "helm.sh/helm/v4", "v4.3.1", ("/cmd/helm",)),
     Source("kubeconform", "github.com/yannh/kubeconform", "v0.8.0", ("/cmd/kubeconform",)),
 )
+_CERT_MANAGER: Final = "v1.11.5"
+CERT_MANAGER: Final = Source(
+    "cert-manager",
+    "github.com/cert-manager/cert-manager",
+    _CERT_MANAGER,
+    ("/cmd/controller", "/cmd/cainjector", "/cmd/webhook"),
+    direct=False,
+    variables=(f"github.com/cert-manager/cert-manager/pkg/util.AppVersion={_CERT_MANAGER}",),
+)
+"""Only for ``make e2e-cert-manager``. From 1.12 on, its programs are modules that are not published."""
 _NAMES = {"server": "etcd"}
 """Programs whose folder in the module is called otherwise."""
 
@@ -100,9 +110,9 @@ def search_path() -> str:
     return os.pathsep.join([*(str(source.folder) for source in CLUSTER), os.environ["PATH"]])
 
 
-def build(deadline: float) -> None:
+def build(deadline: float, sources: Sequence[Source] = CLUSTER) -> None:
     """Build what is missing. Raises TimeoutExpired at the deadline, RuntimeError when it cannot be built."""
-    missing = [source for source in CLUSTER if not source.complete]
+    missing = [source for source in sources if not source.complete]
     if not missing:
         return
     go = Go(deadline)
@@ -110,9 +120,9 @@ def build(deadline: float) -> None:
         began = time.monotonic()
         go.build(source)
         _tell(f"{source.module} {source.version} built in {time.monotonic() - began:.0f} s")
-    pinned = {source.folder.name for source in CLUSTER}
+    pinned = {source.folder.name for source in (*CLUSTER, CERT_MANAGER)}
     for folder in PROGRAMS.iterdir():
-        if folder.name not in pinned:
+        if folder.is_dir() and folder.name not in pinned:
             shutil.rmtree(folder)
 
 
@@ -147,11 +157,18 @@ class Go:
         (folder / "go.mod").write_text(f"module {target.name}\n\ngo {'.'.join(map(str, GO))}\n")
         self._run("build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), ".", cwd=folder)
 
+    def files(self, source: Source) -> Path:
+        """The folder of everything that the module holds; not to be written to."""
+        return Path(self._downloaded(source)["Dir"])
+
+    def _downloaded(self, source: Source) -> dict[str, str]:
+        told: dict[str, str] = json.loads(self._run("mod", "download", "-json", f"{source.module}@{source.version}"))
+        return told
+
     def _module(self, source: Source) -> Path:
         """A module that imports the programs, because Go installs none with replacements in its own module."""
         folder = _emptied(CACHE / "modules" / source.folder.name)
-        own = Path(json.loads(self._run("mod", "download", "-json", f"{source.module}@{source.version}"))["GoMod"])
-        text = own.read_text()
+        text = Path(self._downloaded(source)["GoMod"]).read_text()
         language = re.search(r"^go (\S+)$", text, re.MULTILINE)
         lines = [f"module tools\n\ngo {language[1] if language else GO}\n\nrequire {source.module} {source.version}\n"]
         # Kubernetes' staging modules are v0.0.0 there: each is replaced by its release.

@@ -1,0 +1,82 @@
+"""What cert-manager issues for the release: what its Secrets hold, what is presented, how it is renewed."""
+
+import base64
+import ssl
+from typing import Final
+
+from e2e.cluster.api import Api
+from e2e.cluster.waiting import until
+from e2e.release import NAME, REGISTRATIONS, Release
+from e2e.things import Json
+
+SERVING: Final = NAME
+AUTHORITY: Final = f"{NAME}-authority"
+SECRETS: Final = {SERVING: f"{NAME}-certificate", AUTHORITY: f"{NAME}-authority"}
+"""Of the two Certificates."""
+_CERTIFICATES: Final = f"/apis/cert-manager.io/v1/namespaces/{NAME}/certificates"
+
+
+def secret(api: Api, certificate: str = SERVING) -> Json:
+    """Raises LookupError when there is none."""
+    return api.get(f"/api/v1/namespaces/{NAME}/secrets/{SECRETS[certificate]}")
+
+
+def content(api: Api, certificate: str = SERVING) -> dict[str, str]:
+    found: dict[str, str] = secret(api, certificate).get("data", {})
+    return found
+
+
+def is_issued(api: Api, certificate: str = SERVING) -> bool:
+    """Whether it is ready, and not being renewed."""
+    told = {it["type"]: it["status"] for it in api.get(f"{_CERTIFICATES}/{certificate}")["status"]["conditions"]}
+    return told.get("Ready") == "True" and told.get("Issuing", "False") == "False"
+
+
+def renew(api: Api, certificate: str = SERVING) -> None:
+    """As ``cmctl renew`` does, and wait until the Secret holds another certificate."""
+    before = content(api, certificate)["tls.crt"]
+
+    def asked() -> bool:
+        found = api.get(f"{_CERTIFICATES}/{certificate}")
+        issuing = {
+            "type": "Issuing",
+            "status": "True",
+            "reason": "ManuallyTriggered",
+            "message": "Certificate re-issuance manually triggered",
+            "lastTransitionTime": found["metadata"]["creationTimestamp"],
+            "observedGeneration": found["metadata"]["generation"],
+        }
+        found["status"]["conditions"].append(issuing)
+        return api.call("PUT", f"{_CERTIFICATES}/{certificate}/status", found).allowed
+
+    until(asked, f"{certificate} is to be renewed")
+    until(lambda: content(api, certificate)["tls.crt"] != before and is_issued(api, certificate), "it is renewed")
+
+
+def remove_secret(api: Api) -> None:
+    """As people do to have it renewed, and wait until it is there again."""
+    before = secret(api)["metadata"]["uid"]
+    deleted = api.call("DELETE", f"/api/v1/namespaces/{NAME}/secrets/{SECRETS[SERVING]}")
+    assert deleted.allowed, deleted.message
+    until(lambda: secret(api)["metadata"]["uid"] != before and is_issued(api), "the Secret is made anew")
+
+
+def presented(release: Release) -> set[str]:
+    """What the replicas show in a handshake, as the Secret has it."""
+    addresses = [pod["status"]["podIP"] for pod in release.pods()]
+    found = {ssl.get_server_certificate((address, 8443), timeout=5) for address in addresses}
+    return {base64.b64encode(ssl.PEM_cert_to_DER_cert(pem)).decode() for pem in found}
+
+
+def in_use(release: Release) -> str:
+    """The Secret's certificate in the same form."""
+    pem = base64.b64decode(content(release.api)["tls.crt"]).decode()
+    return base64.b64encode(ssl.PEM_cert_to_DER_cert(pem)).decode()
+
+
+def publisher(api: Api) -> str:
+    """Who wrote the caBundle of the registration."""
+    managers = api.get(f"{REGISTRATIONS}/{NAME}")["metadata"]["managedFields"]
+    found = [it["manager"] for it in managers if "f:caBundle" in str(it["fieldsV1"])]
+    assert len(found) == 1, found
+    return str(found[0])

@@ -91,7 +91,7 @@ def test_a_renewal_of_authority_and_certificate_is_not_noticed(serving: Release,
         until(lambda: presented(serving) == {in_use(serving)}, "every replica serves it", 240, every=1)
         load.more()
 
-    assert (load.failed, load.wrong) == ([], [])
+    assert (load.failed, load.wrong, load.missed()) == ([], [], {})
     assert starts(serving) == before
     assert content(serving.api)["ca.crt"] != authority
 
@@ -105,7 +105,7 @@ def test_a_deleted_secret_is_issued_anew_and_upgrades_still_work(serving: Releas
         until(serving.ready, "every replica is new", 90)
         load.more()
 
-    assert (load.failed, load.wrong) == ([], [])
+    assert (load.failed, load.wrong, load.missed()) == ([], [], {})
     assert presented(serving) == {in_use(serving)}
     assert content(serving.api).keys() == {"ca.crt", "tls.crt", "tls.key"}
 

@@ -1,42 +1,54 @@
-"""What an uninstall leaves: nothing, of whatever type."""
+"""What an uninstall leaves: nothing, of whatever type, whether or not anybody answered before."""
+
+from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
+from e2e.leftovers import await_only, beginning, everything
 from e2e.release import NAME, Release
-from e2e.things import FAILING, thing
+from e2e.things import FAILING, PASSING, thing
 
 pytestmark = pytest.mark.cluster
 
-PASSING_BY = {"events", "events.events.k8s.io"}
-"""Told by Kubernetes about what happened; they expire."""
-NAMES = '{{range .items}}{{.kind}} {{.metadata.namespace}}/{{.metadata.name}}{{"\\n"}}{{end}}'
+HERE: Final = "default"
+STRICT: Final = {"sandbox": {"enabled": True}, "enableStrictGating": True, "networkPolicy": {"enabled": True}}
 
 
-def everything(kubectl: Kubectl) -> set[str]:
-    """Every object of every type that can be listed."""
-    types = set(kubectl("api-resources", "--verbs=list", "-o", "name").split()) - PASSING_BY
-    return set(kubectl("get", ",".join(sorted(types)), "-A", "-o", f"go-template={NAMES}").splitlines())
+@pytest.fixture
+def before(kubectl: Kubectl, namespaces: Namespaces, release: Release) -> Iterator[set[str]]:
+    """What there was. The namespace is the administrator's, and stays."""
+    yield beginning(kubectl, namespaces(NAME))
+    namespaces.remove()
+    until(lambda: release.api.call("GET", f"/api/v1/namespaces/{NAME}").code == 404, f"namespace {NAME} is gone")
 
 
-def test_an_uninstall_leaves_the_cluster_as_it_was(release: Release, kubectl: Kubectl, namespaces: Namespaces) -> None:
-    """The namespace is the administrator's."""
-    namespaces(NAME)
-    until(lambda: f"ConfigMap {NAME}/kube-root-ca.crt" in everything(kubectl), "the namespace is complete")
-    before = everything(kubectl)
-
-    release.install({"sandbox": {"enabled": True}, "enableStrictGating": True, "networkPolicy": {"enabled": True}})
-    release.await_judging("default")
+def test_an_uninstall_leaves_the_cluster_as_it_was(release: Release, kubectl: Kubectl, before: set[str]) -> None:
+    release.install(STRICT)
+    release.await_judging(HERE)
     assert len(everything(kubectl) - before) > 20
 
     release.uninstall()
 
-    def nothing_left() -> bool:
-        left = everything(kubectl) - before
-        assert not left
-        return True
+    await_only(kubectl, before)
+    assert release.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201
 
-    until(nothing_left, "the cluster is as it was", 90, every=1)
-    assert release.create("default", thing("Pod", FAILING), dry_run=True).code == 201
+
+def test_where_nobody_answers_any_more_it_is_switched_off_and_uninstalled(
+    release: Release, kubectl: Kubectl, before: set[str]
+) -> None:
+    """In the order of the documentation, while Fail is on."""
+    release.install(STRICT)
+    release.await_judging(HERE)
+    assert release.registration()["failurePolicy"] == "Fail"
+    kubectl("scale", "-n", NAME, f"deployment/{NAME}", "--replicas=0")
+    until(lambda: release.create(HERE, thing("Pod", PASSING), dry_run=True).code == 500, "nobody answers", 90)
+
+    kubectl("delete", "validatingwebhookconfiguration", NAME)
+    until(lambda: release.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "nobody is asked")
+    release.uninstall()
+
+    await_only(kubectl, before)

@@ -1,0 +1,105 @@
+"""A certificate of the administrator's own, registered by the chart: the controller has no right in the cluster."""
+
+import base64
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from anchore_admission.adapters.certificates import Pair, throw_away_pair
+from e2e.cluster.cluster import Cluster
+from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.waiting import until
+from e2e.conftest import Namespaces
+from e2e.issued import presented
+from e2e.load import steady
+from e2e.processes import ANCHORE, sandbox
+from e2e.release import NAME, Release, installed
+from e2e.things import Json
+
+pytestmark = pytest.mark.cluster
+
+HERE: Final = "own-certificate"
+SECRET: Final = "of-the-administrator"
+SERVICE: Final = f"{NAME}.{NAME}.svc"
+
+
+def values(*authorities: Pair) -> Json:
+    trusted = b"".join(pair.authority for pair in authorities).decode()
+    return {
+        "anchore": {"endpoint": ANCHORE, "username": "admin", "password": "foobar"},
+        "enableStrictGating": True,
+        "certificates": {"mode": "existingSecret", "existingSecret": SECRET, "caBundle": trusted},
+        "webhook": {"registration": "chart"},
+    }
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[Pair, Pair]:
+    """Each of an authority of its own, one after the other."""
+    return throw_away_pair([SERVICE]), throw_away_pair([SERVICE])
+
+
+@pytest.fixture(scope="module")
+def serving(
+    cluster: Cluster, release: Release, kubectl: Kubectl, namespaces: Namespaces, pairs: tuple[Pair, Pair]
+) -> Iterator[Release]:
+    """With the first pair, while both authorities are trusted."""
+    namespaces(HERE)
+    kubectl("create", "namespace", NAME)
+    put(kubectl, pairs[0])
+    with sandbox(), installed(release, values(*pairs)) as running:
+        until(running.ready, "every replica is ready", 90)
+        running.await_judging(HERE)
+        yield running
+
+
+def test_what_the_administrator_gives_is_served_and_believed(serving: Release, pairs: tuple[Pair, Pair]) -> None:
+    assert presented(serving) == {der(pairs[0].certificate)}
+    bundle = base64.b64decode(serving.registration()["clientConfig"]["caBundle"])
+    assert bundle == pairs[0].authority + pairs[1].authority
+
+
+def test_another_pair_is_served_without_a_restart_or_a_failed_call(
+    serving: Release, kubectl: Kubectl, pairs: tuple[Pair, Pair]
+) -> None:
+    """And when nothing but the new authority is trusted any more, API servers have to believe the new certificate."""
+    before = serving.restarts()
+
+    with steady(HERE) as load:
+        put(kubectl, pairs[1])
+        await_presented(serving, kubectl, pairs[1])
+        load.more()
+        assert serving.restarts() == before
+        serving.install(values(pairs[1]))
+        load.more()
+
+    assert (load.failed, load.wrong, load.missed()) == ([], [], {})
+    assert serving.registration()["clientConfig"]["caBundle"] == base64.b64encode(pairs[1].authority).decode()
+
+
+def der(certificate: bytes) -> str:
+    """As what is presented is told."""
+    return base64.b64encode(ssl.PEM_cert_to_DER_cert(certificate.decode())).decode()
+
+
+def put(kubectl: Kubectl, pair: Pair) -> None:
+    content = {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()}
+    metadata = {"name": SECRET, "namespace": NAME}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "stringData": content}
+    )
+
+
+def await_presented(serving: Release, kubectl: Kubectl, pair: Pair) -> None:
+    wanted = {der(pair.certificate)}
+    until(lambda: nudge(serving, kubectl) and presented(serving) == wanted, "every replica serves it", 90, every=2)
+
+
+def nudge(serving: Release, kubectl: Kubectl) -> bool:
+    """A kubelet looks at a Pod's mounts every minute or so, and at once when the Pod changes; only to save time."""
+    for pod in serving.pods():
+        name, version = pod["metadata"]["name"], pod["metadata"]["resourceVersion"]
+        kubectl("annotate", "-n", NAME, "pod", name, "--overwrite", f"e2e/nudged={version}")
+    return True

@@ -19,7 +19,7 @@ EXPLAINED = {
     ("cli/failures.py", "the command failed"): "only with --debug, before the error itself",
     ("cli/serving.py", "…"): "the warnings of settings.unknown_variables, see ELSEWHERE",
     ("services/complaints.py", "…"): "what tell() is given, collected where it is called",
-    ("adapters/telemetry.py", "… …"): "the line of every review, whose fields say it: see operating.md",
+    ("adapters/review_log.py", "… …"): "the line of every review, whose fields say it: see operating.md",
 }
 ELSEWHERE = ("… is not known and ignored…",)
 """Texts that are logged, but made where nothing says so."""

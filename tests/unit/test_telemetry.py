@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from anchore_admission import __version__
 from anchore_admission.adapters.logs import JsonFormatter
-from anchore_admission.adapters.telemetry import IMAGES_PER_LINE, Followed, Telemetry
+from anchore_admission.adapters.review_log import IMAGES_PER_LINE
+from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.core.exemption import Exemption
 from anchore_admission.core.facts import AnalysisState, ImageFacts, ImageRecord
 from anchore_admission.core.rules import Rule

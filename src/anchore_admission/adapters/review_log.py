@@ -1,0 +1,133 @@
+"""The log line of a review: one for each, by its outcome."""
+
+import logging
+import time
+from enum import StrEnum
+from typing import Final
+
+from anchore_admission.adapters.logs import quoted, shortened, to_json
+from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict
+from anchore_admission.ports import ReviewRecord
+
+IMAGES_PER_LINE: Final = 50
+_IMAGE_LIMIT = 512
+_TEXT_LIMIT = 256
+_TEXTS = ",".join(
+    f'"{name}":%s' for name in ("uid", "namespace", "name", "kind", "operation", "user", "origin", "outcome", "verdict")
+)
+_LOG = "log"
+
+_log = logging.getLogger("anchore_admission.review")
+_RECORD = vars(logging.makeLogRecord({"name": _log.name}))
+"""What every log record of ours has in common."""
+
+
+class Outcome(StrEnum):
+    """What became of a call to us; ``warned`` is admitted with a warning that people see."""
+
+    ALLOWED = "allowed"
+    WARNED = "warned"
+    DENIED = "denied"
+    EXEMPT = "exempt"
+    MALFORMED = "malformed"
+
+
+def outcome_of(verdict: ReviewVerdict) -> Outcome:
+    if verdict.exemption:
+        return Outcome.EXEMPT
+    if not verdict.allowed:
+        return Outcome.DENIED
+    if verdict.warnings or Effect.WARN in [image.effect for image in verdict.images]:
+        return Outcome.WARNED
+    return Outcome.ALLOWED
+
+
+def log_review(record: ReviewRecord, outcome: Outcome) -> None:
+    level = _level_of(record.verdict, outcome)
+    if _log.isEnabledFor(level):
+        _write(level, f"{outcome} {_subject(record)}", _members(record, outcome))
+
+
+def log_malformed(code: str, message: str) -> None:
+    if _log.isEnabledFor(logging.WARNING):
+        members = f'"outcome":{quoted(Outcome.MALFORMED)},"code":{quoted(code)}'
+        _write(logging.WARNING, f"unreadable review: {shortened(message, _TEXT_LIMIT)}", members)
+
+
+def _level_of(verdict: ReviewVerdict, outcome: Outcome) -> int:
+    """A busy cluster's status and label updates stay out of the log: they judge no image and admit."""
+    if verdict.decision is Decision.NO_VERDICT:
+        return logging.WARNING
+    if outcome is Outcome.EXEMPT or (outcome is Outcome.ALLOWED and not verdict.images):
+        return logging.DEBUG
+    return logging.INFO
+
+
+def _subject(record: ReviewRecord) -> str:
+    place = f"{record.namespace}/{record.name}" if record.namespace else record.name
+    return shortened(f"{record.kind} {place}", _TEXT_LIMIT)
+
+
+def _members(record: ReviewRecord, outcome: Outcome) -> str:
+    """What the line says beside its message, as JSON: a general encoder would take longer than judging four images."""
+    verdict = record.verdict
+    texts: list[str] = [
+        record.uid,
+        record.namespace,
+        record.name,
+        record.kind,
+        record.operation,
+        record.user,
+        record.origin,
+        outcome,
+        verdict.decision,
+    ]
+    if max(map(len, texts)) > _TEXT_LIMIT:
+        texts = [shortened(text, _TEXT_LIMIT) for text in texts]
+    members = _TEXTS % tuple(map(quoted, texts))
+    if verdict.exemption:
+        members += f',"exemption":{quoted(verdict.exemption)}'
+    if verdict.reason:
+        detail = shortened(verdict.message, _IMAGE_LIMIT)
+        members += f',"reason":{quoted(verdict.reason)},"detail":{quoted(detail)}'
+    if len(verdict.images) > IMAGES_PER_LINE:
+        members += f',"imagesOmitted":{len(verdict.images) - IMAGES_PER_LINE}'
+    dry_run = "true" if record.dry_run else "false"
+    return f'{members},"dryRun":{dry_run},"milliseconds":{record.seconds * 1000:.3f},"images":{_images(verdict)}'
+
+
+def _images(verdict: ReviewVerdict) -> str:
+    return f"[{','.join([image.texts.get(_LOG) or _image(image) for image in verdict.images[:IMAGES_PER_LINE]])}]"
+
+
+def _image(image: ImageVerdict) -> str:
+    verdict = image.verdict
+    fields = {
+        "image": shortened(image.image, _IMAGE_LIMIT),
+        "digest": image.digest,
+        "rule": image.rule.name,
+        "mode": image.rule.mode,
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "effect": image.effect,
+    }
+    if verdict.error:
+        fields["error"] = shortened(verdict.error, _IMAGE_LIMIT)
+    text = image.texts[_LOG] = to_json(fields)
+    return text
+
+
+def _write(level: int, message: str, members: str) -> None:
+    """Past ``Logger.log``, which walks the stack for a file and line that no formatter of ours shows."""
+    now = time.time()
+    record = logging.LogRecord.__new__(logging.LogRecord)  # its __init__ would look up again what is the same each time
+    record.__dict__ = {
+        **_RECORD,
+        "levelno": level,
+        "levelname": logging.getLevelName(level),
+        "created": now,
+        "msecs": now % 1 * 1000,
+        "msg": message,
+        "encoded": members,
+    }
+    _log.handle(record)

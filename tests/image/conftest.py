@@ -1,11 +1,14 @@
 """The image is proved by ``make image``, which builds it before; numbers are told at the end."""
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from image.containers import ARCHIVE
+from image.containers import ARCHIVE, SBOM
 
 Tell = Callable[[str, str], None]
 _NUMBERS = pytest.StashKey[dict[str, str]]()
@@ -15,8 +18,21 @@ _NUMBERS = pytest.StashKey[dict[str, str]]()
 def _image() -> None:
     if "IMAGE" not in os.environ:
         pytest.skip("`make image` builds and proves the image")
-    if not ARCHIVE.exists():
-        (pytest.fail if os.environ["IMAGE"] == "required" else pytest.skip)("there is no image")
+    _need(ARCHIVE, "image")
+
+
+@pytest.fixture
+def components() -> list[dict[str, Any]]:
+    """What the bill of materials lists."""
+    _need(SBOM, "bill of materials")
+    listed: list[dict[str, Any]] = json.loads(SBOM.read_text())["components"]
+    return listed
+
+
+def _need(made: Path, what: str) -> None:
+    """Skip where it could not be made, or fail where it is required."""
+    if not made.exists():
+        (pytest.fail if os.environ["IMAGE"] == "required" else pytest.skip)(f"there is no {what}")
 
 
 @pytest.fixture(scope="session")

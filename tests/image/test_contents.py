@@ -10,7 +10,7 @@ from typing import IO, Any
 import pytest
 
 from image.conftest import Tell
-from image.containers import ARCHIVE, SBOM
+from image.containers import ARCHIVE
 
 NOT_THERE = (
     *("*/bin/sh", "*/bin/bash", "*/bin/busybox", "*/bin/perl*", "*/apt*", "*/bin/dpkg*", "*/bin/gcc*", "*/bin/ld"),
@@ -95,8 +95,9 @@ def test_it_says_what_it_is_and_how_it_is_run(configuration: dict[str, Any]) -> 
     assert labels.keys() >= {"description", "version", "revision"}
 
 
-def test_the_bill_of_materials_names_what_is_locked_and_what_is_of_debian(tell: Tell) -> None:
-    components = json.loads(SBOM.read_text())["components"]
+def test_the_bill_of_materials_names_what_is_locked_and_what_is_of_debian(
+    components: list[dict[str, Any]], tell: Tell
+) -> None:
     kinds = {
         name: {part["name"] for part in components if part.get("purl", "").startswith(f"pkg:{name}/")}
         for name in ("pypi", "deb")

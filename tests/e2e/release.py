@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from e2e.cluster.api import Answer, Api
+from e2e.cluster.api import Answer, Api, Sample
 from e2e.cluster.images import repackage
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
@@ -78,6 +78,19 @@ class Release:
         """How often each replica was restarted."""
         found = {pod["metadata"]["uid"]: pod["status"].get("containerStatuses", ()) for pod in self.pods()}
         return {uid: sum(container["restartCount"] for container in containers) for uid, containers in found.items()}
+
+    def nudge(self) -> bool:
+        """A kubelet looks at a Pod's mounts every minute or so, and at once when the Pod changes; only to save time."""
+        for pod in self.pods():
+            name, version = pod["metadata"]["name"], pod["metadata"]["resourceVersion"]
+            self.kubectl("annotate", "-n", self.name, "pod", name, "--overwrite", f"e2e/nudged={version}")
+        return True
+
+    def metrics(self, metric: str) -> list[list[Sample]]:
+        """Of each replica."""
+        pods = f"/api/v1/namespaces/{self.name}/pods"
+        paths = [f"{pods}/{pod['metadata']['name']}:8080/proxy/metrics" for pod in self.pods()]
+        return [self.api.metrics(metric, path=path) for path in paths]
 
     def anchore(self, path: str) -> Any:
         """What the sandbox answers, asked from a replica: it is reached from its namespace."""

@@ -4,14 +4,15 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from itertools import chain
+from typing import Final
 
 import httpx
 
 from e2e.cluster.api import Answer, Api
 from e2e.cluster.places import AUDIT_LOG
 from e2e.cluster.waiting import until
-from e2e.release import NAME, WEBHOOK, Release
+from e2e.release import WEBHOOK, Release
 from e2e.things import Json
 
 LABEL: Final = "e2e.anchore.io/judged"
@@ -73,13 +74,8 @@ class Stage:
 
     def counted(self, metric: str, **labels: str) -> float:
         """Of all replicas together."""
-        found = [
-            sample.value
-            for pod in self.release.pods()
-            for sample in self.api.metrics(metric, path=_metrics_of(pod))
-            if labels.items() <= sample.labels.items()
-        ]
-        return sum(found)
+        samples = chain.from_iterable(self.release.metrics(metric))
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def annotations(self, namespace: str, name: str, verb: str) -> Json:
         """What the webhook wrote into our own cluster's audit log about the last such request, without its name."""
@@ -101,10 +97,6 @@ def forwarded(release: Release) -> Iterator[httpx.Client]:
                 yield client
         finally:
             forward.terminate()
-
-
-def _metrics_of(pod: dict[str, Any]) -> str:
-    return f"/api/v1/namespaces/{NAME}/pods/{pod['metadata']['name']}:8080/proxy/metrics"
 
 
 def _entries(namespace: str, name: str, verb: str) -> list[Json]:

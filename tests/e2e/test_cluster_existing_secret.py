@@ -69,7 +69,7 @@ def test_another_pair_is_served_without_a_restart_or_a_failed_call(
 
     with steady(HERE) as load:
         put(kubectl, pairs[1])
-        await_presented(serving, kubectl, pairs[1])
+        await_presented(serving, pairs[1])
         load.more()
         assert serving.restarts() == before
         serving.install(values(pairs[1]))
@@ -92,14 +92,6 @@ def put(kubectl: Kubectl, pair: Pair) -> None:
     )
 
 
-def await_presented(serving: Release, kubectl: Kubectl, pair: Pair) -> None:
+def await_presented(serving: Release, pair: Pair) -> None:
     wanted = {der(pair.certificate)}
-    until(lambda: nudge(serving, kubectl) and presented(serving) == wanted, "every replica serves it", 90, every=2)
-
-
-def nudge(serving: Release, kubectl: Kubectl) -> bool:
-    """A kubelet looks at a Pod's mounts every minute or so, and at once when the Pod changes; only to save time."""
-    for pod in serving.pods():
-        name, version = pod["metadata"]["name"], pod["metadata"]["resourceVersion"]
-        kubectl("annotate", "-n", NAME, "pod", name, "--overwrite", f"e2e/nudged={version}")
-    return True
+    until(lambda: serving.nudge() and presented(serving) == wanted, "every replica serves it", 90, every=2)

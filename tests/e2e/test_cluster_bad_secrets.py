@@ -1,0 +1,98 @@
+"""Secrets that hold what cannot be used, before the first replica starts and later: nothing is restarted, ever."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from anchore_admission.adapters.certificates import Pair, throw_away_pair
+from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.waiting import until
+from e2e.release import NAME, Release
+from e2e.things import Json
+
+pytestmark = pytest.mark.cluster
+
+PAIR: Final = throw_away_pair([f"{NAME}.{NAME}.svc"])
+MISMATCHED: Final = Pair(PAIR.authority, throw_away_pair(["another.svc"]).certificate, PAIR.key)
+CERTIFICATE, CREDENTIALS = "own-certificate", "own-credentials"
+VALUES: Final[Json] = {
+    "anchore": {"endpoint": "http://anchore.invalid", "credentialsSecret": CREDENTIALS},
+    "certificates": {"mode": "existingSecret", "existingSecret": CERTIFICATE},
+}
+WAITING: Final = (
+    "not ready until this is mended: --tls-key-file / ANCHORE_ADMISSION_TLS_KEY_FILE: /tls/tls.key does not belong to",
+    "not ready until this is mended: /credentials/password: is empty",
+)
+
+
+class Secrets:
+    """What the administrator's two Secrets hold."""
+
+    def __init__(self, kubectl: Kubectl) -> None:
+        self._kubectl = kubectl
+
+    def put(self, pair: Pair, password: str) -> None:
+        pem = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.authority}
+        self._apply(CERTIFICATE, {name: content.decode() for name, content in pem.items()})
+        self._apply(CREDENTIALS, {"username": "admin", "password": password})
+
+    def _apply(self, name: str, content: dict[str, str]) -> None:
+        metadata = {"name": name, "namespace": NAME}
+        self._kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": content})
+
+
+@pytest.fixture(scope="module")
+def secrets(release: Release, kubectl: Kubectl) -> Iterator[Secrets]:
+    """Bad ones, and a release that was installed with them."""
+    namespace = f"/api/v1/namespaces/{NAME}"
+    kubectl("create", "namespace", NAME)
+    secrets = Secrets(kubectl)
+    secrets.put(MISMATCHED, "\n")
+    try:
+        with pytest.raises(RuntimeError, match="deadline"):
+            release.install(VALUES, "--timeout", "10s")
+        yield secrets
+    finally:
+        release.uninstall()
+        release.api.call("DELETE", namespace)
+    until(lambda: release.api.call("GET", namespace).code == 404, "the namespace is gone")
+
+
+def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
+    secrets: Secrets, release: Release, kubectl: Kubectl
+) -> None:
+    until(lambda: all(text in said for said in logs(release, kubectl) for text in WAITING), "every replica says so", 90)
+    waiting = release.restarts()
+    assert list(waiting.values()) == [0, 0]
+    assert unusable(release) == [{"certificate", "credentials"}] * 2
+    assert not release.ready()
+
+    secrets.put(PAIR, "secret")
+
+    until(lambda: release.nudge() and release.ready(), "every replica is ready", 120, every=2)
+    assert release.restarts() == waiting
+    assert unusable(release) == [set()] * 2
+    until(release.registration, "the webhook is registered")
+
+
+def test_what_was_good_stays_in_use(secrets: Secrets, release: Release) -> None:
+    secrets.put(MISMATCHED, "\n")
+    bad = [{"certificate", "credentials"}] * 2
+    until(lambda: release.nudge() and unusable(release) == bad, "every replica has noticed", 120, every=2)
+    assert release.ready()
+    secrets.put(PAIR, "secret")
+    until(lambda: release.nudge() and unusable(release) == [set()] * 2, "all is well again", 120, every=2)
+    assert list(release.restarts().values()) == [0, 0]
+
+
+def logs(release: Release, kubectl: Kubectl) -> list[str]:
+    """Of each replica; none while there is none."""
+    said = [kubectl("logs", "-n", NAME, pod["metadata"]["name"]) for pod in release.pods()]
+    return said or [""]
+
+
+def unusable(release: Release) -> list[set[str]]:
+    """What each replica's metrics tell of."""
+    told = release.metrics("anchore_admission_unusable")
+    return [{sample.labels["what"] for sample in samples if sample.value} for samples in told]

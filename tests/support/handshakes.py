@@ -5,11 +5,26 @@ import ssl
 
 
 def handshake(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> str | None:
-    """Both sides in turn, without a network: the version they agree on."""
+    """Both sides in turn: the version they agree on."""
+    _, server = connected(client_context, server_context)
+    return server.version()
+
+
+def connected(
+    client_context: ssl.SSLContext, server_context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """The client, who would like to go on with a session, and the server. Raises ssl.SSLError of either."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_context.wrap_bio(to_client, to_server, server_hostname="localhost")
+    client = client_context.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
     for side in (client, server, client, server):
         with contextlib.suppress(ssl.SSLWantReadError):
             side.do_handshake()
-    return server.version()
+    return client, server
+
+
+def session_of(client: ssl.SSLObject, server: ssl.SSLObject) -> ssl.SSLSession | None:
+    """What the client keeps to resume; TLS 1.3 sends it before the first bytes."""
+    server.write(b"x")
+    client.read(1)
+    return client.session

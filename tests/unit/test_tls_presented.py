@@ -15,7 +15,7 @@ from cryptography import x509
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import pair, pair_valid, trusting, written
-from support.handshakes import handshake
+from support.handshakes import connected, handshake, session_of
 
 GOOD, OTHER = pair(), pair()
 LATER = pair_valid(dt.timedelta(), dt.timedelta(days=99))
@@ -87,6 +87,34 @@ def test_authorities_of_clients_are_followed(tmp_path: Path, caplog: pytest.LogC
     certificate.refresh()
     assert certificate.context is before
     assert before.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_no_session_outlives_what_its_client_was_let_in_for(tmp_path: Path) -> None:
+    """A resumed session is not verified: whoever stole a key could come back for ever."""
+    clients = tmp_path / "clients.crt"
+    clients.write_bytes(LATER.authority)
+    certificate = ServingCertificate(None, clients)
+    certificate.present(GOOD.certificate, GOOD.key)
+    client = trusting(GOOD)
+    files = written(tmp_path, LATER.certificate, LATER.key)
+    client.load_cert_chain(files.certificate, files.key)
+    session = session_of(*connected(client, certificate.context))
+    clients.write_bytes(GOOD.authority)
+    certificate.refresh()
+    with pytest.raises(ssl.SSLError, match="certificate verify failed"):
+        connected(client, certificate.context, session)
+
+
+def test_clients_that_are_checked_speak_tls_1_3(tmp_path: Path) -> None:
+    """Whose sessions can be left out."""
+    clients = tmp_path / "clients.crt"
+    clients.write_bytes(OTHER.authority)
+    certificate = ServingCertificate(None, clients)
+    certificate.present(GOOD.certificate, GOOD.key)
+    client = trusting(GOOD)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
+        handshake(client, certificate.context)
 
 
 @pytest.mark.parametrize("mounted", [True, False])

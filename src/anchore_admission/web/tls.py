@@ -78,8 +78,8 @@ class ServingCertificate:
         self._unusable = False
         self.context = _context(b"")
         if clients:
-            # A connection keeps the mode of the context that it began with, whichever one it is given later.
-            self.context.verify_mode = ssl.CERT_REQUIRED
+            # A connection keeps these of the context that it began with, whichever one it is given later.
+            _ask_for_certificates(self.context)
         self.context.sni_callback = self._choose
         problems = self._look()
         if problems and not all(map(is_readable, self._paths())):
@@ -193,9 +193,19 @@ def _context(clients: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if clients:
-        context.verify_mode = ssl.CERT_REQUIRED
+        _ask_for_certificates(context)
         context.load_verify_locations(cadata=clients.decode("ascii"))
     return context
+
+
+def _ask_for_certificates(context: ssl.SSLContext) -> None:
+    """In every handshake: a resumed session is not verified again, whatever has become of the client or its authority.
+
+    TLS 1.2 cannot be kept from resuming here: the module ssl has no switch for its cache of sessions.
+    """
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0
 
 
 def _read_pair(files: TlsFiles) -> tuple[bytes, bytes]:

@@ -14,10 +14,12 @@ from typing import Final
 
 from e2e.cluster.places import CACHE, PROGRAMS
 
-GO: Final = (1, 26)
-"""The oldest Go that builds everything."""
+GO: Final = (1, 26, 3)
+"""The oldest Go that builds everything; the locked one must not be older, and loads no other."""
+_OLDEST: Final = ".".join(map(str, GO))
 REQUIREMENTS: Final = Path(__file__).parent / "go-requirements.txt"
 _KUBERNETES: Final = "v1.36.3"
+_CONTAINERD: Final = "v2.3.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,11 @@ CLUSTER: Final = (
     Source(
         "containerd",
         "github.com/containerd/containerd/v2",
-        "v2.3.7",
+        _CONTAINERD,
         ("/cmd/containerd", "/cmd/containerd-shim-runc-v2", "/cmd/ctr"),
         direct=False,
         tags="no_btrfs no_devmapper no_zfs no_tracing",
-        variables=("github.com/containerd/containerd/v2/version.Version=v2.3.7",),
+        variables=(f"github.com/containerd/containerd/v2/version.Version={_CONTAINERD}",),
     ),
     Source("coredns", "github.com/coredns/coredns", "v1.15.0", ("",)),
     Source("helm", "helm.sh/helm/v4", "v4.3.1", ("/cmd/helm",)),
@@ -154,7 +156,7 @@ class Go:
         folder = CACHE / "modules" / target.name
         _emptied(folder)
         (folder / "main.go").write_text(text)
-        (folder / "go.mod").write_text(f"module {target.name}\n\ngo {'.'.join(map(str, GO))}\n")
+        (folder / "go.mod").write_text(f"module {target.name}\n\ngo {_OLDEST}\n")
         self._run("build", "-trimpath", "-ldflags", "-s -w", "-o", str(target), ".", cwd=folder)
 
     def files(self, source: Source) -> Path:
@@ -169,8 +171,9 @@ class Go:
         """A module that imports the programs, because Go installs none with replacements in its own module."""
         folder = _emptied(CACHE / "modules" / source.folder.name)
         text = Path(self._downloaded(source)["GoMod"]).read_text()
-        language = re.search(r"^go (\S+)$", text, re.MULTILINE)
-        lines = [f"module tools\n\ngo {language[1] if language else GO}\n\nrequire {source.module} {source.version}\n"]
+        named = re.search(r"^go (\S+)$", text, re.MULTILINE)
+        language = named[1] if named else _OLDEST
+        lines = [f"module tools\n\ngo {language}\n\nrequire {source.module} {source.version}\n"]
         # Kubernetes' staging modules are v0.0.0 there: each is replaced by its release.
         staging = sorted(set(re.findall(r"(k8s\.io/\S+) v0\.0\.0$", text, re.MULTILINE)))
         lines += [f"replace {name} => {name} v0{source.version.removeprefix('v1')}\n" for name in staging]
@@ -187,14 +190,14 @@ class Go:
     def _found(self) -> str | None:
         for folder in (*os.environ["PATH"].split(os.pathsep), "/usr/local/go/bin"):
             go = Path(folder) / "go"
-            if go.is_file() and _version(str(go)) >= GO:
+            if go.is_file() and version_of(str(go)) >= GO:
                 return str(go)
         return None
 
     def _installed(self) -> str:
         venv = CACHE / "go"
         go = venv / "bin/go"
-        if not (go.exists() and _version(str(go)) >= GO):
+        if not (go.exists() and version_of(str(go)) >= GO):
             shutil.rmtree(venv, ignore_errors=True)
             _output([sys.executable, "-m", "venv", str(venv)], self._deadline)
             install = ("install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(REQUIREMENTS))
@@ -202,9 +205,10 @@ class Go:
         return str(go)
 
 
-def _version(go: str) -> tuple[int, ...]:
+def version_of(go: str) -> tuple[int, ...]:
     done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)  # noqa: S603 - Go
-    return tuple(int(part) for part in re.findall(r"\d+", done.stdout)[:2])
+    told = re.search(r"go(\d+(?:\.\d+)*)", done.stdout)  # of go1.27rc1, 1.27
+    return tuple(map(int, told[1].split("."))) if told else ()
 
 
 def _output(

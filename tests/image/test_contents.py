@@ -1,13 +1,16 @@
 """What is in the image, and what is not."""
 
 import json
+import struct
 import tarfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import IO, Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from image.conftest import Tell
 from image.containers import ARCHIVE
@@ -30,6 +33,9 @@ NOT_THERE = (
         "root/*",
     ),
 )
+ROOT = Path(__file__).parents[2]
+LITTLE = 8 * 1024
+"""What a file that is stripped may have behind its segments: the table of its sections."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def configuration(archive: tarfile.TarFile, manifest: dict[str, Any]) -> dict[st
     return found
 
 
-def part(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+def part(archive: tarfile.TarFile, name: str | tarfile.TarInfo) -> IO[bytes]:
     found = archive.extractfile(name)
     assert found
     return found
@@ -84,6 +90,27 @@ def test_modules_are_compiled_because_a_read_only_root_cannot_keep_what_a_start_
     assert sources - of == set()
 
 
+def test_programs_and_libraries_come_without_debugging_information(
+    archive: tarfile.TarFile, manifest: dict[str, Any]
+) -> None:
+    shown = {}
+    for name in manifest["Layers"]:
+        with tarfile.open(fileobj=part(archive, name)) as layer:
+            for file in filter(tarfile.TarInfo.isreg, layer):
+                content = part(layer, file).read()
+                if content.startswith(b"\x7fELF"):
+                    shown[file.name] = len(content) - end_of_segments(content)
+    assert any(name.endswith(".so") for name in shown)
+    assert {name: behind for name, behind in shown.items() if behind > LITTLE} == {}
+
+
+def end_of_segments(content: bytes) -> int:
+    """Of an ELF file of 64 bits, little-endian."""
+    (place,), (count,) = struct.unpack_from("<Q", content, 32), struct.unpack_from("<H", content, 56)
+    segments = struct.iter_unpack("<IIQQQQQQ", content[place : place + 56 * count])
+    return max(int(offset + length) for _, _, offset, _, _, length, _, _ in segments)
+
+
 def test_it_says_what_it_is_and_how_it_is_run(configuration: dict[str, Any]) -> None:
     assert configuration["User"] == "65532:65532"
     assert configuration["Entrypoint"] == ["anchore-admission"]
@@ -98,16 +125,38 @@ def test_it_says_what_it_is_and_how_it_is_run(configuration: dict[str, Any]) -> 
 def test_the_bill_of_materials_names_what_is_locked_and_what_is_of_debian(
     components: list[dict[str, Any]], tell: Tell
 ) -> None:
-    kinds = {
-        name: {part["name"] for part in components if part.get("purl", "").startswith(f"pkg:{name}/")}
-        for name in ("pypi", "deb")
+    generic, dependencies, debian = (packages(components, kind) for kind in ("generic", "pypi", "deb"))
+    python = generic["python"]
+    del dependencies["anchore-admission"]
+    assert dependencies == dict(locked(python))
+    assert any(name.startswith("libssl3") for name in debian)
+    assert {"libc6", "ca-certificates"} <= debian.keys()
+    tell("bill of materials", f"Python {python}, {len(dependencies)} dependencies, {len(debian)} Debian packages")
+
+
+def packages(components: list[dict[str, Any]], kind: str) -> dict[str, str]:
+    """Names and versions."""
+    of_kind = (it for it in components if it.get("purl", "").startswith(f"pkg:{kind}/"))
+    return {canonicalize_name(it["name"]): it["version"] for it in of_kind}
+
+
+def locked(python: str) -> Iterator[tuple[str, str]]:
+    """What the lock file wants on Linux, by this version of Python."""
+    environment = {
+        "python_version": ".".join(python.split(".")[:2]),
+        "python_full_version": python,
+        "sys_platform": "linux",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
     }
-    assert {"fastapi", "cryptography", "uvloop", "anchore-admission"} <= kinds["pypi"]
-    assert {"libc6", "libssl3", "ca-certificates"} <= kinds["deb"]
-    tell("bill of materials", f"{len(kinds['pypi'])} Python packages, {len(kinds['deb'])} Debian packages")
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if line[0] not in " #":
+            found = Requirement(line.removesuffix("\\"))
+            if found.marker is None or found.marker.evaluate(environment):
+                yield canonicalize_name(found.name), str(found.specifier).removeprefix("==")
 
 
 def test_it_is_small(files: list[tarfile.TarInfo], tell: Tell) -> None:
     size = sum(file.size for file in files) // 2**20
     tell("size, unpacked", f"{size} MiB in {len(files)} files")
-    assert size < 200
+    assert size < 150

@@ -164,6 +164,15 @@ print(len(names))
         assert done.returncode == 0, done.stderr
 
 
+def test_every_library_can_be_loaded(controller: Controller) -> None:
+    code = """
+import ctypes, sys, sysconfig
+folders = {pathlib.Path(sys.prefix), pathlib.Path(sysconfig.get_path("stdlib"))}
+print(len([ctypes.CDLL(str(file)) for folder in folders for file in folder.rglob("*.so")]))
+"""
+    assert controller.container.python(code) > 20
+
+
 def test_memory_is_small(controller: Controller, tell: Tell) -> None:
     for _ in range(200):
         controller.asked("alpine:3.20")

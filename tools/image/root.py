@@ -2,8 +2,9 @@
 """Makes the image's root file system from the base it runs on: ``root.py APPLICATION ROOT``.
 
 Taken are the interpreter, its standard library without what a service has no use for, the application's virtual
-environment, the shared libraries that these load, and the authorities that are trusted. The Debian packages that they
-come from are told where scanners look for them, so that a vulnerability in one is found.
+environment, the shared libraries that these load, and the authorities that are trusted; of programs and libraries what
+runs, without debugging information. The Debian packages that they come from are told where scanners look for them, so
+that a vulnerability in one is found.
 """
 
 import compileall
@@ -15,6 +16,8 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from py_compile import PycInvalidationMode
+
+import elf
 
 USER = 65532
 STANDARD_LIBRARY = (
@@ -39,17 +42,7 @@ AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def main(application: Path, root: Path) -> None:
     interpreter, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
-    for folder, left_out in ((library, STANDARD_LIBRARY), (application, APPLICATION)):
-        shutil.copytree(folder, below(root, folder), symlinks=True, ignore=shutil.ignore_patterns(*left_out))
-    for program in below(root, application / "bin").iterdir():  # of the dependencies
-        if not program.name.startswith(("python", "anchore-admission")):
-            program.unlink()
-    for lexer in below(root, application).rglob("pygments/lexers/*.py"):  # nothing here colours source code
-        if lexer.stem not in LEXERS:
-            lexer.unlink()
-    for top in ("/lib", "/lib64"):
-        if Path(top).is_symlink():
-            below(root, Path(top)).symlink_to(Path(top).readlink())
+    copy(application, library, root)
     taken = [interpreter, library / "os.py", Path("/etc/os-release"), AUTHORITIES]
     links = [link.readlink() for link in (application / "bin").iterdir() if link.is_symlink()]
     extensions = [*library.rglob("*.so"), *application.rglob("*.so")]
@@ -61,11 +54,27 @@ def main(application: Path, root: Path) -> None:
         (root / name).write_text(text)
     (root / "tmp").mkdir()
     (root / "tmp").chmod(0o1777)
+    elf.shorten_all(root)
     run("ldconfig", "-r", str(root))
     tell_packages({*owners(taken), "ca-certificates"}, root)
     compileall.compile_dir(
         root, quiet=1, stripdir=root, workers=0, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
     )
+
+
+def copy(application: Path, library: Path, root: Path) -> None:
+    """What is there whole, but for what nothing here uses."""
+    for folder, left_out in ((library, STANDARD_LIBRARY), (application, APPLICATION)):
+        shutil.copytree(folder, below(root, folder), symlinks=True, ignore=shutil.ignore_patterns(*left_out))
+    for program in below(root, application / "bin").iterdir():  # of the dependencies
+        if not program.name.startswith(("python", "anchore-admission")):
+            program.unlink()
+    for lexer in below(root, application).rglob("pygments/lexers/*.py"):  # nothing here colours source code
+        if lexer.stem not in LEXERS:
+            lexer.unlink()
+    for top in ("/lib", "/lib64"):
+        if Path(top).is_symlink():
+            below(root, Path(top)).symlink_to(Path(top).readlink())
 
 
 def below(root: Path, path: Path) -> Path:

@@ -28,7 +28,7 @@ def await_only(kubectl: Kubectl, before: AbstractSet[str]) -> None:
 
     def nothing_left() -> bool:
         left = everything(kubectl) - before
-        assert not left
+        assert not left, sorted(left)
         return True
 
-    until(nothing_left, "the cluster is as it was", 90, every=1)
+    until(nothing_left, "the cluster is as it was", 180, every=1)

@@ -35,7 +35,7 @@ class Load:
     def more(self, count: int = 100) -> None:
         """Wait until so many more questions are answered."""
         goal = self.asked + count
-        until(lambda: self.asked >= goal, f"{count} more answers", 60)
+        until(lambda: self.asked >= goal, f"{count} more answers")
 
     def missed(self) -> dict[str, float]:
         """The calls that the API server has seen fail since, whoever asked."""

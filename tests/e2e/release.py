@@ -39,7 +39,7 @@ class Release:
         image = {"image": {"repository": repository, "tag": tag}, **values}
         file = self.kubectl.home / "values.json"
         file.write_text(json.dumps(image))
-        options = ("--install", "--namespace", self.name, "--create-namespace", "--wait", "--timeout", "90s")
+        options = ("--install", "--namespace", self.name, "--create-namespace", "--wait", "--timeout", "180s")
         return self.kubectl.helm("upgrade", self.name, str(CHART), *options, "--values", str(file), *arguments)
 
     def uninstall(self) -> None:
@@ -57,7 +57,7 @@ class Release:
             answer = self.create(namespace, thing("Pod", image), dry_run=True)
             return answer if answer.code == 403 else None
 
-        answer = until(denied, f"{image} is refused in {namespace}", 60)
+        answer = until(denied, f"{image} is refused in {namespace}")
         assert answer
         return answer
 

@@ -62,7 +62,9 @@ def secrets(release: Release, kubectl: Kubectl) -> Iterator[Secrets]:
 def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
     secrets: Secrets, release: Release, kubectl: Kubectl
 ) -> None:
-    until(lambda: all(text in said for said in logs(release, kubectl) for text in WAITING), "every replica says so", 90)
+    until(
+        lambda: all(text in said for said in logs(release, kubectl) for text in WAITING), "every replica says so", 180
+    )
     waiting = release.restarts()
     assert list(waiting.values()) == [0, 0]
     assert unusable(release) == [{"certificate", "credentials"}] * 2
@@ -70,7 +72,7 @@ def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
 
     secrets.put(PAIR, "secret")
 
-    until(lambda: release.nudge() and release.ready(), "every replica is ready", 120, every=2)
+    until(lambda: release.nudge() and release.ready(), "every replica is ready", 240, every=2)
     assert release.restarts() == waiting
     assert unusable(release) == [set()] * 2
     until(release.registration, "the webhook is registered")
@@ -79,10 +81,10 @@ def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
 def test_what_was_good_stays_in_use(secrets: Secrets, release: Release) -> None:
     secrets.put(MISMATCHED, "\n")
     bad = [{"certificate", "credentials"}] * 2
-    until(lambda: release.nudge() and unusable(release) == bad, "every replica has noticed", 120, every=2)
+    until(lambda: release.nudge() and unusable(release) == bad, "every replica has noticed", 240, every=2)
     assert release.ready()
     secrets.put(PAIR, "secret")
-    until(lambda: release.nudge() and unusable(release) == [set()] * 2, "all is well again", 120, every=2)
+    until(lambda: release.nudge() and unusable(release) == [set()] * 2, "all is well again", 240, every=2)
     assert list(release.restarts().values()) == [0, 0]
 
 

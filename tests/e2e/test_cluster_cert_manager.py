@@ -72,7 +72,7 @@ def test_an_upgrade_keeps_what_was_issued(serving: Release, registration: str) -
     before = {name: content(serving.api, name) for name in (SERVING, AUTHORITY)}
 
     serving.install({**values(registration), "podAnnotations": {"e2e": "upgraded"}})
-    until(serving.ready, "every replica is new", 90)
+    until(serving.ready, "every replica is new", 180)
 
     assert {name: content(serving.api, name) for name in before} == before
     assert serving.registration()["clientConfig"]["caBundle"] == before[SERVING]["ca.crt"]
@@ -102,7 +102,7 @@ def test_a_deleted_secret_is_issued_anew_and_upgrades_still_work(serving: Releas
         remove_secret(serving.api)
         assert secret(serving.api)["type"] == "kubernetes.io/tls"
         serving.install({**values(registration), "podAnnotations": {"e2e": "upgraded again"}})
-        until(serving.ready, "every replica is new", 90)
+        until(serving.ready, "every replica is new", 180)
         load.more()
 
     assert (load.failed, load.wrong, load.missed()) == ([], [], {})

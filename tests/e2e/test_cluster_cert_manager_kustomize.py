@@ -81,7 +81,7 @@ def test_the_overlay_serves_what_is_issued_and_goes_without_a_trace(
     issued = content(release.api)
     kubectl("rollout", "restart", "-n", NAME, f"deployment/{NAME}")
     apply(kubectl, overlay)
-    until(release.ready, "every replica is new", 90)
+    until(release.ready, "every replica is new", 180)
     assert content(release.api) == issued
     assert presented(release) == {in_use(release)}
     assert release.registration()["clientConfig"]["caBundle"] == issued["ca.crt"]
@@ -93,4 +93,4 @@ def test_the_overlay_serves_what_is_issued_and_goes_without_a_trace(
 
 def apply(kubectl: Kubectl, overlay: str) -> None:
     kubectl("apply", "-k", overlay)
-    kubectl("rollout", "status", "-n", NAME, f"deployment/{NAME}", "--timeout=120s")
+    kubectl("rollout", "status", "-n", NAME, f"deployment/{NAME}", "--timeout=240s")

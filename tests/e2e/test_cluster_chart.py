@@ -128,7 +128,7 @@ def test_a_bad_configuration_shows_itself_and_leaves_the_old_replicas_serving(
     passive: Release, kubectl: Kubectl
 ) -> None:
     passive.install(STRICT)
-    until(passive.ready, "every replica is ready", 90)
+    until(passive.ready, "every replica is ready", 180)
     passive.await_judging("default")
     before = {pod["metadata"]["uid"] for pod in passive.pods()}
 
@@ -144,7 +144,7 @@ def test_a_bad_configuration_shows_itself_and_leaves_the_old_replicas_serving(
     assert passive.create("default", thing("Pod", FAILING)).message.startswith(f'admission webhook "{WEBHOOK}" denied')
 
     passive.install(STRICT)
-    until(passive.ready, "the release is whole again", 90)
+    until(passive.ready, "the release is whole again", 180)
 
 
 def whole(release: Release, kubectl: Kubectl) -> tuple[str, set[str]]:

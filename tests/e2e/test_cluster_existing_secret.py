@@ -50,7 +50,7 @@ def serving(
     kubectl("create", "namespace", NAME)
     put(kubectl, pairs[0])
     with sandbox(), installed(release, values(*pairs)) as running:
-        until(running.ready, "every replica is ready", 90)
+        until(running.ready, "every replica is ready", 180)
         running.await_judging(HERE)
         yield running
 
@@ -94,4 +94,4 @@ def put(kubectl: Kubectl, pair: Pair) -> None:
 
 def await_presented(serving: Release, pair: Pair) -> None:
     wanted = {der(pair.certificate)}
-    until(lambda: serving.nudge() and presented(serving) == wanted, "every replica serves it", 90, every=2)
+    until(lambda: serving.nudge() and presented(serving) == wanted, "every replica serves it", 180, every=2)

@@ -28,7 +28,7 @@ def test_pods_run_on_both_nodes_and_find_services_by_name(
         }
         assert api.create(name, pod).allowed
     for node in cluster.nodes:
-        kubectl("wait", "-n", name, "--for=condition=Ready", f"pod/{node.name}", "--timeout=60s")
+        kubectl("wait", "-n", name, "--for=condition=Ready", f"pod/{node.name}", "--timeout=120s")
         found = kubectl("exec", "-n", name, node.name, "--", "nslookup", "kubernetes.default.svc.cluster.local")
         assert "10.96.0.1" in found
 

@@ -56,8 +56,8 @@ def test_a_rolling_restart_is_not_noticed(serving: Release, load: Load, kubectl:
     before = {pod["metadata"]["uid"] for pod in serving.pods()}
 
     kubectl("rollout", "restart", "-n", NAME, f"deployment/{NAME}")
-    kubectl("rollout", "status", "-n", NAME, f"deployment/{NAME}", "--timeout=120s")
-    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 90)
+    kubectl("rollout", "status", "-n", NAME, f"deployment/{NAME}", "--timeout=240s")
+    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 180)
 
     assert unharmed(load)
 
@@ -66,7 +66,7 @@ def test_a_new_configuration_is_not_noticed(serving: Release, load: Load) -> Non
     before = {pod["metadata"]["uid"] for pod in serving.pods()}
 
     serving.install({**STRICT, "config": {"messages": {"maxFindings": 1}}})
-    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 90)
+    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 180)
 
     assert unharmed(load)
 
@@ -77,7 +77,7 @@ def test_a_new_version_is_not_noticed(serving: Release, load: Load, cluster: Clu
     before = {pod["metadata"]["uid"] for pod in serving.pods()}
 
     next_one.install(STRICT)
-    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 90)
+    until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 180)
 
     images = {container["image"] for pod in serving.pods() for container in pod["spec"]["containers"]}
     assert images == {next_one.image}
@@ -88,7 +88,7 @@ def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> Non
     """Once because somebody empties the Secret, then because a life is near its end."""
     before = names(serving)
     serving.install({**STRICT, "extraArgs": ["--certificate-lifetime=90s"]})
-    until(lambda: leader(serving) in names(serving) - before, "a replica leads that makes short lives", 90)
+    until(lambda: leader(serving) in names(serving) - before, "a replica leads that makes short lives", 180)
     seen = {certificate(serving)}
     emptied = serving.api.call("PATCH", SECRET, {"data": None}, content_type="application/merge-patch+json")
     assert emptied.allowed, emptied.message
@@ -107,9 +107,9 @@ def test_a_drain_is_not_noticed(serving: Release, load: Load, kubectl: Kubectl, 
     node = next(iter(before.values()))
     (other,) = {place.name for place in cluster.nodes} - {node}
 
-    kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
+    kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=240s")
     try:
-        until(serving.ready, "every replica is ready", 90)
+        until(serving.ready, "every replica is ready", 180)
         assert gone(serving, {uid for uid, place in before.items() if place == node})
         assert {pod["spec"]["nodeName"] for pod in serving.pods()} == {other}
         assert unharmed(load)
@@ -126,7 +126,7 @@ def test_a_replica_that_is_killed_is_missed_for_seconds_and_nothing_is_judged_wr
 
     began = time.monotonic()
     os.kill(node.tasks()[container], signal.SIGKILL)
-    until(lambda: restarts(serving, victim["metadata"]["uid"]) == 1 and serving.ready(), "the replica is back", 60)
+    until(lambda: restarts(serving, victim["metadata"]["uid"]) == 1 and serving.ready(), "the replica is back")
     load.more()
 
     assert load.wrong == []

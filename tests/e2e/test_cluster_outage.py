@@ -30,10 +30,10 @@ def serving(release: Release, namespaces: Namespaces) -> Iterator[Release]:
 def nobody(serving: Release, kubectl: Kubectl) -> Iterator[None]:
     """No replica runs."""
     kubectl("scale", "-n", NAME, f"deployment/{NAME}", "--replicas=0")
-    until(lambda: not _pods(serving), "every replica has gone", 90)
+    until(lambda: not _pods(serving), "every replica has gone", 180)
     yield
     kubectl("scale", "-n", NAME, f"deployment/{NAME}", "--replicas=2")
-    until(serving.ready, "every replica is back", 90)
+    until(serving.ready, "every replica is back", 180)
     serving.await_judging(HERE)
 
 
@@ -65,7 +65,7 @@ def test_fail_refuses_new_images_and_nothing_else(
 def test_ignore_lets_everything_through(serving: Release, request: pytest.FixtureRequest) -> None:
     serving.install({**STRICT, "webhook": {"failurePolicy": "Ignore"}})
     until(lambda: serving.registration()["failurePolicy"] == "Ignore", "the registration says so")
-    until(serving.ready, "every replica is ready", 90)
+    until(serving.ready, "every replica is ready", 180)
     request.getfixturevalue("nobody")
 
     admitted = serving.create(HERE, thing("Pod", FAILING), dry_run=True)
@@ -84,7 +84,7 @@ def test_a_hundred_replicas_are_admitted_at_once(serving: Release, kubectl: Kube
     until(count, "every Pod is there")
     status = serving.api.get(f"/apis/apps/v1/namespaces/{HERE}/deployments/hundred")["status"]
     assert "ReplicaFailure" not in {found["type"] for found in status["conditions"]}
-    kubectl("delete", "-n", HERE, "deployment/hundred", "--cascade=foreground", "--timeout=60s")
+    kubectl("delete", "-n", HERE, "deployment/hundred", "--cascade=foreground", "--timeout=120s")
 
 
 def test_a_hundred_replicas_that_are_refused_make_no_pod(serving: Release, kubectl: Kubectl) -> None:
@@ -98,7 +98,7 @@ def test_a_hundred_replicas_that_are_refused_make_no_pod(serving: Release, kubec
 
     until(told, "the Deployment says that its Pods are refused")
     assert serving.api.get(f"/api/v1/namespaces/{HERE}/pods?labelSelector=app=refused")["items"] == []
-    kubectl("delete", "-n", HERE, "deployment/refused", "--cascade=foreground", "--timeout=60s")
+    kubectl("delete", "-n", HERE, "deployment/refused", "--cascade=foreground", "--timeout=120s")
 
 
 def test_the_controller_comes_back_with_its_nodes(serving: Release, cluster: Cluster) -> None:
@@ -113,8 +113,8 @@ def test_the_controller_comes_back_with_its_nodes(serving: Release, cluster: Clu
     for node in cluster.nodes:
         cluster.await_node(node)
 
-    until(lambda: all(count > before.get(uid, -1) for uid, count in serving.restarts().items()), "new ones", 120)
-    until(serving.ready, "every replica is back", 120)
+    until(lambda: all(count > before.get(uid, -1) for uid, count in serving.restarts().items()), "new ones", 240)
+    until(serving.ready, "every replica is back", 240)
     serving.await_judging(HERE)
     until(lambda: serving.create(HERE, thing("Pod", PASSING), dry_run=True).code == 201, "what passes is admitted")
 
@@ -122,5 +122,5 @@ def test_the_controller_comes_back_with_its_nodes(serving: Release, cluster: Clu
 def _strict(serving: Release) -> None:
     serving.install(STRICT)
     until(lambda: serving.registration()["failurePolicy"] == "Fail", "the registration says so")
-    until(serving.ready, "every replica is ready", 90)
+    until(serving.ready, "every replica is ready", 180)
     serving.await_judging(HERE)

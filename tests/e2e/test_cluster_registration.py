@@ -67,7 +67,7 @@ def test_deleted_it_stays_away_until_an_upgrade(serving: Release, kubectl: Kubec
     switch_off(serving, kubectl)
     before = unanswered_looks(serving.api)
 
-    until(lambda: unanswered_looks(serving.api) >= before + 2, "the leader has looked for it, and again", 90, every=1)
+    until(lambda: unanswered_looks(serving.api) >= before + 2, "the leader has looked for it, and again", 180, every=1)
     assert NAME not in {found["metadata"]["name"] for found in serving.api.get(REGISTRATIONS)["items"]}
     assert serving.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201
     said = kubectl("logs", "-n", NAME, until(lambda: holder(serving), "a replica leads"))
@@ -86,7 +86,7 @@ def test_a_rollback_brings_it_back_as_it_was(serving: Release, kubectl: Kubectl)
     until(lambda: serving.registration()["failurePolicy"] == "Ignore", "the new release's is there")
     switch_off(serving, kubectl)
 
-    kubectl.helm("rollback", NAME, "--namespace", NAME, "--wait", "--timeout", "90s")
+    kubectl.helm("rollback", NAME, "--namespace", NAME, "--wait", "--timeout", "180s")
 
     until(lambda: serving.registration() == wanted, "the old release's is there")
     serving.await_judging(HERE)

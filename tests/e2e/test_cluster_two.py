@@ -45,7 +45,7 @@ def both(release: Release, kubectl: Kubectl, namespaces: Namespaces) -> Iterator
     second = replace(release, name=OTHER)
     with installed(release, STRICT), installed(second, {**STRICT, "fullnameOverride": OTHER}):
         both = Both(release, second)
-        until(lambda: all(found.ready() for found in both.releases), "every replica is ready", 90)
+        until(lambda: all(found.ready() for found in both.releases), "every replica is ready", 180)
         until(lambda: refusals(release) == WEBHOOKS, "both are asked about one Pod, and refuse it")
         yield both
 
@@ -54,10 +54,10 @@ def both(release: Release, kubectl: Kubectl, namespaces: Namespaces) -> Iterator
 def nobody(both: Both) -> Iterator[None]:
     """No Pod of either release is left."""
     both.scale(0)
-    until(lambda: not any(left(release) for release in both.releases), "every Pod has gone", 90)
+    until(lambda: not any(left(release) for release in both.releases), "every Pod has gone", 180)
     yield
     both.scale(2)
-    until(lambda: all(release.ready() for release in both.releases), "every replica is back", 120)
+    until(lambda: all(release.ready() for release in both.releases), "every replica is back", 240)
 
 
 def test_each_judges_the_namespace_of_the_other(both: Both) -> None:
@@ -86,14 +86,14 @@ def test_both_down_they_do_not_lock_each_other_out(both: Both, request: pytest.F
 
     both.scale(2)
 
-    until(lambda: all(release.ready() for release in both.releases), "every replica is back", 120)
+    until(lambda: all(release.ready() for release in both.releases), "every replica is back", 240)
     until(lambda: refusals(both.first) == WEBHOOKS, "both judge again")
     until(lambda: both.first.create(HERE, thing("Pod", PASSING), dry_run=True).code == 201, "what passes is admitted")
 
 
 def test_without_one_the_other_goes_on(both: Both) -> None:
     both.second.uninstall()
-    until(lambda: both.second.pods() == [], "its Pods have gone", 90)
+    until(lambda: both.second.pods() == [], "its Pods have gone", 180)
 
     until(lambda: refusals(both.first) == {WEBHOOK}, "the one that is left judges alone")
     assert both.first.create(HERE, thing("Pod", PASSING), dry_run=True).code == 201

@@ -45,7 +45,7 @@ def test_where_nobody_answers_any_more_it_is_switched_off_and_uninstalled(
     release.await_judging(HERE)
     assert release.registration()["failurePolicy"] == "Fail"
     kubectl("scale", "-n", NAME, f"deployment/{NAME}", "--replicas=0")
-    until(lambda: release.create(HERE, thing("Pod", PASSING), dry_run=True).code == 500, "nobody answers", 90)
+    until(lambda: release.create(HERE, thing("Pod", PASSING), dry_run=True).code == 500, "nobody answers", 180)
 
     kubectl("delete", "validatingwebhookconfiguration", NAME)
     until(lambda: release.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "nobody is asked")

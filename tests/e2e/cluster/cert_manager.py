@@ -44,7 +44,7 @@ def install(kubectl: Kubectl) -> None:
     """With all that it consists of; it stays as long as the cluster does."""
     values = kubectl.home / "cert-manager.json"
     values.write_text(json.dumps(_values()))
-    options = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s")
+    options = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "240s")
     kubectl.helm("install", "cert-manager", str(_CHART), *options, "--values", str(values))
     probe = json.dumps(PROBE)
     until(

@@ -17,7 +17,7 @@ class Kubectl:
         self.home = home
         self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": search_path(), "HOME": str(home)}
 
-    def run(self, *command: str, stdin: str | None = None, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, stdin: str | None = None, seconds: float = 300) -> subprocess.CompletedProcess[str]:
         """Whatever becomes of it."""
         return subprocess.run(  # noqa: S603 - kubectl and helm
             command,
@@ -32,11 +32,11 @@ class Kubectl:
     def start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - kubectl
 
-    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
         """What kubectl says. Raises RuntimeError when it fails."""
         return self._said("kubectl", *arguments, stdin=stdin, seconds=seconds)
 
-    def helm(self, *arguments: str, seconds: float = 300) -> str:
+    def helm(self, *arguments: str, seconds: float = 420) -> str:
         """What helm says. Raises RuntimeError when it fails."""
         return self._said("helm", *arguments, seconds=seconds)
 
@@ -47,7 +47,7 @@ class Kubectl:
         found: dict[str, Any] = json.loads(self("get", "-o", "json", *arguments))
         return found
 
-    def _said(self, *command: str, stdin: str | None = None, seconds: float = 120) -> str:
+    def _said(self, *command: str, stdin: str | None = None, seconds: float = 300) -> str:
         done = self.run(*command, stdin=stdin, seconds=seconds)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}")

@@ -98,7 +98,7 @@ class Node:
     def ctr(self, *arguments: str) -> str:
         command = [str(program("ctr")), "--address", str(self.place.socket), "--namespace", "k8s.io", *arguments]
         environment = packages.environment() | {"PATH": search_path()}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)  # noqa: S603 - our own
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=environment)  # noqa: S603 - our own
         if done.returncode:
             raise RuntimeError(f"ctr {' '.join(arguments)}: {done.stderr}")
         return done.stdout

@@ -7,8 +7,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 60, every: float = 0.1) -> T:
-    """The first true value; an exception of the condition counts as not yet. Raises TimeoutError."""
+def until(condition: Callable[[], T], what: str, seconds: float = 120, every: float = 0.1) -> T:
+    """The first true value; an exception of the condition counts as not yet. Raises TimeoutError, from the last one.
+
+    Patience costs time only where something is broken.
+    """
     end = time.monotonic() + seconds
     last: object = None
     while True:
@@ -20,5 +23,6 @@ def until(condition: Callable[[], T], what: str, seconds: float = 60, every: flo
         except Exception as error:  # noqa: BLE001 - whatever it is, it may be better in a moment, and it is told at the end
             last = error
         if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds:.0f} s: {what}; last: {last!r}")
+            cause = last if isinstance(last, Exception) else None
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}; last: {last!r}") from cause
         time.sleep(every)

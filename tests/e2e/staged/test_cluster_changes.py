@@ -21,7 +21,7 @@ def bare(stage: Stage, kubectl: Kubectl) -> str:
     """A Pod that runs."""
     made = stage.create("strict", thing("Pod", PASSING, name="bare", runs=True))
     assert made.code == 201, made.message
-    kubectl("wait", "-n", "strict", "--for=condition=Ready", "pod/bare", "--timeout=90s")
+    kubectl("wait", "-n", "strict", "--for=condition=Ready", "pod/bare", "--timeout=180s")
     return "bare"
 
 
@@ -55,7 +55,7 @@ def run(stage: Stage, kubectl: Kubectl, namespace: str, kind: str, image: str) -
 
 
 def roll_out(kubectl: Kubectl, namespace: str, kind: str) -> None:
-    kubectl("rollout", "status", "-n", namespace, f"{kind}/{named(kind)}", "--timeout=90s")
+    kubectl("rollout", "status", "-n", namespace, f"{kind}/{named(kind)}", "--timeout=180s")
 
 
 def named(kind: str) -> str:

@@ -41,7 +41,7 @@ def test_a_mirror_pod_is_admitted_and_recorded(stage: Stage, kubectl: Kubectl, r
     assert MIRROR in pod["metadata"]["annotations"]
     assert stage.annotations("strict", name, "create") == {"verdict": "exempt", "exemptions": "mirror_pod"}
     assert stage.counted("anchore_admission_reviews_total", outcome="exempt", operation="CREATE") > exempt
-    kubectl("wait", "-n", "strict", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    kubectl("wait", "-n", "strict", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
 
 
 def test_what_a_user_calls_a_mirror_is_judged(stage: Stage) -> None:

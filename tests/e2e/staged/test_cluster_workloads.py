@@ -35,7 +35,7 @@ def renew(stage: Stage, values: Json) -> None:
         found = stage.api.get(f"/api/v1/namespaces/{stage.release.name}/pods?{labels}")["items"]
         return not before & {pod["metadata"]["uid"] for pod in found}
 
-    until(gone, "the old replicas have gone", 90)
+    until(gone, "the old replicas have gone", 180)
 
 
 @pytest.mark.parametrize("image", [FAILING, PENDING])

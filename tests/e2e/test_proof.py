@@ -22,12 +22,20 @@ def proof(**environment: str) -> tuple[int, str]:
 def test_what_cannot_run_is_skipped_aloud_and_fails_where_it_is_required(
     tmp_path: Path, wanted: str, code: int
 ) -> None:
-    nothing = {"E2E_KUBECONFIG": str(tmp_path / "none"), "E2E_CACHE": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    another = {"E2E_KUBECONFIG": str(tmp_path / "none"), "E2E_IMAGE": "registry.example.com/anchore-admission:1"}
 
-    ended, said = proof(E2E=wanted, **nothing)
+    ended, said = proof(E2E=wanted, E2E_CACHE=str(tmp_path), PATH="/usr/bin:/bin", **another)
 
     assert said.startswith("SKIPPED: the proof on a real Kubernetes: helm is not here")
     assert ended == code
+
+
+@pytest.mark.parametrize("wanted", ["on", "required"])
+def test_another_cluster_needs_an_image_that_it_can_pull(tmp_path: Path, wanted: str) -> None:
+    ended, said = proof(E2E=wanted, E2E_KUBECONFIG=str(tmp_path / "none"), E2E_CACHE=str(tmp_path))
+
+    assert "E2E_IMAGE has to name an image that the cluster of E2E_KUBECONFIG can pull" in said
+    assert ended == 2
 
 
 def test_it_can_be_left_out() -> None:

@@ -1,14 +1,15 @@
 """One release with its sandbox for many tests: a namespace for each rule, and what people can look at."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final
 
 import httpx
 
+from e2e import calls
 from e2e.cluster.api import Answer, Api
 from e2e.cluster.places import AUDIT_LOG
 from e2e.cluster.waiting import until
@@ -42,6 +43,8 @@ class Stage:
     sandbox: httpx.Client
     """Anchore's API, and the sandbox's own controls."""
     webhook: str = WEBHOOK
+    failures: Mapping[str, float] = field(default_factory=dict)
+    """The calls that the API server had seen fail before: it counts as long as it lives."""
 
     @property
     def api(self) -> Api:
@@ -76,6 +79,10 @@ class Stage:
         """Of all replicas together."""
         samples = chain.from_iterable(self.release.metrics(metric))
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    def missed(self) -> dict[str, float]:
+        """The calls that the API server has seen fail since the release was installed."""
+        return calls.more(self.failures, calls.failed(self.api, self.webhook))
 
     def annotations(self, namespace: str, name: str, verb: str) -> Json:
         """What the webhook wrote into our own cluster's audit log about the last such request, without its name."""

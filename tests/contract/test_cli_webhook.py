@@ -80,11 +80,25 @@ def test_what_is_not_said_is_safe(program: CommandLine) -> None:
     assert [condition["name"] for condition in webhook["matchConditions"]] == ["spec-changes", "not-another-release"]
 
 
+def test_older_api_servers_are_given_no_conditions(program: CommandLine) -> None:
+    without, with_them = (entry(program, *SERVICE, *more) for more in (["--no-match-conditions"], []))
+    assert "matchConditions" not in without
+    assert without == {key: value for key, value in with_them.items() if key != "matchConditions"}
+
+
+def test_the_example_of_the_help_stops_no_cluster_while_a_laptop_sleeps(program: CommandLine) -> None:
+    shown = " ".join(program("webhook", "--help").out.split())
+    assert "--url https://gate.example.com/validate/SECRET --failure-policy Ignore | kubectl apply" in shown
+
+
 @pytest.mark.parametrize(
     ("given", "url"),
     [
         ("https://gate.example.com", "https://gate.example.com/validate"),
         ("https://gate.example.com/", "https://gate.example.com/validate"),
+        ("https://gate.example.com//", "https://gate.example.com/validate"),
+        ("https://gate.example.com/validate/", "https://gate.example.com/validate"),
+        ("https://gate.example.com/validate/s3cret/", "https://gate.example.com/validate/s3cret"),
         ("https://gate.example.com:8443/validate/s3cret", "https://gate.example.com:8443/validate/s3cret"),
         ("https://[2001:db8::1]/x", "https://[2001:db8::1]/x"),
     ],

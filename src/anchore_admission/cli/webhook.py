@@ -16,7 +16,10 @@ from anchore_admission.adapters.logs import shortened
 from anchore_admission.core.webhook import WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
 
-EPILOG = "Example: anchore-admission webhook --url https://gate.example.com/validate/SECRET | kubectl apply -f -"
+EPILOG = (
+    "Example: anchore-admission webhook --url https://gate.example.com/validate/SECRET --failure-policy Ignore"
+    " | kubectl apply -f -"
+)
 _PATH = "/validate"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A label as RFC 1123 has it, which Kubernetes asks of namespaces and Services."""
@@ -62,6 +65,13 @@ def command(
             metavar="NAME", help="A namespace not to judge, besides kube-system and the Service's; may be given again."
         ),
     ] = None,
+    no_match_conditions: Annotated[
+        bool,
+        typer.Option(
+            "--no-match-conditions",
+            help="For Kubernetes before 1.30: ask about updates that change no image too, and another release's Pods.",
+        ),
+    ] = False,
 ) -> None:
     """Print the ValidatingWebhookConfiguration for kubectl apply -f -.
 
@@ -86,6 +96,7 @@ def command(
         failure_policy=failure_policy.value,
         timeout_seconds=timeout_seconds,
         excluded=excluded,
+        match_conditions=not no_match_conditions,
     )
     yaml.safe_dump(webhook_configuration(options), sys.stdout, sort_keys=False, width=120)
 
@@ -117,7 +128,9 @@ def _is_usable(url: str) -> bool:
 
 
 def _with_path(url: str) -> str:
-    return url if urlsplit(url).path not in {"", "/"} else url.rstrip("/") + _PATH
+    """Without a slash at its end: the controller answers at no such path."""
+    address = url.rstrip("/")
+    return address if urlsplit(address).path else address + _PATH
 
 
 def _authorities(path: Path | None, problems: list[Problem]) -> bytes | None:

@@ -39,7 +39,10 @@ spares others the question that decides: does the Pod's service account have a r
 
 @dataclass(frozen=True, slots=True)
 class WebhookOptions:
-    """``client`` is a service (name, namespace, port) or a url; ``excluded`` are namespaces besides kube-system."""
+    """``client`` is a service (name, namespace, port) or a url; ``excluded`` are namespaces besides kube-system.
+
+    Kubernetes before 1.30 wants no ``match_conditions``.
+    """
 
     name: str
     client: Mapping[str, Any]
@@ -47,6 +50,7 @@ class WebhookOptions:
     failure_policy: str = "Fail"
     timeout_seconds: int = 10
     excluded: Sequence[str] = field(default_factory=tuple)
+    match_conditions: bool = True
 
 
 def service_client(name: str, namespace: str, port: int, path: str) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
     client = dict(options.client)
     if options.authorities:
         client["caBundle"] = base64.b64encode(options.authorities).decode()
-    return {
+    entry = {
         "name": f"{options.name}.{SUFFIX}",
         "admissionReviewVersions": ["v1", "v1beta1"],
         "clientConfig": client,
@@ -77,11 +81,11 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
         "rules": [_rule(group, resources) for group, resources in _RESOURCES.items()],
         "namespaceSelector": {"matchExpressions": [_other_namespaces(options)]},
         "objectSelector": {},  # users choose the labels of their objects: there is nothing to select by
-        "matchConditions": [
-            {"name": "spec-changes", "expression": _SPEC_CHANGES},
-            {"name": "not-another-release", "expression": _NOT_ANOTHER_RELEASE},
-        ],
     }
+    conditions = {"spec-changes": _SPEC_CHANGES, "not-another-release": _NOT_ANOTHER_RELEASE}
+    if options.match_conditions:
+        entry["matchConditions"] = [{"name": name, "expression": text} for name, text in conditions.items()]
+    return entry
 
 
 def _rule(group: str, resources: Sequence[str]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 import asyncio
+import contextlib
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,7 +171,7 @@ async def test_the_unspecified_ipv6_address_serves_both_families() -> None:
             assert (await client.get(server.url(host=host))).text == "ok"
 
 
-async def test_a_signal_begins_the_end_and_the_next_one_would_be_deadly() -> None:
+async def test_a_signal_begins_the_end_and_afterwards_all_is_as_before() -> None:
     assert threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     slow = Slow()
@@ -178,7 +180,6 @@ async def test_a_signal_begins_the_end_and_the_next_one_would_be_deadly() -> Non
         await slow.asked.wait()
         signal.raise_signal(signal.SIGTERM)
         await server.stopping.wait()
-        assert {signal.getsignal(number) for number in before} == {signal.SIG_DFL}
         slow.let_go.set()
         assert (await request).text == "ok"
         await server.task
@@ -198,25 +199,54 @@ async def test_a_request_that_is_no_http_is_refused_and_the_next_is_answered() -
 
 @pytest.mark.process
 def test_a_process_answers_what_is_in_flight_and_exits_with_zero(tmp_path: Path) -> None:
-    written(tmp_path, TRUSTED.certificate, TRUSTED.key)
-    program = [sys.executable, "-m", "support.stoppable_server", str(tmp_path)]
+    answers: list[httpx.Response] = []
+    with stoppable(tmp_path, "answers") as (process, url):
+        asking = threading.Thread(target=lambda: answers.append(httpx.get(url, verify=trusting(TRUSTED))))
+        asking.start()
+        assert read(process) == "asked"
+        process.send_signal(signal.SIGTERM)
+        asking.join()
+        assert answers[0].text == "done"
+        assert process.wait() == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("second", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_the_process_at_once(second: signal.Signals, code: int, tmp_path: Path) -> None:
+    """By an exit code of its own, not by the system's default, which spares the first process of a container."""
+    with stoppable(tmp_path, "hangs") as (process, url):
+
+        def ask() -> None:
+            with contextlib.suppress(httpx.HTTPError):
+                httpx.get(url, verify=trusting(TRUSTED))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert read(process) == "asked"
+        process.send_signal(signal.SIGTERM)
+        assert read(process) == "stopping"
+        process.send_signal(second)
+        assert process.wait() == code
+        asking.join()
+
+
+@contextlib.contextmanager
+def stoppable(folder: Path, how: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that serves, and its address."""
+    written(folder, TRUSTED.certificate, TRUSTED.key)
+    program = [sys.executable, "-m", "support.stoppable_server", str(folder), how]
     tests = Path(__file__).parents[1]
     with subprocess.Popen(  # noqa: S603 - ourselves
         program, cwd=tests, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            assert process.stdout
-            assert process.stderr
-            port = process.stdout.readline().strip()
-            answers: list[httpx.Response] = []
-            url = f"https://localhost:{port}/"
-            asking = threading.Thread(target=lambda: answers.append(httpx.get(url, verify=trusting(TRUSTED))))
-            asking.start()
-            assert process.stdout.readline() == "asked\n"
-            process.send_signal(signal.SIGTERM)
-            asking.join()
-            assert answers[0].text == "done"
-            assert process.wait() == 0
-            assert process.stderr.read() == ""
+            yield process, f"https://localhost:{read(process)}/"
         finally:
             process.kill()
+
+
+def read(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()

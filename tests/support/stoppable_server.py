@@ -1,4 +1,7 @@
-"""A process that serves over TLS until a signal comes. Its one answer is given only after the end has begun."""
+"""A process that serves over TLS until a signal comes: FOLDER answers|hangs.
+
+Its one answer is given only after the end has begun, or never.
+"""
 
 import asyncio
 import sys
@@ -12,12 +15,15 @@ from anchore_admission.web.server import Listener, serve
 from anchore_admission.web.tls import ServingCertificate, TlsFiles
 
 
-async def main(folder: Path) -> None:
+async def main(folder: Path, how: str) -> None:
     stopping = asyncio.Event()
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         print("asked", flush=True)  # noqa: T201 - the test reads along
         await stopping.wait()
+        print("stopping", flush=True)  # noqa: T201 - the test reads along
+        if how == "hangs":
+            await asyncio.Event().wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
         await send({"type": "http.response.body", "body": b"done"})
 
@@ -29,4 +35,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1])))
+    uvloop.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -1,5 +1,7 @@
 """The program ``anchore-admission``: each command is imported only when it is run or asked for help."""
 
+import os
+import signal
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -80,4 +82,6 @@ def _program(
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program; always ends in SystemExit."""
+    if os.getpid() == 1:  # of a container: the kernel keeps signals without a handler from it
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     typer.main.get_command(app).main(args=arguments, prog_name=PROGRAM)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from anchore_admission.adapters.logs import shortened
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.settings import spelled
 from anchore_admission.web.app import VALIDATE
 from anchore_admission.web.body import send_json
+from anchore_admission.web.connections import Connection
 
 _log = logging.getLogger("anchore_admission.clients")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
@@ -50,11 +50,11 @@ class ClientNames:
 
     allowed: frozenset[str]
 
-    def protocol(self) -> type[HttpToolsProtocol]:
-        """The protocol of uvicorn, which looks at the certificate once per connection: requests cost nothing more."""
+    def protocol(self) -> type[Connection]:
+        """Looks at the certificate once per connection: requests cost nothing more."""
         names = self
 
-        class _Checked(HttpToolsProtocol):
+        class _Checked(Connection):
             def connection_made(self, transport: Any) -> None:
                 super().connection_made(transport)
                 certificate = transport.get_extra_info("peercert") or {}

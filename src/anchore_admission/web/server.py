@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
-import signal
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,12 +15,15 @@ from starlette.types import ASGIApp
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.settings import spelled
 from anchore_admission.web.clients import ClientNames
+from anchore_admission.web.connections import Connection
+from anchore_admission.web.signals import stop_on_signals
 from anchore_admission.web.tls import ServingCertificate
 
 KEEP_ALIVE: Final = 110
 """Longer than the 90 seconds after which an API server closes an idle connection: if we closed it first, a review
 written at that moment would fail."""
 CONNECTIONS: Final = 1024
+"""At once; beyond that, idle ones make room."""
 BACKLOG: Final = 2048
 FAREWELL_SECONDS: Final = 1.0
 """For the last bytes of an answer, and for the other side to confirm the end of the connection."""
@@ -30,7 +31,6 @@ FOLLOW_SECONDS: Final = 30.0
 """Between two looks at the certificate's files."""
 
 _log = logging.getLogger("anchore_admission.server")
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ async def serve(
     Raises ConfigurationError if a port cannot be had.
     """
     stop = asyncio.Event() if stop is None else stop
-    with _bound(listeners) as servers, _stop_on_signals(stop):
+    with _bound(listeners) as servers, stop_on_signals(stop):
         try:
             for server in servers:
                 await server.open()
@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 listener.app,
-                http=listener.clients.protocol() if listener.clients else "httptools",
+                http=listener.clients.protocol() if listener.clients else Connection,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -196,34 +196,6 @@ def _socket(listener: Listener) -> socket.socket:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-@contextlib.contextmanager
-def _stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Signals reach the main thread only; elsewhere whoever runs us says when to stop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, _begin_to_stop, number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-
-
-def _begin_to_stop(number: signal.Signals, stop: asyncio.Event) -> None:
-    """The next signal finds the system's own handlers, which end the process at once."""
-    _log.info("%s: stopping", number.name)
-    loop = asyncio.get_running_loop()
-    for each in _SIGNALS:
-        loop.remove_signal_handler(each)
-        signal.signal(each, signal.SIG_DFL)
-    stop.set()
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,44 @@
+"""How a process is told to stop: once to end in order, twice to end at once."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+_log = logging.getLogger("anchore_admission.server")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _end_at_once(number: int, _frame: object) -> None:
+    """A handler of ours: the kernel keeps signals without one from process 1, which a container's program is."""
+    os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Signals reach the main thread only; elsewhere whoever runs us says when to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, _begin_to_stop, number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def _begin_to_stop(number: signal.Signals, stop: asyncio.Event) -> None:
+    _log.info("%s: stopping", number.name)
+    loop = asyncio.get_running_loop()
+    for each in _SIGNALS:
+        loop.remove_signal_handler(each)
+        signal.signal(each, _end_at_once)
+    stop.set()

@@ -1,4 +1,4 @@
-"""``build [SECONDS [cert-manager]]``, ``run COMMAND…`` in a cluster of its own, ``in COMMAND…`` beside the tests."""
+"""``build [SECONDS [cert-manager]]``, ``down [SECONDS]``, ``run COMMAND…`` in a cluster, ``in COMMAND…`` in tests'."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from e2e.cluster import network
-from e2e.cluster.cluster import build, running, why_not
+from e2e.cluster.cluster import build, down, running, why_not
 from e2e.cluster.places import KUBECONFIG
 from e2e.cluster.programs import search_path
 
@@ -16,7 +16,7 @@ CANNOT = 3
 
 
 def main(arguments: Sequence[str]) -> int:
-    if not arguments or arguments[0] not in {"build", "run", "in"}:
+    if not arguments or arguments[0] not in {"build", "run", "in", "down"}:
         sys.stderr.write(f"usage: python -m e2e.cluster {__doc__}\n")
         return 2
     if reason := why_not():
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str]) -> int:
     match arguments[0]:
         case "build":
             return _build(float(arguments[1]) if len(arguments) > 1 else 3600, "cert-manager" in arguments[2:])
+        case "down":
+            return _down(float(arguments[1]) if len(arguments) > 1 else 10)
         case "run":
             build(time.monotonic() + 3600)
             with running():
@@ -43,6 +45,13 @@ def _build(seconds: float, with_cert_manager: bool) -> int:
         return CANNOT
     sys.stdout.write(f"the cluster's programs are ready after {time.monotonic() - began:.0f} s\n")
     return 0
+
+
+def _down(seconds: float) -> int:
+    if down(seconds):
+        return 0
+    sys.stderr.write("the cluster is in use, and is left alone\n")
+    return CANNOT
 
 
 def _command(command: Sequence[str]) -> int:

@@ -2,25 +2,32 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import platform
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from e2e.cluster import cert_manager, control_groups, images, network, packages, pki, programs
 from e2e.cluster.api import Api
 from e2e.cluster.control_plane import PKI, ControlPlane
 from e2e.cluster.node import Node
-from e2e.cluster.places import CACHE, IMAGES, LOCK, LOGS, NODES, PACKAGES, PROGRAMS, STATE
+from e2e.cluster.places import CACHE, IMAGES, LOCK, LOGS, NODES, PROGRAMS, STATE
 from e2e.cluster.waiting import until
 
 _SYSCTLS: Final = ("kernel/panic", "kernel/panic_on_oops", "vm/overcommit_memory")
 SHIM: Final = "containerd-shim-runc-v2"
+_DAEMONS: Final = (
+    *("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"),
+    *("kubelet", "containerd", SHIM),
+)
+"""The other programs may be at work for somebody else: the tests of the chart start helm and kubectl too."""
 _SAVED: Final = CACHE / "sysctls"
 
 
@@ -78,7 +85,7 @@ class Cluster:
         for node in self.nodes:
             for daemon in (node.kubelet, node.containerd):
                 daemon.stop(signal.SIGKILL)
-        _kill(_running(PROGRAMS, SHIM))
+        _kill(_running(SHIM))
         _kill(set(control_groups.processes()))
 
     def load(self, archive: Path) -> None:
@@ -111,12 +118,20 @@ def running() -> Iterator[Cluster]:
             sweep(keep_logs=True)
 
 
+def down(seconds: float) -> bool:
+    """Remove what a crash left, but for the logs. False when somebody still uses the cluster after these seconds."""
+    with _alone(seconds) as alone:
+        if alone:
+            sweep(keep_logs=True)
+        return alone
+
+
 def sweep(*, keep_logs: bool = False) -> None:
     """Remove whatever an earlier cluster left, however it ended."""
     for name in ("kubelet", "containerd"):  # first what would bring Pods back
-        _kill(_running(PROGRAMS, name))
+        _kill(_running(name))
     _kill(set(control_groups.processes()))
-    _kill(_running(PROGRAMS) | _running(PACKAGES) | set(network.processes()))
+    _kill(_running(*_DAEMONS) | set(network.processes()))
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for mount in sorted((mount for mount in mounts if mount.startswith(f"{STATE}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)  # noqa: S603, S607 - below our own folder
@@ -131,13 +146,13 @@ def sweep(*, keep_logs: bool = False) -> None:
     _restore_sysctls()
 
 
-def _running(folder: Path, name: str = "") -> set[int]:
-    """The processes whose program is in the folder."""
+def _running(*names: str) -> set[int]:
+    """The processes of our programs of these names, also of one that has been replaced since."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it is gone, or of the kernel
             program = (process / "exe").readlink()
-            if program.is_relative_to(folder) and name in ("", program.name):
+            if program.is_relative_to(PROGRAMS) and program.name.removesuffix(" (deleted)") in names:
                 found.add(int(process.name))
     return found
 
@@ -163,15 +178,26 @@ def _is_ready(api: Api, name: str) -> bool:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def _alone(seconds: float = math.inf) -> Iterator[bool]:
+    """False when somebody else uses the cluster for longer than that."""
     CACHE.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + seconds
     with LOCK.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        alone = _took(lock)
+        if not alone:
             sys.stderr.write(f"waiting for the cluster in {CACHE} to go; E2E_CACHE chooses another place\n")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        while not alone and time.monotonic() < end:
+            time.sleep(0.1)
+            alone = _took(lock)
+        yield alone
+
+
+def _took(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _save_sysctls() -> None:

@@ -1,12 +1,13 @@
-"""What cert-manager issues for the release: what its Secrets hold, what is presented, how it is renewed."""
+"""What cert-manager issues for the release: what its Secrets hold, how it is renewed, who publishes it."""
 
 import base64
-import ssl
 from typing import Final
+
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from e2e.cluster.api import Api
 from e2e.cluster.waiting import until
-from e2e.release import NAME, REGISTRATIONS, Release
+from e2e.release import NAME, REGISTRATIONS
 from e2e.things import Json
 
 SERVING: Final = NAME
@@ -61,17 +62,9 @@ def remove_secret(api: Api) -> None:
     until(lambda: secret(api)["metadata"]["uid"] != before and is_issued(api), "the Secret is made anew")
 
 
-def presented(release: Release) -> set[str]:
-    """What the replicas show in a handshake, as the Secret has it."""
-    addresses = [pod["status"]["podIP"] for pod in release.pods()]
-    found = {ssl.get_server_certificate((address, 8443), timeout=5) for address in addresses}
-    return {base64.b64encode(ssl.PEM_cert_to_DER_cert(pem)).decode() for pem in found}
-
-
-def in_use(release: Release) -> str:
-    """The Secret's certificate in the same form."""
-    pem = base64.b64decode(content(release.api)["tls.crt"]).decode()
-    return base64.b64encode(ssl.PEM_cert_to_DER_cert(pem)).decode()
+def in_use(api: Api) -> Certificate:
+    """The Secret's certificate."""
+    return load_pem_x509_certificate(base64.b64decode(content(api)["tls.crt"]))
 
 
 def publisher(api: Api) -> str:

@@ -2,11 +2,14 @@
 
 import json
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from e2e.cluster.api import Answer, Api, Sample
 from e2e.cluster.images import repackage
@@ -78,6 +81,11 @@ class Release:
         """How often each replica was restarted."""
         found = {pod["metadata"]["uid"]: pod["status"].get("containerStatuses", ()) for pod in self.pods()}
         return {uid: sum(container["restartCount"] for container in containers) for uid, containers in found.items()}
+
+    def presented(self) -> set[Certificate]:
+        """What the replicas show in a handshake: one certificate where all show the same."""
+        addresses = [(pod["status"]["podIP"], 8443) for pod in self.pods()]
+        return {load_pem_x509_certificate(ssl.get_server_certificate(it, timeout=5).encode()) for it in addresses}
 
     def nudge(self) -> bool:
         """A kubelet looks at a Pod's mounts every minute or so, and at once when the Pod changes; only to save time."""

@@ -12,7 +12,6 @@ from e2e.issued import (
     content,
     in_use,
     is_issued,
-    presented,
     publisher,
     remove_secret,
     renew,
@@ -56,7 +55,7 @@ def test_what_is_issued_is_served_and_believed(serving: Release, registration: s
     judged = f"judged-{registration}"
     assert is_issued(serving.api)
     assert content(serving.api).keys() == {"ca.crt", "tls.crt", "tls.key"}
-    assert presented(serving) == {in_use(serving)}
+    assert serving.presented() == {in_use(serving.api)}
     assert serving.registration()["clientConfig"]["caBundle"] == content(serving.api)["ca.crt"]
     assert publisher(serving.api) == PUBLISHERS[registration]
 
@@ -88,7 +87,7 @@ def test_a_renewal_of_authority_and_certificate_is_not_noticed(serving: Release,
     with steady(f"judged-{registration}") as load:
         renew(serving.api, AUTHORITY)
         renew(serving.api)
-        until(lambda: presented(serving) == {in_use(serving)}, "every replica serves it", 240, every=1)
+        until(lambda: serving.presented() == {in_use(serving.api)}, "every replica serves it", 240, every=1)
         load.more()
 
     assert (load.failed, load.wrong, load.missed()) == ([], [], {})
@@ -106,7 +105,7 @@ def test_a_deleted_secret_is_issued_anew_and_upgrades_still_work(serving: Releas
         load.more()
 
     assert (load.failed, load.wrong, load.missed()) == ([], [], {})
-    assert presented(serving) == {in_use(serving)}
+    assert serving.presented() == {in_use(serving.api)}
     assert content(serving.api).keys() == {"ca.crt", "tls.crt", "tls.key"}
 
 

@@ -11,7 +11,7 @@ import yaml
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
-from e2e.issued import content, in_use, presented, publisher, remove_secret
+from e2e.issued import content, in_use, publisher, remove_secret
 from e2e.leftovers import await_only, beginning
 from e2e.processes import ANCHORE, sandbox
 from e2e.release import CHART, NAME, Release
@@ -75,7 +75,7 @@ def test_the_overlay_serves_what_is_issued_and_goes_without_a_trace(
     release.await_judging("judged-kustomize")
     assert release.create("judged-kustomize", thing("Pod", PASSING), dry_run=True).code == 201
     assert publisher(release.api) == "cainjector"
-    assert presented(release) == {in_use(release)}
+    assert release.presented() == {in_use(release.api)}
 
     remove_secret(release.api)
     issued = content(release.api)
@@ -83,7 +83,7 @@ def test_the_overlay_serves_what_is_issued_and_goes_without_a_trace(
     apply(kubectl, overlay)
     until(release.ready, "every replica is new", 180)
     assert content(release.api) == issued
-    assert presented(release) == {in_use(release)}
+    assert release.presented() == {in_use(release.api)}
     assert release.registration()["clientConfig"]["caBundle"] == issued["ca.crt"]
     assert release.create("judged-kustomize", thing("Pod", FAILING), dry_run=True).code == 403
 

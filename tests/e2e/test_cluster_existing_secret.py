@@ -1,18 +1,17 @@
 """A certificate of the administrator's own, registered by the chart: the controller has no right in the cluster."""
 
 import base64
-import ssl
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from anchore_admission.adapters.certificates import Pair, throw_away_pair
 from e2e.cluster.cluster import Cluster
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
-from e2e.issued import presented
 from e2e.load import steady
 from e2e.processes import ANCHORE, sandbox
 from e2e.release import NAME, Release, installed
@@ -56,7 +55,7 @@ def serving(
 
 
 def test_what_the_administrator_gives_is_served_and_believed(serving: Release, pairs: tuple[Pair, Pair]) -> None:
-    assert presented(serving) == {der(pairs[0].certificate)}
+    assert serving.presented() == {load_pem_x509_certificate(pairs[0].certificate)}
     bundle = base64.b64decode(serving.registration()["clientConfig"]["caBundle"])
     assert bundle == pairs[0].authority + pairs[1].authority
 
@@ -79,11 +78,6 @@ def test_another_pair_is_served_without_a_restart_or_a_failed_call(
     assert serving.registration()["clientConfig"]["caBundle"] == base64.b64encode(pairs[1].authority).decode()
 
 
-def der(certificate: bytes) -> str:
-    """As what is presented is told."""
-    return base64.b64encode(ssl.PEM_cert_to_DER_cert(certificate.decode())).decode()
-
-
 def put(kubectl: Kubectl, pair: Pair) -> None:
     content = {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()}
     metadata = {"name": SECRET, "namespace": NAME}
@@ -93,5 +87,5 @@ def put(kubectl: Kubectl, pair: Pair) -> None:
 
 
 def await_presented(serving: Release, pair: Pair) -> None:
-    wanted = {der(pair.certificate)}
-    until(lambda: serving.nudge() and presented(serving) == wanted, "every replica serves it", 180, every=2)
+    wanted = {load_pem_x509_certificate(pair.certificate)}
+    until(lambda: serving.nudge() and serving.presented() == wanted, "every replica serves it", 180, every=2)

@@ -1,5 +1,7 @@
 """Under steady load, whatever is done to the controller: no failed review and no wrong one."""
 
+import base64
+import datetime as dt
 import os
 import signal
 import time
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from e2e import calls
 from e2e.cluster.cluster import Cluster
@@ -85,20 +88,26 @@ def test_a_new_version_is_not_noticed(serving: Release, load: Load, cluster: Clu
 
 
 def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> None:
-    """Once because somebody empties the Secret, then because a life is near its end."""
+    """Once because somebody empties the Secret, then because a life is near its end, until that life is over."""
     before = names(serving)
     serving.install({**STRICT, "extraArgs": ["--certificate-lifetime=90s"]})
     until(lambda: leader(serving) in names(serving) - before, "a replica leads that makes short lives", 180)
-    seen = {certificate(serving)}
+    until(serving.ready, "every replica is ready", 180)
+    starts, seen = serving.restarts(), [certificate(serving)]
     emptied = serving.api.call("PATCH", SECRET, {"data": None}, content_type="application/merge-patch+json")
     assert emptied.allowed, emptied.message
 
     def renewed() -> bool:
-        seen.add(certificate(serving))
-        return len(seen - {""}) > 2
+        held = certificate(serving)
+        if held not in seen:
+            seen.append(held)
+        return len(seen) > 2
 
     until(renewed, "certificates have come and gone", 240, every=1)
+    until(lambda: serving.presented() == {certificate(serving)}, "every replica presents the Secret's", every=1)
+    until(lambda: dt.datetime.now(dt.UTC) > seen[1].not_valid_after_utc, "the one before has expired", every=1)
     assert unharmed(load)
+    assert serving.restarts() == starts
     assert serving.registration()["clientConfig"]["caBundle"]
 
 
@@ -147,8 +156,9 @@ def leader(serving: Release) -> str:
     return str(serving.api.get(LEASE)["spec"]["holderIdentity"])
 
 
-def certificate(serving: Release) -> str:
-    return str(serving.api.get(SECRET).get("data", {}).get("tls.crt", ""))
+def certificate(serving: Release) -> Certificate:
+    """The Secret's. Raises LookupError while it holds none."""
+    return load_pem_x509_certificate(base64.b64decode(serving.api.get(SECRET)["data"]["tls.crt"]))
 
 
 def gone(serving: Release, before: set[str]) -> bool:

@@ -96,7 +96,7 @@ def test_the_original_walk_through_passive_then_strict(passive: Release, kubectl
 def _asked(kubectl: Kubectl) -> str:
     """What kubectl says beside "created", once it names the digest; the Pod is made anew until then.
 
-    The original values know no ``passive.wait``: what Anchore takes longer than a second for is told by the next answer.
+    The original values know no ``passive.wait``: what Anchore needs more than a second for is told by the next answer.
     """
     kubectl.run("kubectl", "delete", "pod", "ubuntu", "--now", "--ignore-not-found")
     said = kubectl.run(*UBUNTU).stderr

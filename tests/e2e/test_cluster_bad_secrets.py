@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from anchore_admission.adapters.certificates import Pair, throw_away_pair
+from e2e import calls
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
-from e2e.release import NAME, Release
-from e2e.things import Json
+from e2e.release import NAME, WEBHOOK, Release
+from e2e.things import PASSING, Json, thing
 
 pytestmark = pytest.mark.cluster
 
@@ -79,13 +81,29 @@ def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
 
 
 def test_what_was_good_stays_in_use(secrets: Secrets, release: Release) -> None:
+    secrets.put(PAIR, "secret")
+    until(lambda: release.nudge() and release.ready() and unusable(release) == [set()] * 2, "all is well", 240, every=2)
+    until(lambda: is_judged(release), "API servers ask")
+    restarts, failed = release.restarts(), calls.failed(release.api, WEBHOOK)
+
     secrets.put(MISMATCHED, "\n")
     bad = [{"certificate", "credentials"}] * 2
     until(lambda: release.nudge() and unusable(release) == bad, "every replica has noticed", 240, every=2)
     assert release.ready()
+    assert release.presented() == {load_pem_x509_certificate(PAIR.certificate)}
+    assert is_judged(release)
+
     secrets.put(PAIR, "secret")
     until(lambda: release.nudge() and unusable(release) == [set()] * 2, "all is well again", 240, every=2)
-    assert list(release.restarts().values()) == [0, 0]
+    assert release.restarts() == restarts
+    assert calls.more(failed, calls.failed(release.api, WEBHOOK)) == {}
+
+
+def is_judged(release: Release) -> bool:
+    """Passive mode admits everything, as API servers do when nobody answers; but only a replica has this to say."""
+    answer = release.create("default", thing("Pod", PASSING), dry_run=True)
+    assert answer.code == 201, answer.message
+    return any(said.startswith(f"Image analysis for image {PASSING} not requested") for said in answer.warnings)
 
 
 def logs(release: Release, kubectl: Kubectl) -> list[str]:

@@ -4,16 +4,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 logger = logging.getLogger("anchore_admission.background")
 
-RESTART_SECONDS = 1.0
+Sleep = Callable[[float], Awaitable[None]]
+FIRST_PAUSE_SECONDS: Final = 1.0
+LONGEST_PAUSE_SECONDS: Final = 60.0
+"""Between two starts of what keeps failing at once: a fault must not fill the log."""
 
 
 @asynccontextmanager
-async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def supervised(
+    name: str, run: Callable[[], Awaitable[None]], sleep: Sleep = asyncio.sleep
+) -> AsyncIterator[None]:
     """Run ``run`` beside the block, again after a failure, until the block ends."""
-    task = asyncio.create_task(_forever(name, run), name=name)
+    task = asyncio.create_task(_forever(name, run, sleep), name=name)
     try:
         yield
     finally:
@@ -22,17 +28,23 @@ async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> AsyncIter
             await task
 
 
-async def repeated(do: Callable[[], None], every: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+async def repeated(do: Callable[[], None], every: float, sleep: Sleep) -> None:
     """Until cancelled, ``every`` so many seconds."""
     while True:
         await sleep(every)
         do()
 
 
-async def _forever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+async def _forever(name: str, run: Callable[[], Awaitable[None]], sleep: Sleep) -> None:
+    clock = asyncio.get_running_loop().time
+    pause = FIRST_PAUSE_SECONDS
     while True:
+        began = clock()
         try:
             await run()
         except Exception:
             logger.exception("%s failed, starting it again", name)
-        await asyncio.sleep(RESTART_SECONDS)
+        if clock() - began > LONGEST_PAUSE_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        await sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

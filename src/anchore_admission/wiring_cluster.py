@@ -52,10 +52,11 @@ class ClusterWork:
     def _stewardship(self, cluster: Cluster) -> Stewardship:
         known = KnownAuthorities()
         certificates = self._certificates(cluster, known) if self.settings.is_managed else None
+        leadership = Leadership(cluster, self.settings.pod_name or "")
         return Stewardship(
-            Leadership(cluster, self.settings.pod_name or ""),
+            leadership,
             certificates=certificates,
-            registrar=self._registrar(cluster, known),
+            registrar=self._registrar(cluster, known, leadership),
             known=known,
             bundle=(lambda: certificates.authorities) if certificates else self._mounted_authorities,
         )
@@ -69,11 +70,11 @@ class ClusterWork:
         self.telemetry.watch_unusable(Followed.CERTIFICATE, certificates.is_unusable)
         return certificates
 
-    def _registrar(self, cluster: Cluster, known: KnownAuthorities) -> Registrar | None:
+    def _registrar(self, cluster: Cluster, known: KnownAuthorities, leadership: Leadership) -> Registrar | None:
         if self.registration is None:
             return None
         question = HttpSelfQuestion(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
-        return Registrar(cluster, question, self.registration, self.metrics, known)
+        return Registrar(cluster, question, self.registration, self.metrics, known, leads=leadership.leads)
 
 
 def build_cluster_work(settings: Settings, telemetry: Telemetry, present: Present) -> ClusterWork:

@@ -1,3 +1,4 @@
+import errno
 import logging
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ class Replica:
     trusted: set[bytes] = field(default_factory=set)
     now: float = START
     unusable: bool = False
+    no_room: bool = False
 
     def __post_init__(self) -> None:
         self.certificates = ManagedCertificates(
@@ -54,6 +56,8 @@ class Replica:
     def _present(self, pair: ServingPair) -> None:
         if self.unusable:
             raise ConfigurationError("settings", [Problem("", "no")])
+        if self.no_room:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.served.append(pair)
 
 
@@ -325,3 +329,36 @@ async def test_a_pair_that_cannot_be_served_is_made_anew(
     await first.lead()
     assert first.certificates.serves
     assert not first.certificates.is_unusable()
+
+
+async def test_a_pair_for_which_there_is_no_room_for_now_is_served_later(
+    first: Replica, second: Replica, cluster: InMemoryCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is good: nobody need make another."""
+    first.no_room = second.no_room = True
+    for _ in range(3):
+        await first.lead()
+        await second.follow()
+    assert first.served == second.served == []
+    assert first.certificates.is_unusable()
+    assert second.certificates.is_unusable()
+    assert [message.partition(" (")[0] for message in caplog.messages] == [
+        "the Secret's certificate cannot be served: [Errno 28] No space left on device; not ready until there is one"
+    ] * 2
+    first.no_room = second.no_room = False
+    await first.lead()
+    await second.follow()
+    assert first.served == second.served == [shared(cluster)]
+    assert not first.certificates.is_unusable()
+    assert cluster.told.count("write_secret") == 1
+
+
+async def test_what_was_last_served_is_to_be_trusted_while_the_secret_holds_nonsense(
+    first: Replica, cluster: InMemoryCluster
+) -> None:
+    await first.lead()
+    good = shared(cluster)
+    cluster.fill({"tls.crt": b"nonsense"})
+    cluster.failing["write_secret"] = ClusterForbidden("no")
+    await first.lead()
+    assert first.certificates.authorities == good.authorities

@@ -165,6 +165,46 @@ async def test_somebody_who_changes_it_at_once_is_named(stage: Stage, caplog: py
     assert "was changed at once by somebody: gate.admission.anchore.io: failurePolicy changed" in caplog.text
 
 
+async def test_somebody_who_changes_something_else_at_once_does_not_keep_authorities_from_being_trusted(
+    stage: Stage,
+) -> None:
+    stage.registrar = stage.wanting(ENTRY, ENTRY | {"failurePolicy": "Ignore"})
+    assert not await stage.step(b"CA")
+    stage.clock.now += SETTLE_SECONDS
+    assert not await stage.step(b"CA")
+    assert stage.known.trusted(b"CA")
+
+
+async def test_what_an_earlier_release_had_set_goes_when_another_leads(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission.registration")
+    gone = ENTRY | {"matchConditions": [{"name": "of-before", "expression": "true"}]}
+    assert await stage.wanting(gone).step(b"CA")
+    stage.webhook.answers = False  # what is registered stays so; nobody need be asked
+    assert await stage.step()
+    assert "matchConditions" not in stage.entry()
+    assert caplog.messages[-1].endswith(": what an earlier release had set is taken away")
+    assert await stage.step()
+    assert stage.cluster.told.count("apply_webhooks") == 2
+    stage.registrar.rest()
+    assert await stage.step()
+    assert stage.cluster.told.count("apply_webhooks") == 3
+    assert len(caplog.messages) == 2
+
+
+async def test_a_leader_no_more_applies_nothing(stage: Stage) -> None:
+    """The question may take longer than the Lease."""
+    leads = iter([False, True])
+    wanted = Registration(NAME, [ENTRY])
+    registrar = Registrar(
+        stage.cluster, stage.webhook, wanted, stage.recorded, stage.known, leads=lambda: next(leads), clock=stage.clock
+    )
+    assert not await registrar.step(b"CA")
+    assert stage.cluster.entries() == ()
+    assert await registrar.step(b"CA")
+
+
 async def test_authorities_are_trusted_some_time_after_they_were_registered(stage: Stage) -> None:
     assert not stage.known.trusted(b"CA")
     await stage.step(b"CA")

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from anchore_admission.core.registration import completed, differences, question_url
+from anchore_admission.core.registration import completed, differences, publishes, question_url
 
 SERVICE = {"name": "gate", "namespace": "security", "path": "/validate"}
 RULE = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
@@ -17,6 +17,9 @@ ENTRY: dict[str, Any] = {
     "sideEffects": "NoneOnDryRun",
 }
 WANTED = completed([ENTRY], b"PEM")
+OURS = ENTRY["namespaceSelector"]["matchExpressions"]
+AKS = {"key": "control-plane", "operator": "NotIn", "values": ["true"]}
+GKE = {"key": "addonmanager.kubernetes.io/mode", "operator": "DoesNotExist"}
 CLIENT: dict[str, Any] = WANTED[0]["clientConfig"]
 
 
@@ -46,6 +49,12 @@ def test_what_is_written_wins_over_the_defaults() -> None:
         ({}, []),
         ({"namespaceSelector": {**ENTRY["namespaceSelector"], "matchLabels": {}}}, []),
         ({"objectSelector": None}, []),
+        ({"namespaceSelector": {"matchExpressions": [*OURS, AKS]}}, []),
+        ({"namespaceSelector": {"matchExpressions": [AKS, GKE, *OURS]}}, []),
+        ({"namespaceSelector": {"matchExpressions": [AKS]}}, ["namespaceSelector"]),
+        ({"namespaceSelector": {"matchExpressions": [*OURS, {**AKS, "operator": "In"}]}}, ["namespaceSelector"]),
+        ({"namespaceSelector": {"matchExpressions": None}}, ["namespaceSelector"]),
+        ({"objectSelector": {"matchExpressions": [GKE]}}, ["objectSelector"]),
         ({"matchConditions": [*ENTRY["matchConditions"], {"name": "mine", "expression": "true"}]}, []),
         ({"somethingNew": "of a later Kubernetes"}, []),
         ({"clientConfig": {**CLIENT, "caBundle": "b3RoZXI="}}, ["clientConfig"]),
@@ -64,6 +73,24 @@ def test_what_is_written_wins_over_the_defaults() -> None:
 def test_what_differs_is_named(change: dict[str, Any], difference: list[str]) -> None:
     expected = [f"{ENTRY['name']}: {fields} changed" for fields in difference]
     assert differences(WANTED, [{"name": "others"}, {**WANTED[0], **change}]) == expected
+
+
+@pytest.mark.parametrize(
+    ("live", "published"),
+    [
+        (WANTED, True),
+        ([{**WANTED[0], "namespaceSelector": {"matchLabels": {"a": "b"}}}], True),
+        ([{"name": "others"}, *WANTED], True),
+        ([{**WANTED[0], "clientConfig": {**CLIENT, "caBundle": "b3RoZXI="}}], False),
+        ([{**WANTED[0], "clientConfig": None}], False),
+        ([{"name": "others"}], False),
+        ([], False),
+    ],
+)
+def test_who_is_asked_and_trusted_may_be_right_whatever_else_is_wrong(
+    live: list[dict[str, Any]], published: bool
+) -> None:
+    assert publishes(WANTED, live) is published
 
 
 def test_of_service_and_url_the_unwanted_one_is_taken_away() -> None:

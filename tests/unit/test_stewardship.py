@@ -6,8 +6,8 @@ import pytest
 
 from anchore_admission.adapters.certificates import SelfSigned
 from anchore_admission.core.registration import Registration
-from anchore_admission.errors import ClusterUnavailable, ConfigurationError, Problem
-from anchore_admission.ports import ServingPair
+from anchore_admission.errors import ClusterForbidden, ClusterUnavailable, ConfigurationError, Problem
+from anchore_admission.ports import ServingPair, WebhookConfiguration
 from anchore_admission.services.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.leadership import Leadership
 from anchore_admission.services.registration import SETTLE_SECONDS, KnownAuthorities, Registrar
@@ -121,6 +121,19 @@ async def test_an_api_server_that_is_down_at_the_start_is_waited_for(
     cluster.failing.clear()
     assert await replica.round()
     assert len(replica.served) == 1
+
+
+async def test_a_secret_that_is_out_of_order_keeps_nobody_from_looking_after_the_registration(
+    cluster: InMemoryCluster, clock: ManualClock
+) -> None:
+    replica = Replica("first", cluster, clock)
+    await replica.round()
+    good = cluster.entries()
+    cluster.fill({"tls.crt": b"nonsense"})
+    cluster.failing["write_secret"] = ClusterForbidden("no")
+    cluster.registered[NAME] = WebhookConfiguration("uid-1", ())
+    assert await replica.round()
+    assert cluster.entries() == good
 
 
 class Mounted:

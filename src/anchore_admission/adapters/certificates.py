@@ -19,7 +19,8 @@ from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports import ServingPair
 
 _VALID = dt.timedelta(days=7)
-_CLOCK_SKEW = dt.timedelta(minutes=5)
+_CLOCK_SKEW = dt.timedelta(days=1)
+"""The clock of an API server may be behind ours, and it would refuse a certificate of its future."""
 _COMMON_NAME_LIMIT = 64
 
 
@@ -44,16 +45,16 @@ def throw_away_pair(names: Sequence[str]) -> Pair:
     return _pair("anchore-admission throw-away authority", names, _Life(now - _CLOCK_SKEW, now + _VALID))
 
 
-def read_authorities(path: Path) -> str:
-    """PEM for everybody to read. Raises ConfigurationError."""
+def read_authorities(path: Path) -> list[str]:
+    """Each as PEM for everybody to read, without what else the file says of it. Raises ConfigurationError."""
     text = read_text(path)
     try:
-        x509.load_pem_x509_certificates(text.encode())
+        authorities = x509.load_pem_x509_certificates(text.encode())
     except ValueError as error:
         raise _no_authorities(path) from error
     if "PRIVATE KEY-----" in text:
         raise _no_authorities(path)
-    return text
+    return [authority.public_bytes(serialization.Encoding.PEM).decode() for authority in authorities]
 
 
 class SelfSigned:
@@ -72,6 +73,7 @@ class SelfSigned:
             key = serialization.load_pem_private_key(pair.key, None)
             authorities = x509.load_pem_x509_certificates(pair.authorities)
             fits = _spki(key.public_key()) == _spki(certificate.public_key())
+            names = _names(certificate)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             return None
         authority = next((each for each in authorities if _has_signed(each, certificate)), None)
@@ -80,7 +82,7 @@ class SelfSigned:
         return Leaf(
             certificate.not_valid_before_utc.timestamp(),
             certificate.not_valid_after_utc.timestamp(),
-            _names(certificate),
+            names,
             authority.public_bytes(serialization.Encoding.PEM),
         )
 
@@ -158,6 +160,7 @@ def _alternative(name: str) -> x509.GeneralName:
 
 
 def _names(certificate: x509.Certificate) -> frozenset[str]:
+    """Raises ValueError when its extensions cannot be read."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

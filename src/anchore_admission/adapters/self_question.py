@@ -1,5 +1,6 @@
 """Asks the webhook a question the way an API server does: over TLS, through its Service, trusting what is published."""
 
+import asyncio
 import json
 import ssl
 import uuid
@@ -36,9 +37,12 @@ class HttpSelfQuestion:
         uid = str(uuid.uuid4())
         try:
             trust = trusting(cadata=authorities.decode() if authorities else None)
-            async with httpx.AsyncClient(verify=trust, timeout=ANSWER_SECONDS, trust_env=False) as client:
+            async with (
+                asyncio.timeout(ANSWER_SECONDS),  # in all: httpx bounds each step of a call
+                httpx.AsyncClient(verify=trust, timeout=None, trust_env=False) as client,  # noqa: S113 - as above
+            ):
                 answer = await client.post(url, params={"timeout": f"{ANSWER_SECONDS:.0f}s"}, json=_review(uid))
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError, ValueError) as error:
             if self._clients_are_checked and isinstance(error, _HUNG_UP):
                 return
             raise WebhookSilent(f"{_place(url)}: {shortened(_reason(error), _REASON_LIMIT)}") from error
@@ -48,7 +52,7 @@ class HttpSelfQuestion:
 
 def _reason(error: Exception) -> str:
     """The first text among the error and what led to it; its kind if all are without words."""
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_SECONDS:g} seconds"
     cause: BaseException | None = error
     while cause:

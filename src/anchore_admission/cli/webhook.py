@@ -136,7 +136,7 @@ def _with_path(url: str) -> str:
 def _authorities(path: Path | None, problems: list[Problem]) -> bytes | None:
     """What is wrong with them is added to the problems."""
     try:
-        return read_authorities(path).encode() if path else None
+        return "".join(read_authorities(path)).encode() if path else None
     except ConfigurationError as error:
         problems.extend(Problem("--ca-file", f"{error.source}: {problem}") for problem in error.problems)
         return None

@@ -16,6 +16,7 @@ _DEFAULTS: dict[str, Any] = {
     "namespaceSelector": {},
     "objectSelector": {},
 }
+_EXCLUDES = {"NotIn", "DoesNotExist"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,15 @@ def differences(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
     """What of the wanted entries is missing or changed, in words; other people's entries are not looked at."""
     found = {entry.get("name"): entry for entry in live}
     return [difference for entry in wanted for difference in _differences(entry, found.get(entry["name"]))]
+
+
+def publishes(wanted: Sequence[Entry], live: Sequence[Entry]) -> bool:
+    """Whether API servers are told to call us and whom to trust, whatever else of the entries differs."""
+    found = {entry.get("name"): entry for entry in live}
+    return all(
+        _holds("clientConfig", entry["clientConfig"], found.get(entry["name"], {}).get("clientConfig"))
+        for entry in wanted
+    )
 
 
 def question_url(webhook: Entry) -> str:
@@ -71,9 +81,25 @@ def _holds(key: str, wanted: Any, live: Any) -> bool:
         return isinstance(live, Mapping) and all(live.get(name) == value for name, value in wanted.items())
     if key == "matchConditions":  # others may add their own
         return all(condition in (live or ()) for condition in wanted)
-    if key.endswith("Selector"):
+    if key == "namespaceSelector":
+        return _selects(wanted, live or {})
+    if key == "objectSelector":
         return _without_empty(wanted) == _without_empty(live or {})
     return bool(wanted == live)
+
+
+def _selects(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Clouds keep every webhook from namespaces of their own, and put that back whoever takes it away.
+
+    Source: Azure/AKS issue 1771 (admissions enforcer); GKE Autopilot does the same.
+    """
+    ours, theirs = (selector.get("matchExpressions") or () for selector in (wanted, live))
+    others = [expression for expression in theirs if expression not in ours]
+    return (
+        (wanted.get("matchLabels") or {}) == (live.get("matchLabels") or {})
+        and all(expression in theirs for expression in ours)
+        and all(expression.get("operator") in _EXCLUDES for expression in others)
+    )
 
 
 def _without_empty(selector: Mapping[str, Any]) -> dict[str, Any]:

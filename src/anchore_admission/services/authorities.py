@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.ports import Clock
@@ -15,18 +15,18 @@ _FILE = "file"
 class AuthoritiesFile:
     """Those of before a change stay beside the new ones: mounts do not change in all replicas at the same moment.
 
-    ``read`` raises ConfigurationError when they are not good. So does this at the start, unless it is ``patient``:
-    then they may still be mended.
+    ``read`` gives each as PEM, and raises ConfigurationError when they are not good. So does this at the start, unless
+    it is ``patient``: then they may still be mended.
     """
 
     def __init__(
-        self, read: Callable[[], str], source: str, clock: Clock = time.monotonic, *, patient: bool = False
+        self, read: Callable[[], Sequence[str]], source: str, clock: Clock = time.monotonic, *, patient: bool = False
     ) -> None:
         self._read = read
         self._source = source
         self._complaints = Complaints(_log, clock)
-        self._before = ""
-        self._now: str | None = None
+        self._before: Sequence[str] = ()
+        self._now: Sequence[str] = ()
         self._unusable = False
         try:
             self._look()
@@ -36,24 +36,27 @@ class AuthoritiesFile:
             self._complain(error)
 
     def current(self) -> bytes:
-        """PEM: the last good ones, then those before them. Raises ConfigurationError as long as there were none."""
+        """PEM: the last good ones, then those before them, each once.
+
+        Raises ConfigurationError as long as there were none.
+        """
         try:
             self._look()
         except ConfigurationError as error:
             self._complain(error)
-            if self._now is None:
+            if not self._now:
                 raise
-        return f"{self._now}{self._before}".encode()
+        return "".join(dict.fromkeys([*self._now, *self._before])).encode()
 
     def is_unusable(self) -> bool:
         """Whether what the file held at the last look cannot be used."""
         return self._unusable
 
     def _look(self) -> None:
-        authorities = self._read().rstrip() + "\n"
+        authorities = self._read()
         self._unusable = False
         self._complaints.settle(_FILE)
-        if self._now is not None and authorities != self._now:
+        if self._now and authorities != self._now:
             self._before = self._now
             _log.info("%s has changed", self._source)
         self._now = authorities

@@ -62,8 +62,9 @@ class ManagedCertificates:
 
     @property
     def authorities(self) -> bytes | None:
-        """What the registration should trust; None while the Secret holds nothing usable."""
-        return self._shared[0].authorities if self._shared else None
+        """What the registration should trust: what the Secret holds, else what was last served; None before that."""
+        known = self._shared or self._served
+        return known[0].authorities if known else None
 
     @property
     def serves(self) -> bool:
@@ -90,8 +91,9 @@ class ManagedCertificates:
             self._complaints.settle(_SECRET)
 
     def _take(self, content: SecretContent) -> None:
-        """Serve what the Secret holds, if it is good."""
-        if self._content and content.version == self._content.version:
+        """Serve what the Secret holds, if it is good; what could not be put to use is tried again."""
+        in_use = self._shared is None or self._is_served(self._shared[0])
+        if in_use and self._content and content.version == self._content.version:
             return
         pair = ServingPair(*(content.data.get(key, b"") for key in (AUTHORITIES, CERTIFICATE, KEY)))
         leaf = self._maker.read(pair)
@@ -115,8 +117,10 @@ class ManagedCertificates:
     def _serve(self, pair: ServingPair, leaf: Leaf) -> None:
         try:
             self._present(pair)
-        except ConfigurationError as error:
-            self._shared, self._unusable = None, True
+        except (ConfigurationError, OSError) as error:
+            if isinstance(error, ConfigurationError):  # else no room in /tmp, or no descriptor left, for now
+                self._shared = None
+            self._unusable = True
             self._complaints.tell(_PAIR, f"the Secret's certificate cannot be served: {error}; {self._meanwhile()}")
             return
         self._served = (pair, leaf)
@@ -124,11 +128,12 @@ class ManagedCertificates:
 
     async def _lead(self) -> None:
         served, pending = self._served, self._pending
+        shared = self._shared[0].authorities if self._shared else b""
         situation = Situation(
             shared=self._shared[1] if self._shared else None,
             last_good=served[1] if served else None,
-            published=bool(pending and self.authorities and pending.authorities in self.authorities),
-            trusted=bool(self.authorities and self._trusted(self.authorities)),
+            published=bool(pending and pending.authorities in shared),
+            trusted=bool(shared and self._trusted(shared)),
         )
         plan = self._plan
         step = next_step(situation, wanted=frozenset(plan.names), lifetime=plan.lifetime, now=self._now())

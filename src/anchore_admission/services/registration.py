@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections.abc import Callable
 
-from anchore_admission.core.registration import Registration, completed, differences, question_url
+from anchore_admission.core.registration import Registration, completed, differences, publishes, question_url
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -57,7 +58,7 @@ class KnownAuthorities:
 
 
 class Registrar:
-    """One look at the registration per ``step``; only the leader takes steps.
+    """One look at the registration per ``step``; only the leader takes steps, and ``leads`` tells whether it still is.
 
     ``wanted`` is what this replica began with. Whoever leads during an update that never ends must not register
     the next release's terms for replicas that judge by the old ones.
@@ -71,9 +72,12 @@ class Registrar:
         recorder: ClusterRecorder,
         known: KnownAuthorities,
         *,
+        leads: Callable[[], bool] = lambda: True,
         clock: Clock = time.monotonic,
     ) -> None:
         self._cluster = cluster
+        self._leads = leads
+        self._applied = False
         self._question = question
         self._wanted = wanted
         self._recorder = recorder
@@ -102,6 +106,7 @@ class Registrar:
 
     def rest(self) -> None:
         """Somebody else leads, or there is nothing yet that could be registered."""
+        self._applied = False
         self._recorder.registration_current(False)
 
     async def _look(self, wanted: Registration, authorities: bytes | None) -> bool:
@@ -112,22 +117,30 @@ class Registrar:
             self._recorder.registration_current(False)
             if not await self._answers(wanted, authorities):
                 return False
+        if changes or not self._applied:
+            if not self._leads():  # any more: the question may have taken long
+                return False
             live = await self._apply(wanted.name, live, entries, changes)
             changes = differences(entries, live.webhooks)
+        if publishes(entries, live.webhooks):
+            self._known.carry(authorities)
         if changes:
             self._complaints.tell(_LIVE, f"{_KIND} {wanted.name} was changed at once by somebody: {'; '.join(changes)}")
             return False
         self._complaints.settle(_LIVE, lambda: _log.info("%s %s is as it should be", _KIND, wanted.name))
         self._recorder.registration_current(True)
-        self._known.carry(authorities)
         return True
 
     async def _apply(
         self, name: str, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
     ) -> WebhookConfiguration:
-        live = await self._cluster.apply_webhooks(name, live.uid, entries)
-        _log.info("registered the webhook in %s %s: %s", _KIND, name, "; ".join(changes))
-        return live
+        """Also once when a leader begins: what an earlier release has set and this one does not want goes only so."""
+        applied = await self._cluster.apply_webhooks(name, live.uid, entries)
+        self._applied = True
+        if changes or applied.webhooks != live.webhooks:
+            why = "; ".join(changes) or "what an earlier release had set is taken away"
+            _log.info("registered the webhook in %s %s: %s", _KIND, name, why)
+        return applied
 
     async def _answers(self, wanted: Registration, authorities: bytes | None) -> bool:
         """A webhook that fails closed must not be registered before somebody answers."""

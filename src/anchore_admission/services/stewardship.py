@@ -51,6 +51,7 @@ class Stewardship:
         if self.certificates:
             await self.certificates.step(leads=leads, leader=self.leadership.holder)
             if not self.certificates.authorities:
+                self._rest()
                 return False
         try:
             authorities = self._bundle()  # followers look too: one of them may lead next

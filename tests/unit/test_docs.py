@@ -1,11 +1,13 @@
-"""What the pages name exists: their links, the program's commands and options, the chart's values."""
+"""What the pages name exists: links, the program's options, the chart's values; what they print can be read."""
 
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -18,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "deploy" / "helm" / "anchore-admission" / "README.md",
     ROOT / "deploy" / "kustomize" / "README.md",
     *sorted(DOCS.glob("*.md")),
 ]
@@ -34,11 +38,15 @@ _OURS = ("command-line.md", "configuration.md", "operating.md", "sandbox.md")
 _ORIGINAL = "From the original controller's chart"
 """The section whose table begins with values of another chart."""
 
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
 def prose(page: Path) -> str:
     return _FENCE.sub("", page.read_text())
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [dedent(fence[3]) for fence in _FENCE.finditer(page.read_text()) if fence[2] == language]
 
 
 def headings(page: Path) -> set[str]:
@@ -114,6 +122,23 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in headings(target)):
             lost.append(link)
     assert lost == []
+
+
+@pages
+def test_a_shell_can_read_every_command(page: Path) -> None:
+    """What stands for what differs are words to it: dots are anyway, ``<full name>`` is made one."""
+    unread = []
+    for block in blocks(page, "sh"):
+        text = re.sub(r"<[a-z ]+>", "NAME", block)
+        read = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)  # noqa: S607
+        if read.stderr:
+            unread.append(read.stderr)
+    assert unread == []
+
+
+@pages
+def test_every_example_is_yaml(page: Path) -> None:
+    assert all(list(yaml.safe_load_all(block)) for block in blocks(page, "yaml"))
 
 
 @pages

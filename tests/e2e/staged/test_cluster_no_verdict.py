@@ -1,0 +1,77 @@
+"""Anchore fails to answer: Pods are denied, templates are warned about, and the audit log says why."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from e2e.cluster.cluster import Cluster
+from e2e.stage import Stage
+from e2e.things import PASSING, TEMPLATES, thing
+
+pytestmark = pytest.mark.cluster
+
+FAULT = {"mode": "fail", "status": 500, "methods": ["GET"], "paths": ["/images"]}
+"""Every look-up and every check; what is asked for meanwhile is remembered, and is not touched."""
+SAID = f"Image {PASSING} could not be checked: Anchore failed to answer (500)"
+
+
+@contextmanager
+def failing(stage: Stage) -> Iterator[Stage]:
+    """As long as this lasts."""
+    stage.sandbox.put("/sandbox/faults", json=[FAULT]).raise_for_status()
+    try:
+        yield stage
+    finally:
+        stage.sandbox.delete("/sandbox/faults").raise_for_status()
+
+
+@pytest.fixture
+def unanswered(stage: Stage) -> Iterator[Stage]:
+    with failing(stage):
+        yield stage
+
+
+@pytest.mark.parametrize("namespace", ["strict", "analysis"])
+def test_a_pod_is_denied(unanswered: Stage, namespace: str) -> None:
+    assert unanswered.denial(unanswered.create(namespace, thing("Pod", PASSING))) == SAID
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+@pytest.mark.parametrize("namespace", ["strict", "analysis"])
+def test_a_template_is_admitted_with_a_warning(unanswered: Stage, namespace: str, kind: str) -> None:
+    """Anchore may answer when its Pods come."""
+    answer = unanswered.create(namespace, thing(kind, PASSING, name="unchecked", replicas=0))
+
+    assert (answer.code, answer.warnings) == (201, (SAID,)), answer.message
+
+
+def test_where_nothing_is_denied_it_is_warned_about(unanswered: Stage) -> None:
+    answer = unanswered.create("warned", thing("Pod", PASSING, name="unchecked"))
+
+    assert (answer.code, answer.warnings) == (201, (SAID,)), answer.message
+
+
+def test_where_nobody_looks_it_does_not_matter(unanswered: Stage) -> None:
+    answer = unanswered.create("skipped", thing("Pod", PASSING, name="unchecked"))
+
+    assert (answer.code, answer.warnings) == (201, ()), answer.message
+
+
+def test_the_audit_log_has_the_error(cluster: Cluster, unanswered: Stage) -> None:
+    assert unanswered.create("strict", thing("Pod", PASSING, name="audited-unchecked")).code == 403
+
+    told = unanswered.annotations("strict", "audited-unchecked", "create")
+
+    assert told["verdict"] == "no_verdict"
+    assert told["errors"] == f"{PASSING}: unavailable"
+    assert told["images"].endswith("no_verdict: error")
+
+
+def test_nothing_of_it_is_remembered(stage: Stage) -> None:
+    with failing(stage):
+        assert stage.create("strict", thing("Pod", PASSING)).code == 403
+
+    answer = stage.create("strict", thing("Pod", PASSING, name="checked-again"))
+
+    assert (answer.code, answer.warnings) == (201, ()), answer.message

@@ -1,15 +1,21 @@
 """Every kind of workload: denied, warned about and admitted, by an API server that really asks."""
 
+from itertools import permutations
+
 import pytest
 
+from e2e.cluster.api import Answer, collection
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
-from e2e.stage import Stage
-from e2e.things import BROKEN, FAILING, KINDS, PASSING, PENDING, REFUSED, TEMPLATES, Json, thing
+from e2e.conftest import Namespaces
+from e2e.stage import LABEL, Stage
+from e2e.things import BROKEN, FAILING, KINDS, PASSING, PENDING, REFUSED, TEMPLATES, Json, images_of, thing
 
 pytestmark = pytest.mark.cluster
 
 DIGEST = "4f0e2c5a" * 8
+POD_SPECS = {"Pod": "/spec", "PodTemplate": "/template/spec", "CronJob": "/spec/jobTemplate/spec/template/spec"}
+"""Where an object has it; all others in ``/spec/template/spec``."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -29,6 +35,32 @@ def test_what_passes_is_admitted_without_a_word(stage: Stage, kind: str) -> None
 
     assert answer.code == 201, answer.message
     assert answer.warnings == ()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "Job"])
+def test_an_update_that_brings_a_failed_policy_is_denied_for_every_kind(stage: Stage, kind: str) -> None:
+    made = thing(kind, PASSING, name=f"updated-{kind.lower()}", replicas=0)
+    assert stage.create("strict", made).code == 201
+
+    assert stage.denial(updated(stage, made, FAILING)).startswith(f"Image {FAILING} with digest sha256:")
+    assert updated(stage, made, "redis:7").code == 200
+
+
+def test_nobody_changes_the_image_of_a_job(stage: Stage) -> None:
+    made = thing("Job", PASSING, name="updated-job")
+    assert stage.create("strict", made).code == 201
+
+    answer = updated(stage, made, "redis:7")
+
+    assert (answer.code, "field is immutable" in answer.message) == (422, True), answer.message
+
+
+def updated(stage: Stage, made: Json, image: str) -> Answer:
+    """What it is answered when somebody changes the image of the first container."""
+    path = f"{POD_SPECS.get(made['kind'], '/spec/template/spec')}/containers/0/image"
+    change = [{"op": "replace", "path": path, "value": image}]
+    thing_itself = f"{collection('strict', made)}/{made['metadata']['name']}"
+    return stage.api.call("PATCH", thing_itself, change, content_type="application/json-patch+json")
 
 
 @pytest.mark.parametrize("kind", TEMPLATES)
@@ -135,22 +167,45 @@ def test_images_are_found_wherever_a_pod_pulls_them_from(stage: Stage, kind: str
     assert said.startswith(f"Image {FAILING} with digest sha256:")
 
 
-def test_what_a_deployment_makes_is_judged_where_it_counts(stage: Stage, kubectl: Kubectl) -> None:
-    """The ReplicaSet is let through, its Pods are not, and the Deployment says why."""
-    made = thing("Deployment", PENDING, name="controlled")
-    assert stage.create("strict", made).code == 201
+@pytest.mark.parametrize("images", list(permutations((PENDING, FAILING, BROKEN))))
+def test_a_denial_names_images_in_the_order_in_which_a_pod_has_them(stage: Stage, images: tuple[str, ...]) -> None:
+    """An ephemeral container comes by an update, when all others are old."""
+    first, second, third = images
+    volumes = [{"name": "third", "image": {"reference": third}}]
+    made = thing("Pod", second, volumes=volumes, initContainers=[{"name": "first", "image": first}])
 
-    path = "/apis/apps/v1/namespaces/strict/deployments/controlled"
+    said = stage.denial(stage.create("strict", made, dry_run=True))
+
+    assert [line.split()[1] for line in said.splitlines() if not line.startswith("  ")] == [first, second, third]
+
+
+@pytest.fixture
+def owned(stage: Stage, kubectl: Kubectl, namespaces: Namespaces) -> str:
+    """A namespace where nobody may have a ReplicaSet of an image that a Deployment is about to make one of."""
+    name = namespaces("owned")
+    made = thing("Deployment", FAILING, name="controlled")
+    made["spec"]["paused"] = True
+    assert stage.create(name, made).code == 201
+    kubectl("label", "namespace", name, f"{LABEL}=yes")
+    until(lambda: stage.create(name, thing("ReplicaSet", FAILING), dry_run=True).code == 403, f"{name} is judged")
+    return name
+
+
+def test_what_a_deployment_makes_is_judged_where_it_counts(stage: Stage, kubectl: Kubectl, owned: str) -> None:
+    """The ReplicaSet is let through, its Pods are not, and the Deployment says why."""
+    path = f"/apis/apps/v1/namespaces/{owned}/deployments/controlled"
+    kubectl("rollout", "resume", "-n", owned, "deployment/controlled")
 
     def complaint() -> str:
         conditions = stage.api.get(path)["status"].get("conditions", ())
         return next((found["message"] for found in conditions if found["type"] == "ReplicaFailure"), "")
 
     said = until(complaint, "the Deployment tells that its Pods are refused")
-    assert f'admission webhook "{stage.webhook}" denied the request: Image {PENDING} with digest sha256:' in said
-    sets = stage.api.get("/apis/apps/v1/namespaces/strict/replicasets")["items"]
-    assert [found["spec"]["replicas"] for found in sets if found["metadata"]["name"].startswith("controlled-")] == [1]
-    kubectl("delete", "-n", "strict", "deployment/controlled", "--cascade=foreground")  # no more tries
+    assert f'admission webhook "{stage.webhook}" denied the request: Image {FAILING} with digest sha256:' in said
+    (made,) = stage.api.get(f"/apis/apps/v1/namespaces/{owned}/replicasets")["items"]
+    assert (made["spec"]["replicas"], images_of(made["spec"]["template"])) == (1, [FAILING])
+    assert stage.api.get(f"/api/v1/namespaces/{owned}/pods")["items"] == []
+    kubectl("delete", "-n", owned, "deployment/controlled", "--cascade=foreground")  # no more tries
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -164,6 +164,41 @@ def test_the_deployment_stays_available() -> None:
     assert "lifecycle" not in rendered.container()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fd00::1"])
+def test_the_address_to_listen_on(host: str) -> None:
+    rendered = render(merged(EVERYTHING["sandbox"], {"host": host}))
+    for name in (RELEASE, f"{RELEASE}-sandbox"):
+        assert f"--host={host}" in rendered.pod(name)["containers"][0]["args"]
+
+
+NUMBERS = {
+    "fullnameOverride": "on",
+    "serviceAccount": {"name": "0123"},
+    "priorityClassName": "007",
+    "imagePullSecrets": [{"name": "0123"}],
+    "networkPolicy": {"enabled": True, "webhookFrom": [{"podSelector": {}}]},
+    "serviceMonitor": {"enabled": True},
+    "prometheusRule": {"enabled": True},
+}
+CREDENTIALS = {"credentialsSecret": "0123", "endpoint": "http://anchore:8228"}
+ODD: dict[str, Values] = {
+    "credentials": {"anchore": CREDENTIALS, "config": {"anchore": {"caFile": "/credentials/0123"}}},
+    "chart": merged(EVERYTHING["existing Secret, chart"], {"anchore": CREDENTIALS}),
+    "existing Secret": merged(EVERYTHING["existing Secret"], {"certificates": {"existingSecret": "0123"}}),
+    **{name: EVERYTHING[name] for name in ("sandbox", "cert-manager", "cert-manager, chart")},
+}
+
+
+@pytest.mark.parametrize("values", ODD.values(), ids=ODD)
+def test_names_that_yaml_takes_for_something_else(values: Values) -> None:
+    rendered = render(merged(values, NUMBERS), release="0123", namespace="1234")
+    for it in rendered.objects:
+        problems = [error.message for error in _validator(it["kind"], it["apiVersion"]).iter_errors(it)]
+        assert problems == [], f"{it['kind']} {it['metadata']['name']}"
+        assert it["metadata"]["labels"]["app.kubernetes.io/instance"] == "0123"
+    assert (rendered.pod("on")["serviceAccountName"], rendered.pod("on")["priorityClassName"]) == ("0123", "007")
+
+
 def test_keys_never_touch_a_disk() -> None:
     rendered = render(EVERYTHING["sandbox"])
     for name in (RELEASE, f"{RELEASE}-sandbox"):

@@ -16,8 +16,8 @@
 {{- end }}
 
 {{- define "anchore-admission.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "anchore-admission.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "anchore-admission.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "anchore-admission.labels" -}}
@@ -40,7 +40,7 @@ app.kubernetes.io/part-of: anchore-admission
 {{- define "anchore-admission.metadata" -}}
 {{- $root := index . 0 }}
 {{- $annotations := merge (dict) (default dict (index . 3)) (default dict $root.Values.commonAnnotations) -}}
-name: {{ include "anchore-admission.fullname" $root }}{{ index . 1 }}
+name: {{ print (include "anchore-admission.fullname" $root) (index . 1) | quote }}
 labels:
   {{- include "anchore-admission.labels" $root | nindent 2 }}
   app.kubernetes.io/component: {{ index . 2 }}
@@ -52,7 +52,7 @@ annotations:
 
 {{/* The same of an object in the release's namespace. */}}
 {{- define "anchore-admission.namespacedMetadata" -}}
-namespace: {{ (index . 0).Release.Namespace }}
+namespace: {{ (index . 0).Release.Namespace | quote }}
 {{ include "anchore-admission.metadata" . }}
 {{- end }}
 

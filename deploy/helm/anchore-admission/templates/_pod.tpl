@@ -7,7 +7,7 @@
 - --port={{ .Values.ports.webhook }}
 - --operations-port={{ .Values.ports.operations }}
 {{- with .Values.host }}
-- --host={{ . }}
+- {{ print "--host=" . | quote }}
 {{- end }}
 - --log-level={{ .Values.logging.level }}
 - --log-format={{ .Values.logging.format }}
@@ -68,7 +68,7 @@
 {{/* The sandbox is called by its bare name. */}}
 {{- define "anchore-admission.unproxied" -}}
 {{- if .Values.sandbox.enabled -}}
-- {{ include "anchore-admission.fullname" . }}-sandbox
+- {{ print (include "anchore-admission.fullname" .) "-sandbox" | quote }}
 {{- end }}
 {{- end }}
 
@@ -91,7 +91,7 @@
 
 {{/* Where and with what rights a Pod runs; the same for the controller, the sandbox and the test. */}}
 {{- define "anchore-admission.placement" -}}
-serviceAccountName: {{ include "anchore-admission.serviceAccountName" . }}
+serviceAccountName: {{ include "anchore-admission.serviceAccountName" . | quote }}
 enableServiceLinks: false
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
@@ -112,22 +112,22 @@ tolerations:
 {{- define "anchore-admission.volumes" -}}
 - name: configuration
   configMap:
-    name: {{ include "anchore-admission.fullname" . }}
+    name: {{ include "anchore-admission.fullname" . | quote }}
 {{- with include "anchore-admission.credentialsSecret" . }}
 - name: credentials
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     {{- with include "anchore-admission.credentialKeys" $ | fromYamlArray }}
     items: # named, so that a Pod waits until the Secret holds them
       {{- range . }}
-      - {key: {{ . }}, path: {{ . }}}
+      - {key: {{ . | quote }}, path: {{ . | quote }}}
       {{- end }}
     {{- end }}
 {{- end }}
 {{- with include "anchore-admission.servingSecret" . }}
 - name: tls
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     items: # named, so that a Pod waits until a Secret that is still empty holds them
       - {key: tls.crt, path: tls.crt}
       - {key: tls.key, path: tls.key}

@@ -13,8 +13,8 @@ that the controller applies with `webhook.registration: controller`.
   admissionReviewVersions: [v1, v1beta1]
   clientConfig:
     service:
-      namespace: {{ .Release.Namespace }}
-      name: {{ include "anchore-admission.fullname" . }}
+      namespace: {{ .Release.Namespace | quote }}
+      name: {{ include "anchore-admission.fullname" . | quote }}
       path: /validate
       port: 443
     {{- if and .Values.certificates.caBundle (not (include "anchore-admission.registers" .)) }}
@@ -51,7 +51,7 @@ that the controller applies with `webhook.registration: controller`.
       - key: kubernetes.io/metadata.name
         operator: NotIn
         values:
-          - {{ .Release.Namespace }}
+          - {{ .Release.Namespace | quote }}
           - kube-system
           {{- range without (uniq (default list .Values.webhook.excludedNamespaces)) .Release.Namespace "kube-system" }}
           - {{ . | quote }}

@@ -164,6 +164,20 @@ def test_the_deployment_stays_available() -> None:
     assert "lifecycle" not in rendered.container()
 
 
+@pytest.mark.parametrize(
+    ("strategy", "rendered"),
+    [
+        ({"type": "Recreate"}, {"type": "Recreate"}),
+        (
+            {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+        ),
+    ],
+)
+def test_the_default_strategy_leaves_nothing_behind(strategy: Values, rendered: Values) -> None:
+    assert render(merged(ANCHORE, {"strategy": strategy})).get("Deployment")["spec"]["strategy"] == rendered
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fd00::1"])
 def test_the_address_to_listen_on(host: str) -> None:
     rendered = render(merged(EVERYTHING["sandbox"], {"host": host}))

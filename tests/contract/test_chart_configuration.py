@@ -203,3 +203,4 @@ def test_the_notes_tell_the_next_step_and_what_is_doubtful(values: Values, told:
     said = notes(merged(ANCHORE, values))
     assert [text for text in told if text not in said] == []
     assert [text for text in untold if text in said] == []
+        ({"hostNetwork": True, "strategy": {"type": "Recreate"}}, [], ["one replica runs per node"]),

@@ -72,6 +72,12 @@
 {{- end }}
 {{- end }}
 
+{{/* How replicas are replaced. Kubernetes takes no `rollingUpdate`, such as the default's, beside another type. */}}
+{{- define "anchore-admission.strategy" -}}
+{{- $strategy := default dict .Values.strategy }}
+{{- ternary (omit $strategy "rollingUpdate") $strategy (eq (default "" $strategy.type) "Recreate") | toYaml }}
+{{- end }}
+
 {{/* Spread over hosts and zones as well as it goes, never at the price of a Pod that is not scheduled. */}}
 {{- define "anchore-admission.topologySpreadConstraints" -}}
 {{- $root := . }}

@@ -79,6 +79,26 @@ def _item(key: str) -> Values:
         ({"accounts": [{"name": "default", "apiKeyFile": "/credentials/key"}]}, [], ["key"]),
         ({"anchore": {"caFile": "/credentials/ca.crt"}}, [], ["ca.crt", "password", "username"]),
         ({}, ["--client-ca-file=/credentials/clients"], ["clients", "password", "username"]),
+        ({}, ["--client-ca-file", "/credentials/clients"], ["clients", "password", "username"]),
+        ({}, ["--client-ca-file=/vault/credentials/clients"], ["password", "username"]),
+        (
+            {
+                "rules": [{"name": "a", "match": {"images": ["registry.example.com/credentials/app"]}}],
+                "messages": {"notice": "See https://wiki/credentials/howto or /credentials/howto."},
+            },
+            [],
+            ["password", "username"],
+        ),
+        (
+            {"accounts": [{"name": "a", "usernameFile": "/vault/credentials/u", "passwordFile": "/credentials/p"}]},
+            [],
+            ["p", "password", "username"],
+        ),
+        (
+            {"accounts": [{"name": "a", "apiKeyFile": "/k", "caFile": "/credentials/0123"}]},
+            [],
+            ["0123", "password", "username"],
+        ),
         (
             {"accounts": [{"name": "a", "apiKeyFile": "/credentials/a/key"}], "rules": [{"name": "a", "account": "a"}]},
             [],
@@ -196,6 +216,7 @@ def test_the_failure_policy_follows_the_modes_unless_it_is_given(values: Values,
         (CHART_REGISTERS, [], ["Helm registers the webhook at once"]),
         ({"hostNetwork": True, "replicaCount": 3}, ["one replica runs per node", "the\n3 of the replicas"], []),
         ({"hostNetwork": True, "strategy": IN_PLACE}, [], ["one replica runs per node"]),
+        ({"hostNetwork": True, "strategy": {"type": "Recreate"}}, [], ["one replica runs per node"]),
         ({"config": None, "webhook": {"excludedNamespaces": None}}, ["excludedNamespaces is empty"], []),
     ],
 )
@@ -203,4 +224,3 @@ def test_the_notes_tell_the_next_step_and_what_is_doubtful(values: Values, told:
     said = notes(merged(ANCHORE, values))
     assert [text for text in told if text not in said] == []
     assert [text for text in untold if text in said] == []
-        ({"hostNetwork": True, "strategy": {"type": "Recreate"}}, [], ["one replica runs per node"]),

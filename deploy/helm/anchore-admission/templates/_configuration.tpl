@@ -108,12 +108,19 @@ This verdict comes from the embedded sandbox, not from Anchore.
 ANCHORE_ADMISSION_ACCOUNT_{{ . | upper | replace "-" "_" | replace "." "_" }}_
 {{- end }}
 
-{{/* The keys of the Secret with the credentials that the configuration names as files. */}}
+{{/* The keys of the Secret with the credentials: what is named as a file, directly in its directory. */}}
 {{- define "anchore-admission.credentialKeys" -}}
+{{- $config := include "anchore-admission.configuration" . | fromYaml }}
+{{- $files := list (default dict $config.anchore).caFile }}
+{{- range $config.accounts }}
+  {{- $files = concat $files (list .usernameFile .passwordFile .apiKeyFile .caFile) }}
+{{- end }}
+{{- range .Values.extraArgs }}
+  {{- $files = append $files (regexReplaceAll "^--[^=]*=" . "") }}
+{{- end }}
 {{- $keys := list }}
-{{- $text := print (include "anchore-admission.configuration" .) "\n" (join "\n" .Values.extraArgs) }}
-{{- range regexFindAll "/credentials/[-._a-zA-Z0-9]+/?" $text -1 }}
-  {{- if not (hasSuffix "/" .) }}{{/* below a further mount */}}
+{{- range compact $files }}
+  {{- if regexMatch "^/credentials/[^/]+$" . }}
     {{- $keys = append $keys (base .) }}
   {{- end }}
 {{- end }}

@@ -361,6 +361,22 @@ def test_the_network_policy_closes_all_but_two_ports() -> None:
 @pytest.mark.parametrize(
     ("values", "rendered"),
     [
+def test_whoever_reaches_the_webhook_the_release_does_too() -> None:
+    """The leader's question to itself, and that of `helm test`."""
+    peer = {"ipBlock": {"cidr": "10.0.0.0/8"}}
+    policy = {"networkPolicy": {"enabled": True, "webhookFrom": [peer]}}
+    rendered = render(merged(ANCHORE, policy))
+    webhook, operations = rendered.get("NetworkPolicy")["spec"]["ingress"]
+    assert "from" not in operations
+    first, own = webhook["from"]
+    assert first == peer
+    selected = own["podSelector"]["matchLabels"].items()
+    pods = rendered.get("Deployment")["spec"]["template"], rendered.get("Pod", f"{RELEASE}-test")
+    assert all(selected <= pod["metadata"]["labels"].items() for pod in pods)
+    other = render(ANCHORE, release="other").get("Pod", "other-anchore-admission-test")
+    assert not selected <= other["metadata"]["labels"].items()
+
+
         ({}, True),
         ({"networkPolicy": {"enabled": True}}, True),
         ({"sandbox": {"networkPolicy": {"enabled": False}}}, False),

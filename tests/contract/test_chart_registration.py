@@ -186,9 +186,20 @@ def test_cert_manager_signs_for_the_service_and_injects_its_authority() -> None:
     certificate = rendered.get("Certificate")["spec"]
     assert f"{RELEASE}.{NAMESPACE}.svc" in certificate["dnsNames"]
     assert certificate["issuerRef"] == {"name": RELEASE, "kind": "Issuer"}
-    annotations = rendered.get("ValidatingWebhookConfiguration")["metadata"]["annotations"]
-    assert annotations == {"cert-manager.io/inject-ca-from": f"{NAMESPACE}/{RELEASE}"}
-    assert "annotations" not in _release("certManager").get("ValidatingWebhookConfiguration")["metadata"]
+    inject = "cert-manager.io/inject-ca-from"
+    assert _annotations(rendered)[inject] == f"{NAMESPACE}/{RELEASE}"
+    assert inject not in _annotations(_release("certManager"))
+
+
+def test_aks_leaves_the_registration_as_it_is() -> None:
+    """Its Admissions Enforcer would rewrite the namespaceSelector, whoever registers."""
+    common = {"commonAnnotations": {"team": "security"}}
+    for rendered in (_release("selfManaged", values=common), _release("certManager", "chart", common)):
+        assert {"admissions.enforcer/disabled": "true", "team": "security"}.items() <= _annotations(rendered).items()
+
+
+def _annotations(rendered: Rendered) -> Any:
+    return rendered.get("ValidatingWebhookConfiguration")["metadata"]["annotations"]
 
 
 def test_an_issuer_of_your_own_replaces_the_releases_authority() -> None:

@@ -336,6 +336,9 @@ def test_two_releases_share_no_name() -> None:
         ("one", {"nameOverride": "gate"}, "one-gate"),
         ("one", {"fullnameOverride": "gate"}, "gate"),
         ("r" * 53, {}, "r" * 50),
+        ("0123", {"fullnameOverride": "gate"}, "gate"),
+        ("one", {"nameOverride": "Gate_1", "fullnameOverride": "g"}, "g"),
+        ("one", {"fullnameOverride": f"{'g' * 48}--gate"}, "g" * 48),
     ],
 )
 def test_names(release: str, overrides: Values, name: str) -> None:
@@ -358,9 +361,6 @@ def test_the_network_policy_closes_all_but_two_ports() -> None:
     assert "egress" not in spec
 
 
-@pytest.mark.parametrize(
-    ("values", "rendered"),
-    [
 def test_whoever_reaches_the_webhook_the_release_does_too() -> None:
     """The leader's question to itself, and that of `helm test`."""
     peer = {"ipBlock": {"cidr": "10.0.0.0/8"}}
@@ -377,6 +377,9 @@ def test_whoever_reaches_the_webhook_the_release_does_too() -> None:
     assert not selected <= other["metadata"]["labels"].items()
 
 
+@pytest.mark.parametrize(
+    ("values", "rendered"),
+    [
         ({}, True),
         ({"networkPolicy": {"enabled": True}}, True),
         ({"sandbox": {"networkPolicy": {"enabled": False}}}, False),

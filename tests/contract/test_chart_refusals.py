@@ -17,6 +17,7 @@ SANDBOX = {"sandbox": {"enabled": True}}
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 EXISTING = {"mode": "existingSecret", "existingSecret": "mine"}
 RANGE = ["10.0.0.0/8"]
+TAGLESS = "expected without tag and digest, which are image.tag and image.digest"
 USER = [{"name": "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "value": "u"}]
 
 
@@ -64,8 +65,34 @@ USER = [{"name": "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "value": "u"}]
             ["certificates.caBundle: needed"],
         ),
         (merged(ANCHORE, {"ports": {"webhook": 8080}}), ["ports.webhook and ports.operations must differ"]),
-        (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: needed"]),
-        (merged(ANCHORE, {"serviceAccount": {"create": False}}), ["serviceAccount.name: needed"]),
+        (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: expected lower-case letters", "called 1x"]),
+        (merged(ANCHORE, {"fullnameOverride": "Gate"}), ["fullnameOverride: expected lower-case letters"]),
+        (merged(ANCHORE, {"fullnameOverride": "it's"}), ["a Service cannot be called it's"]),
+        (
+            merged(ANCHORE, {"nameOverride": "Gate"}),
+            ["nameOverride: expected lower-case", "called anchore-admission-Gate"],
+        ),
+        (merged(ANCHORE, {"nameOverride": "a_b"}), ["nameOverride: expected lower-case letters, digits and -"]),
+        *(
+            (merged(ANCHORE, {"image": {"repository": repository}}), [f"image.repository: {TAGLESS}, not {repository}"])
+            for repository in ("registry.example.com:5000/a/b:1.2", "gate:1", f"a/gate@sha256:{'a' * 64}")
+        ),
+        (merged(ANCHORE, {"serviceAccount": {"create": False}}), ["serviceAccount.name: expected an account of"]),
+        (merged(ANCHORE, {"serviceAccount": {"create": False, "name": "default"}}), ["not default: its rights"]),
+        (merged(ANCHORE, {"serviceAccount": {"name": "default"}}), ["not default: its rights"]),
+        *(
+            (merged(ANCHORE, {"serviceMonitor": {"interval": it}}), ["serviceMonitor.interval: expected", f"not {it}"])
+            for it in ("1.5m", "30", "30s1m", "")
+        ),
+        *(
+            (
+                merged(
+                    ANCHORE, {"certificates": {"mode": "existingSecret", "existingSecret": f"anchore-admission-{it}"}}
+                ),
+                [f"certificates.existingSecret: expected another name than anchore-admission-{it}"],
+            )
+            for it in ("tls", "certificate", "authority")
+        ),
         (merged(ANCHORE, {"dnsPolicy": "None"}), ["dnsConfig.nameservers: needed"]),
         (merged(ANCHORE, {"shutdownDelay": "40s"}), ["terminationGracePeriodSeconds: expected at least 50"]),
         (merged(ANCHORE, {"proxy": {"exceptions": RANGE}}), ["proxy.exceptions: 10.0.0.0/8: expected a host name"]),
@@ -99,6 +126,27 @@ USER = [{"name": "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "value": "u"}]
 def test_contradictions_name_their_values_all_at_once(values: Values, told: list[str]) -> None:
     said = refusal(values)
     assert [text for text in told if text not in said] == [], said
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"image": {"repository": "registry.example.com:5000/a/b"}},
+        {"image": {"repository": "gate", "tag": "1"}},
+        {"serviceMonitor": {"interval": "1d12h"}},
+        {"serviceMonitor": {"interval": "1m30s"}},
+        {"serviceAccount": {"create": False, "name": "gate"}},
+    ],
+)
+def test_what_looks_like_it_is_taken(values: Values) -> None:
+    assert render(merged(ANCHORE, values)).objects
+
+
+@pytest.mark.parametrize(("release", "name"), [("0123", "0123-anchore-admission"), ("1.2", "1-2-anchore-admission")])
+def test_a_release_that_no_service_can_be_called_after_needs_another_name(release: str, name: str) -> None:
+    said = refusal(ANCHORE, release=release)
+    assert "fullnameOverride: needed, with this release name: expected" in said
+    assert f"a Service cannot be called {name}" in said
 
 
 RULE = {"name": "a"}

@@ -1,14 +1,15 @@
 {{/* Names, labels and the image. Every object of a release is called after its full name. */}}
 
 {{- define "anchore-admission.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimAll "-_." }}
 {{- end }}
 
 {{/* 50 characters leave room for suffixes; Services take no dots. */}}
 {{- define "anchore-admission.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
-{{- default $full .Values.fullnameOverride | replace "." "-" | trunc 50 | trimSuffix "-" }}
+{{- $full = default $full .Values.fullnameOverride | replace "." "-" | trunc 50 }}
+{{- regexReplaceAll "-+$" $full "" }}
 {{- end }}
 
 {{- define "anchore-admission.serviceAccountName" -}}

@@ -9,6 +9,7 @@
     (include "anchore-admission.validateAccounts" . | fromYamlArray)
     (include "anchore-admission.validateRules" . | fromYamlArray)
     (include "anchore-admission.validateQuantities" . | fromYamlArray)
+    (include "anchore-admission.validateInterval" . | fromYamlArray)
     (include "anchore-admission.validateNotice" . | fromYamlArray)
     (include "anchore-admission.validateSelector" (list "webhook.namespaceSelector" (default dict .Values.webhook.namespaceSelector)) | fromYamlArray)
     (include "anchore-admission.validateCertificates" . | fromYamlArray) }}
@@ -21,14 +22,30 @@
 {{- if has .Release.Namespace (list "default" "kube-system") }}
 - 'the namespace must not be {{ .Release.Namespace }}: a release never judges its own namespace. Use --namespace anchore-admission --create-namespace'
 {{- end }}
-{{- if not (regexMatch "^[a-z]" (include "anchore-admission.fullname" .)) }}
-- 'fullnameOverride: needed, because a Service cannot be called {{ include "anchore-admission.fullname" . }}: it must begin with a letter'
+{{- include "anchore-admission.validateName" . }}
+{{- if regexMatch "[:@][^/]*$" .Values.image.repository }}
+- {{ printf "image.repository: expected without tag and digest, which are image.tag and image.digest, not %s" .Values.image.repository | quote }}
 {{- end }}
 {{- if eq (int .Values.ports.webhook) (int .Values.ports.operations) }}
 - 'ports.webhook and ports.operations must differ; both are {{ .Values.ports.webhook }}'
 {{- end }}
-{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
-- 'serviceAccount.name: needed without serviceAccount.create: rights for the account default would be everybody''s'
+{{- if eq (include "anchore-admission.serviceAccountName" .) "default" }}
+- 'serviceAccount.name: expected an account of the release''s own, not default: its rights would be everybody''s'
+{{- end }}
+{{- end }}
+
+{{/* Every object is called after the full name; a Service is what takes least. */}}
+{{- define "anchore-admission.validateName" -}}
+{{- $full := include "anchore-admission.fullname" . }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) }}
+{{- $expected := printf "expected lower-case letters, digits and -, first a letter, because a Service cannot be called %s" $full }}
+{{- if .Values.fullnameOverride }}
+- {{ printf "fullnameOverride: %s" $expected | quote }}
+{{- else if regexMatch "^[0-9]" .Release.Name }}
+- {{ printf "fullnameOverride: needed, with this release name: %s" $expected | quote }}
+{{- else }}
+- {{ printf "nameOverride: %s" $expected | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -65,6 +82,11 @@
 - 'certificates.existingSecret: needed with certificates.mode existingSecret'
 {{- end }}
 {{- range $name := list "existingSecret" "caBundle" }}
+{{- range $suffix := list "tls" "certificate" "authority" }}
+{{- if eq $certificates.existingSecret (printf "%s-%s" (include "anchore-admission.fullname" $) $suffix) }}
+- {{ printf "certificates.existingSecret: expected another name than %s, which the chart gives to Secrets of other modes and takes away with them" $certificates.existingSecret | quote }}
+{{- end }}
+{{- end }}
 {{- if and (not $existing) (index $certificates $name) }}
 - 'certificates.{{ $name }}: only with certificates.mode existingSecret, not {{ $certificates.mode }}'
 {{- end }}

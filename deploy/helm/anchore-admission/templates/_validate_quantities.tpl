@@ -60,6 +60,14 @@
 {{- end }}
 {{- end }}
 
+{{/* As the Prometheus operator has it: whole numbers, the largest unit first. */}}
+{{- define "anchore-admission.validateInterval" -}}
+{{- $interval := .Values.serviceMonitor.interval }}
+{{- if not (and $interval (regexMatch "^([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$" $interval)) }}
+- {{ printf "serviceMonitor.interval: expected a duration of Prometheus, such as 30s or 1m30s, not %s" $interval | quote }}
+{{- end }}
+{{- end }}
+
 {{- define "anchore-admission.validateNotice" -}}
 {{- $notice := default "" (default dict (default dict .Values.config).messages).notice }}
 {{- $own := include "anchore-admission.sandboxNotice" . }}

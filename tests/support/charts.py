@@ -79,10 +79,16 @@ def program(name: str) -> str:
     return found
 
 
-def run(name: str, *arguments: str, given: str = "") -> str:
+def run(name: str, *arguments: str, given: str = "", **environment: str) -> str:
     """A program's output. Raises HelmError with what it said when it fails."""
     done = subprocess.run(  # noqa: S603 - helm, kubectl, kubeconform, promtool
-        [program(name), *arguments], input=given, capture_output=True, text=True, check=False, timeout=60
+        [program(name), *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
     )
     if done.returncode:
         raise HelmError(done.stdout + done.stderr)

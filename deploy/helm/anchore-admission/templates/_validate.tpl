@@ -12,7 +12,8 @@
     (include "anchore-admission.validateInterval" . | fromYamlArray)
     (include "anchore-admission.validateNotice" . | fromYamlArray)
     (include "anchore-admission.validateSelector" (list "webhook.namespaceSelector" (default dict .Values.webhook.namespaceSelector)) | fromYamlArray)
-    (include "anchore-admission.validateCertificates" . | fromYamlArray) }}
+    (include "anchore-admission.validateCertificates" . | fromYamlArray)
+    (include "anchore-admission.validateChange" . | fromYamlArray) }}
 {{- if $problems }}
 {{- fail (printf "\n  %s\n" (join "\n  " $problems)) }}
 {{- end }}
@@ -81,12 +82,12 @@
 {{- if and $existing (not $certificates.existingSecret) }}
 - 'certificates.existingSecret: needed with certificates.mode existingSecret'
 {{- end }}
-{{- range $name := list "existingSecret" "caBundle" }}
 {{- range $suffix := list "tls" "certificate" "authority" }}
 {{- if eq $certificates.existingSecret (printf "%s-%s" (include "anchore-admission.fullname" $) $suffix) }}
 - {{ printf "certificates.existingSecret: expected another name than %s, which the chart gives to Secrets of other modes and takes away with them" $certificates.existingSecret | quote }}
 {{- end }}
 {{- end }}
+{{- range $name := list "existingSecret" "caBundle" }}
 {{- if and (not $existing) (index $certificates $name) }}
 - 'certificates.{{ $name }}: only with certificates.mode existingSecret, not {{ $certificates.mode }}'
 {{- end }}

@@ -134,3 +134,10 @@ def test_everything_else_can_change_and_the_mode_too_once_the_deployment_is_dele
 def test_an_installation_asks_nothing(tmp_path: Path) -> None:
     """Helm itself refuses to install over what somebody else has made."""
     assert f"{RELEASE} 0.1.0 is installed" in told("install", EXISTING, SELF_MANAGED, tmp_path)
+
+
+@pytest.mark.parametrize("running", [CERT_MANAGER, merged(CERT_MANAGER, BY_CHART)])
+def test_an_upgrade_tells_of_the_chart_that_registers_at_once(upgrade: Upgrade, running: Values) -> None:
+    said = upgrade(merged(CERT_MANAGER, BY_CHART, STRICT), running)
+    assert "until the first replica answers" in said
+    assert "upgrade with it from webhook.registration=controller" in said

@@ -18,6 +18,7 @@ EXISTING: Values = {"certificates": {"mode": "existingSecret", "existingSecret":
 ANOTHER: Values = {"certificates": {"mode": "existingSecret", "existingSecret": "another"}}
 BY_CHART: Values = {"webhook": {"registration": "chart"}}
 STRICT: Values = {"enableStrictGating": True}
+OWN_VOLUME: Values = {"extraVolumes": [{"name": "tls", "secret": {"secretName": "of-anchore"}}]}
 
 RESOURCES = {
     "kind": "APIResourceList",
@@ -117,6 +118,7 @@ def test_a_running_release_keeps_its_mode(upgrade: Upgrade, running: Values, wan
     ("running", "wanted"),
     [
         (SELF_MANAGED, STRICT),
+        (OWN_VOLUME, OWN_VOLUME),
         (CERT_MANAGER, merged(CERT_MANAGER, BY_CHART)),
         (merged(CERT_MANAGER, BY_CHART), CERT_MANAGER),
         (EXISTING, ANOTHER),

@@ -16,11 +16,16 @@ that the old leader does not register; or they would wait for one that it never 
 {{- end }}
 {{- end }}
 
-{{/* Takes a list: the full name, a Deployment. Its mode is told by the Secret that it mounts. */}}
+{{/* Takes a list: the full name, a Deployment. Its mode is told by its arguments and by the Secret that it mounts. */}}
 {{- define "anchore-admission.liveMode" -}}
+{{- $pod := dig "spec" "template" "spec" dict (index . 1) }}
 {{- $mounted := "" }}
-{{- range dig "spec" "template" "spec" "volumes" list (index . 1) }}
+{{- range $pod.volumes }}
 {{- if eq .name "tls" }}{{ $mounted = dig "secret" "secretName" "" . }}{{ end }}
 {{- end }}
-{{- if not $mounted }}selfManaged{{ else if eq $mounted (print (index . 0) "-certificate") }}certManager{{ else }}existingSecret{{ end }}
+{{- $managed := false }}{{/* where a volume called so is somebody's own */}}
+{{- range $pod.containers }}
+{{- if has "--certificates=managed" (default list .args) }}{{ $managed = true }}{{ end }}
+{{- end }}
+{{- if or $managed (not $mounted) }}selfManaged{{ else if eq $mounted (print (index . 0) "-certificate") }}certManager{{ else }}existingSecret{{ end }}
 {{- end }}

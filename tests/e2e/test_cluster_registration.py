@@ -63,11 +63,38 @@ def test_the_leader_restores_what_somebody_changes(
     serving.await_judging(HERE)
 
 
+def test_what_a_cloud_excludes_is_left_alone(serving: Release, kubectl: Kubectl) -> None:
+    """AKS and GKE Autopilot put it back whoever takes it away: nobody would win."""
+    until(serving.ready, "every replica is ready")
+    excluded = {"key": "control-plane", "operator": "NotIn", "values": ["true"]}
+    patch = [{"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/-", "value": excluded}]
+    kubectl("patch", KIND, NAME, "--type=json", f"--patch={json.dumps(patch)}")
+    changed, before = serving.registration(), looks(serving.api, "200")
+
+    until(lambda: looks(serving.api, "200") >= before + 2, "the leader has looked at it, and again", 180, every=1)
+
+    assert serving.registration() == changed
+    assert excluded in changed["namespaceSelector"]["matchExpressions"]
+
+
+def test_what_another_release_had_set_goes_with_it(serving: Release) -> None:
+    """Nothing of it differs from what is wanted now, but that it is there."""
+
+    def conditions() -> list[str]:
+        return [condition["name"] for condition in serving.registration()["matchConditions"]]
+
+    assert conditions() == ["spec-changes", "not-another-release"]
+    serving.install({**STRICT, "webhook": {"admitOtherReleases": False}})
+    until(lambda: conditions() == ["spec-changes"], "the other condition is gone")
+    serving.install(STRICT)
+    until(lambda: conditions() == ["spec-changes", "not-another-release"], "it is there again")
+
+
 def test_deleted_it_stays_away_until_an_upgrade(serving: Release, kubectl: Kubectl) -> None:
     switch_off(serving, kubectl)
-    before = unanswered_looks(serving.api)
+    before = looks(serving.api, "404")
 
-    until(lambda: unanswered_looks(serving.api) >= before + 2, "the leader has looked for it, and again", 180, every=1)
+    until(lambda: looks(serving.api, "404") >= before + 2, "the leader has looked for it, and again", 180, every=1)
     assert NAME not in {found["metadata"]["name"] for found in serving.api.get(REGISTRATIONS)["items"]}
     assert serving.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201
     said = kubectl("logs", "-n", NAME, until(lambda: holder(serving), "a replica leads"))
@@ -127,9 +154,9 @@ def restorations(serving: Release, kubectl: Kubectl, told: str) -> dict[str, int
     }
 
 
-def unanswered_looks(api: Api) -> float:
-    """How often the API server was asked for a registration that is not there; the leader does it once a round."""
-    looks = {"verb": "GET", "resource": "validatingwebhookconfigurations", "code": "404"}
+def looks(api: Api, code: str) -> float:
+    """How often the API server was asked for one registration, and said so; the leader does it once a round."""
+    asked = {"verb": "GET", "resource": "validatingwebhookconfigurations", "code": code}
     return sum(
-        sample.value for sample in api.metrics("apiserver_request_total") if looks.items() <= sample.labels.items()
+        sample.value for sample in api.metrics("apiserver_request_total") if asked.items() <= sample.labels.items()
     )

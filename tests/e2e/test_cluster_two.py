@@ -38,6 +38,11 @@ class Both:
             for name, count in ((release.name, replicas), (f"{release.name}-sandbox", min(replicas, 1))):
                 release.kubectl("scale", "-n", release.name, f"deployment/{name}", f"--replicas={count}")
 
+    def await_judging(self) -> None:
+        """Each judges the namespace of the other alone."""
+        self.first.await_judging(self.second.name)
+        self.second.await_judging(self.first.name)
+
 
 @pytest.fixture(scope="module")
 def both(release: Release, kubectl: Kubectl, namespaces: Namespaces) -> Iterator[Both]:
@@ -46,6 +51,7 @@ def both(release: Release, kubectl: Kubectl, namespaces: Namespaces) -> Iterator
     with installed(release, STRICT), installed(second, {**STRICT, "fullnameOverride": OTHER}):
         both = Both(release, second)
         until(lambda: all(found.ready() for found in both.releases), "every replica is ready", 180)
+        both.await_judging()
         until(lambda: refusals(release) == WEBHOOKS, "both are asked about one Pod, and refuse it")
         yield both
 
@@ -58,6 +64,7 @@ def nobody(both: Both) -> Iterator[None]:
     yield
     both.scale(2)
     until(lambda: all(release.ready() for release in both.releases), "every replica is back", 240)
+    both.await_judging()
 
 
 def test_each_judges_the_namespace_of_the_other(both: Both) -> None:
@@ -87,6 +94,7 @@ def test_both_down_they_do_not_lock_each_other_out(both: Both, request: pytest.F
     both.scale(2)
 
     until(lambda: all(release.ready() for release in both.releases), "every replica is back", 240)
+    both.await_judging()
     until(lambda: refusals(both.first) == WEBHOOKS, "both judge again")
     until(lambda: both.first.create(HERE, thing("Pod", PASSING), dry_run=True).code == 201, "what passes is admitted")
 

@@ -89,32 +89,34 @@ def test_authorities_of_clients_are_followed(tmp_path: Path, caplog: pytest.LogC
     assert before.verify_mode is ssl.CERT_REQUIRED
 
 
-def test_no_session_outlives_what_its_client_was_let_in_for(tmp_path: Path) -> None:
-    """A resumed session is not verified: whoever stole a key could come back for ever."""
+@pytest.fixture
+def checking(tmp_path: Path) -> ServingCertificate:
+    """Lets in the clients of one authority, which it reads in a file."""
     clients = tmp_path / "clients.crt"
     clients.write_bytes(LATER.authority)
     certificate = ServingCertificate(None, clients)
     certificate.present(GOOD.certificate, GOOD.key)
+    return certificate
+
+
+def test_no_session_outlives_what_its_client_was_let_in_for(checking: ServingCertificate, tmp_path: Path) -> None:
+    """A resumed session is not verified: whoever stole a key could come back for ever."""
     client = trusting(GOOD)
     files = written(tmp_path, LATER.certificate, LATER.key)
     client.load_cert_chain(files.certificate, files.key)
-    session = session_of(*connected(client, certificate.context))
-    clients.write_bytes(GOOD.authority)
-    certificate.refresh()
+    session = session_of(*connected(client, checking.context))
+    (tmp_path / "clients.crt").write_bytes(GOOD.authority)
+    checking.refresh()
     with pytest.raises(ssl.SSLError, match="certificate verify failed"):
-        connected(client, certificate.context, session)
+        connected(client, checking.context, session)
 
 
-def test_clients_that_are_checked_speak_tls_1_3(tmp_path: Path) -> None:
+def test_clients_that_are_checked_speak_tls_1_3(checking: ServingCertificate) -> None:
     """Whose sessions can be left out."""
-    clients = tmp_path / "clients.crt"
-    clients.write_bytes(OTHER.authority)
-    certificate = ServingCertificate(None, clients)
-    certificate.present(GOOD.certificate, GOOD.key)
     client = trusting(GOOD)
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):
-        handshake(client, certificate.context)
+        handshake(client, checking.context)
 
 
 @pytest.mark.parametrize("mounted", [True, False])

@@ -34,44 +34,51 @@ class FailurePolicy(StrEnum):
     IGNORE = "Ignore"
 
 
+_Service = Annotated[str | None, typer.Option(help="Name of the controller's Service.", rich_help_panel=_SERVICE)]
+_Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Namespace of the Service.", rich_help_panel=_SERVICE)
+]
+_Port = Annotated[int, typer.Option(help="Port of the Service.", min=1, max=65535, rich_help_panel=_SERVICE)]
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        help="https address that API servers can reach, with the path; without a path, /validate is meant.",
+        rich_help_panel=_URL,
+    ),
+]
+_CaFile = Annotated[
+    Path | None, typer.Option(help="PEM authorities to trust; without them, API servers trust those of their system.")
+]
+_Name = Annotated[str, typer.Option(help="Name of the configuration.")]
+_Policy = Annotated[FailurePolicy, typer.Option(help="What happens when nobody answers.", case_sensitive=False)]
+_Timeout = Annotated[int, typer.Option(help="How long API servers wait.", min=1, max=30)]
+_Excluded = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="A namespace not to judge, besides kube-system and the Service's; may be given again."
+    ),
+]
+_NoConditions = Annotated[
+    bool,
+    typer.Option(
+        "--no-match-conditions",
+        help="For Kubernetes before 1.30: ask about updates that change no image too, and another release's Pods.",
+    ),
+]
+
+
 def command(
     *,
-    service: Annotated[
-        str | None, typer.Option(help="Name of the controller's Service.", rich_help_panel=_SERVICE)
-    ] = None,
-    namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", help="Namespace of the Service.", rich_help_panel=_SERVICE)
-    ] = None,
-    port: Annotated[int, typer.Option(help="Port of the Service.", min=1, max=65535, rich_help_panel=_SERVICE)] = 443,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            help="https address that API servers can reach, with the path; without a path, /validate is meant.",
-            rich_help_panel=_URL,
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(help="PEM authorities to trust; without them, API servers trust those of their system."),
-    ] = None,
-    name: Annotated[str, typer.Option(help="Name of the configuration.")] = "anchore-admission",
-    failure_policy: Annotated[
-        FailurePolicy, typer.Option(help="What happens when nobody answers.", case_sensitive=False)
-    ] = FailurePolicy.FAIL,
-    timeout_seconds: Annotated[int, typer.Option(help="How long API servers wait.", min=1, max=30)] = 10,
-    exclude_namespace: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A namespace not to judge, besides kube-system and the Service's; may be given again."
-        ),
-    ] = None,
-    no_match_conditions: Annotated[
-        bool,
-        typer.Option(
-            "--no-match-conditions",
-            help="For Kubernetes before 1.30: ask about updates that change no image too, and another release's Pods.",
-        ),
-    ] = False,
+    service: _Service = None,
+    namespace: _Namespace = None,
+    port: _Port = 443,
+    url: _Url = None,
+    ca_file: _CaFile = None,
+    name: _Name = "anchore-admission",
+    failure_policy: _Policy = FailurePolicy.FAIL,
+    timeout_seconds: _Timeout = 10,
+    exclude_namespace: _Excluded = None,
+    no_match_conditions: _NoConditions = False,
 ) -> None:
     """Print the ValidatingWebhookConfiguration for kubectl apply -f -.
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
 
 import httpx
 import pytest
+import uvloop
 
 from anchore_admission.web import connections, server
 from anchore_admission.web.server import Listener
@@ -63,6 +65,33 @@ async def test_who_was_idle_longest_makes_room() -> None:
         assert await ended(second[0]) == b""
         first[1].write(REQUEST)
         await first[0].readuntil(b"ok")
+
+
+Run = Callable[[Coroutine[None, None, None]], None]
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_newcomers_are_answered_where_every_connection_is_taken(run: Run) -> None:
+    """From a thread: the loop then finds a newcomer and its request in one go."""
+    taken: list[socket.socket] = []
+
+    def ask(port: int) -> bytes:
+        for _ in range(100):
+            taken.append(socket.create_connection((HOST, port)))
+            taken[-1].sendall(REQUEST)
+            if not (said := taken[-1].recv(1000)).startswith(b"HTTP/1.1 200"):
+                return said
+        return b""
+
+    async def serving() -> None:
+        async with running(Listener(quick, HOST, 0)) as server:
+            assert await asyncio.to_thread(ask, server.ports[0]) == b""
+
+    try:
+        run(serving())
+    finally:
+        for connection in taken:
+            connection.close()
 
 
 async def test_a_request_under_way_is_never_given_up_for_a_newcomer() -> None:

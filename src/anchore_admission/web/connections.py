@@ -70,4 +70,6 @@ class Connection(HttpToolsProtocol):
         others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
         idle = [other for other in others if other.is_idle() and not other.transport.is_closing()]
         if idle:
-            min(idle, key=lambda other: other.idle_since).transport.abort()
+            longest = min(idle, key=lambda other: other.idle_since)
+            longest.transport.abort()
+            self.connections.discard(longest)  # at once: uvicorn counts them when the newcomer's header is there

@@ -63,6 +63,16 @@ def test_the_leader_restores_what_somebody_changes(
     serving.await_judging(HERE)
 
 
+def test_every_replica_could_ask_itself(serving: Release, kubectl: Kubectl) -> None:
+    """Whichever replica the Service leads to, itself among them: nothing is registered before that was answered."""
+    until(serving.ready, "every replica is ready")
+    connect = (
+        f"import socket\nfor _ in range(10): socket.create_connection(('{NAME}.{NAME}.svc', 443), timeout=5).close()"
+    )
+    for pod in serving.pods():
+        kubectl("exec", "-n", NAME, pod["metadata"]["name"], "--", "python", "-c", connect)
+
+
 def test_what_a_cloud_excludes_is_left_alone(serving: Release, kubectl: Kubectl) -> None:
     """AKS and GKE Autopilot put it back whoever takes it away: nobody would win."""
     until(serving.ready, "every replica is ready")

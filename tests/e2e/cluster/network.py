@@ -8,15 +8,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from e2e.cluster.places import MAIN, NAME, NODES, SERVICES
+from e2e.cluster import packages
+from e2e.cluster.places import MAIN, NAME, NODES, ROOT, SERVICES
 
 FILE: Final = Path("/run/netns") / NAME
 _CLONE_NEWNET: Final = 0x40000000
+_LOOPED_BACK: Final = """
+table ip e2e {{
+    chain looped-back {{
+        type nat hook postrouting priority 110;
+        ct status dnat ip saddr {pods} ip daddr {pods} masquerade
+    }}
+}}
+"""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def create() -> None:
-    """One interface with the addresses of the nodes; Services are routed to it, so that kube-proxy sees them."""
+    """One interface with the addresses of the nodes; Services are routed to it, so that kube-proxy sees them.
+
+    Pods that reach themselves through a Service need another source address. The one kube-proxy gives it to Pods of its
+    own node only; a replica on the other would ask itself in vain.
+    """
     _ip("netns", "add", NAME)
     with entered():
         _ip("link", "set", "lo", "up")
@@ -28,6 +41,8 @@ def create() -> None:
         _ip("route", "add", SERVICES, "dev", "node0", "src", MAIN)
         _ip("route", "add", "default", "dev", "node0")
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        for node in NODES:
+            _nft(_LOOPED_BACK.format(pods=node.pods))
 
 
 def remove() -> None:
@@ -70,3 +85,8 @@ def _enter(descriptor: int) -> None:
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)  # noqa: S603, S607 - iproute2
+
+
+def _nft(rules: str) -> None:
+    nft, environment = ROOT / "usr/sbin/nft", packages.environment()
+    subprocess.run([nft, "-f", "-"], input=rules, check=True, capture_output=True, text=True, env=environment)  # noqa: S603 - unpacked by us

@@ -151,6 +151,23 @@ async def test_a_header_without_end_is_not_kept(sent: bytes) -> None:
         assert await ended(reader) == b""
 
 
+async def test_a_body_that_still_comes_after_its_answer_is_no_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a large review goes to a path that is not there: its sender has to hear so."""
+    monkeypatch.setattr(connections, "HEADER_BYTES", 1000)
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.02)
+    async with running(Listener(quick, HOST, 0)) as running_server, opened(running_server) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n")
+            await reader.readuntil(b"ok")
+            for _ in range(20):
+                writer.write(b"x" * 10_000)
+                await writer.drain()
+        async with opened(running_server) as (other, _):
+            await ended(other)  # which brought no header in time
+        writer.write(REQUEST)
+        await reader.readuntil(b"ok")
+
+
 async def test_a_header_may_be_long() -> None:
     async with running(Listener(quick, HOST, 0)) as running_server, httpx.AsyncClient() as client:
         for _ in range(3):

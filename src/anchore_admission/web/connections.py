@@ -20,6 +20,8 @@ class Connection(HttpToolsProtocol):
     idle_since: float
     """Loop time of the last answer, or of the handshake."""
     _waiting: asyncio.TimerHandle | None = None
+    _in_header = True
+    """The first is waited for from the beginning; a body may outlast its answer, and is not kept then."""
     _kept = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -35,7 +37,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self.is_idle():
+        if not self._in_header:
             return
         if self._waiting is None:
             self._await_header()
@@ -43,8 +45,13 @@ class Connection(HttpToolsProtocol):
         if self._kept > HEADER_BYTES:
             self.transport.abort()
 
+    def on_message_begin(self) -> None:
+        self._in_header = True
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         self._stop_waiting()
+        self._in_header = False
         self._kept = 0
         super().on_headers_complete()
 

@@ -164,6 +164,15 @@ def test_the_deployment_stays_available() -> None:
     assert "lifecycle" not in rendered.container()
 
 
+def test_a_replica_that_hangs_is_noticed_within_30_seconds_and_a_busy_one_is_left_alone() -> None:
+    probe = render(ANCHORE).container()["livenessProbe"]
+    noticed = probe["failureThreshold"] * probe["periodSeconds"] + probe["timeoutSeconds"]
+    assert noticed <= 30
+    busy = (probe["failureThreshold"] - 1) * probe["periodSeconds"]
+    assert busy >= 15
+    assert probe["terminationGracePeriodSeconds"] <= 5  # a process that hangs does not use the Pod's
+
+
 @pytest.mark.parametrize(
     ("strategy", "rendered"),
     [

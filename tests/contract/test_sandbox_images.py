@@ -134,6 +134,82 @@ async def test_the_newest_tag_row_wins_whenever_the_record_was_made() -> None:
     assert [image["imageDigest"][7] for image in history] == ["3", "1", "2"]
 
 
+def _source(version: str, digest: str, tag: str, **more: str) -> dict[str, Any]:
+    pull = {"v1": "pullstring", "v2": "pull_string"}[version]
+    repository = tag.rpartition(":")[0]
+    return {"source": {"digest": {pull: f"{repository}@{digest}", "tag": tag, **more}}}
+
+
+LONG_AGO = "2000-01-01T00:00:00Z"
+FULL_TAG = {"v1": "fulltag", "v2": "full_tag"}
+
+
+async def _post(sandbox: Sandbox, version: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await sandbox.call("POST", f"/{version}/images", json=body)
+    assert answer.status_code == 200, answer.text
+    image: dict[str, Any] = answer.json()[0] if version == "v1" else answer.json()
+    return image
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_a_digest_that_is_new_gets_the_time_that_its_add_asks_for(version: str) -> None:
+    """Engine 1.1.0, db_catalog_image.py, add_record: record and row are dated back, the detection is not."""
+    sandbox = Sandbox()
+
+    image = await _post(
+        sandbox, version, _source(version, f"sha256:{D}", "r.io/a:1", creation_timestamp_override=LONG_AGO)
+    )
+
+    (row,) = image["image_detail"]
+    assert (row[FULL_TAG[version]], row["created_at"]) == ("r.io/a:1", LONG_AGO)
+    assert row["tag_detected_at"] == row["last_updated"] == "2026-11-23T11:49:36Z"
+    assert image["created_at"] == LONG_AGO
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_a_known_digest_takes_a_tag_from_now_whatever_time_its_add_asks_for(version: str) -> None:
+    """Engine 1.1.0, db_catalog_image.py, update_record_image_detail: the time is dropped, so the tag moves."""
+    clean, vulnerable = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+    sandbox = Sandbox({"images": [{"tag": "r.io/a:v1", "digest": clean}, {"tag": "r.io/a:v2", "digest": vulnerable}]})
+    sandbox.clock.now += 60
+
+    image = await _post(sandbox, version, _source(version, clean, "r.io/a:v2", creation_timestamp_override=LONG_AGO))
+
+    first, second = image["image_detail"]
+    assert [first[FULL_TAG[version]], second[FULL_TAG[version]]] == ["r.io/a:v1", "r.io/a:v2"]
+    assert second["created_at"] == second["tag_detected_at"] == "2026-11-23T11:50:36Z"
+    found = await sandbox.get(f"/{version}/images", params={FULL_TAG[version]: "r.io/a:v2"})
+    (answered,) = found if version == "v1" else found["items"]
+    assert answered == image
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_a_row_that_a_digest_already_has_keeps_its_time(version: str) -> None:
+    sandbox = Sandbox({"images": [{"tag": "r.io/a:1", "digest": f"sha256:{D}"}]})
+    sandbox.clock.now += 60
+
+    for more in ({}, {"creation_timestamp_override": LONG_AGO}):
+        image = await _post(sandbox, version, _source(version, f"sha256:{D}", "r.io/a:1", **more))
+        (row,) = image["image_detail"]
+        assert row["created_at"] == row["tag_detected_at"] == "2026-11-23T11:49:36Z"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_a_digest_under_both_docker_hub_names_is_one_record_with_two_tags(version: str) -> None:
+    """Neither name finds a tag that was added under the other."""
+    sandbox = Sandbox()
+    label, names = "sha256-aaaaaaaaaaaa", ("docker.io/nginx", "docker.io/library/nginx")
+
+    await _post(sandbox, version, _source(version, f"sha256:{D}", f"{names[0]}:{label}"))
+    params = {FULL_TAG[version]: f"{names[1]}:{label}"}
+    refused = await sandbox.refused("GET", f"/{version}/images", params=params)
+    image = await _post(sandbox, version, _source(version, f"sha256:{D}", f"{names[1]}:{label}"))
+
+    assert refused[0] == 404
+    rows = [(row["registry"], row["repo"], row["tag"]) for row in image["image_detail"]]
+    assert rows == [("docker.io", "library/nginx", label), ("docker.io", "nginx", label)]
+
+
 ANNOTATIONS = [
     ({"a": "1", "b": "null"}, {}, {"a": "1"}),
     ({"a": "1"}, {"b": "2"}, {"a": "1", "b": "2"}),

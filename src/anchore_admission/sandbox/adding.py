@@ -132,7 +132,11 @@ def _invalid(reason: str) -> AnchoreError:
 
 
 def add_image(world: World, account: str, addition: Addition, *, force: bool) -> ImageRecord:
-    """Ask the registry, then create, leave or re-queue the record of the digest it answers."""
+    """Ask the registry, then create, leave or re-queue the record of the digest it answers.
+
+    As in Engine 1.1.0, the time that an add asks for counts only for a record that it creates (``add_record`` in
+    db_catalog_image.py): a tag added to a known digest is as old as the call (``update_record_image_detail``).
+    """
     now = world.clock()
     content = world.registry.resolve(addition.pull, now)
     images = world.claim(account).images
@@ -140,13 +144,17 @@ def add_image(world: World, account: str, addition: Addition, *, force: bool) ->
     if record is None:
         if force and addition.pull.digest:
             raise AnchoreError(400, "a digest can be forced only when the image exists")
-        record = ImageRecord(account, content, now, world.next_sequence(), now)
+        created_at = now if addition.created_at is None else addition.created_at
+        record = ImageRecord(account, content, created_at, world.next_sequence(), now, now)
         images.add(record)
     else:
+        created_at = now
         record.content = content
         _touch(record, addition, now, world.analysis_time, force=force)
     record.annotate(dict(addition.annotations))
-    _tag(record, addition, world, now)
+    row = record.add_tag(addition.tag, created_at, now, world.next_sequence())
+    if addition.dockerfile:
+        row.dockerfile = addition.dockerfile
     return record
 
 
@@ -157,13 +165,6 @@ def _touch(record: ImageRecord, addition: Addition, now: float, analysis_time: f
     state = record.state(now, analysis_time)
     if force or state == "analysis_failed" or record.deleted_at is not None:
         record.requeue(now, analysis_time)
-
-
-def _tag(record: ImageRecord, addition: Addition, world: World, now: float) -> None:
-    created_at = now if addition.created_at is None else addition.created_at
-    row = record.add_tag(addition.tag, created_at, now, world.next_sequence())
-    if addition.dockerfile:
-        row.dockerfile = addition.dockerfile
 
 
 def delete_image(images: Images, digest: str, now: float) -> dict[str, str | None]:

@@ -50,7 +50,7 @@ class ImageView:
 def view(record: ImageRecord, now: float, analysis_time: float) -> ImageView:
     analyzed_at = record.analyzed_at(now, analysis_time)
     state = record.state(now, analysis_time)
-    updated_at = max(record.created_at, record.queued_at)
+    updated_at = max(record.added_at, record.queued_at)
     return ImageView(record, state, analyzed_at, analyzed_at if state == "analyzed" and analyzed_at else updated_at)
 
 

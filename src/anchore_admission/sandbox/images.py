@@ -17,23 +17,30 @@ ALREADY = float("-inf")
 
 @dataclass(slots=True)
 class TagRow:
-    """One tag of one digest; ``created_at`` decides which digest a tag look-up answers."""
+    """One tag of one digest; ``created_at`` decides which digest a tag look-up answers.
+
+    ``detected_at`` is when the row was written, whatever ``created_at`` an add asked for.
+    """
 
     reference: Reference
     created_at: float
-    updated_at: float
+    detected_at: float
     sequence: int
     dockerfile: str | None = None
 
 
 @dataclass(slots=True)
 class ImageRecord:
-    """One image of one account; its state follows from the clock, no task moves it."""
+    """One image of one account; its state follows from the clock, no task moves it.
+
+    ``created_at`` is the time that a digest add may override; ``added_at`` is when the record was written.
+    """
 
     account: str
     content: Content
     created_at: float
     sequence: int
+    added_at: float
     queued_at: float
     held: State | None = None
     outcome_at: float | None = None
@@ -57,7 +64,7 @@ class ImageRecord:
         """When the last finished analysis ended; a forced one keeps the time of the one before, as Anchore does."""
         if self.state(now, analysis_time) != "analyzed":
             return self.outcome_at
-        return max(self.created_at, self.queued_at + analysis_time)
+        return max(self.added_at, self.queued_at + analysis_time)
 
     def requeue(self, now: float, analysis_time: float) -> None:
         self.outcome_at = self.analyzed_at(now, analysis_time)

@@ -140,8 +140,8 @@ def _detail(image: ImageView, row: TagRow) -> dict[str, Any]:
         "userId": image.record.account,
         "dockerfile": row.dockerfile,
         "created_at": rfc3339(row.created_at),
-        "last_updated": rfc3339(row.updated_at),
-        "tag_detected_at": rfc3339(row.created_at),
+        "last_updated": rfc3339(row.detected_at),
+        "tag_detected_at": rfc3339(row.detected_at),
     }
 
 

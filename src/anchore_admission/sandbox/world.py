@@ -96,7 +96,7 @@ def _hold_image(world: World, image: SeedImage) -> None:
     images = world.claim(image.account).images
     record = images.exact(content.digest, now)
     if record is None:
-        record = ImageRecord(image.account, content, now, world.next_sequence(), ALREADY)
+        record = ImageRecord(image.account, content, now, world.next_sequence(), now, ALREADY)
         images.add(record)
     record.held = None if image.state in ("analyzed", "analysis_failed") else image.state
     record.annotate(image.annotations)

@@ -15,6 +15,9 @@ from support.sandbox_server import closed_port, sandbox_served
 
 GOOD, BAD, PENDING, UNKNOWN, MALFORMED = "alpine:3.20", "nginx:1.25", "postgres:16", "nobody/knows:1", "UPPER"
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
+CERTIFICATE = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"labels": {"image": "x"}}}
+OWNED = [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "1", "controller": True}]
+FAULTS = Path(__file__).parents[1] / "data" / "faults"
 
 
 @pytest.fixture(scope="module", name="anchore")
@@ -49,9 +52,24 @@ def stream(*documents: Any) -> str:
         pytest.param([pod(BAD), {"replicas": 3}], 1, id="denied beats unread"),
         pytest.param([workload("Pod", {"containers": "none"})], 2, id="an object of the wrong shape"),
         pytest.param([workload("Deployment", pod_spec(BAD))], 1, id="a template that is final"),
-        pytest.param([workload("Deployment", pod_spec(UNKNOWN))], 0, id="a template that may change"),
+        pytest.param([workload("Deployment", pod_spec(UNKNOWN))], 1, id="a template that may change"),
         pytest.param(["# nothing"], 2, id="nothing"),
-        pytest.param([{"apiVersion": "v1", "kind": "List", "items": []}], 0, id="an empty List"),
+        pytest.param([{"apiVersion": "v1", "kind": "List", "items": []}], 2, id="an empty List"),
+        pytest.param([{"apiVersion": "v1", "kind": "PodList", "items": None}], 2, id="a List of null"),
+        pytest.param([{"apiVersion": "v1", "kind": "List", "items": []}, pod(GOOD)], 0, id="an empty List and a Pod"),
+        pytest.param([{"apiVersion": "v1", "kind": "List", "items": {}}], 3, id="a List of something else"),
+        pytest.param([{**SERVICE, "items": [pod(BAD)]}], 1, id="items in what is no List"),
+        pytest.param([{**pod(BAD), "items": []}], 1, id="a Pod with items"),
+        pytest.param([pod(BAD, ownerReferences=OWNED)], 1, id="a Pod with an owner"),
+        pytest.param([workload("Job", pod_spec(BAD), metadata={"ownerReferences": OWNED})], 1, id="a forged owner"),
+        pytest.param([{**pod(GOOD), "kind": "pod"}], 3, id="a kind in the wrong case"),
+        pytest.param([{**workload("Deployment", pod_spec(GOOD)), "apiVersion": "v1"}], 3, id="a wrong apiVersion"),
+        pytest.param([{"apiVersion": "v1", "kind": "Status"}], 3, id="no kind of Kubernetes"),
+        pytest.param([{**SERVICE, "apiVersion": "a/b.c/v1"}], 3, id="no group"),
+        pytest.param([CERTIFICATE], 0, id="a custom resource without images"),
+        pytest.param([CERTIFICATE, {**CERTIFICATE, "spec": {"image": {"tag": "1"}}}], 3, id="one that shows images"),
+        pytest.param([pod(BAD), {**CERTIFICATE, "spec": {"image": "x"}}], 1, id="denied beats not checked"),
+        pytest.param([{"a": 1}, {**CERTIFICATE, "spec": {"image": "x"}}], 2, id="unread beats not checked"),
         pytest.param([{"apiVersion": "v1", "kind": "List", "items": [pod(GOOD), pod(BAD)]}], 1, id="a List"),
     ],
 )
@@ -61,6 +79,73 @@ def test_exit_code_tells_what_becomes_of_the_worst(
     ended = program("review", "-f", "-", "--anchore", anchore, "--mode", "strict", stdin=stream(*documents))
 
     assert ended.code == code, ended.out
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "last"),
+    [
+        ("rollout-and-friends.yaml", 3, "0 images in 0 objects; 3 objects not checked"),
+        ("review-rollout.json", 3, "0 images in 0 objects; 1 object not checked"),
+        ("deploymentconfig.yaml", 3, "0 images in 0 objects; 1 object not checked"),
+        ("list-podlist-raw.json", 1, "1 image in 1 object: 1 denied"),
+        ("list-deploymentlist-raw.json", 1, "1 image in 1 object: 1 denied"),
+        ("list-empty.json", 2, "0 images in 0 objects; 1 could not be read"),
+        ("cronjob-unknown-image.yaml", 1, "1 image in 1 object: 1 denied"),
+    ],
+)
+def test_address_alone_judges_strictly(program: CommandLine, anchore: str, file: str, code: int, last: str) -> None:
+    ended = program("review", "-f", FAULTS / file, "--anchore", anchore)
+
+    assert (ended.code, ended.out.splitlines()[-1]) == (code, last)
+
+
+def test_unknown_kinds_are_denied_as_by_the_webhook(program: CommandLine, anchore: str, tmp_path: Path) -> None:
+    config = tmp_path / "configuration.yaml"
+    config.write_text(
+        json.dumps({"anchore": {"endpoint": anchore}, "defaults": {"mode": "strict"}, "unknownKinds": "deny"})
+    )
+
+    ended = program("review", "-f", FAULTS / "rollout-and-friends.yaml", "-f", "-", "-c", config, "-o", "json",
+                    stdin=stream(CERTIFICATE, SERVICE))  # fmt: skip
+
+    assert ended.code == 1
+    assert [error["kind"] for error in ended.document["errors"]] == ["Rollout", "Service", "Workflow", "Certificate"]
+    assert "argoproj.io/Rollout cannot be checked" in ended.document["errors"][0]["message"]
+    assert ended.document["objects"] == {"reviewed": 4, "withoutImages": 1, "notChecked": 0, "unread": 0}
+
+
+def test_what_is_not_checked_is_named_and_passes_only_on_request(program: CommandLine, anchore: str) -> None:
+    arguments = ("review", "-f", FAULTS / "rollout-and-friends.yaml", "--anchore", anchore, "-o", "json")
+
+    ended, ignored = program(*arguments), program(*arguments, "--ignore-unknown-kinds")
+
+    assert (ended.code, ended.document["allowed"]) == (3, False)
+    assert (ignored.code, ignored.document["allowed"]) == (0, True)
+    assert ended.document["notChecked"][0] == {
+        "kind": "Rollout",
+        "namespace": "default",
+        "name": "web",
+        "source": f"{FAULTS}/rollout-and-friends.yaml, document 1",
+        "message": "not checked: kind Rollout of argoproj.io/v1alpha1 is not known, so its images cannot be found",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"apiVersion": "v1"}, "kind Deployment of v1 is not known; did you mean apps/v1 Deployment?"),
+        ({"kind": "deployment"}, "kind deployment of apps/v1 is not known; did you mean apps/v1 Deployment?"),
+        ({"apiVersion": "batch/v1", "kind": "POD"}, "kind POD of batch/v1 is not known; did you mean v1 Pod?"),
+        (
+            {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"},
+            "review the output of kubectl kustomize",
+        ),
+    ],
+)
+def test_kind_that_was_meant_is_named(program: CommandLine, anchore: str, changes: dict[str, str], hint: str) -> None:
+    document = {**workload("Deployment", pod_spec(GOOD)), **changes}
+
+    assert hint in program("review", "-f", "-", "--anchore", anchore, stdin=stream(document)).out
 
 
 def test_what_could_not_be_told_is_neither_admitted_nor_denied(program: CommandLine) -> None:
@@ -190,7 +275,7 @@ def test_yaml_says_what_json_says(program: CommandLine, anchore: str) -> None:
     as_json, as_yaml = (program(*arguments, output, stdin=text) for output in ("json", "yaml"))
 
     assert yaml.safe_load(as_yaml.out) == as_json.document
-    assert as_json.document["objects"] == {"reviewed": 1, "withoutImages": 1, "unread": 1}
+    assert as_json.document["objects"] == {"reviewed": 1, "withoutImages": 1, "notChecked": 0, "unread": 1}
     assert as_json.code == as_yaml.code == 1
 
 
@@ -242,6 +327,19 @@ def test_configuration_comes_from_the_environment_too(program: CommandLine, conf
     )  # fmt: skip
 
     assert ended.code == 1
+
+
+def test_templates_are_judged_like_pods_whatever_the_configuration_says(
+    program: CommandLine, anchore: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "configuration.yaml"
+    config.write_text(
+        json.dumps({"anchore": {"endpoint": anchore}, "defaults": {"mode": "strict"}, "workloads": "final"})
+    )
+
+    ended = program("review", "-f", "-", "-c", config, stdin=stream(workload("Deployment", pod_spec(UNKNOWN))))
+
+    assert (ended.code, ended.out.splitlines()[-1]) == (1, "1 image in 1 object: 1 denied")
 
 
 @pytest.mark.parametrize(("handling", "code"), [("final", 0), ("warn", 0), ("off", 0), ("deny", 1)])

@@ -74,7 +74,7 @@ async def test_an_object_is_told_image_by_image_with_all_reasons(webhook: Webhoo
         "findings": ["HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0"],
     }
     assert document["errors"] == []
-    assert document["objects"] == {"reviewed": 1, "withoutImages": 0, "unread": 0}
+    assert document["objects"] == {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0}
 
 
 @pytest.mark.parametrize("content_type", [JSON, YAML, "application/x-yaml", "text/yaml; charset=utf-8", "text/plain"])
@@ -101,14 +101,14 @@ async def test_many_objects_are_reviewed_in_their_order(body: Any, content_type:
     document = await reviewed(webhook, body, content_type)
     assert document["allowed"] is False
     assert verdicts(document) == [("Pod", GOOD, "admit"), ("Deployment", BAD, "deny")]
-    assert document["objects"] == {"reviewed": 2, "withoutImages": 0, "unread": 0}
+    assert document["objects"] == {"reviewed": 2, "withoutImages": 0, "notChecked": 0, "unread": 0}
 
 
 async def test_what_holds_no_images_is_counted_and_what_cannot_be_read_is_told(webhook: Webhook) -> None:
     broken = "apiVersion: v1\nkind: Pod\nmetadata: {name: odd}\nspec: []\n"
     document = await reviewed(webhook, f"{SERVICE}---\n{POD_YAML}---\njust: text\n---\n{broken}---\n{SERVICE}", YAML)
     assert len(document["images"]) == 2
-    assert document["objects"] == {"reviewed": 1, "withoutImages": 2, "unread": 2}
+    assert document["objects"] == {"reviewed": 1, "withoutImages": 2, "notChecked": 0, "unread": 2}
     no_object, odd = document["errors"]
     assert no_object["message"] == "not a Kubernetes object: it has no apiVersion and kind"
     assert {key: odd[key] for key in ("kind", "namespace", "name")} == {
@@ -122,6 +122,19 @@ async def test_what_holds_no_images_is_counted_and_what_cannot_be_read_is_told(w
 async def test_only_objects_without_images_are_fine(webhook: Webhook) -> None:
     document = await reviewed(webhook, SERVICE, YAML)
     assert (document["allowed"], document["images"], document["errors"]) == (True, [], [])
+
+
+async def test_unknown_kinds_are_told_as_not_checked(webhook: Webhook) -> None:
+    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {"template": {"spec": pod_spec(BAD)}}}
+    document = await reviewed(webhook, rollout)
+    assert (document["allowed"], document["images"], document["errors"]) == (False, [], [])
+    assert document["notChecked"][0]["message"].startswith("not checked: kind Rollout of argoproj.io/v1alpha1")
+    assert document["objects"] == {"reviewed": 0, "withoutImages": 0, "notChecked": 1, "unread": 0}
+
+
+async def test_an_empty_list_is_no_pass(webhook: Webhook) -> None:
+    document = await reviewed(webhook, {"apiVersion": "v1", "kind": "List", "items": []})
+    assert (document["allowed"], document["objects"]["unread"]) == (False, 1)
 
 
 async def test_a_list_of_images_is_reviewed_as_one_pod(webhook: Webhook) -> None:

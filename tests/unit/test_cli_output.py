@@ -37,6 +37,12 @@ def exempt(reason: Exemption) -> ManualReview:
 
 UNREAD = ManualReview("", "shop", "", error="line 3: is odd", source="app.yaml, document 2")
 WITHOUT_IMAGES = ManualReview("Service", "shop", "web")
+UNCHECKED = ManualReview(
+    "Rollout", "shop", "web", ReviewVerdict(True, Decision.NO_VERDICT, reason=Reason.UNKNOWN_KIND), unchecked="odd kind"
+)
+REFUSED = ManualReview(
+    "Rollout", "shop", "web", ReviewVerdict(False, Decision.NO_VERDICT, reason=Reason.UNKNOWN_KIND, message="no")
+)
 BROKEN = ManualReview("Pod", "shop", "web", ReviewVerdict(False, Decision.NO_VERDICT, message="it broke"))
 
 
@@ -78,6 +84,9 @@ def test_outcome_is_the_verdict_and_what_it_does(verdict: Verdict, effect: Effec
         ([holding(of(ADMITTED)), UNREAD], 2),
         ([holding(of(DENIED, Effect.DENY)), UNREAD], 1),
         ([BROKEN], 2),
+        ([UNCHECKED, holding(of(ADMITTED))], 3),
+        ([UNCHECKED, UNREAD], 2),
+        ([UNCHECKED, REFUSED], 1),
     ],
 )
 def test_exit_code(reviews: list[ManualReview], code: int) -> None:
@@ -95,6 +104,7 @@ def test_exit_code(reviews: list[ManualReview], code: int) -> None:
             "3 images in 2 objects: 1 admitted, 1 denied, 1 undecided; 1 object holds no images",
         ),
         ([WITHOUT_IMAGES, holding()], True, "0 images in 0 objects; 2 objects hold no images"),
+        ([UNCHECKED, REFUSED], True, "0 images in 0 objects; 1 object denied as a whole; 1 object not checked"),
         (
             [exempt(Exemption.OWNED), UNREAD, BROKEN],
             True,

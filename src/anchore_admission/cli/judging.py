@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -21,17 +21,22 @@ from anchore_admission.services.manual import ManualReviews, Progress, Summary
 from anchore_admission.wiring import build
 
 DENIED = 1
+NOT_CHECKED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line says of the rules; None leaves the configuration's word."""
+    """What the command line says of the rules; None leaves the configuration's word.
+
+    ``ignores_unchecked`` lets objects of kinds that are not known pass.
+    """
 
     config: Path | None = None
     anchore: str | None = None
     mode: Judging | None = None
     policy: str | None = None
     workloads: WorkloadHandling | None = None
+    ignores_unchecked: bool = False
 
 
 def judge(
@@ -45,6 +50,7 @@ def judge(
     configuration = configured(wanted)
     with progress_on_terminal() as progress:
         summary = asyncio.run(_asked(configuration, ask, progress))
+    summary = replace(summary, ignores_unchecked=wanted.ignores_unchecked)
     write(summary, output, max_findings=configuration.messages.max_findings, objects=objects)
     if any(image.rule.mode is ModeName.PASSIVE for image in summary.images):
         note("Note: passive rules admit without asking Anchore; --mode strict would judge their images.")
@@ -54,7 +60,9 @@ def judge(
 def exit_code(summary: Summary) -> int:
     if summary.denied:
         return DENIED
-    return CANNOT_TELL if summary.undecided else 0
+    if summary.undecided:
+        return CANNOT_TELL
+    return NOT_CHECKED if summary.unchecked and not summary.ignores_unchecked else 0
 
 
 def configured(wanted: Wanted) -> Configuration:
@@ -82,7 +90,9 @@ def _file(wanted: Wanted) -> Configuration:
 
 
 def _only_anchore(url: str) -> Configuration:
-    return parse_configuration(to_json({"anchore": {"endpoint": url}}), "--anchore")
+    """Return a configuration without rules, strict: a passive run would pass without asking Anchore anything."""
+    document = {"anchore": {"endpoint": url}, "defaults": {"mode": ModeName.STRICT}}
+    return parse_configuration(to_json(document), "--anchore")
 
 
 def _endpoint(url: str) -> object:

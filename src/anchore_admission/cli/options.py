@@ -11,6 +11,7 @@ from anchore_admission.services.manual import DEFAULT_NAMESPACE
 
 CONFIG_VARIABLE = "ANCHORE_ADMISSION_CONFIG"
 EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be told or read."
+REVIEW_EXIT_CODES = EXIT_CODES.removesuffix(".") + ", 3 something was not checked: its kind is not known."
 _RULES = "Rules"
 _ASKER = "On whose behalf"
 
@@ -47,7 +48,8 @@ AnchoreUrl = Annotated[
     typer.Option(
         "--anchore",
         metavar="URL",
-        help="Address of Anchore's API, instead of the configuration's anchore.endpoint; does without a file.",
+        help="Address of Anchore's API, instead of the configuration's anchore.endpoint; "
+        "without a configuration file, images are judged in strict mode.",
         rich_help_panel=_RULES,
     ),
 ]
@@ -69,11 +71,19 @@ Policy = Annotated[
     ),
 ]
 Workloads = Annotated[
-    WorkloadHandling | None,
+    WorkloadHandling,
     typer.Option(
         "--workloads",
-        help="How Deployments and other templates are judged, instead of the configuration's workloads; "
-        "deny judges them like the Pods they make.",
+        help="How Deployments and other templates are judged, whatever the configuration says: deny like the Pods "
+        "they make; final, warn and off as the controller does with that setting.",
+        rich_help_panel=_RULES,
+    ),
+]
+IgnoreUnknownKinds = Annotated[
+    bool,
+    typer.Option(
+        "--ignore-unknown-kinds",
+        help="Exit with 0, not 3, when objects of unknown kinds were not checked; they are still counted.",
         rich_help_panel=_RULES,
     ),
 ]

@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     DENIED = "denied"
     UNDECIDED = "undecided"
     UNREAD = "unread"
+    NOT_CHECKED = "not checked"
     EXEMPT = "exempt"
 
 
@@ -46,6 +47,7 @@ _STYLES = {
     Outcome.DENIED: "bold red",
     Outcome.UNDECIDED: "bold magenta",
     Outcome.UNREAD: "bold magenta",
+    Outcome.NOT_CHECKED: "bold magenta",
     Outcome.EXEMPT: "dim",
 }
 _EXEMPT = {
@@ -87,13 +89,18 @@ def summary_line(summary: Summary, *, objects: bool) -> str:
     holding = sum(1 for review in summary.reviews if review.verdict and review.verdict.images)
     line = _number(len(summary.images), "image") + (f" in {_number(holding, 'object')}" if objects else "")
     parts = [f"{line}: {counted}" if counted else line]
-    empty = [r for r in summary.reviews if not whole_error(r) and not _is_exempt(r) and _holds_none(r)]
+    empty = [r for r in summary.reviews if _holds_none(r)]
     if empty:
         parts.append(f"{_number(len(empty), 'object')} {'holds' if len(empty) == 1 else 'hold'} no images")
     exempt = sum(map(_is_exempt, summary.reviews))
     if exempt:
         parts.append(f"{_number(exempt, 'object')} exempt")
-    failed = sum(1 for review in summary.reviews if whole_error(review))
+    denied = sum(1 for review in summary.reviews if review.is_denied_whole)
+    if denied:
+        parts.append(f"{_number(denied, 'object')} denied as a whole")
+    if summary.unchecked:
+        parts.append(f"{_number(summary.unchecked, 'object')} not checked")
+    failed = sum(1 for review in summary.reviews if whole_error(review) and not review.is_denied_whole)
     if failed:
         parts.append(f"{failed} could not be read")
     return "; ".join(parts)
@@ -154,9 +161,10 @@ def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
         about = _about(review)
         error = shown(whole_error(review), _TEXT_LIMIT)
         if error:
-            denied = review.verdict is not None and review.verdict.decision is Decision.DENY
             place = f"{review.source}: " if review.source else ""
-            yield _Row(about, "-", Outcome.DENIED if denied else Outcome.UNREAD, f"{place}{error}")
+            yield _Row(about, "-", Outcome.DENIED if review.is_denied_whole else Outcome.UNREAD, f"{place}{error}")
+        elif review.unchecked:
+            yield _Row(about, "-", Outcome.NOT_CHECKED, shown(review.unchecked.removeprefix("not checked: ")))
         elif review.verdict and review.verdict.exemption:
             yield _Row(about, "-", Outcome.EXEMPT, _EXEMPT[review.verdict.exemption])
         elif review.verdict:
@@ -180,6 +188,8 @@ def _about(review: ManualReview) -> str:
 
 
 def _holds_none(review: ManualReview) -> bool:
+    if review.unchecked or whole_error(review) or _is_exempt(review):
+        return False
     return review.verdict is None or not review.verdict.images
 
 

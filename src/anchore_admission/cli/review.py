@@ -8,9 +8,10 @@ import typer
 from anchore_admission.cli import options
 from anchore_admission.cli.inputs import read_documents
 from anchore_admission.cli.judging import Wanted, judge
+from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.services.manual import Asker, ManualReviews, Progress, Summary
 
-EPILOG = options.EXIT_CODES
+EPILOG = options.REVIEW_EXIT_CODES
 
 Files = Annotated[
     list[str],
@@ -33,7 +34,8 @@ def command(
     anchore: options.AnchoreUrl = None,
     mode: options.Mode = None,
     policy: options.Policy = None,
-    workloads: options.Workloads = None,
+    workloads: options.Workloads = WorkloadHandling.DENY,
+    ignore_unknown_kinds: options.IgnoreUnknownKinds = False,
     namespace: options.Namespace = options.NAMESPACE,
     user: options.User = "",
     group: options.Groups = None,
@@ -41,7 +43,8 @@ def command(
     """Review manifests as the admission controller would.
 
     Takes what kubectl takes: YAML of many documents, JSON, Lists; and AdmissionReviews, whose object is then judged
-    as if it were new. Objects that hold no images are counted. Anchore is only asked, never told to analyse anything.
+    as if it were new. Objects that hold no images are counted, and so are those of kinds that are not known, whose
+    images cannot be found. Anchore is only asked, never told to analyze anything.
 
     For example:
 
@@ -55,4 +58,5 @@ def command(
     def ask(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
         return manual.documents(documents, asker, timeout, progress)
 
-    judge(Wanted(config, anchore, mode, policy, workloads), ask, output, objects=True)
+    wanted = Wanted(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
+    judge(wanted, ask, output, objects=True)

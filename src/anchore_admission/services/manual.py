@@ -7,18 +7,27 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from anchore_admission.core import messages, workload
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict
+from anchore_admission.core import imageless, messages, workload
+from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, ReviewVerdict
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, UserInfo, read_workload
 from anchore_admission.models.workload import Container, Metadata, Workload, WorkloadSpec
 from anchore_admission.ports import Deadline, Origin
-from anchore_admission.services.objects import DEFAULT_NAMESPACE, Asker, asked_about, kind_of, name_of, opened
+from anchore_admission.services.objects import (
+    DEFAULT_NAMESPACE,
+    Asker,
+    asked_about,
+    name_of,
+    naming,
+    opened,
+    shows_images,
+)
 from anchore_admission.services.review import Reviews
 
 __all__ = ["DEFAULT_NAMESPACE", "Asker", "Document", "ManualReview", "ManualReviews", "Summary", "as_document"]
 
 _AT_ONCE = 8
+_KUSTOMIZE = "kustomize.config.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class ManualReview:
-    """One object's review. ``verdict`` is None for an object that holds no images, ``error`` says it is unreadable."""
+    """The review of one object.
+
+    ``verdict`` is None for an object that holds no images. ``error`` says why the object is unreadable, ``unchecked``
+    why its images could not be found.
+    """
 
     kind: str
     namespace: str
@@ -40,28 +53,46 @@ class ManualReview:
     verdict: ReviewVerdict | None = None
     error: str = ""
     source: str = ""
+    unchecked: str = ""
+
+    @property
+    def is_denied_whole(self) -> bool:
+        """Return True for a denial that is about no single image: an unknown kind, an unreadable object."""
+        verdict = self.verdict
+        if not verdict or verdict.images or verdict.allowed:
+            return False
+        return verdict.decision is Decision.DENY or verdict.reason is Reason.UNKNOWN_KIND
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What many reviews come to."""
+    """The reviews of one run. ``ignores_unchecked`` lets objects of unknown kinds pass."""
 
     reviews: tuple[ManualReview, ...]
+    ignores_unchecked: bool = False
 
     @property
     def denied(self) -> bool:
         """Whether anything would be refused for what is known about it."""
         if any(i.verdict.decision is Decision.DENY and i.effect is Effect.DENY for i in self.images):
             return True
-        whole = [r.verdict for r in self.reviews if r.verdict and not r.verdict.images]
-        return any(verdict.decision is Decision.DENY and not verdict.allowed for verdict in whole)
+        return any(review.is_denied_whole for review in self.reviews)
 
     @property
     def undecided(self) -> bool:
         """Whether anything could not be told or read, whatever ``onError`` makes of it."""
         if any(image.verdict.decision is Decision.NO_VERDICT for image in self.images):
             return True
-        return any(r.error or (r.verdict and r.verdict.decision is Decision.NO_VERDICT) for r in self.reviews)
+        return any(
+            r.error or (r.verdict and r.verdict.decision is Decision.NO_VERDICT)
+            for r in self.reviews
+            if not r.unchecked and not r.is_denied_whole
+        )
+
+    @property
+    def unchecked(self) -> int:
+        """The number of objects whose images could not be found, because their kind is not known."""
+        return sum(1 for review in self.reviews if review.unchecked)
 
     @property
     def images(self) -> list[ImageVerdict]:
@@ -101,6 +132,9 @@ class ManualReviews:
     ) -> Summary:
         """Review what stands in files; what cannot be read is told beside the rest."""
         found = [replace(document, value=item) for document in documents for item in opened(document.value)]
+        if not found:
+            source = ", ".join(dict.fromkeys(document.source for document in documents))
+            found = [Document(source=source, problem="holds nothing to review: the List is empty")]
         return await _gathered([partial(self._document, item, asker, seconds) for item in found], progress)
 
     async def each_image(
@@ -116,18 +150,31 @@ class ManualReviews:
     async def object(self, value: Any, asker: Asker, seconds: float) -> ManualReview:
         """Review one bare Kubernetes object, or the one that an AdmissionReview is about."""
         try:
-            value, asker = asked_about(value, asker)
+            value, kind, asker = asked_about(value, asker)
         except MalformedReview as error:
             return ManualReview("AdmissionReview", asker.namespace, "", error=str(error))
-        kind = kind_of(value)
         if kind is None:
             return ManualReview("", asker.namespace, "", error="not a Kubernetes object: it has no apiVersion and kind")
-        if not workload.is_known(kind):
+        if imageless.is_imageless(kind):
             return ManualReview(kind.kind, asker.namespace, name_of(value))
+        if not workload.is_known(kind):
+            return await self._unknown(value, kind, asker, seconds)
         try:
-            return await self._review(read_workload(value), kind, asker, seconds)
+            return await self._review(_without_owners(read_workload(value)), kind, asker, seconds)
         except MalformedReview as error:
             return ManualReview(kind.kind, asker.namespace, name_of(value), error=str(error))
+
+    async def _unknown(self, value: Any, kind: GroupVersionKind, asker: Asker, seconds: float) -> ManualReview:
+        """Review an object of a kind that is not known: what ``unknownKinds`` denies is denied as by the webhook.
+
+        Otherwise it was not checked, except a custom resource that shows no sign of an image.
+        """
+        review = await self._review(Workload(kind=kind.kind, metadata=naming(value)), kind, asker, seconds)
+        if review.is_denied_whole:
+            return review
+        if imageless.is_custom(kind) and not shows_images(value):
+            return replace(review, verdict=None)
+        return replace(review, unchecked=_why_unchecked(kind))
 
     async def _document(self, document: Document, asker: Asker, seconds: float) -> ManualReview:
         if document.problem:
@@ -157,6 +204,22 @@ class ManualReviews:
         return ManualReview(kind.kind, namespace, metadata.name or f"{metadata.generateName or ''}*", verdict)
 
 
+def _without_owners(value: Workload) -> Workload:
+    """Judge what a controller made by itself: anyone can write an owner into a file, and its Pods are not reviewed."""
+    if not value.metadata or not value.metadata.ownerReferences:
+        return value
+    return value.model_copy(update={"metadata": value.metadata.model_copy(update={"ownerReferences": None})})
+
+
+def _why_unchecked(kind: GroupVersionKind) -> str:
+    if kind.group == _KUSTOMIZE:
+        return "not checked: kubectl does not create it; review the output of kubectl kustomize"
+    version = f"{kind.group}/{kind.version}" if kind.group else kind.version
+    text = f"not checked: kind {messages.shown(kind.kind)} of {messages.shown(version)} is not known"
+    meant = imageless.meant(kind)
+    return f"{text}; did you mean {meant}?" if meant else f"{text}, so its images cannot be found"
+
+
 async def _gathered(reviews: Sequence[Callable[[], Awaitable[ManualReview]]], progress: Progress) -> Summary:
     """A few at once; the summary keeps their order."""
     slots = asyncio.Semaphore(_AT_ONCE)
@@ -175,13 +238,17 @@ async def _gathered(reviews: Sequence[Callable[[], Awaitable[ManualReview]]], pr
 
 def as_document(summary: Summary) -> dict[str, Any]:
     """What machines read: one entry per image of every object."""
+    passes = summary.ignores_unchecked or not summary.unchecked
     return {
-        "allowed": all(r.verdict is None or r.verdict.allowed for r in summary.reviews) and not summary.unread,
+        "allowed": all(r.verdict is None or r.verdict.allowed for r in summary.reviews)
+        and not summary.unread
+        and passes,
         "images": [
             _image(review, image) for review in summary.reviews if review.verdict for image in review.verdict.images
         ],
         "warnings": [w for review in summary.reviews if review.verdict for w in review.verdict.warnings],
         "errors": [{**_object(review), "message": text} for review in summary.reviews if (text := whole_error(review))],
+        "notChecked": [{**_object(r), "message": r.unchecked} for r in summary.reviews if r.unchecked],
         "objects": _objects(summary),
     }
 
@@ -189,14 +256,19 @@ def as_document(summary: Summary) -> dict[str, Any]:
 def whole_error(review: ManualReview) -> str:
     """Why there is no verdict on any image of an object; empty where there are verdicts, or nothing to judge."""
     verdict = review.verdict
-    if review.error or not verdict or verdict.images or verdict.decision is Decision.ADMIT:
+    if review.error or review.unchecked or not verdict or verdict.images or verdict.decision is Decision.ADMIT:
         return review.error
     return verdict.message or "; ".join(verdict.warnings) or "no verdict"
 
 
 def _objects(summary: Summary) -> dict[str, int]:
-    reviewed = len(summary.reviews) - summary.others - summary.unread
-    return {"reviewed": reviewed, "withoutImages": summary.others, "unread": summary.unread}
+    reviewed = len(summary.reviews) - summary.others - summary.unread - summary.unchecked
+    return {
+        "reviewed": reviewed,
+        "withoutImages": summary.others,
+        "notChecked": summary.unchecked,
+        "unread": summary.unread,
+    }
 
 
 def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:

@@ -1,13 +1,18 @@
-"""What a parsed document holds: one Kubernetes object, a List of them, or an AdmissionReview about one."""
+"""Contents of a parsed document: one Kubernetes object, a List of them, or an AdmissionReview about one."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models.review import GroupVersionKind
+from anchore_admission.models.workload import Metadata
 
 DEFAULT_NAMESPACE = "default"
+_LIST = "List"
+_POD_PARTS = frozenset({"containers", "initcontainers", "container", "podtemplate", "podtemplatespec", "podspec"})
+_IMAGE_IN_TEXT = re.compile(r"\bimage[\"']?\s*:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,33 +25,59 @@ class Asker:
 
 
 def opened(document: Any) -> Iterator[Any]:
-    """The objects of a List of any kind, or the document itself."""
-    items = document.get("items") if isinstance(document, dict) else None
-    if isinstance(items, list) and str(document.get("kind", "")).endswith("List"):
-        for item in items:
-            yield from opened(item)
-    else:
+    """Yield the objects of a List, or the document itself.
+
+    Like kubectl, take everything that has ``items`` for a List, whatever its kind, and give items without kind and
+    apiVersion those of the list. A kind that is no List's, such as a Pod with ``items``, is also an object itself,
+    as other clients send it.
+    """
+    kind = _text(_mapping(document).get("kind"))
+    items = _mapping(document).get("items", ())
+    if items is None and kind.endswith(_LIST):
+        return
+    if not isinstance(items, list):
         yield document
+        return
+    if not kind.endswith(_LIST):
+        yield {key: value for key, value in document.items() if key != "items"}
+    for item in items:
+        yield from opened(_with_kind_of_list(item, kind, document.get("apiVersion")))
 
 
-def asked_about(value: Any, asker: Asker) -> tuple[Any, Asker]:
-    """The object of an AdmissionReview, on behalf of whoever asked then; anything else as it is.
+def _with_kind_of_list(item: Any, kind: str, version: Any) -> Any:
+    """Add what the API server leaves out of the items of a PodList. Source: k8s.io/apimachinery, unstructured."""
+    named = kind.removesuffix(_LIST)
+    if not isinstance(item, dict) or item.get("kind") or item.get("apiVersion") or not named:
+        return item
+    return {**item, "kind": named, "apiVersion": version}
 
-    Raises MalformedReview for an AdmissionReview that holds no object, such as one about a DELETE.
+
+def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None, Asker]:
+    """Return the object of an AdmissionReview, its kind, and the user who sent it; anything else as it is.
+
+    The kind is the one that the request names, as for the webhook; None for a value that is no Kubernetes object.
+
+    Raises:
+        MalformedReview: an AdmissionReview that holds no object, such as one about a DELETE.
     """
     kind = kind_of(value)
     if kind is None or (kind.group, kind.kind) != ("admission.k8s.io", "AdmissionReview"):
-        return value, asker
+        return value, kind, asker
     request = _mapping(value.get("request"))
     if request.get("object") is None:
         raise MalformedReview("an AdmissionReview that holds no object")
     user = _mapping(request.get("userInfo"))
     groups = user.get("groups")
-    return request["object"], Asker(
+    named = _mapping(request.get("kind"))
+    requested = GroupVersionKind(
+        group=_text(named.get("group")), version=_text(named.get("version")), kind=_text(named.get("kind"))
+    )
+    asker = Asker(
         namespace=_text(request.get("namespace")) or asker.namespace,
         user=_text(user.get("username")) or asker.user,
         groups=tuple(map(_text, groups)) if isinstance(groups, list) else asker.groups,
     )
+    return request["object"], requested if requested.kind else kind_of(request["object"]), asker
 
 
 def kind_of(value: Any) -> GroupVersionKind | None:
@@ -58,6 +89,36 @@ def kind_of(value: Any) -> GroupVersionKind | None:
         return None
     group, slash, number = version.rpartition("/")
     return GroupVersionKind(group=group if slash else "", version=number, kind=kind)
+
+
+def shows_images(value: Any) -> bool:
+    """Return True if an object of any kind has a key about images or containers, or a text that holds such YAML.
+
+    Labels and annotations do not count. The walk keeps its own stack: custom resources may nest deeply.
+    """
+    rest: list[Any] = [{key: part for key, part in _mapping(value).items() if key != "metadata"}]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, dict):
+            if any(_is_about_images(key, inner) for key, inner in part.items()):
+                return True
+            rest.extend(part.values())
+        elif isinstance(part, list):
+            rest.extend(part)
+        elif isinstance(part, str) and _IMAGE_IN_TEXT.search(part):
+            return True
+    return False
+
+
+def _is_about_images(key: str, value: Any) -> bool:
+    return bool(value) and ("image" in key.lower() or key.lower() in _POD_PARTS)
+
+
+def naming(value: Any) -> Metadata:
+    """Return the name and namespace of an object of any kind, as far as they can be read."""
+    metadata = _mapping(_mapping(value).get("metadata"))
+    name, generated, namespace = (_text(metadata.get(key)) or None for key in ("name", "generateName", "namespace"))
+    return Metadata(name=name, generateName=generated, namespace=namespace)
 
 
 def name_of(value: Any) -> str:

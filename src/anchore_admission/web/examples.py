@@ -74,5 +74,6 @@ SUMMARY = {
     "images": [_VERDICT],
     "warnings": [],
     "errors": [],
-    "objects": {"reviewed": 1, "withoutImages": 0, "unread": 0},
+    "notChecked": [],
+    "objects": {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0},
 }

@@ -180,11 +180,19 @@ VALIDATE: dict[str, Any] = {
 _SUMMARY_SCHEMA = {
     "type": "object",
     "properties": {
-        "allowed": {"type": "boolean", "description": "whether all of it would be admitted"},
+        "allowed": {"type": "boolean", "description": "true if all of it was read and checked, and would be admitted"},
         "images": {"type": "array", "items": {"type": "object"}, "description": "one verdict per image and object"},
         "warnings": _STRINGS,
         "errors": {"type": "array", "items": {"type": "object"}, "description": "what could not be read or judged"},
-        "objects": {"type": "object", "description": "how many were reviewed, hold no images, could not be read"},
+        "notChecked": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "objects whose images could not be found, because their kind is not known",
+        },
+        "objects": {
+            "type": "object",
+            "description": "how many were reviewed, hold no images, were not checked, could not be read",
+        },
     },
 }
 _BY_HAND = {"description": "a Kubernetes object, several of them, or a list of images"}

@@ -190,6 +190,7 @@ class Cluster(Protocol):
     async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
         """Server-side-apply the entries onto the existing object of this uid, taking their fields from anybody.
 
+        Match conditions that others have added to these entries are removed.
         Raises ClusterConflict or ClusterNotFound when that object no longer exists; it is not created again.
         """
 
@@ -201,6 +202,15 @@ class SelfQuestion(Protocol):
         """Raises WebhookSilent unless the answer is the expected one. Without authorities, the system's are trusted."""
 
 
+class Repair(StrEnum):
+    """When the leader found something of the registration missing or changed."""
+
+    ON_TAKING_OVER = "taking_over"
+    """As it began to lead: after an installation or an upgrade, or after a change while no replica led."""
+    WHILE_LEADING = "leading"
+    """After this leader had registered the webhook: someone else has changed it."""
+
+
 class ClusterRecorder(Protocol):
     """Where the adapters and services tell what happened with the cluster."""
 
@@ -209,3 +219,9 @@ class ClusterRecorder(Protocol):
 
     def registration_current(self, current: bool) -> None:
         """Whether the webhook is registered as it should be."""
+
+    def registration_repaired(self, when: Repair) -> None:
+        """The leader put right what was missing or changed."""
+
+    def registration_left_in_place(self, terms: int) -> None:
+        """How many terms of others the registration holds that are not taken back."""

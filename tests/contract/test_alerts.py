@@ -39,7 +39,10 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
 
 
 def test_only_who_registers_by_itself_can_fail_at_it() -> None:
-    assert set(rules()) - set(rules(merged(WATCHED, CHART_REGISTERS))) == {f"{PREFIX}NotRegistered"}
+    assert set(rules()) - set(rules(merged(WATCHED, CHART_REGISTERS))) == {
+        f"{PREFIX}NotRegistered",
+        f"{PREFIX}RegistrationChanged",
+    }
 
 
 def test_the_service_monitor_finds_the_service_that_the_alerts_name_and_no_other() -> None:

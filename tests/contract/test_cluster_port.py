@@ -117,6 +117,10 @@ async def test_what_was_applied_is_what_was_wanted(stage: Stage) -> None:
         {"namespaceSelector": {**WANTED[0]["namespaceSelector"], "matchLabels": {"only": "here"}}},
         {"rules": [WANTED[0]["rules"][0]]},
         {"matchConditions": []},
+        {"matchConditions": [*WANTED[0]["matchConditions"], {"name": "off", "expression": "false"}]},
+        {"matchConditions": [{"name": f"off-{n}", "expression": "false"} for n in range(3)]},
+        {"matchPolicy": "Exact"},
+        {"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}},
         {"timeoutSeconds": 1},
         {"clientConfig": CLIENT},
         {"clientConfig": {"url": "https://elsewhere.example.com/"}},
@@ -141,10 +145,13 @@ async def test_what_was_rendered_by_somebody_else_is_taken_over_and_wiped_entrie
 
 
 async def test_entries_of_others_stay(stage: Stage) -> None:
-    await stage.put_webhooks([OTHERS])
+    others = {**OTHERS, "matchConditions": [{"name": "theirs", "expression": "true"}]}
+    await stage.put_webhooks([others, {**ENTRIES[0], "matchConditions": [{"name": "off", "expression": "false"}]}])
     uid = (await stage.cluster.read_webhooks(NAME)).uid
     applied = await stage.cluster.apply_webhooks(NAME, uid, WANTED)
-    assert {entry["name"] for entry in applied.webhooks} == {OTHERS["name"], "gate.admission.anchore.io"}
+    conditions = {entry["name"]: [it["name"] for it in entry["matchConditions"]] for entry in applied.webhooks}
+    wanted = [condition["name"] for condition in WANTED[0]["matchConditions"]]
+    assert conditions == {OTHERS["name"]: ["theirs"], "gate.admission.anchore.io": wanted}
 
 
 async def test_a_configuration_that_was_deleted_is_not_created(stage: Stage) -> None:

@@ -22,6 +22,8 @@ IGNORE: Final = {**STRICT, "webhook": {"failurePolicy": "Ignore"}}
 HERE: Final = "registered"
 KIND: Final = "ValidatingWebhookConfiguration"
 CAN_I: Final = Path(__file__).parents[1] / "data/chart/can-i.txt"
+OFF: Final = {"name": "off", "expression": "false"}
+ELSEWHERE: Final = {"key": "team", "operator": "DoesNotExist"}
 ACCOUNT: Final = f"system:serviceaccount:{NAME}:{NAME}"
 EVERYWHERE: Final = {
     *("selfsubjectreviews.authentication.k8s.io", "selfsubjectaccessreviews.authorization.k8s.io"),
@@ -43,8 +45,17 @@ def serving(release: Release, namespaces: Namespaces) -> Iterator[Release]:
     [
         ([{"op": "remove", "path": "/webhooks"}], f"{WEBHOOK} is missing"),
         ([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}], "failurePolicy changed"),
+        ([{"op": "add", "path": "/webhooks/0/matchConditions/-", "value": OFF}], "matchConditions changed"),
+        (
+            [{"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/-", "value": ELSEWHERE}],
+            "namespaceSelector changed",
+        ),
+        (
+            [{"op": "replace", "path": "/webhooks/0/objectSelector", "value": {"matchExpressions": [ELSEWHERE]}}],
+            "objectSelector changed",
+        ),
     ],
-    ids=["wiped", "changed"],
+    ids=["wiped", "changed", "a match condition", "a namespace selector", "an object selector"],
 )
 def test_the_leader_restores_what_somebody_changes(
     serving: Release, kubectl: Kubectl, patch: list[Json], told: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from anchore_admission.errors import ClusterConflict, ClusterError, ClusterNotFound, WebhookSilent
-from anchore_admission.ports import LeaseState, SecretContent, WebhookConfiguration
+from anchore_admission.ports import LeaseState, Repair, SecretContent, WebhookConfiguration
 
 NAME = "anchore-admission"
 T = TypeVar("T")
@@ -110,9 +110,17 @@ class Recorded:
 
     errors: list[tuple[str, str]] = field(default_factory=list)
     current: list[bool] = field(default_factory=list)
+    repaired: list[Repair] = field(default_factory=list)
+    left_in_place: int = 0
 
     def cluster_error(self, *, operation: str, code: str) -> None:
         self.errors.append((operation, code))
 
     def registration_current(self, current: bool) -> None:
         self.current.append(current)
+
+    def registration_repaired(self, when: Repair) -> None:
+        self.repaired.append(when)
+
+    def registration_left_in_place(self, terms: int) -> None:
+        self.left_in_place = terms

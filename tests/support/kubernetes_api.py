@@ -5,6 +5,7 @@ What it answers was compared with kube-apiserver 1.36 by the suite that runs on 
 
 import asyncio
 import base64
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,8 +59,9 @@ class KubernetesApi:
         await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.headers.raw})
         await send({"type": "http.response.body", "body": answer.content})
 
-    def _patched(self, request: httpx2.Request, live: Json | None, body: Json) -> httpx2.Response:
-        wanted = body.get("metadata", {})
+    def _patched(self, request: httpx2.Request, live: Json | None, body: Any) -> httpx2.Response:
+        removals = body[1:] if isinstance(body, list) else []
+        wanted = {"resourceVersion": body[0]["value"]} if removals else body.get("metadata", {})
         if live is None:
             return failure(409 if "uid" in wanted else 404)
         if wanted.get("resourceVersion", live["metadata"]["resourceVersion"]) != live["metadata"]["resourceVersion"]:
@@ -71,6 +73,11 @@ class KubernetesApi:
             assert request.url.params["force"] == "true"
             changed = live | {"webhooks": _applied(live.get("webhooks", []), body["webhooks"])}
             self.applied.set()
+        elif removals:
+            assert request.headers["content-type"] == "application/json-patch+json"
+            changed = copy.deepcopy(live)
+            for removal in removals:
+                _remove(changed, removal)
         else:
             assert request.headers["content-type"] == "application/merge-patch+json"
             changed = _merged(live, body)
@@ -85,8 +92,26 @@ def secret(data: Mapping[str, bytes] | None) -> Json:
 
 
 def _applied(live: list[Json], wanted: list[Json]) -> list[Json]:
+    """Merge entries by name, and within an entry the match conditions, as lists of type map are."""
     names = {entry["name"] for entry in wanted}
-    return [entry for entry in live if entry["name"] not in names] + wanted
+    before = {entry["name"]: entry for entry in live}
+    merged = [_with_conditions_of(before.get(entry["name"], {}), entry) for entry in wanted]
+    return [entry for entry in live if entry["name"] not in names] + merged
+
+
+def _with_conditions_of(live: Json, wanted: Json) -> Json:
+    ours = list(wanted.get("matchConditions", ()))
+    names = {condition["name"] for condition in ours}
+    others = [condition for condition in live.get("matchConditions") or () if condition["name"] not in names]
+    return {**wanted, "matchConditions": [*ours, *others]} if others else wanted
+
+
+def _remove(thing: Any, removal: Json) -> None:
+    assert removal["op"] == "remove"
+    *path, last = [int(key) if key.isdecimal() else key for key in removal["path"].split("/")[1:]]
+    for key in path:
+        thing = thing[key]
+    del thing[last]
 
 
 def _merged(live: Any, patch: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 from anchore_admission.core.registration import Registration, completed
 from anchore_admission.errors import ClusterConflict, ClusterForbidden, ClusterUnavailable, ConfigurationError
-from anchore_admission.ports import WebhookConfiguration
+from anchore_admission.ports import Repair, WebhookConfiguration
 from anchore_admission.services.registration import (
     SETTLE_SECONDS,
     KnownAuthorities,
@@ -22,6 +22,8 @@ ENTRY: dict[str, Any] = {
     "clientConfig": {"service": {"name": "gate", "namespace": "security", "path": "/validate"}},
     "rules": [],
 }
+OFF = {"key": "team", "operator": "DoesNotExist"}
+AKS = {"key": "control-plane", "operator": "NotIn", "values": ["true"]}
 TEXT = """
 kind: ValidatingWebhookConfiguration
 metadata: {name: gate}
@@ -92,6 +94,8 @@ async def test_what_is_as_it_should_be_is_left_alone_and_not_asked(stage: Stage)
         [{**completed([ENTRY], b"CA")[0], "failurePolicy": "Ignore"}],
         [{**completed([ENTRY], b"CA")[0], "objectSelector": {"matchLabels": {"a": "b"}}}],
         completed([ENTRY], None),
+        [{**completed([ENTRY], b"CA")[0], "matchConditions": [{"name": "off", "expression": "false"}]}],
+        [{**completed([ENTRY], b"CA")[0], "namespaceSelector": {"matchExpressions": [OFF]}}],
     ],
 )
 async def test_what_somebody_wipes_or_changes_is_restored(wiped: list[dict[str, Any]], stage: Stage) -> None:
@@ -100,6 +104,28 @@ async def test_what_somebody_wipes_or_changes_is_restored(wiped: list[dict[str, 
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", wiped)
     assert await stage.step()
     assert stage.entry() == good
+    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER, Repair.WHILE_LEADING]
+
+
+async def test_what_a_cloud_adds_stays_and_is_logged_and_counted_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission.registration")
+    await stage.step()
+    assert stage.recorded.left_in_place == 0
+    added = {**stage.entry(), "namespaceSelector": {"matchExpressions": [AKS]}}
+    stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", [added])
+    for _ in range(3):
+        assert await stage.step()
+    assert stage.entry() == added
+    assert stage.recorded.left_in_place == 1
+    term = "gate.admission.anchore.io: namespaceSelector: control-plane NotIn true"
+    assert caplog.messages[1:] == [
+        f"ValidatingWebhookConfiguration {NAME}: left in place what others have added: {term}"
+    ]
+    stage.registrar.rest()
+    assert stage.recorded.left_in_place == 0
+    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER]
 
 
 async def test_what_somebody_deletes_is_not_created_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -110,7 +136,8 @@ async def test_what_somebody_deletes_is_not_created_again(stage: Stage, caplog: 
     assert stage.cluster.registered == {}
     assert stage.cluster.told.count("apply_webhooks") == 1
     assert stage.recorded.current[-3:] == [False] * 3
-    assert caplog.messages == [f"ValidatingWebhookConfiguration {NAME} does not exist: the webhook is switched off"]
+    off = "does not exist: the webhook is switched off; helm upgrade switches it on again"
+    assert caplog.messages == [f"ValidatingWebhookConfiguration {NAME} {off}"]
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-2", ())  # helm upgrade
     assert await stage.step()
     assert stage.entry()["name"] == ENTRY["name"]
@@ -179,11 +206,11 @@ async def test_what_an_earlier_release_had_set_goes_when_another_leads(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.registration")
-    gone = ENTRY | {"matchConditions": [{"name": "of-before", "expression": "true"}]}
+    gone = ENTRY | {"ofBefore": "set"}
     assert await stage.wanting(gone).step(b"CA")
     stage.webhook.answers = False  # what is registered stays so; nobody need be asked
     assert await stage.step()
-    assert "matchConditions" not in stage.entry()
+    assert "ofBefore" not in stage.entry()
     assert caplog.messages[-1].endswith(": what an earlier release had set is taken away")
     assert await stage.step()
     assert stage.cluster.told.count("apply_webhooks") == 2

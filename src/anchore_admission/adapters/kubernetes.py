@@ -22,6 +22,7 @@ from lightkube.types import PatchType
 
 from anchore_admission.adapters.logs import shortened
 from anchore_admission.adapters.trust import lenient
+from anchore_admission.core.registration import foreign_conditions
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -121,16 +122,23 @@ class LightkubeCluster:
             "webhooks": list(webhooks),
         }
         async with self._call("apply_webhooks", f"{_KIND} {name}"):
-            return _webhooks(
-                await self._client.patch(
-                    WebhookConfigurations,
-                    name,
-                    body,
-                    patch_type=PatchType.APPLY,
-                    field_manager=FIELD_MANAGER,
-                    force=True,
-                )
+            applied = await self._client.patch(
+                WebhookConfigurations,
+                name,
+                body,
+                patch_type=PatchType.APPLY,
+                field_manager=FIELD_MANAGER,
+                force=True,
             )
+            foreign = foreign_conditions(webhooks, applied.get("webhooks") or ())
+            if foreign:
+                # A JSON patch owns nothing afterwards. With the version in it, places that have moved are a conflict.
+                version = {"op": "replace", "path": "/metadata/resourceVersion", "value": _live_version(applied)}
+                removals = [{"op": "remove", "path": f"/webhooks/{i}/matchConditions/{j}"} for i, j in foreign]
+                applied = await self._client.patch(
+                    WebhookConfigurations, name, [version, *removals], patch_type=PatchType.JSON
+                )
+            return _webhooks(applied)
 
     async def aclose(self) -> None:
         await self._client.close()
@@ -193,6 +201,10 @@ def _state(lease: Lease) -> LeaseState:
 
 def _webhooks(configuration: Mapping[str, Any]) -> WebhookConfiguration:
     return WebhookConfiguration(configuration["metadata"]["uid"], configuration.get("webhooks") or ())
+
+
+def _live_version(configuration: Mapping[str, Any]) -> str:
+    return str(configuration["metadata"]["resourceVersion"])
 
 
 def _version(thing: Secret | Lease) -> str:

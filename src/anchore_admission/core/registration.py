@@ -6,7 +6,7 @@ A field that is left out stays with whoever set it: an ``objectSelector`` that s
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 Entry = Mapping[str, Any]
 _DEFAULTS: dict[str, Any] = {
@@ -16,7 +16,38 @@ _DEFAULTS: dict[str, Any] = {
     "namespaceSelector": {},
     "objectSelector": {},
 }
-_EXCLUDES = {"NotIn", "DoesNotExist"}
+_NAME = "kubernetes.io/metadata.name"
+"""The label with a namespace's name; only the API server sets it."""
+_Term = tuple[str, str, frozenset[str]]
+_AKS_TERMS: Final[frozenset[_Term]] = frozenset(
+    {
+        ("control-plane", "DoesNotExist", frozenset()),
+        ("control-plane", "NotIn", frozenset({"true"})),
+        ("kubernetes.azure.com/managedby", "NotIn", frozenset({"aks"})),
+    }
+)
+"""What the admissions enforcer of AKS adds to every webhook. Source: Azure/AKS issues 1771 and 4002."""
+_GKE_NAMESPACES: Final = frozenset(
+    {
+        "gke-connect",
+        "gke-gmp-system",
+        "gke-managed-checkpointing",
+        "gke-managed-cim",
+        "gke-managed-filestorecsi",
+        "gke-managed-lustrecsi",
+        "gke-managed-metrics-server",
+        "gke-managed-parallelstorecsi",
+        "gke-managed-system",
+        "gke-managed-volumepopulator",
+        "gke-system",
+        "gmp-public",
+        "gmp-system",
+        "kube-node-lease",
+        "kube-system",
+    }
+)
+"""The namespaces of GKE itself, which Autopilot leaves out of every webhook: by exact name, since a prefix would cover
+namespaces that users can create. Source: Dynatrace/dynatrace-operator issue 2194, open-telemetry OBI's defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +64,34 @@ def completed(webhooks: Sequence[Entry], authorities: bytes | None) -> list[dict
 
 
 def differences(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
-    """What of the wanted entries is missing or changed, in words; other people's entries are not looked at."""
+    """Return what of the wanted entries is missing or changed, in words. Entries of other webhooks do not matter."""
     found = {entry.get("name"): entry for entry in live}
     return [difference for entry in wanted for difference in _differences(entry, found.get(entry["name"]))]
+
+
+def left_in_place(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
+    """Return what others have added to the wanted entries and what is not taken back, in words.
+
+    That is what clouds add to the namespace selector, and fields that a later Kubernetes may know.
+    """
+    found = {entry.get("name"): entry for entry in live}
+    return [text for entry in wanted for text in _left_in_place(entry, found.get(entry["name"], entry))]
+
+
+def foreign_conditions(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[tuple[int, int]]:
+    """Return the places (webhook, match condition) of the live match conditions that nobody wants, the last first.
+
+    Server-side apply leaves them alone: the API server merges match conditions by name.
+    """
+    names = {entry["name"]: _condition_names(entry) for entry in wanted}
+    places = [
+        (number, position)
+        for number, entry in enumerate(live)
+        if entry.get("name") in names
+        for position, condition in enumerate(entry.get("matchConditions") or ())
+        if condition.get("name") not in names[entry["name"]]
+    ]
+    return places[::-1]
 
 
 def publishes(wanted: Sequence[Entry], live: Sequence[Entry]) -> bool:
@@ -70,17 +126,18 @@ def _differences(wanted: Entry, live: Entry | None) -> Iterator[str]:
     if live is None:
         yield f"{wanted['name']} is missing"
         return
-    changed = [key for key, value in wanted.items() if not _holds(key, value, live.get(key))]
+    keys = dict.fromkeys([*wanted, "matchConditions"])  # also where none are wanted: one that is added can let all past
+    changed = [key for key in keys if not _holds(key, wanted.get(key), live.get(key))]
     if changed:
         yield f"{wanted['name']}: {', '.join(changed)} changed"
 
 
 def _holds(key: str, wanted: Any, live: Any) -> bool:
-    """Whether the live value is what applying the wanted one leads to."""
+    """Return whether the live value is what applying the wanted one leads to."""
     if key == "clientConfig":
         return isinstance(live, Mapping) and all(live.get(name) == value for name, value in wanted.items())
-    if key == "matchConditions":  # others may add their own
-        return all(condition in (live or ()) for condition in wanted)
+    if key == "matchConditions":
+        return _by_name(wanted) == _by_name(live)
     if key == "namespaceSelector":
         return _selects(wanted, live or {})
     if key == "objectSelector":
@@ -89,17 +146,51 @@ def _holds(key: str, wanted: Any, live: Any) -> bool:
 
 
 def _selects(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
-    """Clouds keep every webhook from namespaces of their own, and put that back whoever takes it away.
+    """Return whether a live namespace selector is the wanted one, apart from what clouds add.
 
-    Source: Azure/AKS issue 1771 (admissions enforcer); GKE Autopilot does the same.
+    AKS and GKE Autopilot leave out namespaces of their own and put that back when it is removed. Anything else would
+    be a way to switch the webhook off unnoticed.
     """
-    ours, theirs = (selector.get("matchExpressions") or () for selector in (wanted, live))
-    others = [expression for expression in theirs if expression not in ours]
+    (our_names, ours), (their_names, theirs) = _terms(wanted), _terms(live)
     return (
         (wanted.get("matchLabels") or {}) == (live.get("matchLabels") or {})
-        and all(expression in theirs for expression in ours)
-        and all(expression.get("operator") in _EXCLUDES for expression in others)
+        and our_names <= their_names <= our_names | _GKE_NAMESPACES
+        and ours <= theirs <= ours | _AKS_TERMS
     )
+
+
+def _left_in_place(wanted: Entry, live: Entry) -> Iterator[str]:
+    (our_names, ours), (their_names, theirs) = (
+        _terms(entry.get("namespaceSelector") or {}) for entry in (wanted, live)
+    )
+    for key, operator, values in sorted(theirs - ours, key=str):
+        yield f"{wanted['name']}: namespaceSelector: {' '.join([key, operator, *sorted(values)])}"
+    for name in sorted(their_names - our_names):
+        yield f"{wanted['name']}: namespaceSelector: {_NAME} NotIn {name}"
+    for key in sorted(live.keys() - wanted.keys() - {"matchConditions"}):
+        yield f"{wanted['name']}: {key}"
+
+
+def _terms(selector: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[_Term]]:
+    """Return the namespaces that a selector leaves out by name, and its other expressions.
+
+    All must hold, so several expressions about names mean the same as one with all the names.
+    """
+    expressions = [
+        (str(it.get("key")), str(it.get("operator")), frozenset(map(str, it.get("values") or ())))
+        for it in selector.get("matchExpressions") or ()
+    ]
+    names = [values for key, operator, values in expressions if (key, operator) == (_NAME, "NotIn")]
+    others = frozenset(term for term in expressions if term[:2] != (_NAME, "NotIn"))
+    return frozenset[str]().union(*names), others
+
+
+def _condition_names(entry: Entry) -> set[Any]:
+    return {condition.get("name") for condition in entry.get("matchConditions") or ()}
+
+
+def _by_name(conditions: Any) -> dict[Any, Any]:
+    return {condition.get("name"): condition for condition in conditions or ()}
 
 
 def _without_empty(selector: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from anchore_admission.core.registration import Registration, completed, differences, publishes, question_url
+from anchore_admission.core.registration import (
+    Registration,
+    completed,
+    differences,
+    left_in_place,
+    publishes,
+    question_url,
+)
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -13,7 +20,7 @@ from anchore_admission.errors import (
     DocumentError,
     Problem,
 )
-from anchore_admission.ports import Clock, Cluster, ClusterRecorder, SelfQuestion, WebhookConfiguration
+from anchore_admission.ports import Clock, Cluster, ClusterRecorder, Repair, SelfQuestion, WebhookConfiguration
 from anchore_admission.services.complaints import Complaints
 from anchore_admission.services.documents import load_documents
 
@@ -78,6 +85,7 @@ class Registrar:
         self._cluster = cluster
         self._leads = leads
         self._applied = False
+        self._left: list[str] = []
         self._question = question
         self._wanted = wanted
         self._recorder = recorder
@@ -95,7 +103,10 @@ class Registrar:
         except ClusterNotFound:
             self._recorder.registration_current(False)
             self._known.carry(authorities)
-            self._complaints.tell(_LIVE, f"{_KIND} {wanted.name} does not exist: the webhook is switched off")
+            self._complaints.tell(
+                _LIVE,
+                f"{_KIND} {wanted.name} does not exist: the webhook is switched off; helm upgrade switches it on again",
+            )
             return True
         except ClusterConflict:
             return False  # changed in this moment; the next step looks again
@@ -107,7 +118,9 @@ class Registrar:
     def rest(self) -> None:
         """Somebody else leads, or there is nothing yet that could be registered."""
         self._applied = False
+        self._left = []
         self._recorder.registration_current(False)
+        self._recorder.registration_left_in_place(0)
 
     async def _look(self, wanted: Registration, authorities: bytes | None) -> bool:
         entries = completed(wanted.webhooks, authorities)
@@ -129,13 +142,24 @@ class Registrar:
             return False
         self._complaints.settle(_LIVE, lambda: _log.info("%s %s is as it should be", _KIND, wanted.name))
         self._recorder.registration_current(True)
+        self._tell_left(wanted.name, left_in_place(entries, live.webhooks))
         return True
+
+    def _tell_left(self, name: str, left: list[str]) -> None:
+        """Log and count what others have added and what stays, once per change."""
+        self._recorder.registration_left_in_place(len(left))
+        if left != self._left:
+            self._left = left
+            what = "; ".join(left) or "nothing any more"
+            _log.warning("%s %s: left in place what others have added: %s", _KIND, name, what)
 
     async def _apply(
         self, name: str, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
     ) -> WebhookConfiguration:
         """Also once when a leader begins: what an earlier release has set and this one does not want goes only so."""
         applied = await self._cluster.apply_webhooks(name, live.uid, entries)
+        if changes:
+            self._recorder.registration_repaired(Repair.WHILE_LEADING if self._applied else Repair.ON_TAKING_OVER)
         self._applied = True
         if changes or applied.webhooks != live.webhooks:
             why = "; ".join(changes) or "what an earlier release had set is taken away"

@@ -49,6 +49,10 @@ D384 = f"sha384:{_HEX[:48] * 2}"
         ("example.com:99999/app", "example.com:99999", "app", "latest", None),
         (f"example.com/{'p' * 255}", "example.com", "p" * 255, "latest", None),
         ("docker.io/docker.io/nginx", "docker.io", "docker.io/nginx", "latest", None),
+        # a host with "_" is a part of the path to Go's grammar, and the registry's host to runtimes
+        ("my_registry.example.com/app", "my_registry.example.com", "app", "latest", None),
+        ("a__b.example/team/app:1", "a__b.example", "team/app", "1", None),
+        (f"a.b_c/app@{D}", "a.b_c", "app", None, D),
         # not in the table: what its rules imply
         (f"a/b@{D384}", "docker.io", "a/b", None, D384),
         (f"a/b@{D512}", "docker.io", "a/b", None, D512),
@@ -66,6 +70,13 @@ def test_reference(text: str, host: str, path: str, tag: str | None, digest: str
     "text",
     [
         "myorg/App",
+        "my_registry:5000/app",
+        "My_registry.example.com/app",
+        "_registry.example.com/app",
+        "registry_.example.com/app",
+        "a___b.example/app",
+        f"a_b.example/{'p' * 244}",
+        "a." * 512 + "io/app",
         "ghcr.io/Org/app",
         "gcr.io/",
         "ghcr.io//app",
@@ -91,7 +102,6 @@ def test_reference(text: str, host: str, path: str, tag: str | None, digest: str
         "ns._x/app",
         "ns/_app",
         "a..b/c",
-        "my_registry:5000/app",
         "example.com./app",
         "example.com:/app",
         " nginx",

@@ -1,22 +1,31 @@
-"""What an image reference means, by the grammar and normalisation of distribution/reference."""
+"""Image references, by the grammar and normalization of distribution/reference."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 
 from anchore_admission.errors import InvalidImageReference
 
 DOCKER_HUB = "docker.io"
-_OFFICIAL = "library/"
+HUB_HOSTS = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+"""Every host under which Docker Hub serves images."""
+DEFAULT_PORT = "443"
+OFFICIAL = "library/"
+MAX_TEXT = 1024
+"""Characters of the longest text that is read as a reference. No image that can be pulled has a longer one: a host
+name has 253 characters at most (RFC 1035), a port 6 with its colon, a path 256, a tag 129 and a digest 136."""
 _MAX_PATH = 255
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
+_UNDERSCORED_HOST = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
 _HOST_RE = re.compile(_HOST)
+_UNDERSCORED_HOST_RE = re.compile(_UNDERSCORED_HOST)
 _PATH_RE = re.compile(_PATH)
 _SUFFIX_RE = re.compile(rf"(?P<name>[^@]+?)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
 _IMAGE_ID_RE = re.compile(r"[a-f0-9]{64}")
@@ -42,8 +51,8 @@ class ImageReference:
     @property
     def official_name(self) -> str | None:
         """The short name of an official Docker Hub image (``nginx``), else None."""
-        if self.host == DOCKER_HUB and self.path.startswith(_OFFICIAL):
-            name = self.path.removeprefix(_OFFICIAL)
+        if self.host == DOCKER_HUB and self.path.startswith(OFFICIAL):
+            name = self.path.removeprefix(OFFICIAL)
             return None if "/" in name else name
         return None
 
@@ -53,6 +62,8 @@ def parse(text: str) -> ImageReference:
 
     Raises InvalidImageReference. Source: github.com/distribution/reference, compared by table and by generated strings.
     """
+    if len(text) > MAX_TEXT:
+        raise InvalidImageReference(f"is not a valid image reference: it is longer than {MAX_TEXT} characters")
     if _IMAGE_ID_RE.fullmatch(text):
         raise InvalidImageReference("is an image ID, not a reference")
     host, rest = _split_host(text)
@@ -61,11 +72,45 @@ def parse(text: str) -> ImageReference:
         raise InvalidImageReference("is not a valid image reference")
     path, tag, digest = match["name"], match["tag"], match["digest"]
     if host == DOCKER_HUB and "/" not in path:
-        path = _OFFICIAL + path
+        path = OFFICIAL + path
     _check_name(host, path)
     if digest is not None:
         _check_digest(digest)
     return ImageReference(text, host, path, tag if tag or digest else "latest", digest)
+
+
+def names_host(first: str) -> bool:
+    """Return whether the text before the first ``/`` of a reference is a registry's host and not a part of the path."""
+    return first == "localhost" or "." in first or ":" in first or first.lower() != first
+
+
+def registry(host: str) -> str:
+    """Return the one spelling that rules compare of a registry's host.
+
+    Runtimes reach the same registry under every case of its name, with its default port or without, by every form of
+    an IPv6 address; Docker Hub answers under several names.
+    """
+    name, port = split_port(host.lower())
+    if name in HUB_HOSTS and port in {"", DEFAULT_PORT}:
+        return DOCKER_HUB
+    name = _address(name) if name.startswith("[") else name
+    return name if port in {"", DEFAULT_PORT} else f"{name}:{port}"
+
+
+def split_port(host: str) -> tuple[str, str]:
+    """Return the host's name and its port, without leading zeros; no port is an empty text."""
+    name, colon, port = host.rpartition(":")
+    if not colon or "]" in port:
+        return host, ""
+    return name, port.lstrip("0") or port
+
+
+def _address(name: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(name[1:-1])
+    except ValueError:
+        return name
+    return str(address.ipv4_mapped) if address.ipv4_mapped else f"[{address.compressed}]"
 
 
 def is_image_id(text: str) -> bool:
@@ -82,18 +127,18 @@ def _split_host(text: str) -> tuple[str, str]:
         return DOCKER_HUB, text
     if first == "index.docker.io":
         return DOCKER_HUB, rest
-    if first == "localhost" or "." in first or ":" in first or first.lower() != first:
-        return first, rest
-    return DOCKER_HUB, text
+    return (first, rest) if names_host(first) else (DOCKER_HUB, text)
 
 
 def _check_name(host: str, path: str) -> None:
-    if not _HOST_RE.fullmatch(host):
+    """Check both parts. Go's grammar takes a host with ``_`` for a part of the path; runtimes pull from it."""
+    is_host = _HOST_RE.fullmatch(host) is not None
+    if not is_host and not _UNDERSCORED_HOST_RE.fullmatch(host):
         raise InvalidImageReference("is not a valid image reference: its registry host is malformed")
     if not _PATH_RE.fullmatch(path):
         detail = "must be lower case" if _PATH_RE.fullmatch(path.lower()) else "is malformed"
         raise InvalidImageReference(f"is not a valid image reference: its repository name {detail}")
-    if len(path) > _MAX_PATH:
+    if len(path if is_host else f"{host}/{path}") > _MAX_PATH:
         raise InvalidImageReference("is not a valid image reference: its repository name is longer than 255 characters")
 
 

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from anchore_admission.core.reference import DOCKER_HUB, ImageReference
+from anchore_admission.core.reference import (
+    DEFAULT_PORT,
+    DOCKER_HUB,
+    HUB_HOSTS,
+    OFFICIAL,
+    ImageReference,
+    names_host,
+    registry,
+    split_port,
+)
 from anchore_admission.models.configuration import (
     Configuration,
     Defaults,
@@ -91,17 +100,23 @@ def compile_rules(configuration: Configuration) -> RuleBook:
 
 
 def image_names(reference: ImageReference) -> tuple[str, ...]:
-    """The texts an image glob is tried on: the repository alone, with its tag or with its digest.
+    """Return the texts an image glob is tried on: the repository alone, with its tag or with its digest.
 
-    The tag of ``tag@digest`` is left out because anyone can write it; the host is lower-cased for matching only.
+    All begin with the registry in its one spelling. The tag of ``tag@digest`` is left out because anyone can write it.
     """
-    repositories = [f"{reference.host.lower()}/{reference.path}"]
-    if reference.host == DOCKER_HUB:
-        repositories.append(reference.official_name or reference.path)
-    if reference.official_name:
-        repositories.append(f"{DOCKER_HUB}/{reference.official_name}")
+    host = registry(reference.host)
+    paths = [reference.path]
+    if host == DOCKER_HUB:
+        name = reference.path.removeprefix(OFFICIAL)
+        paths = [f"{OFFICIAL}{name}", name] if "/" not in name else paths
     suffix = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
-    return tuple(name + end for name in repositories for end in ("", suffix))
+    return tuple(f"{host}/{path}{end}" for path in paths for end in ("", suffix))
+
+
+def text_names(text: str) -> tuple[str, ...]:
+    """Return what an image glob is tried on where the text is no reference: the text, read like a glob."""
+    host, slash, rest = text.partition("/")
+    return (f"{registry(host)}/{rest}" if slash and names_host(host) else f"{DOCKER_HUB}/{text}",)
 
 
 def _rule(section: RuleSection, defaults: Defaults) -> Rule:
@@ -133,7 +148,7 @@ def _conditions(match: Match) -> tuple[Condition, ...]:
     if match.service_accounts:
         conditions.append(_any_glob(match.service_accounts, lambda _, c: c.service_accounts))
     if match.images:
-        conditions.append(_any_glob(map(_lower_host, match.images), lambda names, _: names))
+        conditions.append(_matching(map(_image_expression, match.images), lambda names, _: names))
     if match.object_selector:
         conditions.append(_labels(match.object_selector))
     conditions.extend(_annotation(key, globs) for key, globs in (match.annotations or {}).items())
@@ -145,13 +160,17 @@ class _Values(Protocol):
 
 
 def _any_glob(globs: Iterable[str], values: _Values) -> Condition:
-    matcher = _compile(globs)
-    return lambda names, circumstances: any(matcher.match(value) for value in values(names, circumstances))
+    return _matching(map(_expression, globs), values)
+
+
+def _matching(expressions: Iterable[str], values: _Values) -> Condition:
+    matcher = re.compile("|".join(expressions), re.DOTALL)
+    return lambda names, circumstances: any(matcher.fullmatch(value) for value in values(names, circumstances))
 
 
 def _annotation(key: str, globs: Iterable[str]) -> Condition:
-    matcher = _compile(globs)
-    return lambda _, c: key in c.annotations and matcher.match(c.annotations[key]) is not None
+    matcher = re.compile("|".join(map(_expression, globs)), re.DOTALL)
+    return lambda _, c: key in c.annotations and matcher.fullmatch(c.annotations[key]) is not None
 
 
 def _labels(selector: LabelSelector) -> Condition:
@@ -159,12 +178,12 @@ def _labels(selector: LabelSelector) -> Condition:
         labels = circumstances.labels
         if any(labels.get(key) != value for key, value in selector.match_labels.items()):
             return False
-        return all(_expression(e.key, e.operator, e.values, labels) for e in selector.match_expressions)
+        return all(_compares(e.key, e.operator, e.values, labels) for e in selector.match_expressions)
 
     return holds
 
 
-def _expression(key: str, operator: str, values: list[str], labels: Mapping[str, str]) -> bool:
+def _compares(key: str, operator: str, values: list[str], labels: Mapping[str, str]) -> bool:
     """As k8s.io/apimachinery: NotIn holds for an absent key."""
     match operator:
         case "In":
@@ -177,14 +196,40 @@ def _expression(key: str, operator: str, values: list[str], labels: Mapping[str,
             return key not in labels
 
 
-def _compile(globs: Iterable[str]) -> Pattern:
-    """One expression for all globs; ``*`` and ``?`` are special, brackets are not (IPv6 hosts carry them).
+def _image_expression(glob: str) -> str:
+    """Translate an image glob for names that begin with a registry.
 
-    ``fnmatch.translate`` keeps many stars from backtracking without bound.
+    A glob that names a registry compares it with registries alone: what stands in its place in an image's path is the
+    author's choice. One that begins with ``*`` and names none holds for every registry; any other is on Docker Hub.
     """
-    return re.compile("|".join(fnmatch.translate(glob.replace("[", "[[]")) for glob in globs))
-
-
-def _lower_host(glob: str) -> str:
     host, slash, rest = glob.partition("/")
-    return host.lower() + slash + rest if slash else glob
+    if slash and names_host(host):
+        return f"{_registry_expression(host.lower())}/{_expression(rest)}"
+    return _expression(glob if glob.startswith("*") else f"{DOCKER_HUB}/{glob}")
+
+
+def _registry_expression(glob: str) -> str:
+    """Translate the registry's part of a glob, whose stars end at the first ``/``, for :func:`registry`'s spelling."""
+    if not set("*?") & set(glob):
+        return re.escape(registry(glob))
+    name, port = split_port(glob)
+    is_default = not port or fnmatch.fnmatchcase(DEFAULT_PORT, port)
+    expression = _expression(name, any_character="[^/]")
+    if port:
+        expression += f"(?::{_expression(port, any_character='[^/]')}){'?' if is_default else ''}"
+    if is_default and any(fnmatch.fnmatchcase(host, name) for host in HUB_HOSTS):
+        expression += f"|{re.escape(DOCKER_HUB)}"
+    return f"(?:{expression})"
+
+
+def _expression(glob: str, any_character: str = ".") -> str:
+    """Translate a glob: ``*`` and ``?`` are special, brackets are not (IPv6 hosts carry them).
+
+    As in ``fnmatch.translate``, what stands between two stars is found once and for all at its first place (an atomic
+    group), which keeps many stars from backtracking without bound.
+    """
+    first, *others = [re.escape(part).replace(r"\?", any_character) for part in re.split(r"\*+", glob)]
+    if not others:
+        return first
+    between = "".join(f"(?>{any_character}*?{part})" for part in others[:-1])
+    return f"{first}{between}{any_character}*{others[-1]}"

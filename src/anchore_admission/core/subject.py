@@ -6,7 +6,7 @@ from functools import lru_cache
 from anchore_admission.core import workload
 from anchore_admission.core.messages import shown
 from anchore_admission.core.reference import ImageReference, is_image_id, parse
-from anchore_admission.core.rules import Circumstances, Rule, RuleBook, image_names
+from anchore_admission.core.rules import Circumstances, Rule, RuleBook, image_names, text_names
 from anchore_admission.core.verdict import ImageVerdict, Reason
 from anchore_admission.core.workload import ContainerImage, PodView
 from anchore_admission.errors import InvalidImageReference
@@ -71,11 +71,11 @@ def _subject(text: str, places: list[ContainerImage], circumstances: Circumstanc
 
 @lru_cache(maxsize=1024)
 def _names(text: str) -> tuple[str, ...]:
-    """What rules may know an image by: a text that is no reference has only itself."""
+    """Return what rules may know an image by."""
     try:
-        return (text,) if is_image_id(text) else image_names(parse(text))
+        return text_names(text) if is_image_id(text) else image_names(parse(text))
     except InvalidImageReference:
-        return (text,)
+        return text_names(text)
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 MODULES = ["anchore_admission.cli.main", "anchore_admission.cli.serve", "anchore_admission.wiring_cluster"]
-CLUSTER_ONLY = {"lightkube", "httpx2", "msgspec", "h2", "wsproto"}
+CLUSTER_ONLY = {"lightkube", "httpx2", "h2", "wsproto"}
 
 
 def loaded_by(*modules: str) -> set[str]:

@@ -169,10 +169,10 @@ def test_nothing_to_judge_is_admitted() -> None:
 
 
 def test_an_unreadable_object_is_refused() -> None:
-    answer = judgement.unreadable("spec: Input should be a valid list")
+    answer = judgement.unreadable("spec: expected a list")
     assert not answer.allowed
     assert answer.reason is Reason.UNREADABLE_OBJECT
-    assert answer.message == "the object cannot be read: spec: Input should be a valid list"
+    assert answer.message == "the object cannot be read: spec: expected a list"
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,15 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from anchore_admission.errors import MalformedReview
+from anchore_admission.models import large_review
+from anchore_admission.models.problems import described, in_words
 from anchore_admission.models.workload import Shape, Workload
 
 Version = Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
+LARGE = 64 * 1024
+"""Bytes past which a body is not built whole to be read."""
 _MAX_UID = 256
-_SHOWN_ERRORS = 3
+_UNREADABLE = "not a readable AdmissionReview"
 
 
 class GroupVersionKind(Shape):
@@ -84,7 +88,7 @@ class AdmissionResponse(NamedTuple):
     audit_annotations: Mapping[str, str] = MappingProxyType({})
 
 
-def decode(body: bytes) -> AdmissionReview:
+def decode(body: bytes | bytearray) -> AdmissionReview:
     """Read an AdmissionReview of either version.
 
     A readable envelope around an unreadable object is a request whose ``unreadable`` is set: the workload is
@@ -93,10 +97,33 @@ def decode(body: bytes) -> AdmissionReview:
     Raises:
         MalformedReview: the envelope cannot be read; the text says where.
     """
+    if len(body) > LARGE:
+        return _decode_large(body)
     try:
         return AdmissionReview.model_validate_json(body)
     except ValidationError:
         return _decode_envelope(body)
+
+
+def decode_start(start: bytes | bytearray, unreadable: str) -> AdmissionReview | None:
+    """Read who asks about what from the first part of a review; ``unreadable`` says why the rest is not read.
+
+    Returns None unless everything up to the object can be read, as in what API servers send. Of the object, its
+    metadata may be known as far as the part goes.
+    """
+    document = large_review.read_start(start)
+    request = document.get("request") if document else None
+    if document is None or not isinstance(request, dict) or "object" not in request:
+        return None
+    value = request.pop("object")
+    request.pop("oldObject", None)
+    try:
+        envelope = _Review[Any].model_validate(document)
+    except ValidationError:
+        return None
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    workload, _ = _object({"metadata": metadata})
+    return _assembled(envelope, workload, None, unreadable)
 
 
 def encode(version: str, response: AdmissionResponse) -> bytes:
@@ -113,33 +140,43 @@ def encode(version: str, response: AdmissionResponse) -> bytes:
     return to_json({"apiVersion": version, "kind": "AdmissionReview", "response": answer})
 
 
-def describe(error: ValidationError) -> str:
-    """The first problems of a validation error, with their paths, never with the values found there."""
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    shown = [f"{_path(p['loc'])}: {p['msg']}" if p["loc"] else p["msg"] for p in problems[:_SHOWN_ERRORS]]
-    if len(problems) > _SHOWN_ERRORS:
-        shown.append(f"and {len(problems) - _SHOWN_ERRORS} more")
-    return "; ".join(shown)
-
-
 def read_workload(value: Any) -> Workload:
     """Read one bare object from parsed JSON or YAML. Raises MalformedReview."""
     try:
         return Workload.model_validate(value)
     except ValidationError as error:
-        raise MalformedReview(describe(error)) from error
+        raise MalformedReview(described(error)) from error
 
 
-def _decode_envelope(body: bytes) -> AdmissionReview:
+def _decode_large(body: bytes | bytearray) -> AdmissionReview:
+    parts = large_review.take_apart(body)
+    try:
+        envelope = _Review[Any].model_validate_json(parts.envelope)
+    except ValidationError as error:
+        raise MalformedReview(f"{_UNREADABLE}: {described(error)}") from error
+    if large_review.is_crowded(body):
+        return _assembled(envelope, None, None, f"it holds more than {large_review.MAX_BRACKETS} objects and lists")
+    value, unreadable = large_review.read_object(parts.object)
+    old, _ = large_review.read_object(parts.old_object)
+    return _assembled(envelope, value, old, unreadable)
+
+
+def _decode_envelope(body: bytes | bytearray) -> AdmissionReview:
     try:
         envelope = _Review[Any].model_validate(from_json(body))
     except ValidationError as error:
-        raise MalformedReview(f"not a readable AdmissionReview: {describe(error)}") from error
+        raise MalformedReview(f"{_UNREADABLE}: {described(error)}") from error
     except ValueError as error:
-        raise MalformedReview(f"not a readable AdmissionReview: {error}") from error
-    fields = dict(envelope.request)
-    fields["object"], unreadable = _object(fields["object"])
-    fields["oldObject"], _ = _object(fields["oldObject"])
+        raise MalformedReview(f"{_UNREADABLE}: {in_words(error)}") from error
+    value, unreadable = _object(envelope.request.object)
+    old, _ = _object(envelope.request.oldObject)
+    return _assembled(envelope, value, old, unreadable)
+
+
+def _assembled(
+    envelope: _Review[Any], value: Workload | None, old: Workload | None, unreadable: str | None
+) -> AdmissionReview:
+    fields = {**dict(envelope.request), "object": value, "oldObject": old}
     request = AdmissionRequest.model_construct(**fields, unreadable=unreadable)
     return AdmissionReview.model_construct(apiVersion=envelope.apiVersion, kind=envelope.kind, request=request)
 
@@ -151,10 +188,3 @@ def _object(value: Any) -> tuple[Workload | None, str | None]:
         return read_workload(value), None
     except MalformedReview as error:
         return None, str(error)
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.removeprefix(".")

@@ -3,7 +3,17 @@
 Everything else of an object is ignored, so that a new Kubernetes release adds nothing to break.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+EntryT = TypeVar("EntryT")
+MAX_ENTRIES = 2000
+"""Containers, volumes or owners of one object: more are not read, since each takes a hundred times its own bytes."""
+Bounded = Annotated[list[EntryT], Field(max_length=MAX_ENTRIES)]
+MAX_KEYS = 10_000
+"""Labels or annotations of one object."""
+Keys = Annotated[dict[str, str | None], Field(max_length=MAX_KEYS)]
 
 
 class Shape(BaseModel):
@@ -35,17 +45,17 @@ class Metadata(Shape):
     name: str | None = None
     generateName: str | None = None
     namespace: str | None = None
-    labels: dict[str, str | None] | None = None
-    annotations: dict[str, str | None] | None = None
-    ownerReferences: list[OwnerReference] | None = None
+    labels: Keys | None = None
+    annotations: Keys | None = None
+    ownerReferences: Bounded[OwnerReference] | None = None
     deletionTimestamp: str | None = None
 
 
 class PodSpec(Shape):
-    initContainers: list[Container] | None = None
-    containers: list[Container] | None = None
-    ephemeralContainers: list[Container] | None = None
-    volumes: list[Volume] | None = None
+    initContainers: Bounded[Container] | None = None
+    containers: Bounded[Container] | None = None
+    ephemeralContainers: Bounded[Container] | None = None
+    volumes: Bounded[Volume] | None = None
     nodeName: str | None = None
     serviceAccountName: str | None = None
 
@@ -81,4 +91,4 @@ class Workload(Shape):
     metadata: Metadata | None = None
     spec: WorkloadSpec | None = None
     template: PodTemplate | None = None
-    ephemeralContainers: list[Container] | None = None
+    ephemeralContainers: Bounded[Container] | None = None

@@ -173,7 +173,7 @@ VALIDATE: dict[str, Any] = {
                 "application/json",
             ),
         },
-        **_failures("not a readable AdmissionReview: request.uid: Field required"),
+        **_failures("not a readable AdmissionReview: request.uid: is required"),
     },
 }
 

@@ -1,0 +1,70 @@
+"""What is wrong with a review or an object, in plain words, never with the values found there."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+_SHOWN_ERRORS = 3
+_OBJECT, _LIST, _TEXT = "expected an object", "expected a list", "expected text"
+_WORDS: dict[str, str | Callable[[Mapping[str, Any]], str]] = {
+    "missing": "is required",
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "list_type": _LIST,
+    "string_type": _TEXT,
+    "bool_type": "expected true or false",
+    "string_too_short": "must not be empty",
+    "string_too_long": lambda context: f"expected at most {context['max_length']} characters",
+    "too_long": lambda context: f"expected at most {context['max_length']} entries",
+    "literal_error": lambda context: f"expected {str(context['expected']).replace(chr(39), '')}",
+}
+_EXPECTED = re.compile(r"Expected `(\w+)(?: \| null)?`, got `\w+`(?: - at `\$\.?([^`]{0,300})`)?")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_EXPECTED_WORDS = {"object": _OBJECT, "array": _LIST, "str": _TEXT, "bool": "expected true or false"}
+_TOO_DEEP = "is nested too deeply"
+_CUT_OFF = "is not valid JSON: it ends too early"
+
+
+def described(error: ValidationError) -> str:
+    """The first problems of a validation error, with their paths."""
+    problems = error.errors(include_url=False, include_input=False)
+    shown = []
+    for problem in problems[:_SHOWN_ERRORS]:
+        where = _path(problem["loc"])
+        shown.append(f"{where}: {_words(problem)}" if where else _words(problem))
+    if len(problems) > _SHOWN_ERRORS:
+        shown.append(f"and {len(problems) - _SHOWN_ERRORS} more")
+    return "; ".join(shown)
+
+
+def in_words(error: Exception) -> str:
+    """A parser's error; pydantic's tells the line and column, msgspec's the byte or the path."""
+    text = str(error)
+    if isinstance(error, RecursionError) or "recursion limit" in text:
+        return _TOO_DEEP
+    if "EOF" in text or "truncated" in text:
+        return _CUT_OFF
+    if expected := _EXPECTED.match(text):
+        words = _EXPECTED_WORDS.get(expected[1], "is of another type than expected")
+        return f"{expected[2]}: {words}" if expected[2] else words
+    if missing := _MISSING.match(text):
+        return f"{missing[1]}: is required"
+    place = re.search(r"at line \d{1,9} column \d{1,9}$|\(byte \d{1,9}\)$", text)
+    return f"is not valid JSON {place[0]}" if place else "is not valid JSON"
+
+
+def _words(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        return in_words(ValueError(problem["ctx"]["error"]))
+    words = _WORDS.get(problem["type"], "is of another type than expected")
+    return words if isinstance(words, str) else words(problem["ctx"])
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.removeprefix(".")

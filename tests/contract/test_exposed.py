@@ -129,6 +129,11 @@ async def test_clients_are_still_checked_after_the_certificate_has_changed(
         ({"subjectAltName": (("DNS", "api.example.com"),)}, True),
         ({"subjectAltName": (("URI", "api.example.com"),)}, True),
         ({"subjectAltName": (("DNS", "*.example.com"),)}, False),
+        ({"subjectAltName": (("email", "api.example.com"),)}, False),
+        ({"subjectAltName": (("IP Address", "api.example.com"),)}, False),
+        ({"subjectAltName": (("Registered ID", "api.example.com"),)}, False),
+        ({"subjectAltName": (("DirName", ((("commonName", "api.example.com"),),)),)}, False),
+        ({"subjectAltName": (("othername", "api.example.com"), ("DNS", "kube-apiserver"))}, True),
     ],
 )
 def test_names_are_compared_whole(shown: Mapping[str, Any], allowed: bool) -> None:

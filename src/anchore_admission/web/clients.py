@@ -21,6 +21,7 @@ _SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
 _FORBIDDEN: Final = b'{"message":"this client certificate is not allowed here"}'
 _NOT_FOUND: Final = b'{"detail":"Not Found"}'
 _NAMES_SHOWN = 300
+_NAME_TYPES: Final = frozenset({"DNS", "URI"})
 
 
 class SecretPath:
@@ -46,7 +47,7 @@ class SecretPath:
 
 @dataclass(frozen=True, slots=True)
 class ClientNames:
-    """The names of which a client's certificate must carry one, as its common name or an alternative name."""
+    """The names of which a client's certificate must carry one: its common name, or a DNS or URI alternative name."""
 
     allowed: frozenset[str]
 
@@ -74,9 +75,10 @@ class ClientNames:
 
 
 def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
+    """Alternative names of other types do not count: a CA may let clients choose an e-mail address, or print an IP."""
     for relative in certificate.get("subject", ()):
         yield from (value for key, value in relative if key == "commonName")
-    yield from (value for _, value in certificate.get("subjectAltName", ()) if isinstance(value, str))
+    yield from (value for kind, value in certificate.get("subjectAltName", ()) if kind in _NAME_TYPES)
 
 
 async def _refuse(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -284,3 +284,22 @@ def test_the_test_pod_trusts_what_the_registration_says() -> None:
 
 def test_the_notes_tell_how_to_switch_it_off() -> None:
     assert f"kubectl delete validatingwebhookconfiguration {RELEASE}" in notes(ANCHORE)
+
+
+STRICT_RULE = {"config": {"rules": [{"name": "strict", "mode": "strict"}]}}
+IGNORE = {"webhook": {"failurePolicy": "Ignore"}}
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        ({}, False),
+        (IGNORE, False),
+        ({"enableStrictGating": True}, False),
+        (merged({"enableStrictGating": True}, IGNORE), True),
+        (merged({"enableAnalysisGating": True}, IGNORE), True),
+        (merged(STRICT_RULE, IGNORE), True),
+    ],
+)
+def test_the_notes_warn_of_ignore_where_something_may_be_denied(values: Values, warned: bool) -> None:
+    assert ("WARNING: webhook.failurePolicy is Ignore" in notes(merged(ANCHORE, values))) == warned

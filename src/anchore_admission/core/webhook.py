@@ -14,14 +14,22 @@ _RESOURCES: Mapping[str, list[str]] = {
     "apps": ["deployments", "replicasets", "statefulsets", "daemonsets"],
     "batch": ["jobs", "cronjobs"],
 }
-_SPEC_CHANGES = (
+_IMAGES_CHANGE = (
     "request.operation != 'UPDATE'"
     " || (has(request.subResource) && request.subResource == 'ephemeralcontainers')"
-    " || (has(object.spec) ? !has(oldObject.spec) || object.spec != oldObject.spec : has(oldObject.spec))"
     " || (has(object.template) ? !has(oldObject.template) || object.template != oldObject.template"
     " : has(oldObject.template))"
+    " || (has(object.spec) ? !has(oldObject.spec)"
+    " || ['template', 'jobTemplate', 'containers', 'initContainers', 'ephemeralContainers', 'volumes']"
+    ".exists(key, (key in object.spec) != (key in oldObject.spec)"
+    " || (key in object.spec && object.spec[key] != oldObject.spec[key]))"
+    " || (!['template', 'jobTemplate', 'containers'].exists(key, key in object.spec)"
+    " && object.spec != oldObject.spec)"
+    " : has(oldObject.spec))"
 )
-"""An update that leaves the spec alone brings no image: finalizers can be removed while the webhook is down."""
+"""An update that leaves alone what holds images brings none: while the webhook is down, workloads can be scaled, paused
+and suspended, and finalizers removed. Everything else of a Pod's containers and volumes is immutable, so that they are
+compared whole. A PodTemplate has a template in place of a spec; of a kind that has neither, the whole spec counts."""
 _NOT_ANOTHER_RELEASE = (
     "!(has(object.spec)"
     " && !(has(request.subResource) && request.subResource == 'ephemeralcontainers')"
@@ -82,7 +90,7 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
         "namespaceSelector": {"matchExpressions": [_other_namespaces(options)]},
         "objectSelector": {},  # users choose the labels of their objects: there is nothing to select by
     }
-    conditions = {"spec-changes": _SPEC_CHANGES, "not-another-release": _NOT_ANOTHER_RELEASE}
+    conditions = {"spec-changes": _IMAGES_CHANGE, "not-another-release": _NOT_ANOTHER_RELEASE}
     if options.match_conditions:
         entry["matchConditions"] = [{"name": name, "expression": text} for name, text in conditions.items()]
     return entry

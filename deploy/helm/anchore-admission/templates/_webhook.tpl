@@ -68,14 +68,21 @@ that the controller applies with `webhook.registration: controller`.
 {{- end }}
 
 {{- define "anchore-admission.matchConditions" -}}
-# An update that leaves the spec alone brings no image: finalizers can be removed while the webhook is down.
-# A PodTemplate has a template in place of a spec.
+# An update that leaves alone what holds images brings none: while the webhook is down, workloads can be scaled, paused
+# and suspended, and finalizers removed. Everything else of a Pod's containers and volumes is immutable. A PodTemplate
+# has a template in place of a spec; of a kind that has neither, the whole spec counts.
 - name: spec-changes
   expression: >-
     request.operation != 'UPDATE'
     || (has(request.subResource) && request.subResource == 'ephemeralcontainers')
-    || (has(object.spec) ? !has(oldObject.spec) || object.spec != oldObject.spec : has(oldObject.spec))
     || (has(object.template) ? !has(oldObject.template) || object.template != oldObject.template : has(oldObject.template))
+    || (has(object.spec) ? !has(oldObject.spec)
+    || ['template', 'jobTemplate', 'containers', 'initContainers', 'ephemeralContainers', 'volumes'].exists(key,
+    (key in object.spec) != (key in oldObject.spec)
+    || (key in object.spec && object.spec[key] != oldObject.spec[key]))
+    || (!['template', 'jobTemplate', 'containers'].exists(key, key in object.spec)
+    && object.spec != oldObject.spec)
+    : has(oldObject.spec))
 {{- if .Values.webhook.admitOtherReleases }}
 # Two releases that judge each other's Pods, both down, could never start again. A label would be anybody's to set, so
 # the label only spares others the question that decides: does the Pod's service account have a right that this chart

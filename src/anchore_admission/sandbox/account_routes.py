@@ -30,26 +30,26 @@ def _account(call: Call, action: str) -> Account:
 
 
 async def own_account(call: Call) -> Response:
-    return answer(call.caller.account.shown())
+    return answer(call.api.account(call.caller.account))
 
 
 async def own_user(call: Call) -> Response:
-    return answer(call.caller.user.shown())
+    return answer(call.api.user(call.caller.user))
 
 
 async def list_accounts(call: Call) -> Response:
-    return answer([account.shown() for account in call.world.directory.accounts.values()])
+    return answer([call.api.account(account) for account in call.world.directory.accounts.values()])
 
 
 async def post_account(call: Call) -> Response:
     body = await _strings(call, "name")
     account = call.world.directory.add(body["name"], call.world.clock(), body.get("email"))
     call.world.give_default_policy(account.name)
-    return answer(account.shown())
+    return answer(call.api.account(account))
 
 
 async def get_account(call: Call) -> Response:
-    return answer(_account(call, "getAccount").shown())
+    return answer(call.api.account(_account(call, "getAccount")))
 
 
 async def delete_account(call: Call) -> Response:
@@ -75,19 +75,18 @@ async def put_state(call: Call) -> Response:
 
 
 async def list_users(call: Call) -> Response:
-    return answer([user.shown() for user in _account(call, "listUsers").users.values()])
+    return answer([call.api.user(user) for user in _account(call, "listUsers").users.values()])
 
 
 async def post_user(call: Call) -> Response:
     account = _account(call, "createUser")
     body = await _strings(call, "username", "password")
-    return answer(
-        call.world.directory.add_user(account, body["username"], body["password"], call.world.clock()).shown()
-    )
+    user = call.world.directory.add_user(account, body["username"], body["password"], call.world.clock())
+    return answer(call.api.user(user))
 
 
 async def get_user(call: Call) -> Response:
-    return answer(_account(call, "getUser").user(call.path("username")).shown())
+    return answer(call.api.user(_account(call, "getUser").user(call.path("username"))))
 
 
 async def delete_user(call: Call) -> Response:
@@ -97,8 +96,7 @@ async def delete_user(call: Call) -> Response:
 
 
 async def list_credentials(call: Call) -> Response:
-    user = _account(call, "getUser").user(call.path("username")).shown()
-    return answer([{"type": "password", "value": "********", "created_at": user["created_at"]}])
+    return answer([_account(call, "getUser").user(call.path("username")).credential()])
 
 
 async def post_credential(call: Call) -> Response:
@@ -107,7 +105,7 @@ async def post_credential(call: Call) -> Response:
     if body["type"] != "password":
         raise AnchoreError(400, "Invalid credential type")
     user.password, user.updated_at = body["value"], call.world.clock()
-    return answer(user.shown())
+    return answer(user.credential())
 
 
 _USER = "/accounts/{name}/users/{username}"
@@ -118,7 +116,7 @@ OPERATIONS = (
     Operation("POST", "/accounts", "createAccount", post_account, system=True),
     Operation("GET", "/accounts/{name}", OWN, get_account),
     Operation("DELETE", "/accounts/{name}", "deleteAccount", delete_account, system=True),
-    Operation("GET", "/accounts/{name}/state", "getAccount", get_state, system=True),
+    Operation("GET", "/accounts/{name}/state", "getAccount", get_state, system=True, only="v1"),
     Operation("PUT", "/accounts/{name}/state", "updateAccount", put_state, system=True),
     Operation("GET", "/accounts/{name}/users", OWN, list_users),
     Operation("POST", "/accounts/{name}/users", OWN, post_user),

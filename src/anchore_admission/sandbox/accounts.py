@@ -19,15 +19,25 @@ STATES = ("enabled", "disabled", "deleting")
 
 @dataclass(slots=True)
 class User:
+    account: str
     username: str
     password: str
     created_at: float
     api_keys: tuple[str, ...] = ()
     updated_at: float = 0
 
+    @property
+    def password_changed_at(self) -> float:
+        return self.updated_at or self.created_at
+
     def shown(self) -> dict[str, Any]:
-        times = {"created_at": rfc3339(self.created_at), "last_updated": rfc3339(self.updated_at or self.created_at)}
+        times = {"created_at": rfc3339(self.created_at), "last_updated": rfc3339(self.password_changed_at)}
         return {"username": self.username, "type": "native", "source": None, **times}
+
+    def credential(self) -> dict[str, Any]:
+        """Return the password's record, with as many stars as the password has characters, as Anchore does."""
+        created_at = rfc3339(self.password_changed_at)
+        return {"type": "password", "value": "*" * len(self.password), "created_at": created_at}
 
 
 @dataclass(slots=True)
@@ -87,7 +97,7 @@ class Directory:
             raise AnchoreError(400, "User already exists")
         if len(account.users) >= MAX_USERS:
             raise AnchoreError(400, f"the sandbox holds at most {MAX_USERS} users per account")
-        account.users[username] = User(username, password, now)
+        account.users[username] = User(account.name, username, password, now)
         return account.users[username]
 
     def get(self, name: str) -> Account:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from anchore_admission.sandbox.answers import AnchoreError, ProblemError
 from anchore_admission.sandbox.api import Api
 from anchore_admission.sandbox.images import ImageRecord, Images
 from anchore_admission.sandbox.references import BadReference, Reference, parse
-from anchore_admission.sandbox.times import rfc3339
+from anchore_admission.sandbox.times import epoch
 from anchore_admission.sandbox.world import World
 
 _STRINGS = ("tag", "digest", "dockerfile", "created_at", "image_type")
@@ -119,12 +118,9 @@ def _time(text: Any) -> float | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(text)
-        seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-        rfc3339(seconds)  # a year that UTC does not have
-    except (TypeError, ValueError, OverflowError) as error:
+        return epoch(text)
+    except (TypeError, ValueError) as error:
         raise AnchoreError(400, "Invalid formatted date", invalid_value=text) from error
-    return seconds
 
 
 def _invalid(reason: str) -> AnchoreError:
@@ -167,11 +163,9 @@ def _touch(record: ImageRecord, addition: Addition, now: float, analysis_time: f
         record.requeue(now, analysis_time)
 
 
-def delete_image(images: Images, digest: str, now: float) -> dict[str, str | None]:
-    """Mark an image; it is collected a while later."""
+def delete_image(images: Images, digest: str, now: float) -> bool:
+    """Mark an image, which is collected a while later; return whether there is one."""
     record = images.by_digest(digest, now)
-    if record is None:
-        return {"digest": digest, "status": "not_found", "detail": "No image found with the digest"}
-    if record.deleted_at is None:
+    if record is not None and record.deleted_at is None:
         record.deleted_at = now
-    return {"digest": digest, "status": "deleting", "detail": None}
+    return record is not None

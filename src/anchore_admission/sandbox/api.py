@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from anchore_admission.sandbox.accounts import Account, User
 from anchore_admission.sandbox.checks import Checked
 from anchore_admission.sandbox.images import ImageRecord
 from anchore_admission.sandbox.policies import Document, StoredPolicy
@@ -67,6 +68,10 @@ class Api(ABC):
     takes_legacy_adds: ClassVar[bool]
     maps_by_tag_only: ClassVar[bool]
     digest_pattern: ClassVar[str | None]
+    takes_unknown_accounts: ClassVar[bool]
+    filters_by_id_and_time: ClassVar[bool]
+    deletes_unknown_images: ClassVar[bool]
+    words_vary: ClassVar[bool]
     invalid_policy: ClassVar[str]
 
     @abstractmethod
@@ -94,6 +99,20 @@ class Api(ABC):
 
     @abstractmethod
     def deleted(self) -> tuple[int, Json]: ...
+
+    @abstractmethod
+    def deletion(self, digest: str, *, found: bool) -> Json:
+        """Return what the deletion of one image is answered with."""
+
+    @abstractmethod
+    def service(self, name: str, host: str, facts: Json) -> Json:
+        """Return one service of ``/system``."""
+
+    def account(self, account: Account) -> Json:
+        return account.shown()
+
+    def user(self, user: User) -> Json:
+        return user.shown()
 
     @abstractmethod
     def document(self, stored: StoredPolicy) -> Document: ...

@@ -60,6 +60,6 @@ def create_sandbox(
 def _serve(app: FastAPI, api: Api, world: World) -> None:
     for path, serve in system_routes.open_endpoints(api).items():
         app.add_api_route(f"/{api.name}{path}", serve, methods=["GET"])
-    for operation in _OPERATIONS:
+    for operation in (o for o in _OPERATIONS if o.only in (None, api.name)):
         serve = endpoint(operation, api, world)
         app.add_api_route(f"/{api.name}{operation.path}", serve, methods=[operation.method])

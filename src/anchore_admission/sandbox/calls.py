@@ -12,10 +12,11 @@ from fastapi.responses import JSONResponse, Response
 from anchore_admission.sandbox.accounts import Caller, authorize, authorize_system
 from anchore_admission.sandbox.answers import AnchoreError, ProblemError, UnauthorizedError
 from anchore_admission.sandbox.api import Api, Json
+from anchore_admission.sandbox.seed import ApiName
+from anchore_admission.sandbox.times import epoch
 from anchore_admission.sandbox.world import Tenant, World
 
 MAX_BODY = 8 * 1024 * 1024
-OPEN = "open"
 OWN = "own"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -60,6 +61,13 @@ class Call:
             raise ProblemError(400, f"{value!r} is not one of {list(choices)}")
         return value
 
+    def time(self, name: str) -> float | None:
+        value = self.query(name)
+        try:
+            return None if value is None else epoch(value)
+        except ValueError as error:
+            raise ProblemError(400, f"{value!r} is not a 'datetime' - '{name}'") from error
+
     async def body(self) -> Any:
         """The JSON body; None when there is none."""
         content_type = self.request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -73,13 +81,17 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One route of both APIs; ``action`` is the permission it asks for, ``OPEN`` none and ``OWN`` only a user."""
+    """One route, of both APIs unless ``only`` one has it.
+
+    ``action`` is the permission it asks for, ``OWN`` only a user.
+    """
 
     method: str
     path: str
     action: str
     handler: Handler
     system: bool = False
+    only: ApiName | None = None
 
 
 def answer(content: Json, status: int = 200) -> Response:
@@ -114,6 +126,8 @@ def endpoint(operation: Operation, api: Api, world: World) -> Endpoint:
             authorize_system(caller, operation.action)
         own = operation.system or operation.action == OWN
         account = authorize(caller, None if own else request.headers.get("x-anchore-account"), operation.action)
+        if not api.takes_unknown_accounts and account not in world.directory.accounts:
+            raise AnchoreError(404, "User account not found")
         if request.state.fault == "catalogDown" and operation.path.startswith(("/images", "/policies")):
             raise _catalog_down(request)
         return await operation.handler(Call(request, api, world, caller, account))

@@ -15,10 +15,12 @@ from anchore_admission.sandbox.images import ImageRecord
 from anchore_admission.sandbox.policies import StoredPolicy
 from anchore_admission.sandbox.references import BadReference, Reference, parse
 from anchore_admission.sandbox.registry import refusal
+from anchore_admission.sandbox.seed import State
 
 _STATES = ("not_analyzed", "analyzed", "analyzing", "analysis_failed")
 _STATUSES = ("all", "active", "deleting")
 _NO_IMAGE = "image not found in DB"
+_NO_TAG = "image data not found in DB"
 
 
 def _view(call: Call, record: ImageRecord) -> ImageView:
@@ -32,41 +34,65 @@ def _reference(text: str) -> Reference:
         raise AnchoreError(400, "cannot handle image input string", raw_exception_message=str(error)) from error
 
 
-def _record(call: Call) -> ImageRecord:
-    """The image of the path, by platform digest or by its manifest list's."""
+def _absent(call: Call, words: str = _NO_IMAGE) -> AnchoreError:
+    other = call.world.messages.image_not_found if call.api.words_vary else None
+    return AnchoreError(404, other or words)
+
+
+def _unanalyzed(call: Call, state: State) -> AnchoreError:
+    other = call.world.messages.not_analyzed if call.api.words_vary else None
+    return AnchoreError(404, other or f"image is not analyzed - analysis_status: {state}")
+
+
+def _digest(call: Call) -> str:
+    """Return the digest of the path; v2 takes capitals, and then finds nothing, as v1 does (recording 477)."""
     digest, pattern = call.path("digest"), call.api.digest_pattern
     if pattern is not None and not re.fullmatch(pattern, digest):
         raise ProblemError(400, f"{digest!r} does not match '{pattern}'")
-    record = call.tenant.images.by_digest(digest, call.world.clock())
+    return digest
+
+
+def _record(call: Call) -> ImageRecord:
+    """The image of the path, by platform digest or by its manifest list's."""
+    record = call.tenant.images.by_digest(_digest(call), call.world.clock())
     if record is None:
-        raise AnchoreError(404, _NO_IMAGE)
+        raise _absent(call)
     return record
 
 
 def _record_by_id(call: Call) -> ImageRecord:
     found = call.tenant.images.by_reference(Reference(None, None, image_id=call.path("image_id")), call.world.clock())
     if not found:
-        raise AnchoreError(404, _NO_IMAGE)
+        raise _absent(call)
     return found[0]
 
 
 def _filtered(call: Call, records: Iterable[ImageRecord]) -> list[ImageView]:
     state = call.choice("analysis_status", _STATES)
     status = call.choice("image_status", _STATUSES) or "active"
+    since = call.time("analyzed_since") if call.api.filters_by_id_and_time else None
     views = (_view(call, record) for record in records)
-    return [v for v in views if state in (None, v.state) and status in ("all", v.status)]
+    return [
+        view
+        for view in views
+        if state in (None, view.state)
+        and status in ("all", view.status)
+        and (since is None or (view.analyzed_at is not None and view.analyzed_at >= since))
+    ]
 
 
 async def list_images(call: Call) -> Response:
     """An empty filter lists everything; parameters of the other API are ignored, as Anchore ignores them."""
     text, history = call.query(call.api.full_tag), call.boolean("history")
+    image_id = call.query("image_id") if call.api.filters_by_id_and_time else None
     images, now = call.tenant.images, call.world.clock()
-    if not text:
+    if not text and not image_id:
         return answer(call.api.images(_filtered(call, images.all(now))))
-    found = _filtered(call, images.by_reference(_reference(text), now))
+    known = images.by_reference(_reference(text), now) if text else images.all(now)
+    found = _filtered(call, (record for record in known if image_id in (None, "", record.content.image_id)))
     if not found:
-        raise AnchoreError(404, "image data not found in DB")
-    return answer(call.api.images(found if history else found[:1]))
+        raise _absent(call, _NO_TAG)
+    return answer(call.api.images(found[:1] if text and not history else found))
 
 
 async def get_image(call: Call) -> Response:
@@ -86,12 +112,20 @@ async def post_image(call: Call) -> Response:
 
 
 async def remove_image(call: Call) -> Response:
-    return answer(delete_image(call.tenant.images, call.path("digest"), call.world.clock()))
+    digest = _digest(call)
+    found = delete_image(call.tenant.images, digest, call.world.clock())
+    if not found and not call.api.deletes_unknown_images:
+        raise _absent(call)
+    return answer(call.api.deletion(digest, found=found))
 
 
 async def remove_images(call: Call) -> Response:
-    digests = (call.query(call.api.image_digests) or "").split(",")
-    return answer([delete_image(call.tenant.images, digest, call.world.clock()) for digest in digests if digest])
+    text = call.query(call.api.image_digests)
+    if text is None:
+        raise ProblemError(400, f"Missing query parameter '{call.api.image_digests}'")
+    images, now = call.tenant.images, call.world.clock()
+    digests = [digest for digest in text.split(",") if digest]
+    return answer([call.api.deletion(digest, found=delete_image(images, digest, now)) for digest in digests])
 
 
 async def check_image(call: Call) -> Response:
@@ -110,7 +144,7 @@ def _checked(call: Call, record: ImageRecord) -> Response:
     interactive = call.boolean("interactive")
     state = record.state(call.world.clock(), call.world.analysis_time)
     if state != "analyzed":
-        raise AnchoreError(404, f"image is not analyzed - analysis_status: {state}")
+        raise _unanalyzed(call, state)
     policy = _policy(call)
     tags = [_reference(text)] if text else [row.reference for row in record.rows()]
     if call.fault == "policyEngineDown":
@@ -147,8 +181,8 @@ OPERATIONS = (
     Operation("GET", "/images", "listImages", list_images),
     Operation("POST", "/images", "createImage", post_image),
     Operation("DELETE", "/images", "deleteImage", remove_images),
-    Operation("GET", "/images/by_id/{image_id}", "getImage", get_image_by_id),
-    Operation("GET", "/images/by_id/{image_id}/check", "getImageEvaluation", check_image_by_id),
+    Operation("GET", "/images/by_id/{image_id}", "getImage", get_image_by_id, only="v1"),
+    Operation("GET", "/images/by_id/{image_id}/check", "getImageEvaluation", check_image_by_id, only="v1"),
     Operation("GET", "/images/{digest}", "getImage", get_image),
     Operation("DELETE", "/images/{digest}", "deleteImage", remove_image),
     Operation("GET", "/images/{digest}/check", "getImageEvaluation", check_image),

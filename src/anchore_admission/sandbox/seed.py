@@ -159,6 +159,13 @@ class Fault(Frozen):
         return self
 
 
+class Messages(Frozen):
+    """The words of 404 answers that API v2 leaves open; without them v2 answers in v1's words."""
+
+    image_not_found: Annotated[str, StringConstraints(min_length=1)] | None = Field(default=None, alias="imageNotFound")
+    not_analyzed: Annotated[str, StringConstraints(min_length=1)] | None = Field(default=None, alias="notAnalyzed")
+
+
 ADMIN = SeedAccount(name="admin", users=(SeedUser(username="admin", password="foobar"),))  # noqa: S106 - Anchore's own published default, and it opens nothing but a sandbox
 
 
@@ -172,4 +179,5 @@ class Seed(Frozen):
     images: tuple[SeedImage, ...] = ()
     registry: tuple[RegistryEntry, ...] = ()
     unknown_images: Literal["accept", "refuse"] = Field(default="accept", alias="unknownImages")
+    messages: Messages = Messages()
     faults: tuple[Fault, ...] = ()

@@ -36,7 +36,8 @@ def open_endpoints(api: Api) -> dict[str, Endpoint]:
         # anchore-cli reads only info.version, and sends tags in the query from 0.1.6 on
         return JSONResponse({"swagger": "2.0", "info": {"title": "anchore-admission sandbox", "version": "0.1.20"}})
 
-    return {"": root, "/health": health, "/version": version, "/swagger.json": swagger}
+    served: dict[str, Endpoint] = {"": root, "/health": health, "/version": version}
+    return served | {"/swagger.json": swagger} if api.name == "v1" else served
 
 
 def _status(api: Api) -> dict[str, Any]:
@@ -59,15 +60,17 @@ async def get_status(call: Call) -> Response:
 async def get_system(call: Call) -> Response:
     """As a real one, it does not notice that a service is down, only that there is nobody to ask."""
     states = [
-        {
-            "servicename": name,
-            "hostid": "anchore-admission-sandbox",
-            "base_url": f"http://127.0.0.1:{port}",
-            "status": True,
-            "status_message": "available",
-            "version": call.api.name,
-            "service_detail": _status(call.api),
-        }
+        call.api.service(
+            name,
+            "anchore-admission-sandbox",
+            {
+                "base_url": f"http://127.0.0.1:{port}",
+                "status": True,
+                "status_message": "available",
+                "version": call.api.name,
+                "service_detail": _status(call.api),
+            },
+        )
         for name, port in _SERVICES.items()
     ]
     return answer({"service_states": [] if call.fault == "catalogDown" else states})
@@ -89,6 +92,6 @@ OPERATIONS = (
     Operation("GET", "/status", OWN, get_status),
     Operation("GET", "/system", OWN, get_system),
     Operation("GET", "/system/feeds", OWN, get_feeds),
-    Operation("GET", "/system/error_codes", OWN, get_error_codes),
-    Operation("GET", "/system/error-codes", OWN, get_error_codes),
+    Operation("GET", "/system/error_codes", OWN, get_error_codes, only="v1"),
+    Operation("GET", "/system/error-codes", OWN, get_error_codes, only="v2"),
 )

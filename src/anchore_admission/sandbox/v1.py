@@ -28,6 +28,10 @@ class V1(Api):
     takes_legacy_adds = True
     maps_by_tag_only = True
     digest_pattern = None
+    takes_unknown_accounts = True
+    filters_by_id_and_time = False
+    deletes_unknown_images = True
+    words_vary = False
     invalid_policy = "Bundle failed validation"
 
     def version(self) -> Json:
@@ -121,6 +125,13 @@ class V1(Api):
 
     def deleted(self) -> tuple[int, Json]:
         return 200, "deleted"
+
+    def deletion(self, digest: str, *, found: bool) -> Json:
+        status, detail = ("deleting", None) if found else ("not_found", "No image found with the digest")
+        return {"digest": digest, "status": status, "detail": detail}
+
+    def service(self, name: str, host: str, facts: Json) -> Json:
+        return {"servicename": name, "hostid": host, **facts}
 
     def document(self, stored: StoredPolicy) -> Document:
         return v1_document(stored.document)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from anchore_admission.sandbox.accounts import Account, User
 from anchore_admission.sandbox.api import Api, ImageView, Json
 from anchore_admission.sandbox.checks import Check, Checked
 from anchore_admission.sandbox.evaluation import Row
@@ -28,7 +29,11 @@ class V2(Api):
     policy_document = "policy"
     takes_legacy_adds = False
     maps_by_tag_only = False
-    digest_pattern = r"sha256:[0-9a-f]{64}"
+    digest_pattern = r"^sha256:[a-fA-F0-9]{64}$"
+    takes_unknown_accounts = False
+    filters_by_id_and_time = True
+    deletes_unknown_images = False
+    words_vary = True
     invalid_policy = "Policy failed validation"
 
     def version(self) -> Json:
@@ -107,6 +112,21 @@ class V2(Api):
 
     def deleted(self) -> tuple[int, Json]:
         return 204, None
+
+    def deletion(self, digest: str, *, found: bool) -> Json:
+        status, detail = ("deleting", "Image is marked for deletion") if found else ("not_found", "Image not found")
+        return {"image_digest": digest, "status": status, "detail": detail}
+
+    def service(self, name: str, host: str, facts: Json) -> Json:
+        return {"service_name": name, "host_id": host, **facts}
+
+    def account(self, account: Account) -> Json:
+        """Leave an email out that the account does not have: null is no string."""
+        return {key: value for key, value in account.shown().items() if value is not None}
+
+    def user(self, user: User) -> Json:
+        changed = rfc3339(user.password_changed_at)
+        return {**user.shown(), "account_name": user.account, "idp_name": None, "password_last_updated": changed}
 
     def document(self, stored: StoredPolicy) -> Document:
         return v2_document(stored.document)

@@ -14,7 +14,7 @@ from anchore_admission.sandbox.policies import Policies, dialect, read_policy
 from anchore_admission.sandbox.policy_checks import policy_problems
 from anchore_admission.sandbox.references import parse
 from anchore_admission.sandbox.registry import Registry, content_of, default_name
-from anchore_admission.sandbox.seed import Seed, SeedImage, SeedPolicy
+from anchore_admission.sandbox.seed import Messages, Seed, SeedImage, SeedPolicy
 
 MAX_TENANTS = 2_000
 
@@ -34,6 +34,7 @@ class World:
     clock: Callable[[], float]
     analysis_time: float
     registry: Registry
+    messages: Messages = field(default_factory=Messages)
     faults: Faults = field(default_factory=Faults)
     directory: Directory = field(default_factory=Directory)
     history: History = field(default_factory=History)
@@ -67,7 +68,8 @@ class World:
 
 
 def world_from(seed: Seed, clock: Callable[[], float]) -> World:
-    world = World(clock, seed.analysis_time, Registry(accepts_unknown=seed.unknown_images == "accept"))
+    registry = Registry(accepts_unknown=seed.unknown_images == "accept")
+    world = World(clock, seed.analysis_time, registry, seed.messages)
     world.faults.replace(seed.faults)
     for account in seed.accounts:
         world.directory.seed(account, clock())

@@ -15,7 +15,15 @@ import httpx2
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-_REASONS = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 422: "Invalid", 500: "InternalError"}
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    422: "Invalid",
+    500: "InternalError",
+}
 Json = dict[str, Any]
 
 

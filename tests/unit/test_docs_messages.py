@@ -111,7 +111,8 @@ def _stands(text: str) -> bool:
 
 def test_the_log_is_found() -> None:
     assert ("services/leadership.py", "this replica leads no more") in logged()
-    assert ("services/registration.py", "not registered before the webhook answers: …") in logged()
+    lasts = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
+    assert ("services/registration.py", f"not registered before the webhook answers: …; {lasts}") in logged()
 
 
 def test_what_is_explained_is_still_logged() -> None:

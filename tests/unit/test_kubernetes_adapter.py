@@ -64,6 +64,26 @@ async def test_every_failure_is_told_and_counted(
     assert stage.recorded.errors == [("read_secret", expected.code)]
 
 
+@pytest.mark.parametrize(
+    ("broken", "remedy"),
+    [
+        (failure(401), "needs get and patch of this object: rbac.create"),
+        (failure(403), "needs get and patch of this object: rbac.create"),
+        (failure(404), "; helm upgrade (or kubectl apply --kustomize) creates it again"),
+        (httpx2.ConnectError("refused"), "look for a NetworkPolicy or firewall between this Pod and the API server"),
+        (httpx2.ReadTimeout(""), "look for a NetworkPolicy or firewall between this Pod and the API server"),
+    ],
+)
+async def test_what_takes_a_person_names_the_remedy(
+    broken: httpx2.Response | Exception, remedy: str, stage: RecordedApiStage
+) -> None:
+    stage.api.broken = broken
+    for call in (stage.cluster.read_secret, stage.cluster.read_lease):
+        with pytest.raises(ClusterError) as caught:
+            await call()
+        assert remedy in str(caught.value)
+
+
 async def test_an_api_server_that_never_answers_is_not_waited_for(
     stage: RecordedApiStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from anchore_admission.adapters.certificates import SelfSigned
 from anchore_admission.core.rotation import Leaf
-from anchore_admission.errors import ClusterForbidden, ClusterUnavailable, ConfigurationError, Problem
+from anchore_admission.errors import ClusterForbidden, ClusterNotFound, ClusterUnavailable, ConfigurationError, Problem
 from anchore_admission.ports import ServingPair
 from anchore_admission.services.certificates import CertificatePlan, ManagedCertificates
 from support.cluster import InMemoryCluster
@@ -15,6 +15,7 @@ NAMES = ("gate", "gate.security", "gate.security.svc", "gate.security.svc.cluste
 DAY = 86400.0
 PLAN = CertificatePlan(NAMES, 90 * DAY)
 START = 1_800_000_000.0
+UNREADY = "not ready until there is a certificate"
 UNUSABLE = (
     "the Secret holds no usable certificate (its key and certificate do not fit together, or no authority in it has"
 )
@@ -282,7 +283,7 @@ async def test_without_the_cluster_it_waits_and_tells_once(
     for _ in range(10):
         await first.lead()
     assert not first.certificates.serves
-    assert caplog.messages == [f"the certificate cannot be shared: {error}; not ready until there is one"]
+    assert caplog.messages == [f"the certificate cannot be shared: {error}; not ready until there is a certificate"]
     cluster.failing.clear()
     await first.lead()
     assert first.certificates.serves
@@ -311,8 +312,8 @@ async def test_a_follower_says_whom_it_waits_for(
     for _ in range(3):
         await second.follow("first")
     assert caplog.messages == [
-        "waiting for a leader to fill the Secret; not ready until there is one",
-        "waiting for the leader, first, to fill the Secret; not ready until there is one",
+        f"waiting for a leader (no replica holds the Lease yet) to fill the Secret; {UNREADY}",
+        f"waiting for the leader, first, to fill the Secret; {UNREADY}",
     ]
 
 
@@ -343,7 +344,7 @@ async def test_a_pair_for_which_there_is_no_room_for_now_is_served_later(
     assert first.certificates.is_unusable()
     assert second.certificates.is_unusable()
     assert [message.partition(" (")[0] for message in caplog.messages] == [
-        "the Secret's certificate cannot be served: [Errno 28] No space left on device; not ready until there is one"
+        f"the Secret's certificate cannot be served: [Errno 28] No space left on device; {UNREADY}"
     ] * 2
     first.no_room = second.no_room = False
     await first.lead()
@@ -362,3 +363,35 @@ async def test_what_was_last_served_is_to_be_trusted_while_the_secret_holds_nons
     cluster.failing["write_secret"] = ClusterForbidden("no")
     await first.lead()
     assert first.certificates.authorities == good.authorities
+
+
+@pytest.mark.parametrize("error", [ClusterNotFound("Secret a/b: 404: gone"), ClusterForbidden("Secret a/b: 403: no")])
+async def test_a_secret_that_is_gone_is_unusable_until_it_is_back(
+    error: ClusterNotFound | ClusterForbidden,
+    first: Replica,
+    cluster: InMemoryCluster,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "anchore_admission.certificates")
+    await first.lead()
+    cluster.failing["read_secret"] = error
+    await first.lead()
+    assert first.certificates.is_unusable()
+    stays = "the last good certificate stays in use, but a replica that restarts is not ready"
+    assert caplog.messages == [f"the certificate cannot be shared: {error}; {stays}"]
+    cluster.failing["read_secret"] = ClusterUnavailable("restarting")
+    await first.lead()
+    assert not first.certificates.is_unusable()
+    cluster.failing.clear()
+    cluster.fill({})  # helm upgrade
+    await first.lead()
+    assert not first.certificates.is_unusable()
+
+
+async def test_a_replica_that_starts_without_the_secret_is_unusable(second: Replica, cluster: InMemoryCluster) -> None:
+    cluster.secret = None
+    await second.follow()
+    assert second.certificates.is_unusable()
+    cluster.fill({})
+    await second.follow()
+    assert not second.certificates.is_unusable()

@@ -74,7 +74,8 @@ async def test_nothing_is_registered_before_somebody_answers(stage: Stage, caplo
     for _ in range(3):
         assert not await stage.step()
     assert "apply_webhooks" not in stage.cluster.told
-    assert caplog.messages == ["not registered before the webhook answers: no answer"]
+    remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
+    assert caplog.messages == [f"not registered before the webhook answers: no answer; {remedy}"]
     stage.webhook.answers = True
     assert await stage.step()
 

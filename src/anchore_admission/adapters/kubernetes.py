@@ -50,6 +50,15 @@ _ERRORS: Mapping[int, type[ClusterError]] = {
     413: ClusterRefused,
     422: ClusterRefused,
 }
+_MISSING_RIGHT = "; its ServiceAccount needs get and patch of this object: rbac.create, or a Role of your own"
+_REMEDIES: Final[Mapping[int, str]] = {
+    401: _MISSING_RIGHT,
+    403: _MISSING_RIGHT,
+    404: "; helm upgrade (or kubectl apply --kustomize) creates it again, the controller creates nothing",
+}
+"""What an operator can do, in the first line that is logged."""
+_UNREACHED = (TimeoutError, httpx2.TransportError)
+_REACH = "; if it lasts, look for a NetworkPolicy or firewall between this Pod and the API server"
 _UNPROCESSABLE = 422
 _REASON_LIMIT = 500
 
@@ -180,10 +189,12 @@ def _translated(what: str, error: Exception) -> ClusterError:
         why = shortened(str(error), _REASON_LIMIT)
         if status == _UNPROCESSABLE and "metadata.uid" in why:
             return ClusterConflict(f"{what} was deleted and made anew")
-        return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}")
+        return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}{_REMEDIES.get(status, '')}")
     if isinstance(error, TimeoutError):
-        return ClusterUnavailable(f"{what}: no answer from the API server within {CALL_SECONDS:g} s")
-    return ClusterUnavailable(f"{what}: {shortened(str(error) or type(error).__name__, _REASON_LIMIT)}")
+        why = f"no answer from the API server within {CALL_SECONDS:g} s"
+    else:
+        why = shortened(str(error) or type(error).__name__, _REASON_LIMIT)
+    return ClusterUnavailable(f"{what}: {why}{_REACH if isinstance(error, _UNREACHED) else ''}")
 
 
 def _content(secret: Secret) -> SecretContent:

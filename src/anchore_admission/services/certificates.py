@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from anchore_admission.core.rotation import Leaf, Situation, Step, next_step
-from anchore_admission.errors import ClusterConflict, ClusterError, ConfigurationError
+from anchore_admission.errors import (
+    ClusterConflict,
+    ClusterError,
+    ClusterForbidden,
+    ClusterNotFound,
+    ConfigurationError,
+)
 from anchore_admission.ports import CertificateMaker, Clock, Cluster, SecretContent, ServingPair
 from anchore_admission.services.complaints import Complaints
 
@@ -59,6 +65,7 @@ class ManagedCertificates:
         self._served: tuple[ServingPair, Leaf] | None = None
         self._pending: ServingPair | None = None
         self._unusable = False
+        self._unreadable = False
 
     @property
     def authorities(self) -> bytes | None:
@@ -72,8 +79,8 @@ class ManagedCertificates:
         return self._served is not None
 
     def is_unusable(self) -> bool:
-        """Whether what the Secret held at the last look cannot be used."""
-        return self._unusable
+        """Return whether the Secret held nothing usable at the last look, is gone, or may not be read."""
+        return self._unusable or self._unreadable
 
     async def step(self, *, leads: bool, leader: str) -> None:
         """Follow the Secret; as the leader, do what comes next. Raises nothing; the last good pair stays in use."""
@@ -86,8 +93,12 @@ class ManagedCertificates:
         except ClusterConflict:
             self._pending = None  # somebody else has written; the next step looks again
         except ClusterError as error:
-            self._complaints.tell(_SECRET, f"the certificate cannot be shared: {error}; {self._meanwhile()}")
+            # Not for a short while, as when the API server restarts: it takes a person to put these two right.
+            self._unreadable = isinstance(error, ClusterNotFound | ClusterForbidden)
+            unless = ", but a replica that restarts is not ready" if self._served and self._unreadable else ""
+            self._complaints.tell(_SECRET, f"the certificate cannot be shared: {error}; {self._meanwhile()}{unless}")
         else:
+            self._unreadable = False
             self._complaints.settle(_SECRET)
 
     def _take(self, content: SecretContent) -> None:
@@ -175,8 +186,8 @@ class ManagedCertificates:
         self._take(await self._cluster.write_secret(data, self._content.version if self._content else ""))
 
     def _wait_for(self, leader: str) -> None:
-        who = f"the leader, {leader}," if leader else "a leader"
+        who = f"the leader, {leader}," if leader else "a leader (no replica holds the Lease yet)"
         self._complaints.tell(_PAIR, f"waiting for {who} to fill the Secret; {self._meanwhile()}", logging.INFO)
 
     def _meanwhile(self) -> str:
-        return "the last good certificate stays in use" if self._served else "not ready until there is one"
+        return "the last good certificate stays in use" if self._served else "not ready until there is a certificate"

@@ -172,7 +172,9 @@ class Registrar:
         try:
             await self._question.ask(url, authorities)
         except ClusterError as error:
-            self._complaints.tell(_ANSWER, f"not registered before the webhook answers: {error}")
+            # In the first seconds this is normal; the remedy is for what lasts.
+            remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
+            self._complaints.tell(_ANSWER, f"not registered before the webhook answers: {error}; {remedy}")
             return False
         self._complaints.settle(_ANSWER)
         return True

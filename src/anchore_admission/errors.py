@@ -19,6 +19,7 @@ AnchoreAdmissionError
     ├── AnchoreUnavailable      no connection, a timeout, a 5xx, a part of Anchore that is down
     ├── AnchoreRefused          401 or 403: wrong credentials, no permission (or Anchore's database is down)
     ├── AnchoreReplyInvalid     an answer that is not what the API promises
+    │   └── AnchoreReplyTooLarge    an answer of more bytes than limits.answer
     ├── AnalysisRefused         Anchore will not analyse the image, and says why
     ├── PolicyNotFound          the policy that a rule names does not exist
     ├── PolicyNotEvaluated      Anchore answered, but did not evaluate the policy
@@ -109,6 +110,10 @@ class AnchoreRefused(EvaluationError):
 
 class AnchoreReplyInvalid(EvaluationError):
     code = "invalid_reply"
+
+
+class AnchoreReplyTooLarge(AnchoreReplyInvalid):
+    code = "reply_too_large"
 
 
 class AnalysisRefused(EvaluationError):

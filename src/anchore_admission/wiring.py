@@ -75,6 +75,7 @@ def build(
         workloads=configuration.workloads,
         unknown_kinds=configuration.unknown_kinds,
         max_findings=configuration.messages.max_findings,
+        max_images=configuration.limits.images,
     )
     reviews = Reviews(rules, evaluation, telemetry)
     followed = _followed(sources.values(), telemetry)

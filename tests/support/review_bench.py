@@ -58,6 +58,7 @@ class ReviewBench(EvaluationBench):
             workloads=configuration.workloads,
             unknown_kinds=configuration.unknown_kinds,
             max_findings=configuration.messages.max_findings,
+            max_images=configuration.limits.images,
         )
         self.reviews = Reviews(rules, self.evaluation, self.recorder, clock=self.clock)
 

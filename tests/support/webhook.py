@@ -52,6 +52,7 @@ class Webhook:
             workloads=configuration.workloads,
             unknown_kinds=configuration.unknown_kinds,
             max_findings=configuration.messages.max_findings,
+            max_images=configuration.limits.images,
         )
         self.reviews = Reviews(rules, evaluation, self.recorder)
         self.admission = AdmissionEndpoint(

@@ -4,13 +4,20 @@ from typing import Any
 
 import pytest
 
-from anchore_admission.core.exemption import Exemption, exemption
+from anchore_admission.core.exemption import Exemption, exemption, template_handling
 from anchore_admission.models.configuration import WorkloadHandling
 from support.builders import pod_spec, request, workload
 
 _MIRROR = {"annotations": {"kubernetes.io/config.mirror": "abc"}}
 _NODE = {"username": "system:node:node-1", "groups": ["system:nodes", "system:authenticated"]}
 _CONTROLLED = {"ownerReferences": [{"kind": "Deployment", "name": "d", "controller": True}]}
+
+
+def _of_cron_job(**changes: Any) -> dict[str, Any]:
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid": "1", "controller": True}
+    return {"ownerReferences": [{**owner, **changes}]}
+
+
 _DELETED = {"deletionTimestamp": "2026-11-23T10:00:00Z"}
 
 
@@ -68,7 +75,37 @@ def test_subresources(subresource: str | None, expected: Exemption | None) -> No
 )
 @pytest.mark.parametrize("kind", ["Pod", "Deployment", "CronJob"])
 def test_objects_being_deleted(kind: str, metadata: dict[str, Any], operation: str, expected: Exemption | None) -> None:
-    assert _found(_of(kind, metadata), operation=operation) is expected
+    assert _found(_of(kind, metadata), operation=operation, oldObject=_of(kind)) is expected
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Deployment", "CronJob"])
+@pytest.mark.parametrize(
+    ("old", "expected"),
+    [
+        (pod_spec("nginx"), Exemption.BEING_DELETED),
+        (pod_spec("nginx", "redis"), Exemption.BEING_DELETED),
+        (pod_spec("redis", initContainers=[{"name": "i", "image": "nginx"}]), Exemption.BEING_DELETED),
+        (pod_spec("redis"), None),
+        (pod_spec(), None),
+        ({"containers": 1}, None),
+    ],
+    ids=["same", "fewer", "moved", "changed", "none before", "unreadable before"],
+)
+def test_an_image_that_changes_while_an_object_is_being_deleted_is_judged(
+    kind: str, old: dict[str, Any], expected: Exemption | None
+) -> None:
+    assert _found(_of(kind, _DELETED), operation="UPDATE", oldObject=workload(kind, old)) is expected
+
+
+def test_a_debug_container_is_judged_while_its_pod_is_being_deleted() -> None:
+    new = _pod(_DELETED, ephemeralContainers=[{"name": "d", "image": "debug"}])
+    found = _found(new, operation="UPDATE", subResource="ephemeralcontainers", oldObject=_pod(_DELETED))
+    assert found is None
+
+
+def test_a_custom_resource_that_is_being_deleted_is_let_go() -> None:
+    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": _DELETED}
+    assert _found(rollout, operation="UPDATE") is Exemption.BEING_DELETED
 
 
 def test_only_the_new_object_can_be_being_deleted() -> None:
@@ -111,7 +148,8 @@ def test_only_a_pod_can_be_a_mirror_pod() -> None:
     ("kind", "metadata", "expected"),
     [
         ("ReplicaSet", _CONTROLLED, Exemption.OWNED),
-        ("Job", _CONTROLLED, Exemption.OWNED),
+        ("Job", _CONTROLLED, None),
+        ("Job", _of_cron_job(), None),
         ("Pod", _CONTROLLED, None),
         ("Deployment", _CONTROLLED, None),
         ("StatefulSet", _CONTROLLED, None),
@@ -126,6 +164,34 @@ def test_only_a_pod_can_be_a_mirror_pod() -> None:
 )
 def test_objects_owned_by_a_controller(kind: str, metadata: dict[str, Any], expected: Exemption | None) -> None:
     assert _found(_of(kind, metadata)) is expected
+
+
+@pytest.mark.parametrize("handling", [WorkloadHandling.FINAL, WorkloadHandling.WARN, WorkloadHandling.DENY])
+@pytest.mark.parametrize(
+    ("kind", "metadata", "denies"),
+    [
+        ("Job", _of_cron_job(), True),
+        ("Job", _of_cron_job(apiVersion="batch/v1beta1"), True),
+        ("Job", _of_cron_job(controller=False), False),
+        ("Job", _of_cron_job(apiVersion="example.com/v1"), False),
+        ("Job", _of_cron_job(apiVersion=None), False),
+        ("Job", _of_cron_job(kind="Workflow"), False),
+        ("Job", {}, False),
+        ("ReplicaSet", _of_cron_job(), False),
+        ("Deployment", _of_cron_job(), False),
+        ("Pod", {}, True),
+        ("Pod", _CONTROLLED, True),
+    ],
+)
+def test_a_job_of_a_cron_job_is_denied_at_once(
+    kind: str, metadata: dict[str, Any], handling: WorkloadHandling, *, denies: bool
+) -> None:
+    expected = WorkloadHandling.DENY if denies else handling
+    assert template_handling(request(_of(kind, metadata)), handling) is expected
+
+
+def test_a_job_of_a_cron_job_is_left_to_its_pods_where_templates_are() -> None:
+    assert _found(_of("Job", _of_cron_job()), WorkloadHandling.OFF) is Exemption.WORKLOADS_OFF
 
 
 @pytest.mark.parametrize("handling", WorkloadHandling)

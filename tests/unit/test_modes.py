@@ -13,7 +13,7 @@ from anchore_admission.core.facts import (
 )
 from anchore_admission.core.modes import MODES, Needs
 from anchore_admission.core.verdict import Decision, Reason, Verdict
-from anchore_admission.errors import AnchoreUnavailable, DeadlineExceeded, PolicyNotFound
+from anchore_admission.errors import AnchoreReplyTooLarge, AnchoreUnavailable, DeadlineExceeded, PolicyNotFound
 from anchore_admission.models.configuration import ModeName
 from support.builders import DIGEST, failed, record, rule, vulnerability
 
@@ -31,6 +31,7 @@ _LATER = "Analysis was requested: try again in a few minutes"
 _QUEUED = "its analysis was requested and is queued, try again later"
 _RUNNING = "its analysis is under way, try again in a few minutes"
 _WITH = f"Image ubuntu with digest {DIGEST}"
+_HUGE = AnchoreReplyTooLarge("larger than 16777216 bytes")
 _DOWN = AnchoreUnavailable("Anchore does not answer")
 
 
@@ -295,7 +296,6 @@ def test_a_mapping_may_be_required(evaluation: PolicyEvaluation, decision: Decis
         (ImageFacts(record(), failed(vulnerability()), error=_DOWN), "unavailable", "Anchore does not answer"),
         (ImageFacts(record(), _passing(), error=_DOWN), "unavailable", "Anchore does not answer"),
         (ImageFacts(record()), "policy_not_evaluated", "its policy was not evaluated"),
-        (_checked(failed()), "policy_not_evaluated", "Anchore says the policy fails but gives no finding"),
         (
             _checked(PolicyEvaluation(passed=True, policy="p", problems=("no such gate", "x"))),
             "policy_not_evaluated",
@@ -311,11 +311,6 @@ def test_a_mapping_may_be_required(evaluation: PolicyEvaluation, decision: Decis
             "policy_not_evaluated",
             "the policy has a problem: odd",
         ),
-        (
-            _checked(PolicyEvaluation(passed=False, policy="p", reason=_ALLOWLISTED)),
-            "policy_not_evaluated",
-            "Anchore says the policy fails but gives no finding",
-        ),
     ],
     ids=[
         "unavailable",
@@ -324,16 +319,37 @@ def test_a_mapping_may_be_required(evaluation: PolicyEvaluation, decision: Decis
         "error beats a fail",
         "error beats a pass",
         "no evaluation",
-        "fail without findings",
         "pass with a problem",
         "fail with a problem",
         "allow-listed with a problem",
-        "allow-listed but failing",
     ],
 )
 def test_no_verdict_is_never_a_pass(facts: ImageFacts, error: str, words: str) -> None:
     verdict = _judge(STRICT, facts)
     assert verdict == Verdict(NO_VERDICT, Reason.ERROR, f"Image ubuntu could not be checked: {words}", error=error)
+
+
+@pytest.mark.parametrize("reason", [PolicyReason.EVALUATION, PolicyReason.ALLOWLISTED])
+def test_an_explicit_fail_without_findings_is_a_denial(reason: PolicyReason) -> None:
+    verdict = _judge(STRICT, _checked(PolicyEvaluation(passed=False, policy="p", reason=reason)))
+    message = f"{_WITH} failed policy checks for policy bundle p; Anchore names no finding"
+    assert verdict == Verdict(DENY, Reason.POLICY_FAILED, message)
+
+
+@pytest.mark.parametrize(
+    ("facts", "decision", "reason"),
+    [
+        (ImageFacts(record(), error=_HUGE), DENY, Reason.TOO_MANY_FINDINGS),
+        (ImageFacts(None, error=_HUGE), NO_VERDICT, Reason.ERROR),
+        (ImageFacts(record(AnalysisState.ANALYZING), error=_HUGE), DENY, Reason.PENDING),
+    ],
+    ids=["check", "look-up", "state"],
+)
+def test_more_findings_than_can_be_read_are_a_denial(facts: ImageFacts, decision: Decision, reason: Reason) -> None:
+    verdict = _judge(STRICT, facts)
+    assert (verdict.decision, verdict.reason) == (decision, reason)
+    if reason is Reason.TOO_MANY_FINDINGS:
+        assert verdict.message == f"{_WITH} cannot be judged: larger than 16777216 bytes; limits.answer bounds it"
 
 
 def test_the_digest_is_named_as_far_as_it_is_known() -> None:

@@ -15,7 +15,7 @@ from support.review_bench import APP, BAD, REGISTRY, ReviewBench, containers, de
 
 ANALYSIS = defaults("analysis")
 WORKLOADS = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"]
-OWNER = {"ownerReferences": [{"kind": "Deployment", "controller": True}]}
+OWNER: dict[str, Any] = {"ownerReferences": [{"kind": "Deployment", "controller": True}]}
 MIRROR = {"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}, "nodeName": "node-1"}
 NODE = {"user": "system:node:node-1", "groups": ("system:nodes",)}
 
@@ -83,7 +83,8 @@ async def test_what_starts_no_container_is_admitted_silently(
 async def test_object_that_is_being_deleted_is_admitted(bench: ReviewBench) -> None:
     new = pod(BAD, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
 
-    assert (await bench.review(new, old=pod(APP))).exemption is Exemption.BEING_DELETED
+    assert (await bench.review(new, old=pod(BAD))).exemption is Exemption.BEING_DELETED
+    assert not (await bench.review(new, old=pod(APP))).allowed, "its images change"
     assert not (await bench.review(new)).allowed, "nothing is created as deleted"
 
 
@@ -106,10 +107,19 @@ async def test_mirror_pod_is_admitted_when_its_node_makes_it(
     assert (verdict.allowed, verdict.exemption) == (mirror, Exemption.MIRROR_POD if mirror else None)
 
 
-@pytest.mark.parametrize("kind", ["ReplicaSet", "Job"])
-async def test_owned_workload_is_left_to_its_pods(bench: ReviewBench, kind: str) -> None:
-    group = "batch" if kind == "Job" else "apps"
-    verdict = await bench.review(template(kind, BAD, group=group, **OWNER))
+@pytest.mark.parametrize("mode", ["analysis", "strict"])
+@pytest.mark.parametrize("image", ["registry.example.com/private:1", BAD])
+async def test_job_of_a_cron_job_is_denied_at_once(mode: str, image: str) -> None:
+    bench = ReviewBench(settings=defaults(mode))
+    bench.anchore.store(BAD, AnalysisState.FAILED)
+    owner: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "controller": True}
+    verdict = await bench.review(template("Job", image, group="batch", ownerReferences=[owner]))
+
+    assert (verdict.allowed, judged(verdict)) == (False, [image])
+
+
+async def test_owned_replica_set_is_left_to_its_pods(bench: ReviewBench) -> None:
+    verdict = await bench.review(template("ReplicaSet", BAD, **OWNER))
 
     assert (verdict.exemption, bench.operations) == (Exemption.OWNED, [])
 
@@ -141,7 +151,7 @@ async def test_image_that_stands_often_is_judged_once(bench: ReviewBench) -> Non
 
 
 async def test_thousand_images_are_each_looked_up_once() -> None:
-    bench = ReviewBench(settings=ANALYSIS)
+    bench = ReviewBench(settings={**ANALYSIS, "limits": {"images": 1000}})
     images = [f"{REGISTRY}/app:{number}" for number in range(1000)]
     verdict = await bench.review(pod(*images, *images))
 

@@ -118,7 +118,7 @@ async def test_denial_and_warning_stand_beside_each_other() -> None:
 
 
 @pytest.mark.parametrize("mode", ["passive", "analysis"])
-@pytest.mark.parametrize(("images", "shown"), [(10, 10), (11, 10), (1000, 10)])
+@pytest.mark.parametrize(("images", "shown"), [(10, 10), (11, 10), (200, 10)])
 async def test_warnings_are_few_and_short(mode: str, images: int, shown: int) -> None:
     bench = ReviewBench(settings={**defaults(mode, requestAnalysis=False), "workloads": "warn"})
     names = [f"{REGISTRY}/{number}/{'long/' * 40}app" for number in range(images)]

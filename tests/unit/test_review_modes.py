@@ -224,9 +224,6 @@ async def test_strict_mode_goes_by_the_policy(
         pytest.param("strict", failing("check", AnchoreRefused("401")), "refused", id="credentials"),
         pytest.param("strict", failing("check", ZeroDivisionError()), "evaluation", id="unexpected"),
         pytest.param(
-            "strict", judged(PolicyEvaluation(passed=False, policy="p")), "policy_not_evaluated", id="no finding"
-        ),
-        pytest.param(
             "strict",
             judged(PolicyEvaluation(passed=True, policy="p", problems=("TypeError",))),
             "policy_not_evaluated",

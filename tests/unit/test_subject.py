@@ -7,7 +7,7 @@ import pytest
 from anchore_admission.core import workload
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import RuleBook, compile_rules
-from anchore_admission.core.subject import Refusal, Subject, is_asked_by_controller, subjects
+from anchore_admission.core.subject import Refusal, Subject, distinct_images, is_asked_by_controller, subjects
 from anchore_admission.core.verdict import Reason
 from anchore_admission.models.configuration import Configuration
 from support import builders
@@ -21,7 +21,7 @@ def _book(*rules: dict[str, Any]) -> RuleBook:
 def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[Subject]:
     request = builders.request(body, **changes)
     view = workload.pod_view(request.kind, request.object)
-    return subjects(request, view, book or _book()) if view else []
+    return subjects(request, view, book or _book(), distinct_images(request, view)) if view else []
 
 
 def _pod(*images: str | None, **more: Any) -> dict[str, Any]:
@@ -94,6 +94,46 @@ def test_what_anchore_cannot_be_asked_about(image: str | None, reason: Reason, m
     assert subject.meaning.message.startswith(message)
 
 
+_SHA512 = "sha512:" + "e" * 128
+_SHA384 = "sha384:" + "e" * 96
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ("[2001:db8::1]:5000/evil:1", "Anchore takes no IPv6 address for a registry; use a host name"),
+        ("[::1]/app", "Anchore takes no IPv6 address for a registry; use a host name"),
+        (f"[::ffff:c000:201]/app@{DIGEST}", "Anchore takes no IPv6 address for a registry; use a host name"),
+        (f"r.example.com/a@{_SHA512}", "Anchore takes no digest but sha256"),
+        (f"r.example.com/a:1@{_SHA384}", "Anchore takes no digest but sha256"),
+        ("Myorg/app", "Anchore takes the registry for a part of the path; write the registry with its port"),
+        (f"Myorg/app@{DIGEST}", "Anchore takes the registry for a part of the path; write the registry with its port"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_what_a_runtime_can_pull_and_anchore_cannot_read(image: str, problem: str) -> None:
+    [subject] = _subjects(_pod(image))
+    message = f'containers "c1": image {image} cannot be checked: {problem}'
+    assert subject.meaning == Refusal(Reason.UNSUPPORTED_REFERENCE, message)
+
+
+@pytest.mark.parametrize("image", ["localhost/app", "Myorg:5000/app", "192.0.2.1/app", "a_b.example/app", "A.io/app"])
+def test_what_anchore_can_read(image: str) -> None:
+    [subject] = _subjects(_pod(image))
+    assert isinstance(subject.meaning, ImageReference)
+
+
+@pytest.mark.parametrize("tail", ["/a" * 200_000, "\n" * 200_000, "@" * 400_000, ":" * 400_000])
+def test_a_text_too_long_for_an_image_is_cut_before_anything_looks_at_it(tail: str) -> None:
+    body = _pod(f"r.example.com{tail}")
+    body["spec"]["containers"][0]["name"] = "n" * 100_000
+    [subject] = _subjects(body)
+    assert isinstance(subject.meaning, Refusal)
+    assert subject.meaning.reason is Reason.MALFORMED_REFERENCE
+    assert len(subject.image) == 1025
+    assert len(subject.meaning.message) < 700
+
+
 def test_a_template_may_leave_an_image_out() -> None:
     assert [subject.image for subject in _subjects(_deployment(None, "", "nginx"))] == ["nginx"]
 
@@ -108,6 +148,8 @@ def test_a_reference_is_parsed() -> None:
 _POD = builders.workload(
     "Pod", pod_spec("nginx"), metadata={"labels": {"app": "own", "none": None}, "annotations": {"note": "own"}}
 )
+_POD_OF_BUILDER = _pod("nginx", serviceAccount="builder")
+_POD_OF_TWO = _pod("nginx", serviceAccountName="runner", serviceAccount="builder")
 _DEPLOYMENT = builders.workload(
     "Deployment",
     pod_spec("nginx", serviceAccountName="runner"),
@@ -129,6 +171,11 @@ _DEPLOYMENT = builders.workload(
         (_POD, {"objectSelector": {"matchLabels": {"app": "own"}}}, True),
         (_POD, {"objectSelector": {"matchLabels": {"none": ""}}}, True),
         (_POD, {"annotations": {"note": ["own"]}}, True),
+        (_POD_OF_BUILDER, {"serviceAccounts": ["builder"]}, True),
+        (_POD_OF_BUILDER, {"serviceAccounts": ["shop/builder"]}, True),
+        (_POD_OF_BUILDER, {"serviceAccounts": ["default"]}, False),
+        (_POD_OF_TWO, {"serviceAccounts": ["runner"]}, True),
+        (_POD_OF_TWO, {"serviceAccounts": ["builder"]}, False),
         (_DEPLOYMENT, {"kinds": ["Deployment"]}, True),
         (_DEPLOYMENT, {"kinds": ["apps/Deployment"]}, True),
         (_DEPLOYMENT, {"serviceAccounts": ["shop/runner"]}, True),

@@ -10,7 +10,6 @@ from anchore_admission.models.workload import Metadata
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _UNJUDGED_OPERATIONS = frozenset({"DELETE", "CONNECT"})
 _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
-_OWNED_KINDS = frozenset({"ReplicaSet", "Job"})
 
 
 class Exemption(StrEnum):
@@ -18,7 +17,7 @@ class Exemption(StrEnum):
 
     OPERATION = "operation"  # DELETE and CONNECT start no container
     SUBRESOURCE = "subresource"  # scale, status, binding, … carry no image
-    BEING_DELETED = "being_deleted"  # finalizers must be removable
+    BEING_DELETED = "being_deleted"  # finalizers must be removable; an image that changes is judged
     MIRROR_POD = "mirror_pod"  # the kubelet already runs it
     OWNED = "owned"  # its Pods are judged
     WORKLOADS_OFF = "workloads_off"  # only Pods are judged
@@ -31,15 +30,35 @@ def exemption(request: AdmissionRequest, handling: WorkloadHandling) -> Exemptio
     if (request.subResource or "") not in _JUDGED_SUBRESOURCES:
         return Exemption.SUBRESOURCE
     metadata = request.object.metadata if request.object else None
-    if metadata and metadata.deletionTimestamp and request.operation == "UPDATE":
+    if metadata and metadata.deletionTimestamp and request.operation == "UPDATE" and not _changes_images(request):
         return Exemption.BEING_DELETED
     if workload.is_pod(request.kind):
         return Exemption.MIRROR_POD if _is_mirror(request) else None
     if not workload.is_known(request.kind):
         return None
-    if request.kind.kind in _OWNED_KINDS and metadata and _is_controlled(metadata):
+    if request.kind.kind == "ReplicaSet" and metadata and _is_controlled(metadata):
         return Exemption.OWNED
     return Exemption.WORKLOADS_OFF if handling is WorkloadHandling.OFF else None
+
+
+def template_handling(request: AdmissionRequest, handling: WorkloadHandling) -> WorkloadHandling:
+    """Return how a denial acts on an object. A Pod is authoritative.
+
+    A CronJob's Job is denied at once: its Pods would be refused, the Job would wait for them, the CronJob would go on
+    making Jobs, and all of them would run together once the image is admitted. Anyone can write such an owner, which
+    only makes a Job's handling stricter.
+    """
+    if workload.is_pod(request.kind):
+        return WorkloadHandling.DENY
+    metadata = request.object.metadata if request.object else None
+    is_job = (request.kind.group, request.kind.kind) == ("batch", "Job")
+    return WorkloadHandling.DENY if is_job and metadata and _is_made_by_cron_job(metadata) else handling
+
+
+def _changes_images(request: AdmissionRequest) -> bool:
+    if not request.object or not workload.is_known(request.kind):
+        return False
+    return workload.changes_images(request.kind, request.object, request.oldObject)
 
 
 def _is_mirror(request: AdmissionRequest) -> bool:
@@ -59,3 +78,10 @@ def _is_mirror(request: AdmissionRequest) -> bool:
 
 def _is_controlled(metadata: Metadata) -> bool:
     return any(owner.controller for owner in metadata.ownerReferences or ())
+
+
+def _is_made_by_cron_job(metadata: Metadata) -> bool:
+    return any(
+        owner.controller and owner.kind == "CronJob" and (owner.apiVersion or "").startswith("batch/")
+        for owner in metadata.ownerReferences or ()
+    )

@@ -78,6 +78,23 @@ def nothing_to_judge() -> ReviewVerdict:
     return ReviewVerdict(allowed=True, decision=Decision.ADMIT)
 
 
+def too_many_images(count: int, limit: int, rules: Iterable[Rule], handling: WorkloadHandling) -> ReviewVerdict:
+    """Judge an object as a whole by the strictest rule that an image of it may fall under, without a look at any."""
+    message = f"the object names {count} different images, more than the {limit} that limits.images allows"
+    judged = [(MODES[rule.mode].refuse(Reason.TOO_MANY_IMAGES, message), rule) for rule in rules]
+    effects = {effect_of(verdict, rule, handling) for verdict, rule in judged}
+    effect = next((e for e in (Effect.DENY, Effect.WARN) if e in effects), Effect.ALLOW)
+    decision = worst([verdict.decision for verdict, _ in judged])
+    return ReviewVerdict(
+        allowed=effect is not Effect.DENY,
+        decision=decision,
+        reason=Reason.TOO_MANY_IMAGES,
+        message=message if effect is Effect.DENY else "",
+        warnings=(message,) if effect is Effect.WARN else (),
+        audit_annotations=(("verdict", str(decision)), ("errors", message)),
+    )
+
+
 def unreadable(text: str) -> ReviewVerdict:
     """Refused because nobody can tell which images the object holds."""
     message = f"the object cannot be read: {messages.shown(text)}"

@@ -26,8 +26,13 @@ _RETRY = "try again in a few minutes"
 
 
 def shown(text: str, limit: int = _IMAGE_LIMIT) -> str:
-    """Text from outside, made fit for one line: no control characters, no more than ``limit`` characters."""
-    clean = text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    """Return text from outside, fit for one line: no control characters, no more than ``limit`` characters.
+
+    What is cut off is not looked at: a text may have millions of characters.
+    """
+    clean = text[: limit + 1]
+    if not clean.isprintable():
+        clean = "".join(c if c.isprintable() else "?" for c in clean)
     return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 

@@ -7,7 +7,7 @@ from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvalua
 from anchore_admission.core.messages import next_step, requested, shown
 from anchore_admission.core.rules import Rule
 from anchore_admission.core.verdict import Decision, Reason, Verdict
-from anchore_admission.errors import PolicyNotEvaluated
+from anchore_admission.errors import AnchoreReplyTooLarge, PolicyNotEvaluated
 from anchore_admission.models.configuration import ModeName
 
 
@@ -88,6 +88,10 @@ class Strict:
 
     def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:
         not_analyzed = facts.record is not None and facts.state is not AnalysisState.ANALYZED
+        if isinstance(facts.error, AnchoreReplyTooLarge) and facts.record and not not_analyzed:
+            # An image's author decides how much there is to find in it, so that this must not admit it.
+            message = f"{_subject(image, facts)} cannot be judged: {facts.error}; limits.answer bounds it"
+            return Verdict(Decision.DENY, Reason.TOO_MANY_FINDINGS, message)
         if facts.error and not not_analyzed:
             return _no_verdict(image, facts.error.code, str(facts.error))
         if facts.state is not AnalysisState.ANALYZED:
@@ -147,7 +151,7 @@ def _by_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, rule
     if evaluation.passed:
         return _passed(image, facts, evaluation, rule)
     if not evaluation.findings:
-        return _no_verdict(image, PolicyNotEvaluated.code, "Anchore says the policy fails but gives no finding")
+        return Verdict(Decision.DENY, Reason.POLICY_FAILED, f"{subject}; Anchore names no finding")
     return Verdict(Decision.DENY, Reason.POLICY_FAILED, subject, findings=evaluation.findings)
 
 

@@ -18,14 +18,13 @@ _MAX_PATH = 255
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_UNDERSCORED_HOST = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
 _HOST_RE = re.compile(_HOST)
-_UNDERSCORED_HOST_RE = re.compile(_UNDERSCORED_HOST)
+_COMPONENT_RE = re.compile(_COMPONENT)
 _PATH_RE = re.compile(_PATH)
 _SUFFIX_RE = re.compile(rf"(?P<name>[^@]+?)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
 _IMAGE_ID_RE = re.compile(r"[a-f0-9]{64}")
@@ -121,6 +120,22 @@ def is_image_id(text: str) -> bool:
     return text.startswith(("sha256:", "sha384:", "sha512:")) or _IMAGE_ID_RE.fullmatch(text) is not None
 
 
+def not_for_anchore(reference: ImageReference) -> str:
+    """Return why Anchore cannot be asked about an image that a runtime may pull; empty if it can be.
+
+    Anchore's parser refuses ``[`` and ``:`` of IPv6 addresses, reads a host without a dot and a port as a part of the
+    path on Docker Hub, and its API v2 takes no digest but sha256.
+    """
+    host = reference.host
+    if host.startswith("["):
+        return "Anchore takes no IPv6 address for a registry; use a host name"
+    if host != "localhost" and "." not in host and ":" not in host:
+        return "Anchore takes the registry for a part of the path; write the registry with its port"
+    if reference.digest and not reference.digest.startswith("sha256:"):
+        return "Anchore takes no digest but sha256"
+    return ""
+
+
 def _split_host(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     if not slash:
@@ -133,7 +148,7 @@ def _split_host(text: str) -> tuple[str, str]:
 def _check_name(host: str, path: str) -> None:
     """Check both parts. Go's grammar takes a host with ``_`` for a part of the path; runtimes pull from it."""
     is_host = _HOST_RE.fullmatch(host) is not None
-    if not is_host and not _UNDERSCORED_HOST_RE.fullmatch(host):
+    if not is_host and not _COMPONENT_RE.fullmatch(host):
         raise InvalidImageReference("is not a valid image reference: its registry host is malformed")
     if not _PATH_RE.fullmatch(path):
         detail = "must be lower case" if _PATH_RE.fullmatch(path.lower()) else "is malformed"

@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -68,6 +68,16 @@ class Condition(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Images:
+    """The condition on the image itself."""
+
+    expression: Pattern
+
+    def __call__(self, names: tuple[str, ...], _: Circumstances, /) -> bool:
+        return any(self.expression.fullmatch(name) for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class RuleBook:
     """The rules in order, and what holds when none matches."""
 
@@ -89,6 +99,16 @@ class RuleBook:
             else:
                 return rule
         return self.defaults
+
+    def possible(self, circumstances: Circumstances) -> Iterator[Rule]:
+        """Yield every rule that some image may fall under in these circumstances."""
+        for conditions, rule in self.rules:
+            others = [condition for condition in conditions if not isinstance(condition, _Images)]
+            if all(condition((), circumstances) for condition in others):
+                yield rule
+                if len(others) == len(conditions):
+                    return
+        yield self.defaults
 
 
 def compile_rules(configuration: Configuration) -> RuleBook:
@@ -148,7 +168,7 @@ def _conditions(match: Match) -> tuple[Condition, ...]:
     if match.service_accounts:
         conditions.append(_any_glob(match.service_accounts, lambda _, c: c.service_accounts))
     if match.images:
-        conditions.append(_matching(map(_image_expression, match.images), lambda names, _: names))
+        conditions.append(_Images(_any_of(map(_image_expression, match.images))))
     if match.object_selector:
         conditions.append(_labels(match.object_selector))
     conditions.extend(_annotation(key, globs) for key, globs in (match.annotations or {}).items())
@@ -160,16 +180,12 @@ class _Values(Protocol):
 
 
 def _any_glob(globs: Iterable[str], values: _Values) -> Condition:
-    return _matching(map(_expression, globs), values)
-
-
-def _matching(expressions: Iterable[str], values: _Values) -> Condition:
-    matcher = re.compile("|".join(expressions), re.DOTALL)
+    matcher = _any_of(map(_expression, globs))
     return lambda names, circumstances: any(matcher.fullmatch(value) for value in values(names, circumstances))
 
 
 def _annotation(key: str, globs: Iterable[str]) -> Condition:
-    matcher = re.compile("|".join(map(_expression, globs)), re.DOTALL)
+    matcher = _any_of(map(_expression, globs))
     return lambda _, c: key in c.annotations and matcher.fullmatch(c.annotations[key]) is not None
 
 
@@ -194,6 +210,10 @@ def _compares(key: str, operator: str, values: list[str], labels: Mapping[str, s
             return key in labels
         case _:
             return key not in labels
+
+
+def _any_of(expressions: Iterable[str]) -> Pattern:
+    return re.compile("|".join(expressions), re.DOTALL)
 
 
 def _image_expression(glob: str) -> str:

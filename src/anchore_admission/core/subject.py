@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from anchore_admission.core import workload
 from anchore_admission.core.messages import shown
-from anchore_admission.core.reference import ImageReference, is_image_id, parse
+from anchore_admission.core.reference import ImageReference, is_image_id, not_for_anchore, parse
 from anchore_admission.core.rules import Circumstances, Rule, RuleBook, image_names, text_names
 from anchore_admission.core.verdict import ImageVerdict, Reason
 from anchore_admission.core.workload import ContainerImage, PodView
@@ -40,12 +40,19 @@ class Subject:
     verdicts: dict[WorkloadHandling, ImageVerdict] = field(default_factory=dict, repr=False, compare=False)
 
 
-def subjects(request: AdmissionRequest, view: PodView, book: RuleBook) -> list[Subject]:
-    """The images to judge, in the order of their first place."""
-    circumstances = _circumstances(request, view) if book.rules else _UNSEEN
+def distinct_images(request: AdmissionRequest, view: PodView) -> dict[str, list[ContainerImage]]:
+    """Return the places of each image text to judge, in the order of their first place."""
     places: dict[str, list[ContainerImage]] = {}
     for place in _images_to_judge(request, view):
         places.setdefault(place.image, []).append(place)
+    return places
+
+
+def subjects(
+    request: AdmissionRequest, view: PodView, book: RuleBook, places: dict[str, list[ContainerImage]]
+) -> list[Subject]:
+    """Return the images with what each means and the rule it falls under."""
+    circumstances = circumstances_of(request, view) if book.rules else _UNSEEN
     return [_subject(text, found, circumstances, book) for text, found in places.items()]
 
 
@@ -90,15 +97,22 @@ def _meaning(text: str, place: ContainerImage) -> ImageReference | Refusal:
         problem = "is an image ID, which Anchore cannot check; name a repository"
         return Refusal(Reason.IMAGE_ID, f"{shown(place.place)}: image {shown(text)} {problem}")
     try:
-        return parse(text)
+        reference = parse(text)
     except InvalidImageReference as error:
         return Refusal(Reason.MALFORMED_REFERENCE, f"{shown(place.place)}: image {shown(text)} {error}")
+    if problem := not_for_anchore(reference):
+        message = f"{shown(place.place)}: image {shown(text)} cannot be checked: {problem}"
+        return Refusal(Reason.UNSUPPORTED_REFERENCE, message)
+    return reference
 
 
-def _circumstances(request: AdmissionRequest, view: PodView) -> Circumstances:
-    """A template's labels and annotations stand over the workload's own: they are what its Pods carry."""
+def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
+    """Return what rules see of a request.
+
+    A template's labels and annotations stand over the workload's own: they are what its Pods carry.
+    """
     own = request.object.metadata if request.object else None
-    account = view.spec.serviceAccountName or "default"
+    account = workload.service_account(view.spec)
     user, kind, namespace = request.userInfo, request.kind, request.namespace or ""
     return Circumstances(
         namespace=namespace,

@@ -34,6 +34,9 @@ class Reason(StrEnum):
     ANALYSIS_FAILED = "analysis_failed"
     IMAGE_ID = "image_id"
     MALFORMED_REFERENCE = "malformed_reference"
+    UNSUPPORTED_REFERENCE = "unsupported_reference"
+    TOO_MANY_IMAGES = "too_many_images"
+    TOO_MANY_FINDINGS = "too_many_findings"
     NO_IMAGE = "no_image"
     UNREADABLE_OBJECT = "unreadable_object"
     UNKNOWN_KIND = "unknown_kind"
@@ -46,6 +49,9 @@ FINAL_REASONS = frozenset(
         Reason.UNMAPPED,
         Reason.IMAGE_ID,
         Reason.MALFORMED_REFERENCE,
+        Reason.UNSUPPORTED_REFERENCE,
+        Reason.TOO_MANY_IMAGES,
+        Reason.TOO_MANY_FINDINGS,
         Reason.UNREADABLE_OBJECT,
     }
 )

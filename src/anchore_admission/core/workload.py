@@ -4,8 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from anchore_admission.core.reference import MAX_TEXT
 from anchore_admission.models.review import GroupVersionKind
 from anchore_admission.models.workload import Metadata, PodSpec, Workload
+
+_MAX_NAME = 253
+"""Characters of the longest name of anything in Kubernetes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,10 @@ class PodView:
 
 
 class ContainerImage(NamedTuple):
-    """One place that pulls an image. ``image`` is empty where the workload names none."""
+    """One place that pulls an image. ``image`` is empty where the workload names none.
+
+    Both texts are bounded; an image text that was longer still is too long to be a reference.
+    """
 
     field: str
     name: str
@@ -94,11 +101,28 @@ def images(spec: PodSpec) -> list[ContainerImage]:
         ("ephemeralContainers", spec.ephemeralContainers),
     ):
         if containers:
-            found += [ContainerImage(field, c.name or "", c.image or "") for c in containers]
+            found += [_place(field, c.name, c.image) for c in containers]
     for volume in spec.volumes or ():
         if volume.image:
-            found.append(ContainerImage("volumes", volume.name or "", volume.image.reference or ""))
+            found.append(_place("volumes", volume.name, volume.image.reference))
     return found
+
+
+def _place(field: str, name: str | None, image: str | None) -> ContainerImage:
+    return ContainerImage(field, (name or "")[:_MAX_NAME], (image or "")[: MAX_TEXT + 1])
+
+
+def service_account(spec: PodSpec) -> str:
+    """Return the name of the service account. As in the API server, the old name of the field counts where the new one
+    is empty (k8s.io/kubernetes, ``Convert_v1_PodSpec_To_core_PodSpec``).
+    """
+    return spec.serviceAccountName or spec.serviceAccount or "default"
+
+
+def changes_images(kind: GroupVersionKind, new: Workload, old: Workload | None) -> bool:
+    """Return whether an update names an image that does not stand anywhere in the old object."""
+    view, before = pod_view(kind, new), pod_view(kind, old)
+    return bool(view and changed(images(view.spec), before.spec if before else None))
 
 
 def changed(new: Iterable[ContainerImage], old: PodSpec | None) -> list[ContainerImage]:

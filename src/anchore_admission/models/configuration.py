@@ -291,6 +291,8 @@ class Limits(Section):
     """A call to the webhook. Default 8MiB."""
     answer: Size = 16 * 1024 * 1024
     """An answer of Anchore's. Default 16MiB."""
+    images: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """How many different images an object may name; an object with more is denied without a look at them."""
 
 
 class Messages(Section):

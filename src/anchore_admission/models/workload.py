@@ -37,6 +37,7 @@ class Volume(Shape):
 
 
 class OwnerReference(Shape):
+    apiVersion: str | None = None
     kind: str | None = None
     controller: bool | None = None
 
@@ -58,6 +59,7 @@ class PodSpec(Shape):
     volumes: Bounded[Volume] | None = None
     nodeName: str | None = None
     serviceAccountName: str | None = None
+    serviceAccount: str | None = None
 
 
 class PodTemplate(Shape):

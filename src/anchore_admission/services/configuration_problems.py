@@ -84,8 +84,12 @@ def _words(kind: str, location: Location, context: Mapping[str, Any], fallback: 
         return _unknown_key(location)
     if kind in _TEMPLATES:
         bound = kind in {"greater_than_equal", "greater_than", "less_than_equal"}
-        return _TEMPLATES[kind](context) + (_UNITS.get(str(location[0]), "") if bound else "")
+        return _TEMPLATES[kind](context) + (_unit(location) if bound else "")
     return _WORDS.get(kind) or fallback.lower()
+
+
+def _unit(location: Location) -> str:
+    return "" if location[-1] == "images" else _UNITS.get(str(location[0]), "")
 
 
 def _unknown_key(location: Location) -> str:

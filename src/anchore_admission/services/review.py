@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass
 
 from anchore_admission.core import judgement, workload
-from anchore_admission.core.exemption import exemption
+from anchore_admission.core.exemption import exemption, template_handling
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import RuleBook
-from anchore_admission.core.subject import Subject, subjects
+from anchore_admission.core.subject import Subject, circumstances_of, distinct_images, subjects
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.core.workload import PodView
 from anchore_admission.models.configuration import UnknownKinds, WorkloadHandling
@@ -27,6 +27,7 @@ class Rules:
     workloads: WorkloadHandling = WorkloadHandling.FINAL
     unknown_kinds: UnknownKinds = UnknownKinds.WARN
     max_findings: int = 5
+    max_images: int = 200
 
 
 class Reviews:
@@ -69,16 +70,21 @@ class Reviews:
     async def _judged(
         self, request: AdmissionRequest, view: PodView, deadline: Deadline, origin: Origin
     ) -> ReviewVerdict:
-        handling = WorkloadHandling.DENY if workload.is_pod(request.kind) else self._rules.workloads
+        rules = self._rules
+        handling = template_handling(request, rules.workloads)
+        places = distinct_images(request, view)
+        if len(places) > rules.max_images:
+            possible = rules.book.possible(circumstances_of(request, view))
+            return judgement.too_many_images(len(places), rules.max_images, possible, handling)
         found = [
             (subject, None if handling in subject.verdicts else _question(subject))
-            for subject in subjects(request, view, self._rules.book)
+            for subject in subjects(request, view, rules.book, places)
         ]
         questions = {q: s.meaning for s, q in found if q and isinstance(s.meaning, ImageReference)}
         side_effects = origin is Origin.ADMISSION and not request.dryRun
         facts = await self._evaluation.facts(questions, deadline, side_effects=side_effects) if questions else {}
         images = [judgement.judge(s, facts[q], handling) if q else judgement.settled(s, handling) for s, q in found]
-        return judgement.reduce(images, request, self._rules.max_findings)
+        return judgement.reduce(images, request, rules.max_findings)
 
 
 def _question(subject: Subject) -> Question | None:

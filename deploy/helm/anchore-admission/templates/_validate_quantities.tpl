@@ -48,7 +48,7 @@
 {{- end }}
 {{- end }}
 {{- end }}
-{{- range $name, $value := $config.limits }}
+{{- range $name, $value := omit ($config.limits | default dict) "images" }}
 {{- $bytes := include "anchore-admission.bytes" $value | float64 }}
 {{- if or (lt $bytes 1024.0) (gt $bytes 268435456.0) }}
 - 'config.limits.{{ $name }}: expected 1KiB to 256MiB, not {{ $value }}'

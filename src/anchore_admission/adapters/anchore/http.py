@@ -20,7 +20,7 @@ from anchore_admission.adapters.anchore.unpacking import unpacking
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.errors import (
     AnalysisRefused,
-    AnchoreReplyInvalid,
+    AnchoreReplyTooLarge,
     AnchoreUnavailable,
     DeadlineExceeded,
     EvaluationError,
@@ -185,7 +185,7 @@ class AnchoreHttp:
         async for chunk in response.stream:
             body += unpack.feed(chunk, limit + 1 - len(body))
             if len(body) > limit:
-                raise AnchoreReplyInvalid(f"Anchore's answer is larger than {limit} bytes")
+                raise AnchoreReplyTooLarge(f"Anchore's answer is larger than {limit} bytes")
         unpack.finish()
         return bytes(body)
 

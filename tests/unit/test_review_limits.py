@@ -1,0 +1,74 @@
+"""Objects that name more images than a review looks at."""
+
+from typing import Any
+
+import pytest
+
+from anchore_admission.core.verdict import Decision, Reason
+from support.fakes import settled
+from support.review_bench import ReviewBench, containers, defaults, pod, template
+
+_MANY = [f"r.example.com/app:{number}" for number in range(201)]
+_TEXT = "the object names 201 different images, more than the 200 that limits.images allows"
+_SKIPPED = {"name": "trusted", "match": {"images": ["r.example.com/*"]}, "mode": "skip"}
+_ELSEWHERE = {"name": "elsewhere", "match": {"namespaces": ["other"]}, "mode": "strict"}
+
+
+@pytest.mark.parametrize("on_error", ["deny", "warn", "allow"])
+@pytest.mark.parametrize("mode", ["analysis", "strict"])
+async def test_too_many_images_are_denied_without_a_look(mode: str, on_error: str) -> None:
+    bench = ReviewBench(settings=defaults(mode, onError=on_error))
+    verdict = await bench.review(pod(*_MANY))
+    await settled()
+
+    assert (verdict.allowed, verdict.decision, verdict.reason) == (False, Decision.DENY, Reason.TOO_MANY_IMAGES)
+    assert (verdict.message, bench.operations) == (_TEXT, [])
+    assert dict(verdict.audit_annotations) == {"verdict": "deny", "errors": _TEXT}
+
+
+@pytest.mark.parametrize("mode", ["passive", "skip"])
+async def test_modes_that_deny_nothing_warn_of_too_many_images(mode: str) -> None:
+    bench = ReviewBench(settings=defaults(mode))
+    verdict = await bench.review(pod(*_MANY))
+    await settled()
+
+    assert (verdict.allowed, verdict.warnings, bench.operations) == (True, (_TEXT,), [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "allowed"),
+    [
+        ({"rules": [_SKIPPED], **defaults("strict")}, False),
+        ({"rules": [{**_SKIPPED, "match": {}}], **defaults("strict")}, True),
+        ({"rules": [{**_SKIPPED, "match": {"namespaces": ["shop"]}}], **defaults("strict")}, True),
+        ({"rules": [{**_SKIPPED, "match": {"namespaces": ["other"]}}], **defaults("strict")}, False),
+        ({"rules": [_ELSEWHERE], **defaults("passive")}, True),
+        ({"rules": [{**_ELSEWHERE, "match": {"images": ["nowhere/*"]}}], **defaults("passive")}, False),
+        (defaults("strict", enforcement="warn"), True),
+        (defaults("strict", enforcement="audit"), True),
+    ],
+    ids=["a skip rule for some", "all skipped", "here", "elsewhere", "strict elsewhere", "strict", "warn", "audit"],
+)
+async def test_the_strictest_rule_that_an_image_may_fall_under_decides(
+    settings: dict[str, Any], *, allowed: bool
+) -> None:
+    verdict = await ReviewBench(settings=settings).review(pod(*_MANY))
+    assert verdict.allowed is allowed
+
+
+@pytest.mark.parametrize("handling", ["final", "deny"])
+async def test_templates_with_too_many_images_are_denied(handling: str) -> None:
+    bench = ReviewBench(settings={**defaults("strict"), "workloads": handling})
+    assert not (await bench.review(template("Deployment", *_MANY))).allowed
+
+
+async def test_different_images_count_and_of_an_update_the_new_ones() -> None:
+    bench = ReviewBench(settings={**defaults("analysis"), "limits": {"images": 2}})
+    bench.anchore.store("r.example.com/a:1")
+    bench.anchore.store("r.example.com/b:1")
+    few = ["r.example.com/a:1", "r.example.com/b:1"]
+
+    assert (await bench.review(pod(*few * 300))).allowed
+    assert (await bench.review(pod(*few, "c:1", "d:1"), old=pod("c:1", "d:1"))).allowed
+    verdict = await bench.review(pod(*few, initContainers=containers("c:1")))
+    assert (verdict.allowed, verdict.reason) == (False, Reason.TOO_MANY_IMAGES)

@@ -1,9 +1,12 @@
 """Policies in the sandbox: what is accepted, how it is evaluated, how either API shows it."""
 
+import copy
 from typing import Any
 
 import pytest
 
+from anchore_admission.sandbox import InvalidSeed
+from anchore_admission.sandbox.seed_file import seed_from
 from support.sandbox_calls import Sandbox
 
 IMAGE = "docker.io/library/nginx:1.25"
@@ -346,9 +349,9 @@ async def test_a_v1_bundle_is_shown_as_a_v2_policy() -> None:
     assert "policy_id" not in policy["mappings"][0]
 
 
-async def test_a_v2_policy_is_shown_as_a_v1_bundle_and_evaluated() -> None:
-    mapping = {"name": "m", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
-    policy = {
+def v2_policy(**changes: Any) -> dict[str, Any]:
+    mapping = {"id": "m1", "name": "m", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
+    return {
         "id": "v2",
         "name": "two",
         "version": "2",
@@ -357,11 +360,15 @@ async def test_a_v2_policy_is_shown_as_a_v1_bundle_and_evaluated() -> None:
         "mappings": [mapping | {"rule_set_ids": ["rs1"], "allowlist_ids": []}],
         "allowlisted_images": [],
         "denylisted_images": [],
-    }
+    } | changes
+
+
+async def test_a_v2_policy_is_shown_as_a_v1_bundle_and_evaluated() -> None:
+    policy = v2_policy()
     sandbox = Sandbox({"images": [{"tag": IMAGE}]})
 
     added = await sandbox.call("POST", "/v2/policies", json=policy)
-    activated = await sandbox.call("PUT", "/v2/policies/v2", params={"active": "true"}, json={})
+    activated = await sandbox.call("PUT", "/v2/policies/v2", params={"active": "true"}, json=added.json())
     (shown,) = await sandbox.get("/v1/policies/v2")
 
     assert added.json()["policy"] == policy
@@ -372,3 +379,140 @@ async def test_a_v2_policy_is_shown_as_a_v1_bundle_and_evaluated() -> None:
     assert (await sandbox.call("DELETE", f"/v2/policies/{DEFAULT}")).status_code == 204
     assert (await sandbox.refused("DELETE", "/v2/policies/v2"))[0] == 500
     assert [p["policy_id"] for p in await sandbox.get("/v2/policies")] == ["v2"]
+
+
+def _without(path: str) -> dict[str, Any]:
+    """Return the policy without the key at the end of a path of keys and indexes."""
+    allowlist = {"id": "a", "name": "a", "version": "2", "items": [{"id": "i", "gate": "g", "trigger_id": "t"}]}
+    listed = {"id": "l", "name": "l", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
+    source = {"id": "s", "name": "s", "host": "*", "repository": "*", "rule_set_ids": ["rs1"], "allowlist_ids": []}
+    policy = copy.deepcopy(
+        v2_policy(
+            rule_sets=[{"id": "rs1", "name": "rs", "version": "2", "rules": [rule(package_type="all")]}],
+            allowlists=[allowlist],
+            allowlisted_images=[listed],
+            denylisted_images=[dict(listed)],
+            source_mappings=[source],
+        )
+    )
+    part: Any = policy
+    *above, last = path.split(".")
+    for key in above:
+        part = part[int(key) if key.isdigit() else key]
+    del part[last]
+    return policy
+
+
+REQUIRED_BY_V2 = [
+    *("id", "name", "version", "rule_sets", "mappings"),
+    *(f"rule_sets.0.{key}" for key in ("id", "name", "version", "rules")),
+    *(f"rule_sets.0.rules.0.{key}" for key in ("id", "gate", "trigger", "action", "params")),
+    *(f"rule_sets.0.rules.0.params.0.{key}" for key in ("name", "value")),
+    *(f"mappings.0.{key}" for key in ("id", "name", "registry", "repository", "image", "rule_set_ids")),
+    "mappings.0.allowlist_ids",
+    *(f"mappings.0.image.{key}" for key in ("type", "value")),
+    *(f"allowlists.0.{key}" for key in ("id", "name", "version", "items")),
+    *(f"allowlists.0.items.0.{key}" for key in ("id", "gate", "trigger_id")),
+    *(f"allowlisted_images.0.{key}" for key in ("id", "name", "registry", "repository", "image")),
+    *(f"denylisted_images.0.{key}" for key in ("id", "name", "registry", "repository", "image")),
+    *(f"source_mappings.0.{key}" for key in ("id", "name", "host", "repository", "rule_set_ids", "allowlist_ids")),
+]
+
+
+@pytest.mark.parametrize("path", REQUIRED_BY_V2)
+async def test_v2_refuses_a_policy_that_lacks_what_its_schema_requires(path: str) -> None:
+    above, _, last = path.rpartition(".")
+    detail = f"'{last}' is a required property" + (f" - '{above}'" if above else "")
+    sandbox = Sandbox()
+
+    assert await sandbox.refused("POST", "/v2/policies", json=_without(path)) == (400, detail)
+    assert [stored["policy_id"] for stored in await sandbox.get("/v2/policies")] == [DEFAULT]
+
+
+REFUSED_BY_V2 = [
+    ([], "[] is not of type 'object'"),
+    (v2_policy(name=""), "String should have at least 1 character - 'name'"),
+    (v2_policy(comment="v1's"), "Additional properties are not allowed ('comment' was unexpected)"),
+    (v2_policy(whitelists=[]), "Additional properties are not allowed ('whitelists' was unexpected)"),
+    (v2_policy(version=2), "Input should be a valid string - 'version'"),
+    (v2_policy(description=None), "Input should be a valid string - 'description'"),
+    (
+        v2_policy(mappings=[v2_policy()["mappings"][0] | {"policy_id": "rs1"}]),
+        "Additional properties are not allowed ('policy_id' was unexpected) - 'mappings.0'",
+    ),
+    (
+        v2_policy(rule_sets=[v2_policy()["rule_sets"][0] | {"comment": ""}]),
+        "Additional properties are not allowed ('comment' was unexpected) - 'rule_sets.0'",
+    ),
+    (
+        v2_policy(rule_sets=[v2_policy()["rule_sets"][0] | {"rules": [rule("always", "always") | {"params": {}}]}]),
+        "Input should be a valid list - 'rule_sets.0.rules.0.params'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("policy", "detail"), REFUSED_BY_V2)
+async def test_v2_refuses_what_its_schema_does_not_know(policy: Any, detail: str) -> None:
+    sandbox = Sandbox()
+
+    assert await sandbox.refused("POST", "/v2/policies", json=policy) == (400, detail)
+    (stored,) = await sandbox.get("/v2/policies")
+    if isinstance(policy, dict):
+        record = stored | {"policy": policy}
+        assert (await sandbox.refused("PUT", f"/v2/policies/{DEFAULT}", json=record)) == (400, detail)
+
+
+async def test_v2_takes_everything_that_its_schema_names() -> None:
+    described = {"description": "why"}
+    policy = v2_policy(
+        **described,
+        rule_sets=[
+            {"id": "rs1", "name": "rs", "version": "2", "rules": [rule("always", "always") | described]}
+            | {"artifact_type": "image"}
+            | described
+        ],
+        last_updated=1,
+    )
+    policy["rule_sets"][0]["rules"][0]["recommendation"] = "do not"
+    items = [{"id": "i", "gate": "g", "trigger_id": "t", "expires_on": None} | described]
+    policy["allowlists"] = [{"id": "a", "name": "a", "version": "2", "items": items} | described]
+
+    answer = await Sandbox().call("POST", "/v2/policies", json=policy)
+
+    assert (answer.status_code, answer.json()["policy"]) == (200, policy)
+
+
+async def test_a_known_policy_is_a_conflict_for_v2_and_replaced_by_v1() -> None:
+    """Recording 064; the description of API v2 has a 409."""
+    sandbox = Sandbox()
+    assert (await sandbox.call("POST", "/v2/policies", json=v2_policy())).status_code == 200
+
+    assert await sandbox.refused("POST", "/v2/policies", json=v2_policy(name="again")) == (
+        409,
+        "Policy v2 already exists",
+    )
+    assert (await sandbox.get("/v2/policies/v2"))["name"] == "two"
+    assert (await sandbox.call("POST", "/v1/policies", json=bundle(id="v2"))).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["account_name", "active", "name", "policy_id", "policy_source"])
+async def test_v2_changes_a_policy_only_by_its_whole_record(key: str) -> None:
+    sandbox = Sandbox()
+    path = f"/v2/policies/{DEFAULT}"
+    record = await sandbox.get(path)
+
+    for policy in (None, record["policy"]):
+        assert (await sandbox.call("PUT", path, json=record | {"policy": policy})).status_code == 200
+    assert await sandbox.get(path) == record
+    del record[key]
+    assert await sandbox.refused("PUT", path, json=record) == (400, f"'{key}' is a required property")
+
+
+def test_a_seed_is_held_to_the_schema_of_the_api_that_its_policy_is_written_for() -> None:
+    policy = v2_policy()
+    del policy["rule_sets"][0]["version"]
+
+    with pytest.raises(InvalidSeed) as caught:
+        seed_from({"policies": [{"policy": policy}]}, "seed.yaml")
+
+    assert "policies[0].policy: 'version' is a required property - 'rule_sets.0'" in str(caught.value)

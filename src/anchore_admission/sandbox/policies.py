@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from anchore_admission.sandbox.answers import AnchoreError, ProblemError
 from anchore_admission.sandbox.seed import ApiName
+from anchore_admission.sandbox.v2_policy import check_document
 
 Document = dict[str, Any]
 DEFAULT_ID = "2c53a13c-1765-11e8-82ef-23527761d060"
@@ -23,10 +24,7 @@ _V2_NAMES = {
     "comment": "description",
 }
 _V1_NAMES = {v2: v1 for v1, v2 in _V2_NAMES.items()}
-_REQUIRED: Mapping[ApiName, tuple[str, ...]] = {
-    "v1": ("id", "version", "policies", "mappings"),
-    "v2": ("id", "version", "rule_sets", "mappings"),
-}
+_REQUIRED_BY_V1 = ("id", "version", "policies", "mappings")
 
 
 def _lower(value: object) -> object:
@@ -49,7 +47,7 @@ def _in_utc(value: datetime | None) -> datetime | None:
 
 
 class _Part(BaseModel):
-    """A part of a policy; Anchore keeps keys that it does not know, so do we."""
+    """A part of a policy; API v1 keeps keys that it does not know, so do we."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -212,9 +210,10 @@ def read_policy(document: object, api: ApiName) -> tuple[Policy, Document]:
     """A typed policy and its document under v2's names; a schema mistake is the framework's 400."""
     if not isinstance(document, dict):
         raise ProblemError(400, f"{document!r} is not of type 'object'")
-    for key in _REQUIRED[api]:
-        if key not in document:
-            raise ProblemError(400, f"'{key}' is a required property")
+    if api == "v2":
+        check_document(document)
+    elif missing := [key for key in _REQUIRED_BY_V1 if key not in document]:
+        raise ProblemError(400, f"'{missing[0]}' is a required property")
     internal: Document = renamed(document, _V2_NAMES) if api == "v1" else document
     try:
         return Policy.model_validate(internal), internal

@@ -9,6 +9,7 @@ from anchore_admission.sandbox.api import Json
 from anchore_admission.sandbox.calls import Call, Operation, answer
 from anchore_admission.sandbox.policies import Document, Policy, StoredPolicy, read_policy
 from anchore_admission.sandbox.policy_checks import policy_problems
+from anchore_admission.sandbox.v2_policy import check_record
 
 
 def _shown(call: Call, stored: StoredPolicy, *, detail: bool) -> Json:
@@ -34,6 +35,8 @@ async def get_policy(call: Call) -> Response:
 
 async def post_policy(call: Call) -> Response:
     policy, document = _read(call, await call.body())
+    if policy.id in call.tenant.policies.stored and not call.api.replaces_policies:
+        raise AnchoreError(409, f"Policy {policy.id} already exists")
     stored = call.world.claim(call.account).policies.put(policy, document, call.world.clock())
     return answer(_written(call, stored))
 
@@ -41,6 +44,8 @@ async def post_policy(call: Call) -> Response:
 async def put_policy(call: Call) -> Response:
     """Replace the policy's document if the record carries one, and activate it if asked to."""
     body = await call.body()
+    if not call.api.takes_partial_records:
+        check_record(body)
     record: dict[str, Any] = body if isinstance(body, dict) else {}
     known = call.tenant.policies.get(call.path("policy_id"))
     policy, document = known.policy, known.document

@@ -45,6 +45,22 @@ def test_images_are_read_from_standard_input(program: CommandLine, anchore: str)
     assert [image["image"] for image in ended.document["images"]] == ["redis:7", "alpine:3.20", "nginx:1.25"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["\ufeffredis:7\r\n", '"redis:7"\n', "'redis:7'\n", ' "redis:7" \n', "# a comment\nredis:7", "\tredis:7\t\n\n"],
+)
+def test_lines_are_read_as_tools_write_them(program: CommandLine, anchore: str, line: str) -> None:
+    ended = program("check", "-", "--anchore", anchore, "-o", "json", stdin=line)
+
+    assert [image["image"] for image in ended.document["images"]] == ["redis:7"]
+
+
+def test_argument_that_is_no_text_is_answered(program: CommandLine, anchore: str) -> None:
+    ended = program("check", "redis:\udcff", "--anchore", anchore, "-o", "json")
+
+    assert (ended.code, ended.document["images"][0]["image"]) == (1, "redis:\ufffd")
+
+
 def test_no_images_on_standard_input_is_no_pass(program: CommandLine, anchore: str) -> None:
     ended = program("check", "-", "--anchore", anchore, stdin="\n")
 

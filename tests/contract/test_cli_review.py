@@ -91,6 +91,12 @@ def test_exit_code_tells_what_becomes_of_the_worst(
         ("list-deploymentlist-raw.json", 1, "1 image in 1 object: 1 denied"),
         ("list-empty.json", 2, "0 images in 0 objects; 1 could not be read"),
         ("cronjob-unknown-image.yaml", 1, "1 image in 1 object: 1 denied"),
+        ("json-back-to-back.json", 1, "2 images in 2 objects: 1 admitted, 1 denied"),
+        ("utf16le-bom.yaml", 1, "1 image in 1 object: 1 denied"),
+        ("explicit-tag.yaml", 1, "1 image in 1 object: 1 denied"),
+        ("tag-binary.yaml", 0, "1 image in 1 object: 1 admitted; 1 object holds no images"),
+        ("quoted-image.yaml", 0, "1 image in 1 object: 1 admitted"),
+        ("helm-template.yaml", 2, "0 images in 0 objects; 1 could not be read"),
     ],
 )
 def test_address_alone_judges_strictly(program: CommandLine, anchore: str, file: str, code: int, last: str) -> None:
@@ -188,9 +194,7 @@ def test_each_line_of_the_table_stands_for_itself(program: CommandLine, anchore:
 
 def test_what_cannot_be_read_is_named_and_the_rest_reviewed(program: CommandLine, anchore: str, tmp_path: Path) -> None:
     file = tmp_path / "app.yaml"
-    file.write_text(
-        f"# the shop\n---\n{json.dumps(pod(GOOD))}\n---\nkind: Pod\nkind: Pod\n---\n{json.dumps(pod(BAD))}\n"
-    )
+    file.write_text(f"# the shop\n---\n{json.dumps(pod(GOOD))}\n---\nkind: Pod\n? [x]\n---\n{json.dumps(pod(BAD))}\n")
 
     ended = program(
         "review", "-f", file, "-f", tmp_path / "missing", "--anchore", anchore, "--mode", "strict", "-o", "json"
@@ -202,10 +206,38 @@ def test_what_cannot_be_read_is_named_and_the_rest_reviewed(program: CommandLine
         f"{file}, document 3",
     ]
     assert [(error["source"], error["message"]) for error in ended.document["errors"]] == [
-        (f"{file}, document 2", 'line 6, column 1: duplicate key "kind"'),
+        (f"{file}, document 2", "line 6, column 3: a key must be a word, a number or a truth value"),
         (f"{tmp_path}/missing", "cannot be read: No such file or directory"),
     ]
     assert ended.document["allowed"] is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"apiVersion: v1\nkind: Pod\nspec:\n  containers: [{{image: '{GOOD}'}}]\n  containers: [{{image: '{BAD}'}}]\n",
+        f"apiVersion: v1\nkind: Pod\nspec: {{containers: [{{image: '{GOOD}', <<: {{image: '{BAD}'}}}}]}}\n",
+        f'{{"apiVersion": "v1", "kind": "Pod", "spec": {{"containers": [{{"image": "{GOOD}", "image": "{BAD}"}}]}}}}',
+    ],
+)
+def test_object_that_kubectl_would_send_is_reviewed(program: CommandLine, anchore: str, text: str) -> None:
+    ended = program("review", "-f", "-", "--anchore", anchore, "-o", "json", stdin=text)
+
+    assert [image["image"] for image in ended.document["images"]] == [BAD]
+    assert ended.err.startswith("Note: standard input: ")
+    assert ended.err.endswith(", as for kubectl\n")
+
+
+def test_thousands_of_pods_are_read_at_once(tmp_path: Path) -> None:
+    padding = [{"name": f"VARIABLE_{number}", "value": "x" * 100} for number in range(300)]
+    spec = {**pod_spec(GOOD), "padding": padding}
+    file = tmp_path / "pods.json"
+    file.write_text(json.dumps({"kind": "PodList", "apiVersion": "v1", "items": [{"spec": spec}] * 1000}, indent=4))
+
+    (document,) = inputs.read_documents([str(file)])
+
+    assert file.stat().st_size > 32 * 1024 * 1024
+    assert (len(document.value["items"]), document.problem) == (1000, "")
 
 
 def test_directory_is_read_at_any_depth_without_hidden_files(
@@ -265,7 +297,7 @@ def test_aliases_are_read_and_bounded(program: CommandLine, anchore: str) -> Non
     ended = program("review", "-f", "-", "--anchore", anchore, "--mode", "strict", stdin=stream(used, bomb))
 
     assert ended.code == 1
-    assert "holds more than 1000000 values" in ended.out
+    assert "aliases repeat more than 1000000 values" in ended.out
 
 
 def test_yaml_says_what_json_says(program: CommandLine, anchore: str) -> None:

@@ -188,12 +188,12 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
     "too many documents": ("---\n".join(["a: 1\n"] * 1001), "more than 1000 objects"),
     "an alias": ("a: &a [x]\nb: *a\n", "alias"),
     "a bomb": ("a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "alias"),
-    "a tag": ("a: !!python/object/apply:os.system [id]\n", "tag"),
+    "a tag": ("a: !!int id\n", "!!int does not fit the value"),
     "a duplicate key": ("kind: Pod\nkind: Job\n", "line 2"),
     "invalid UTF-8": (b"a: \xff", "is not UTF-8 text"),
     "NUL": (b"a: \0", "is not valid YAML"),
     "deep nesting": ("[" * 5000, "deep"),
-    "truncated": ('{"apiVersion": "v1", ', "is not valid YAML"),
+    "truncated": ('{"apiVersion": "v1", ', "line 1, column 22: is not valid JSON"),
 }
 
 

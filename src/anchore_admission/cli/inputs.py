@@ -9,13 +9,15 @@ from pathlib import Path
 from anchore_admission.cli.failures import note
 from anchore_admission.core.messages import shown
 from anchore_admission.errors import ConfigurationError, DocumentError, Problem
-from anchore_admission.services.documents import load_documents
+from anchore_admission.services.documents import decode, load_manifests
 from anchore_admission.services.manual import Document
 
 STANDARD_INPUT = "-"
-FILE_LIMIT = 32 * 1024 * 1024
+FILE_LIMIT = 256 * 1024 * 1024
 _ENDINGS = (".yaml", ".yml", ".json")
-_SEPARATOR = re.compile(rb"^(?=---(?:\s|$))", re.MULTILINE)
+_SEPARATOR = re.compile(r"^(?=\ufeff?---(?:\s|$))", re.MULTILINE)
+_MARK = "\ufeff"
+_MAX_NOTES = 20
 
 
 class _Unreadable(Exception):
@@ -29,17 +31,41 @@ def read_documents(names: Sequence[str]) -> list[Document]:
 
 
 def read_images(images: Sequence[str]) -> list[str]:
-    """The images named; ``-`` stands for one a line on standard input. Raises ConfigurationError."""
+    """Return the images named; ``-`` stands for one a line on standard input.
+
+    Quotes around a line are taken off, as ``grep`` finds them in manifests; ``#`` begins a comment.
+
+    Raises:
+        ConfigurationError: standard input cannot be read or names no image.
+    """
     if STANDARD_INPUT not in images:
-        return list(images)
+        return [_image(image) for image in images]
+    source = _source(STANDARD_INPUT)
     try:
-        text = _read(STANDARD_INPUT).decode()
-    except (_Unreadable, UnicodeDecodeError) as error:
-        raise ConfigurationError(_source(STANDARD_INPUT), [Problem("", str(error))]) from error
-    listed = list(filter(None, map(str.strip, text.splitlines())))
+        text = decode(_read(STANDARD_INPUT), source)
+    except _Unreadable as error:
+        raise ConfigurationError(source, [Problem("", str(error))]) from error
+    except DocumentError as error:
+        raise ConfigurationError(source, error.problems) from error
+    listed = list(filter(None, map(_listed_image, text.splitlines())))
     if not listed:
-        raise ConfigurationError(_source(STANDARD_INPUT), [Problem("", "names no image")])
-    return [image for name in images for image in (listed if name == STANDARD_INPUT else [name])]
+        raise ConfigurationError(source, [Problem("", "names no image")])
+    return [image for name in images for image in (listed if name == STANDARD_INPUT else [_image(name)])]
+
+
+def _image(argument: str) -> str:
+    """Make text of an argument whose bytes are not the terminal's encoding."""
+    return argument.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _listed_image(line: str) -> str:
+    image = line.strip().removeprefix(_MARK)
+    if image.startswith("#"):
+        return ""
+    for quote in "\"'":
+        if len(image) > 1 and image[0] == image[-1] == quote:
+            return image[1:-1].strip()
+    return image
 
 
 def read_configuration_file(path: Path) -> tuple[bytes, str]:
@@ -74,31 +100,33 @@ def _files(directory: str) -> Iterator[str]:
 def _documents(name: str) -> Iterator[Document]:
     source = _source(name)
     try:
-        text = _read(name)
+        text = decode(_read(name), source)
     except _Unreadable as error:
         yield Document(source=source, problem=str(error))
+        return
+    except DocumentError as error:
+        yield Document(source=source, problem="; ".join(map(str, error.problems)))
         return
     parts = _SEPARATOR.split(text)
     if len(parts) > 1 and _is_blank(parts[0]):
         del parts[0]
-    line = text.count(b"\n") - sum(part.count(b"\n") for part in parts)
+    line = text.count("\n") - sum(part.count("\n") for part in parts)
     for number, part in enumerate(parts, 1):
         place = f"{source}, document {number}" if len(parts) > 1 else source
         yield from _parsed(part, place, line)
-        line += part.count(b"\n")
+        line += part.count("\n")
 
 
-def _parsed(part: bytes, source: str, line: int) -> Iterator[Document]:
-    """A document that cannot be read is read again behind as many empty lines as stand before it in its file."""
+def _parsed(part: str, source: str, line: int) -> Iterator[Document]:
+    """Read one document, or several of JSON; ``line`` is the number of lines that stand before it in its file."""
     try:
-        values = load_documents(part, source=source, aliases=True)
-    except DocumentError:
-        try:
-            values = load_documents(b"\n" * line + part, source=source, aliases=True)
-        except DocumentError as error:
-            yield Document(source=source, problem="; ".join(map(str, error.problems)))
-            return
-    for value in values:
+        manifests = load_manifests(part, source=source, line=line)
+    except DocumentError as error:
+        yield Document(source=source, problem="; ".join(map(str, error.problems)))
+        return
+    for problem in manifests.notes[:_MAX_NOTES]:
+        note(f"Note: {source}: {problem}")
+    for value in manifests.documents:
         yield Document(value, source)
 
 
@@ -106,10 +134,8 @@ def _source(name: str) -> str:
     return "standard input" if name == STANDARD_INPUT else shown(name)
 
 
-def _is_blank(part: bytes) -> bool:
-    return all(
-        not line.strip() or line.startswith((b"#", b"%")) for line in part.removeprefix(b"\xef\xbb\xbf").splitlines()
-    )
+def _is_blank(part: str) -> bool:
+    return all(not line.strip() or line.startswith(("#", "%")) for line in part.removeprefix(_MARK).splitlines())
 
 
 def _read(name: str) -> bytes:

@@ -28,7 +28,7 @@ _COMPONENT_RE = re.compile(_COMPONENT)
 _PATH_RE = re.compile(_PATH)
 _SUFFIX_RE = re.compile(rf"(?P<name>[^@]+?)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
 _IMAGE_ID_RE = re.compile(r"[a-f0-9]{64}")
-_DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HEX_RE = re.compile(r"[a-f0-9]+")
 
 
@@ -159,5 +159,5 @@ def _check_name(host: str, path: str) -> None:
 
 def _check_digest(digest: str) -> None:
     algorithm, _, encoded = digest.partition(":")
-    if _DIGEST_LENGTHS.get(algorithm) != len(encoded) or not _HEX_RE.fullmatch(encoded):
+    if DIGEST_LENGTHS.get(algorithm) != len(encoded) or not _HEX_RE.fullmatch(encoded):
         raise InvalidImageReference("is not a valid image reference: its digest is malformed")

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from anchore_admission.core.rules import DEFAULTS_NAME
 from anchore_admission.errors import ConfigurationError, DocumentError, Problem
 from anchore_admission.models.configuration import Configuration, Defaults, ModeName
+from anchore_admission.services.configuration_patterns import pattern_problems
 from anchore_admission.services.configuration_problems import problems_of
 from anchore_admission.services.documents import load_documents
 
@@ -32,6 +33,7 @@ def parse_configuration(text: str | bytes, source: str) -> Configuration:
         problems = problems_of(error)
     if isinstance(document, dict):
         problems.extend(_between_parts(document))
+        problems.extend(pattern_problems(document))
     if configuration is None or problems:
         raise ConfigurationError(source, problems)
     return configuration

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyReason
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.submission import AnalysisRequest, label_of
 from anchore_admission.errors import (
     AnalysisRefused,
     AnchoreRefused,
@@ -185,15 +185,19 @@ class TestSubmit:
         assert (await by_tag(stage, MOVED)).digest == SECOND_DIGEST
 
     async def test_a_digest_with_a_label(self, stage: Stage) -> None:
-        label = f"{REPOSITORY}/new:sha256-000000000000"
+        label = f"{REPOSITORY}/new:{label_of(NEW_DIGEST)}"
         record = await stage.anchore.submit(AnalysisRequest(label, NEW_DIGEST), deadline())
-        assert record.digest == NEW_DIGEST
-        assert (await by_tag(stage, label)).digest == NEW_DIGEST
+        assert (record.digest, record.tags) == (NEW_DIGEST, ())
+        assert await stage.anchore.by_digest(NEW_DIGEST, deadline()) == record
+        assert await stage.anchore.by_tag(label, deadline()) is None
 
-    async def test_a_digest_never_moves_the_tag_it_is_written_with(self, stage: Stage) -> None:
-        """Else anybody who may create a Pod could say what a tag means to all others."""
-        await stage.anchore.submit(AnalysisRequest(GOOD, SECOND_DIGEST), deadline())
-        assert (await by_tag(stage, GOOD)).digest == GOOD_DIGEST
+    @pytest.mark.parametrize("tag", [GOOD, f"{REPOSITORY}/good:2", f"{REPOSITORY}/good:9"])
+    async def test_a_digest_says_nothing_about_the_tag_it_is_submitted_with(self, stage: Stage, tag: str) -> None:
+        """Otherwise the author of a Pod could decide what a tag means to all others."""
+        before = await stage.anchore.by_tag(tag, deadline())
+        record = await stage.anchore.submit(AnalysisRequest(tag, SECOND_DIGEST), deadline())
+        assert tag not in {row.full_tag for row in record.tags}
+        assert await stage.anchore.by_tag(tag, deadline()) == before
 
     @pytest.mark.parametrize(
         ("full_tag", "reason"),

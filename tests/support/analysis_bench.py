@@ -41,6 +41,11 @@ class Bench:
     def ask(self, request: AnalysisRequest = APP, *, needed: bool = True, account: str = "default") -> Submission:
         return self.requests.ask(account, request, needed=needed)
 
+    def resolved(self, *requests: AnalysisRequest, account: str = "default") -> str | None:
+        """Return the digest that is remembered of a tag under these names."""
+        answer = self.requests.resolved(account, [request.full_tag for request in requests or (APP,)])
+        return answer.digest if answer else None
+
     async def asked(self, request: AnalysisRequest = APP, *, needed: bool = True) -> Submission:
         """Ask, let Anchore answer, and say what is known then."""
         self.ask(request, needed=needed)

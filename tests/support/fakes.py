@@ -97,7 +97,7 @@ class FakeAnchore(Anchore):
     in_flight: int = 0
     most_in_flight: int = 0
     _records: dict[str, ImageRecord] = field(default_factory=dict)
-    _evaluations: dict[tuple[str, str], PolicyEvaluation | AnalysisState] = field(default_factory=dict)
+    _evaluations: dict[tuple[str, str, str | None], PolicyEvaluation | AnalysisState] = field(default_factory=dict)
     _faults: list[_Fault] = field(default_factory=list)
     _hanging: dict[tuple[str, str | None], asyncio.Event] = field(default_factory=dict)
 
@@ -119,17 +119,24 @@ class FakeAnchore(Anchore):
         return record
 
     def forget(self, full_tag: str) -> None:
-        """Hold no image with this tag any more."""
+        """Hold no image with this tag any more, nor the one made up for it."""
         self._records = {
             digest: record
             for digest, record in self._records.items()
-            if full_tag not in {tag.full_tag for tag in record.tags}
+            if full_tag not in {tag.full_tag for tag in record.tags} and digest != digest_of(full_tag)
         }
 
-    def evaluate(self, digest: str, answer: PolicyEvaluation | AnalysisState, policy: str = ACTIVE_POLICY) -> None:
-        """Answer checks of an analysed image so."""
+    def evaluate(
+        self,
+        digest: str,
+        answer: PolicyEvaluation | AnalysisState,
+        policy: str = ACTIVE_POLICY,
+        *,
+        tag: str | None = None,
+    ) -> None:
+        """Set the answer to checks of an analyzed image, for one full tag or for any."""
         self.policies.add(policy)
-        self._evaluations[digest, policy] = answer
+        self._evaluations[digest, policy, tag] = answer
 
     def fail(self, operation: str, error: Exception, *, subject: str | None = None, times: int | None = None) -> None:
         """Raise from calls of an operation: about one subject or any, so many times or from now on."""
@@ -172,7 +179,8 @@ class FakeAnchore(Anchore):
             name = policy or ACTIVE_POLICY
             if name not in self.policies:
                 raise PolicyNotFound(f"policy {name} does not exist")
-            return self._evaluations.get((record.digest, name), replace(PASS, policy=name))
+            default = self._evaluations.get((record.digest, name, None), replace(PASS, policy=name))
+            return self._evaluations.get((record.digest, name, full_tag), default)
 
     async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
         async with self._called(Call("submit", request.full_tag), deadline):
@@ -181,6 +189,11 @@ class FakeAnchore(Anchore):
             analysed = held is not None and held.state is not AnalysisState.FAILED
             state = held.state if held and analysed else AnalysisState.NOT_ANALYZED
             parent = held.parent_digest if held else None
+            if request.digest:  # its label is no tag
+                tags = held.tags if held else ()
+                kept = ImageRecord(held.digest if held else digest, state, tags, parent, "amd64")
+                self._records[kept.digest] = kept
+                return kept
             return self.store(request.full_tag, state, digest=held.digest if held else digest, parent_digest=parent)
 
     def _held(self, digest: str) -> ImageRecord | None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from anchore_admission.core.facts import AnalysisState, Submission, SubmissionState
+from anchore_admission.core.submission import AnalysisRequest
 from anchore_admission.errors import AnchoreRefused, AnchoreReplyInvalid, AnchoreUnavailable
 from anchore_admission.services import analysis
 from anchore_admission.services.analysis import Schedule
@@ -81,14 +82,50 @@ async def test_refusal_is_not_retried_at_once_but_remembered_until_a_success(ben
     assert bench.ask() == ANSWERED
 
 
-async def test_refusal_keeps_the_digest_that_was_answered_before(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [(NO_PULL, None), (AnchoreRefused("401"), None), (AnchoreUnavailable("no connection"), ANSWERED.digest)],
+    ids=["the registry refuses", "Anchore refuses", "an outage"],
+)
+async def test_refusal_ends_a_remembered_digest_and_an_outage_does_not(
+    bench: Bench, error: Exception, kept: str | None
+) -> None:
     await bench.asked()
-    bench.anchore.fail("submit", NO_PULL)
+    bench.anchore.fail("submit", error)
     await bench.clock.advance(600)
     await bench.asked()
 
-    assert bench.ask() == Submission(SubmissionState.REFUSED, ANSWERED.digest, str(NO_PULL))
-    assert bench.requests.resolved("default", APP) == ANSWERED.digest
+    assert bench.ask() == Submission(SubmissionState.REFUSED, kept, str(error))
+    assert bench.resolved() == kept
+
+
+async def test_remembered_digest_ends_by_age(bench: Bench) -> None:
+    await bench.asked()
+    await bench.clock.advance(1199)
+    assert bench.resolved() == ANSWERED.digest
+    await bench.clock.advance(1)
+    assert bench.resolved() is None
+
+
+async def test_latest_answer_under_any_name_counts(bench: Bench) -> None:
+    long, short = AnalysisRequest("docker.io/library/nginx:1"), AnalysisRequest("docker.io/nginx:1")
+    await bench.asked(long)
+    await bench.clock.advance(1)
+    await bench.asked(short)
+
+    assert bench.resolved(long, short) == digest_of(short.full_tag)
+    assert bench.resolved(long) == digest_of(long.full_tag)
+
+
+async def test_answer_that_nothing_was_compared_with_is_asked_for_again_when_a_look_up_differs(bench: Bench) -> None:
+    """Passive mode looks nothing up, so nothing tells which of the two digests is newer."""
+    await bench.asked(needed=False)
+    await bench.clock.advance(30)
+    for looked_up in (ANSWERED.digest, None, digest_of("other"), digest_of("other")):
+        bench.requests.ask("default", APP, needed=False, looked_up=looked_up)
+        await settled()
+
+    assert len(bench.submitted) == 2
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["unknown or failed", "refused in passive mode"])
@@ -133,10 +170,10 @@ async def test_moved_tag_resolves_to_the_old_digest_until_the_next_answer(bench:
     moved = bench.anchore.registry[APP.full_tag] = digest_of("moved")
     await bench.clock.advance(600)
     assert bench.ask() == ANSWERED
-    assert bench.requests.resolved("default", APP) == ANSWERED.digest
+    assert bench.resolved() == ANSWERED.digest
     await settled()
 
-    assert bench.requests.resolved("default", APP) == moved
+    assert bench.resolved() == moved
 
 
 async def test_outage_met_while_draining_is_final(bench: Bench) -> None:

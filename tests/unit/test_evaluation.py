@@ -65,7 +65,7 @@ async def test_policy_is_evaluated_for_the_digest_and_the_tag(bench: EvaluationB
     bench.anchore.evaluate(record.digest, answer, policy or ACTIVE_POLICY)
     (facts,) = await bench.facts(APP, by=rule(policy=policy))
 
-    assert facts == ImageFacts(record, answer, REQUESTED)
+    assert facts == ImageFacts(record, (answer,), REQUESTED)
     assert bench.anchore.calls[-1] == Call("check", record.digest, APP, policy)
 
 
@@ -134,7 +134,9 @@ async def test_newest_of_both_names_wins(bench: EvaluationBench, library: str, s
     (facts,) = await bench.facts("nginx")
 
     assert facts.digest == digest_of(wanted)
-    assert bench.anchore.calls[-1] == Call("check", digest_of(wanted), wanted)
+    first, second = (call.tag for call in bench.anchore.calls if call.operation == "check")
+    assert {first, second} == set(NGINX)
+    assert first == wanted, "the name that the record carries is asked about first"
 
 
 @pytest.mark.parametrize("failing", NGINX)
@@ -161,20 +163,74 @@ async def test_digest_reference_goes_by_digest(bench: EvaluationBench, tag: str)
     record = bench.anchore.store(APP, digest=digest_of("amd64"), parent_digest=digest_of("list"))
     (facts,) = await bench.facts(image)
 
-    assert facts == ImageFacts(record, PASS)
+    assert facts == ImageFacts(record, (PASS,))
     assert bench.anchore.calls == [Call("by_digest", digest_of("list")), Call("check", record.digest, APP)]
 
 
-async def test_moved_tag_is_looked_up_by_the_digest_that_anchore_answered_last(bench: EvaluationBench) -> None:
-    bench.anchore.store(APP, digest=digest_of("old"))
-    bench.anchore.registry[APP] = digest_of("new")
+async def test_tag_that_moved_back_is_looked_up_by_the_digest_that_anchore_answered_last(
+    bench: EvaluationBench,
+) -> None:
+    """Anchore keeps reporting the digest that it learned of last, which is not what the registry has now."""
+    bench.anchore.store(APP, digest=digest_of("first"))
+    bench.anchore.store(APP, digest=digest_of("second"), detected_at="2027-01-01T00:00:00Z")
+    bench.anchore.registry[APP] = digest_of("first")
     async with bench.queued():
         (facts,) = await bench.facts(APP)
-    assert facts.digest == digest_of("old")
-    bench.anchore.store(APP, digest=digest_of("old"), detected_at="2027-01-01T00:00:00Z")
+    assert facts.digest == digest_of("second")
+    bench.anchore.store(APP, digest=digest_of("first"))
+    (facts,) = await bench.facts(APP)
+
+    assert facts.digest == digest_of("first")
+
+
+async def test_digest_that_others_added_since_wins_over_a_remembered_one(bench: EvaluationBench) -> None:
+    bench.anchore.store(APP, digest=digest_of("old"))
+    bench.anchore.registry[APP] = digest_of("old")
+    async with bench.queued():
+        await bench.facts(APP)
+    bench.anchore.store(APP, AnalysisState.NOT_ANALYZED, digest=digest_of("new"), detected_at="2027-01-01T00:00:00Z")
     (facts,) = await bench.facts(APP)
 
     assert (facts.digest, facts.state) == (digest_of("new"), AnalysisState.NOT_ANALYZED)
+
+
+async def test_error_about_a_remembered_digest_is_an_error(bench: EvaluationBench) -> None:
+    async with bench.queued():
+        await bench.facts(APP)
+    bench.anchore.forget(APP)
+    bench.anchore.fail("by_digest", OUTAGE)
+    (facts,) = await bench.facts(APP)
+
+    assert (facts.record, facts.error) == (None, OUTAGE)
+
+
+STOP = replace(PASS, passed=False)
+
+
+@pytest.mark.parametrize("held", NGINX)
+@pytest.mark.parametrize("strict", NGINX)
+async def test_policy_is_evaluated_under_both_names_whichever_anchore_has(
+    bench: EvaluationBench, held: str, strict: str
+) -> None:
+    record = bench.anchore.store(held)
+    bench.anchore.evaluate(record.digest, STOP, tag=strict)
+    (facts,) = await bench.facts("nginx")
+
+    assert set(facts.evaluations) == {PASS, STOP}
+
+
+@pytest.mark.parametrize(
+    ("repositories", "checks"),
+    [(None, 2), ((), 1), (("*", "team/*"), 1), (("library/*",), 2), (("*", "nginx"), 2)],
+)
+async def test_name_that_the_policy_does_not_tell_apart_is_not_asked_about(
+    bench: EvaluationBench, repositories: tuple[str, ...] | None, checks: int
+) -> None:
+    record = bench.anchore.store(NGINX[0])
+    bench.anchore.evaluate(record.digest, replace(PASS, repositories=repositories))
+    (facts,) = await bench.facts("nginx")
+
+    assert len(facts.evaluations) == bench.operations.count("check") == checks
 
 
 async def test_digest_under_another_tag_does_not_move_the_tag(bench: EvaluationBench) -> None:
@@ -193,7 +249,7 @@ async def test_state_that_a_check_answers_is_the_images_state(bench: EvaluationB
     bench.anchore.evaluate(record.digest, state)
     (facts,) = await bench.facts(APP)
 
-    assert (facts.state, facts.evaluation, facts.error) == (state, None, None)
+    assert (facts.state, facts.evaluations, facts.error) == (state, (), None)
     assert facts.record == (None if state is AnalysisState.UNKNOWN else replace(record, state=state))
 
 
@@ -219,7 +275,7 @@ async def test_unexpected_exception_is_an_error_of_one_image(
 
     assert facts.record == (record if known else None)
     assert str(facts.error) == "an unexpected error, see the controller's log"
-    assert others == ImageFacts(other, PASS, REQUESTED)
+    assert others == ImageFacts(other, (PASS,), REQUESTED)
     assert "failed unexpectedly" in caplog.text
 
 
@@ -263,7 +319,7 @@ async def test_calls_in_flight_are_bounded_over_all_reviews(operation: str) -> N
 
     assert bench.anchore.in_flight == 8
     answer.set()
-    assert all(facts.evaluation for found in await asyncio.gather(*reviews) for facts in found)
+    assert all(facts.evaluations for found in await asyncio.gather(*reviews) for facts in found)
     assert bench.anchore.most_in_flight == 8
 
 
@@ -287,6 +343,17 @@ async def test_one_review_leaves_room_for_others() -> None:
     assert bench.anchore.in_flight == 4
     answer.set()
     assert len(await large) == 1000
+
+
+async def test_one_review_of_official_images_leaves_room_for_others() -> None:
+    bench = EvaluationBench(concurrency=8)
+    answer = bench.anchore.hang("by_tag")
+    large = asyncio.create_task(bench.facts(*(f"nginx:{number}" for number in range(20))))
+    await settled()
+
+    assert bench.anchore.in_flight == 4
+    answer.set()
+    await large
 
 
 async def test_wait_for_a_turn_obeys_the_deadline() -> None:

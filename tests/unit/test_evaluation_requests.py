@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, SubmissionState
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.submission import AnalysisRequest, label_of
 from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.analysis import AnalysisRequests
@@ -16,6 +16,7 @@ from support.fakes import PASS, digest_of
 REPOSITORY = "registry.example.com/app"
 TAG = f"{REPOSITORY}:1"
 PINNED = f"{TAG}@{digest_of(TAG)}"
+LABEL = f"{REPOSITORY}:{label_of(digest_of(TAG))}"
 ASKING = [ModeName.PASSIVE, ModeName.ANALYSIS, ModeName.STRICT]
 NONE = Submission()
 DRY_RUN = Submission(SubmissionState.DRY_RUN)
@@ -51,7 +52,7 @@ async def test_analysis_is_requested_now_and_again(
             await bench.clock.advance(pause)
 
             assert facts.submission.state in {SubmissionState.REQUESTED, SubmissionState.ANSWERED}
-            assert bench.submitted == [TAG] * times
+            assert bench.submitted == [LABEL if image == PINNED else TAG] * times
 
 
 @pytest.mark.parametrize("state", [AnalysisState.ANALYZED, AnalysisState.ANALYZING, AnalysisState.NOT_ANALYZED])
@@ -101,6 +102,17 @@ async def test_official_image_is_submitted_as_people_see_it(bench: EvaluationBen
     assert bench.submitted == ["docker.io/nginx:latest"]
 
 
+@pytest.mark.parametrize("held", ["docker.io/library/nginx:latest", "docker.io/nginx:latest"])
+async def test_official_image_is_submitted_again_under_the_name_that_anchore_has(
+    bench: EvaluationBench, held: str
+) -> None:
+    bench.anchore.store(held)
+    async with bench.queued():
+        await bench.facts("nginx")
+
+    assert bench.submitted == [held]
+
+
 @pytest.mark.parametrize("image", [TAG, PINNED])
 async def test_passive_mode_waits_for_the_digest(bench: EvaluationBench, image: str) -> None:
     async with bench.running():
@@ -124,8 +136,8 @@ async def test_passive_mode_waits_no_longer_than_it_may(wait: float, seconds: fl
 
 
 class BrokenRequests(AnalysisRequests):
-    def ask(self, account: str, request: AnalysisRequest, *, needed: bool) -> Submission:
-        raise ZeroDivisionError(account, request, needed)
+    def ask(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str | None = None) -> Submission:
+        raise ZeroDivisionError(account, request, needed, looked_up)
 
 
 @pytest.mark.parametrize("mode", ASKING)
@@ -138,4 +150,4 @@ async def test_request_that_breaks_takes_nothing_from_the_facts(bench: Evaluatio
     assert facts.submission.state is SubmissionState.REFUSED
     assert facts.error is None
     assert facts.record == (None if mode is ModeName.PASSIVE else record)
-    assert facts.evaluation == (PASS if mode is ModeName.STRICT else None)
+    assert facts.evaluations == ((PASS,) if mode is ModeName.STRICT else ())

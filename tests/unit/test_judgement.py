@@ -27,7 +27,7 @@ def _subject(by: Rule, refusal: Refusal | None = None, image: str = "ubuntu") ->
 
 
 def test_a_reference_is_judged_by_its_rules_mode() -> None:
-    judged = judgement.judge(_subject(rule()), ImageFacts(record(), failed(vulnerability())), _AUTHORITATIVE)
+    judged = judgement.judge(_subject(rule()), ImageFacts(record(), (failed(vulnerability()),)), _AUTHORITATIVE)
     assert judged.verdict.reason is Reason.POLICY_FAILED
     assert judged.effect is Effect.DENY
     assert judged.reference == parse("ubuntu")

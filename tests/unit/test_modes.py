@@ -44,7 +44,7 @@ def _facts(state: AnalysisState, submission: Submission | None = None) -> ImageF
 
 
 def _checked(evaluation: PolicyEvaluation) -> ImageFacts:
-    return ImageFacts(record(), evaluation)
+    return ImageFacts(record(), (evaluation,))
 
 
 def _passing(*, mapped: bool = True, reason: PolicyReason = PolicyReason.EVALUATION) -> PolicyEvaluation:
@@ -263,6 +263,59 @@ def test_strict_mode_follows_the_policy(
     assert verdict.warning == (_UNMAPPED if reason is Reason.UNMAPPED else "")
 
 
+_OTHER = "docker.io/library/nginx:1.25"
+
+
+@pytest.mark.parametrize(
+    ("tags", "known"),
+    [
+        ((), ""),
+        (("docker.io/ubuntu:latest", "docker.io/library/ubuntu:24.04"), ""),
+        ((_OTHER,), f". Anchore knows the same digest as {_OTHER}, which does not count here"),
+        (
+            ("docker.io/ubuntu:1", "quay.io/a/b:1", _OTHER),
+            f". Anchore knows the same digest as {_OTHER}, which does not count here",
+        ),
+    ],
+)
+def test_a_copy_of_a_known_image_in_another_repository_is_named(tags: tuple[str, ...], known: str) -> None:
+    """Policies map by repository: what was judged under another name says nothing about this one."""
+    facts = ImageFacts(record(tags=dict.fromkeys(tags, "2026-01-01T00:00:00Z")), (_passing(mapped=False),))
+    assert _judge(STRICT, facts).warning == _UNMAPPED + known
+
+
+_STOPPED = (DENY, Reason.POLICY_FAILED)
+_UNMAPPED_PASS = _passing(mapped=False)
+_PROBLEM = PolicyEvaluation(passed=True, policy="admissionpolicy", problems=("odd",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "required", "expected"),
+    [
+        (_passing(), _passing(), False, (ADMIT, Reason.POLICY_PASSED)),
+        (_passing(), failed(vulnerability()), False, _STOPPED),
+        (_passing(), _denylisted(), False, _STOPPED),
+        (_UNMAPPED_PASS, _denylisted(), False, _STOPPED),
+        (_UNMAPPED_PASS, failed(vulnerability()), False, _STOPPED),
+        (_passing(reason=_ALLOWLISTED), failed(vulnerability()), False, _STOPPED),
+        (_PROBLEM, failed(vulnerability()), False, _STOPPED),
+        (_PROBLEM, _passing(), False, (NO_VERDICT, Reason.ERROR)),
+        (_PROBLEM, _UNMAPPED_PASS, False, (NO_VERDICT, Reason.ERROR)),
+        (_UNMAPPED_PASS, _passing(), False, (ADMIT, Reason.POLICY_PASSED)),
+        (_UNMAPPED_PASS, _passing(), True, (ADMIT, Reason.POLICY_PASSED)),
+        (_UNMAPPED_PASS, _passing(mapped=False, reason=_ALLOWLISTED), True, (ADMIT, Reason.POLICY_PASSED)),
+        (_UNMAPPED_PASS, _UNMAPPED_PASS, False, (ADMIT, Reason.UNMAPPED)),
+        (_UNMAPPED_PASS, _UNMAPPED_PASS, True, (DENY, Reason.UNMAPPED)),
+    ],
+)
+def test_the_strictest_counts_where_an_image_has_two_names(
+    *, one: PolicyEvaluation, other: PolicyEvaluation, required: bool, expected: tuple[Decision, Reason]
+) -> None:
+    for evaluations in ((one, other), (other, one)):
+        verdict = _judge(STRICT, ImageFacts(record(), evaluations), require_mapping=required)
+        assert (verdict.decision, verdict.reason) == expected
+
+
 @pytest.mark.parametrize(
     ("evaluation", "decision", "reason"),
     [
@@ -293,8 +346,8 @@ def test_a_mapping_may_be_required(evaluation: PolicyEvaluation, decision: Decis
             "policy_not_found",
             "Anchore has no policy p",
         ),
-        (ImageFacts(record(), failed(vulnerability()), error=_DOWN), "unavailable", "Anchore does not answer"),
-        (ImageFacts(record(), _passing(), error=_DOWN), "unavailable", "Anchore does not answer"),
+        (ImageFacts(record(), (failed(vulnerability()),), error=_DOWN), "unavailable", "Anchore does not answer"),
+        (ImageFacts(record(), (_passing(),), error=_DOWN), "unavailable", "Anchore does not answer"),
         (ImageFacts(record()), "policy_not_evaluated", "its policy was not evaluated"),
         (
             _checked(PolicyEvaluation(passed=True, policy="p", problems=("no such gate", "x"))),
@@ -362,7 +415,7 @@ def test_the_digest_is_named_as_far_as_it_is_known() -> None:
 
 
 def test_skip_looks_at_nothing() -> None:
-    verdict = _judge(SKIP, ImageFacts(record(), failed(vulnerability()), error=_DOWN))
+    verdict = _judge(SKIP, ImageFacts(record(), (failed(vulnerability()),), error=_DOWN))
     assert verdict == Verdict(ADMIT, Reason.SKIPPED, "Image ubuntu is not checked: rule production skips it")
 
 
@@ -380,7 +433,7 @@ def test_an_image_that_anchore_cannot_be_asked_about(mode: ModeName, decision: D
 def test_what_comes_from_outside_stays_on_one_line(mode: ModeName, state: AnalysisState) -> None:
     facts = ImageFacts(
         record(state),
-        failed(vulnerability(), policy="p\n\u202e"),
+        (failed(vulnerability(), policy="p\n\u202e"),),
         Submission(SubmissionState.REFUSED, reason="a\nb\x1b[31m"),
     )
     message = _judge(mode, facts, image="evil\n\x00image").message

@@ -6,15 +6,18 @@ from anchore_admission.core.facts import AnalysisState, ImageRecord
 from anchore_admission.core.reference import parse
 from anchore_admission.core.submission import (
     AnalysisRequest,
+    TagAnswer,
     analysis_request,
-    check_tag,
+    check_tags,
+    distinguishes,
+    is_label,
     lookup_tags,
     newest,
     repositories,
 )
 from support.builders import DIGEST, OTHER_DIGEST, record
 
-_LABEL = "sha256-" + "a" * 12
+_LABEL = DIGEST.replace(":", "-")
 _EARLY, _LATE = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 
 
@@ -52,10 +55,10 @@ def test_the_names_to_look_up(image: str, names: tuple[str, ...], tags: tuple[st
         ("team/app", AnalysisRequest("docker.io/team/app:latest"), "docker.io/team/app"),
         ("localhost:5000/app:1", AnalysisRequest("localhost:5000/app:1"), "localhost:5000/app"),
         (f"ubuntu@{DIGEST}", AnalysisRequest(f"docker.io/ubuntu:{_LABEL}", DIGEST), "docker.io/ubuntu"),
-        (f"quay.io/a/b:1@{DIGEST}", AnalysisRequest("quay.io/a/b:1", DIGEST), "quay.io/a/b"),
+        (f"quay.io/a/b:1@{DIGEST}", AnalysisRequest(f"quay.io/a/b:{_LABEL}", DIGEST), "quay.io/a/b"),
         (
             "quay.io/a/b@sha512:" + "c" * 128,
-            AnalysisRequest("quay.io/a/b:sha512-" + "c" * 12, "sha512:" + "c" * 128),
+            AnalysisRequest("quay.io/a/b:sha512-" + "c" * 128, "sha512:" + "c" * 128),
             "quay.io/a/b",
         ),
     ],
@@ -102,40 +105,136 @@ def test_the_record_whose_tag_was_seen_last_wins(records: list[ImageRecord], exp
 
 
 @pytest.mark.parametrize(
-    ("image", "tags", "expected"),
+    ("tags", "expected"),
     [
-        ("nginx:1", {"docker.io/nginx:1": _EARLY}, "docker.io/nginx:1"),
-        ("nginx:1", {"docker.io/library/nginx:1": _EARLY}, "docker.io/library/nginx:1"),
-        (
-            "nginx:1",
-            {"docker.io/library/nginx:1": _LATE, "docker.io/nginx:1": _EARLY},
-            "docker.io/library/nginx:1",
-        ),
-        ("nginx:1", {"docker.io/nginx:2": _LATE}, "docker.io/nginx:1"),
-        ("nginx:1", {}, "docker.io/nginx:1"),
-        ("nginx:1", {"quay.io/other:1": _LATE}, "docker.io/nginx:1"),
-        ("quay.io/a/b", {"quay.io/a/b:latest": _EARLY, "quay.io/a/b:9": _LATE}, "quay.io/a/b:latest"),
-        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/a/b:1": _EARLY, "quay.io/a/b:2": _LATE}, "quay.io/a/b:1"),
-        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/a/b:2": _EARLY, "quay.io/a/b:3": _LATE}, "quay.io/a/b:3"),
-        (f"quay.io/a/b@{DIGEST}", {"quay.io/a/b:2": _LATE, "quay.io/a/b:3": _EARLY}, "quay.io/a/b:2"),
-        (f"quay.io/a/b@{DIGEST}", {"quay.io/trusted/b:1": _LATE}, f"quay.io/a/b:{_LABEL}"),
-        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/trusted/b:1": _LATE}, f"quay.io/a/b:{_LABEL}"),
-        (f"quay.io/a/b:1@{DIGEST}", {}, f"quay.io/a/b:{_LABEL}"),
-        (f"nginx@{DIGEST}", {"docker.io/library/nginx:1": _EARLY, "docker.io/nginx:2": _LATE}, "docker.io/nginx:2"),
-        (f"nginx@{DIGEST}", {}, f"docker.io/nginx:{_LABEL}"),
-        ("localhost:5000/app:1", {"localhost:5000/app:1": _EARLY}, "localhost:5000/app:1"),
-        (f"localhost:5000/app@{DIGEST}", {"localhost:5000/app:7": ""}, "localhost:5000/app:7"),
+        ({}, "docker.io/nginx:1"),
+        ({"docker.io/nginx:1": _EARLY}, "docker.io/nginx:1"),
+        ({"docker.io/library/nginx:1": _EARLY}, "docker.io/library/nginx:1"),
+        ({"docker.io/library/nginx:1": _LATE, "docker.io/nginx:1": _EARLY}, "docker.io/library/nginx:1"),
+        ({"docker.io/library/nginx:1": _EARLY, "docker.io/nginx:1": _LATE}, "docker.io/nginx:1"),
+        ({"docker.io/library/nginx:2": _EARLY}, "docker.io/nginx:1"),
+        ({"quay.io/nginx:1": _EARLY}, "docker.io/nginx:1"),
     ],
 )
-def test_a_policy_is_checked_for_a_tag_of_the_workloads_own_repository(
-    image: str, tags: dict[str, str], expected: str
+def test_a_tag_is_submitted_under_the_name_that_anchore_has(tags: dict[str, str], expected: str) -> None:
+    assert analysis_request(parse("nginx:1"), record(tags=tags)) == AnalysisRequest(expected)
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        (_LABEL, True),
+        ("sha256-0123456789ab", True),
+        ("sha256-0123456789abc", False),
+        (f"{_LABEL}.sig", False),
+        ("SHA256-0123456789ab", False),
+        ("1.25", False),
+    ],
+)
+def test_which_tags_are_labels(tag: str, expected: bool) -> None:
+    assert is_label(tag) is expected
+
+
+@pytest.mark.parametrize("tag", ["", ":1", ":latest", ":sha256-aaaaaaaaaaaa"])
+def test_a_digest_is_submitted_under_its_own_label_whatever_is_written_before_it(tag: str) -> None:
+    held = record(tags={f"quay.io/a/b{tag or ':1'}": _EARLY})
+    for found in (None, held):
+        assert analysis_request(parse(f"quay.io/a/b{tag}@{DIGEST}"), found).full_tag == f"quay.io/a/b:{_LABEL}"
+
+
+_HUB = ("docker.io/library/nginx:1", "docker.io/nginx:1")
+
+
+@pytest.mark.parametrize(
+    ("image", "tags", "expected"),
+    [
+        ("nginx:1", {"docker.io/nginx:1": _EARLY}, _HUB[::-1]),
+        ("nginx:1", {"docker.io/library/nginx:1": _EARLY}, _HUB),
+        ("nginx:1", {"docker.io/library/nginx:1": _LATE, "docker.io/nginx:1": _EARLY}, _HUB),
+        ("nginx:1", {"docker.io/nginx:2": _LATE}, _HUB),
+        ("nginx:1", {}, _HUB),
+        ("nginx:1", {"quay.io/other:1": _LATE}, _HUB),
+        ("quay.io/a/b", {"quay.io/a/b:latest": _EARLY, "quay.io/a/b:9": _LATE}, ("quay.io/a/b:latest",)),
+        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/a/b:1": _EARLY, "quay.io/a/b:2": _LATE}, ("quay.io/a/b:1",)),
+        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/a/b:2": _EARLY, "quay.io/a/b:3": _LATE}, ("quay.io/a/b:3",)),
+        (f"quay.io/a/b@{DIGEST}", {"quay.io/a/b:2": _LATE, "quay.io/a/b:3": _EARLY}, ("quay.io/a/b:2",)),
+        (f"quay.io/a/b@{DIGEST}", {"quay.io/trusted/b:1": _LATE}, (f"quay.io/a/b:{_LABEL}",)),
+        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/trusted/b:1": _LATE}, (f"quay.io/a/b:{_LABEL}",)),
+        (f"quay.io/a/b:1@{DIGEST}", {}, (f"quay.io/a/b:{_LABEL}",)),
+        (
+            f"nginx@{DIGEST}",
+            {"docker.io/library/nginx:1": _EARLY, "docker.io/nginx:2": _LATE},
+            ("docker.io/nginx:2", "docker.io/library/nginx:2"),
+        ),
+        (f"nginx:1@{DIGEST}", {"docker.io/library/nginx:1": _EARLY, "docker.io/nginx:2": _LATE}, _HUB),
+        (f"nginx@{DIGEST}", {}, (f"docker.io/library/nginx:{_LABEL}", f"docker.io/nginx:{_LABEL}")),
+        ("localhost:5000/app:1", {"localhost:5000/app:1": _EARLY}, ("localhost:5000/app:1",)),
+        (f"localhost:5000/app@{DIGEST}", {"localhost:5000/app:7": ""}, ("localhost:5000/app:7",)),
+    ],
+)
+def test_a_policy_is_checked_for_a_tag_under_each_name_of_the_workloads_own_repository(
+    image: str, tags: dict[str, str], expected: tuple[str, ...]
 ) -> None:
-    assert check_tag(record(tags=tags, digest=OTHER_DIGEST), parse(image)) == expected
+    assert check_tags(record(tags=tags, digest=OTHER_DIGEST), parse(image)) == expected
 
 
 @pytest.mark.parametrize("image", ["nginx", f"nginx@{DIGEST}", f"quay.io/a/b:1@{DIGEST}"])
 @pytest.mark.parametrize("state", AnalysisState)
 def test_a_digest_never_stands_for_a_tag(image: str, state: AnalysisState) -> None:
-    tag = check_tag(record(state), parse(image))
-    assert "@" not in tag
-    assert parse(tag).digest is None
+    for tag in check_tags(record(state), parse(image)):
+        assert "@" not in tag
+        assert parse(tag).digest is None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ([], False),
+        (["*"], False),
+        (["*nginx"], False),
+        (["redis", "team/*", "library/redis"], False),
+        (["Library/*"], False),
+        (["library/*"], True),
+        (["library/nginx"], True),
+        (["nginx"], True),
+        (["*", "n*"], True),
+        (["*/nginx"], True),
+        (["[nl]*"], False),
+        (["?????"], False),
+    ],
+)
+def test_which_policies_tell_docker_hubs_two_names_apart(patterns: list[str], expected: bool) -> None:
+    assert distinguishes(patterns, _HUB) is expected
+    assert not distinguishes(patterns, _HUB[:1])
+
+
+@pytest.mark.parametrize(
+    ("answered", "before", "now", "expected"),
+    [
+        (DIGEST, None, None, True),
+        (DIGEST, "", None, True),
+        (DIGEST, DIGEST, None, True),
+        (DIGEST, DIGEST, DIGEST, False),
+        (DIGEST, OTHER_DIGEST, DIGEST, False),
+        (DIGEST, OTHER_DIGEST, OTHER_DIGEST, True),
+        (DIGEST, DIGEST, OTHER_DIGEST, False),
+        (DIGEST, "", OTHER_DIGEST, False),
+        (DIGEST, None, OTHER_DIGEST, False),
+    ],
+    ids=[
+        "not held, never looked up",
+        "not held",
+        "no longer held",
+        "agreed",
+        "moved, and Anchore has learned of it",
+        "moved back to an image that Anchore knew",
+        "added since by others",
+        "added since, unknown before",
+        "nothing to compare with",
+    ],
+)
+def test_the_newer_of_look_up_and_submission_wins(
+    answered: str, before: str | None, now: str | None, expected: bool
+) -> None:
+    found = record(digest=now) if now else None
+    assert TagAnswer(answered, 0.0, before).overrides(found) is expected

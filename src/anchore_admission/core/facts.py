@@ -59,6 +59,8 @@ class PolicyEvaluation:
     """An evaluation as Anchore gave it; whether it is a verdict is for ``core.modes`` to say.
 
     ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
+    ``repositories`` are the patterns by which the policy tells repositories apart, None where Anchore does not show
+    them.
     """
 
     passed: bool
@@ -68,6 +70,7 @@ class PolicyEvaluation:
     findings: tuple[Finding, ...] = ()
     problems: tuple[str, ...] = ()
     list_rule: str = ""
+    repositories: tuple[str, ...] | None = field(default=None, compare=False)
 
 
 class SubmissionState(StrEnum):
@@ -92,10 +95,13 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """All that is known of one image; ``error`` is why something that was asked is not known."""
+    """All that is known of one image; ``error`` is why something that was asked is not known.
+
+    There is one evaluation for each name by which the policy may judge the image differently.
+    """
 
     record: ImageRecord | None = None
-    evaluation: PolicyEvaluation | None = None
+    evaluations: tuple[PolicyEvaluation, ...] = ()
     submission: Submission = field(default_factory=Submission)
     error: EvaluationError | None = None
 

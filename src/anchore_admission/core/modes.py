@@ -1,11 +1,14 @@
 """The modes: which facts each needs, and how it turns them into a verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvaluation, PolicyReason, SubmissionState
 from anchore_admission.core.messages import next_step, requested, shown
+from anchore_admission.core.reference import parse
 from anchore_admission.core.rules import Rule
+from anchore_admission.core.submission import repositories, repository_of
 from anchore_admission.core.verdict import Decision, Reason, Verdict
 from anchore_admission.errors import AnchoreReplyTooLarge, PolicyNotEvaluated
 from anchore_admission.models.configuration import ModeName
@@ -21,6 +24,7 @@ class Needs:
 
 
 NOTHING = Needs()
+_STRICTNESS = (Decision.ADMIT, Decision.NO_VERDICT, Decision.DENY)
 
 
 class Mode(Protocol):
@@ -97,9 +101,9 @@ class Strict:
         if facts.state is not AnalysisState.ANALYZED:
             unknown = f"Image {shown(image)} is not analyzed. Cannot evaluate policy"
             return _not_analyzed(image, facts, unknown=unknown)
-        if facts.evaluation is None:
+        if not facts.evaluations:
             return _no_verdict(image, PolicyNotEvaluated.code, "its policy was not evaluated")
-        return _by_policy(image, facts, facts.evaluation, rule)
+        return _strictest([_by_policy(image, facts, evaluation, rule) for evaluation in facts.evaluations])
 
     def refuse(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.DENY, reason, message)
@@ -140,6 +144,12 @@ def _not_analyzed(image: str, facts: ImageFacts, *, unknown: str) -> Verdict:
             return Verdict(Decision.DENY, Reason.UNKNOWN, f"{unknown}. {step}")
 
 
+def _strictest(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the strictest of the verdicts under an image's names; a mapping of one of them covers the image."""
+    covered = [verdict for verdict in verdicts if verdict.reason is not Reason.UNMAPPED] or verdicts
+    return max(covered, key=lambda verdict: (_STRICTNESS.index(verdict.decision), bool(verdict.warning)))
+
+
 def _by_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule) -> Verdict:
     """Anything but a clear word is no verdict; an image list's word needs no findings."""
     subject = f"{_subject(image, facts)} failed policy checks for policy bundle {shown(evaluation.policy)}"
@@ -164,4 +174,12 @@ def _passed(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, rule: R
         message = f"{_subject(image, facts)} is not covered by policy bundle {policy}: none of its mappings matches"
         return Verdict(Decision.DENY, Reason.UNMAPPED, message)
     warning = f"Image {shown(image)} was not checked by policy bundle {policy}: none of its mappings matches"
+    if others := _other_names(image, facts):
+        warning += f". Anchore knows the same digest as {shown(others[-1])}, which does not count here"
     return Verdict(Decision.ADMIT, Reason.UNMAPPED, warning, warning=warning)
+
+
+def _other_names(image: str, facts: ImageFacts) -> list[str]:
+    """Return the tags of the digest in other repositories; content may be copied, and policies map by repository."""
+    own = repositories(parse(image))
+    return [tag.full_tag for tag in facts.record.tags if repository_of(tag.full_tag) not in own] if facts.record else []

@@ -1,11 +1,19 @@
 """Under which names Anchore may hold an image, and how it is asked to analyse one."""
 
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from anchore_admission.core.facts import ImageRecord
 from anchore_admission.core.reference import DOCKER_HUB, ImageReference
 
-_LABEL_HEX = 12
+_LABEL = re.compile(r"sha256-(?:[0-9a-f]{12}|[0-9a-f]{64})")
+LABEL_TIME = "2000-01-01T00:00:00Z"
+"""The time of the tag row that a digest submission makes; Anchore keeps it if it did not hold the image before.
+
+Earlier releases submitted a digest under the author's own tag with this time, so such rows are recognized by it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,7 @@ class AnalysisRequest:
 
     @property
     def repository(self) -> str:
-        return self.full_tag.rpartition(":")[0]
+        return repository_of(self.full_tag)
 
 
 def repositories(reference: ImageReference) -> tuple[str, ...]:
@@ -37,11 +45,52 @@ def lookup_tags(reference: ImageReference) -> tuple[str, ...]:
     return tuple(f"{repository}:{reference.tag}" for repository in repositories(reference))
 
 
-def analysis_request(reference: ImageReference) -> AnalysisRequest:
-    """Submit the form people see in Anchore: the short one for an official image."""
-    repository = repositories(reference)[-1]
-    tag = reference.tag or _synthetic_label(reference)
-    return AnalysisRequest(f"{repository}:{tag}", reference.digest)
+def label_of(digest: str) -> str:
+    """Return the tag that stands for a digest, since Anchore takes no digest without one: ``sha256-<hex>``.
+
+    It spells the whole digest, so no other image can have it.
+    """
+    algorithm, _, encoded = digest.partition(":")
+    return f"{algorithm}-{encoded}"
+
+
+def is_label(tag: str) -> bool:
+    """Return whether a tag is a digest's label, also as earlier releases wrote it, with 12 digits."""
+    return _LABEL.fullmatch(tag) is not None
+
+
+def analysis_request(reference: ImageReference, found: ImageRecord | None = None) -> AnalysisRequest:
+    """Submit a tag under the name that Anchore ``found`` it by, else under the short one that people see in Anchore.
+
+    A digest is submitted under its own label. The tag in front of it is the author's text: under that tag, the
+    submission would change what the tag means to every other workload.
+    """
+    if reference.digest:
+        return AnalysisRequest(f"{repositories(reference)[-1]}:{label_of(reference.digest)}", reference.digest)
+    names = lookup_tags(reference)
+    held = [tag for tag in found.tags if tag.full_tag in names] if found else []
+    return AnalysisRequest(max(held, key=lambda tag: tag.detected_at).full_tag if held else names[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class TagAnswer:
+    """The digest that Anchore resolved a tag to when it was submitted.
+
+    ``before`` is what a look-up said of the tag just before: a digest, empty where Anchore held none, None where there
+    was no look-up. ``at`` is the time of the answer in monotonic seconds.
+    """
+
+    digest: str
+    at: float
+    before: str | None = None
+
+    def overrides(self, found: ImageRecord | None) -> bool:
+        """Return whether this is newer than what a look-up says of the tag now.
+
+        Anchore reports the digest that it learned of last. While that is the one from before the submission, the
+        answer is newer (a tag that went from A to B and back to A); any other has been added since.
+        """
+        return found is None or self.before == found.digest != self.digest
 
 
 def newest(records: list[ImageRecord], reference: ImageReference) -> ImageRecord | None:
@@ -54,24 +103,40 @@ def newest(records: list[ImageRecord], reference: ImageReference) -> ImageRecord
     return max(records, key=detected, default=None)
 
 
-def check_tag(record: ImageRecord, reference: ImageReference) -> str:
-    """The tag to evaluate a policy for: always of the workload's own repository, since a policy may map by it.
+def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...]:
+    """Return the full tags to evaluate a policy for: one per name of the workload's own repository.
 
-    Its own tag for a tag reference; for ``repo:tag@digest`` that tag if the record carries it; else the newest tag of
-    the repository on the record; else the synthetic label. A digest must never stand there: Anchore answers with a
-    false stop.
+    A policy maps by registry, repository and tag, as text. The tag is the reference's own; for ``repo:tag@digest``
+    that tag if the record carries it, else the newest tag of the repository on the record, else the digest's label.
+    Names that the record carries come first. A digest must never stand there: Anchore answers with a false stop.
     """
-    own = [tag for tag in record.tags if tag.full_tag.rpartition(":")[0] in repositories(reference)]
-    wanted = [tag for tag in own if reference.tag and tag.full_tag.rpartition(":")[2] == reference.tag]
-    if wanted or not reference.digest:
-        names = [tag.full_tag for tag in sorted(wanted, key=lambda tag: tag.detected_at)]
-        return names[-1] if names else analysis_request(reference).full_tag
-    if own:
-        return max(own, key=lambda tag: tag.detected_at).full_tag
-    return f"{repositories(reference)[-1]}:{_synthetic_label(reference)}"
+    names = repositories(reference)
+    own = [tag for tag in record.tags if repository_of(tag.full_tag) in names]
+    tag = reference.tag or ""
+    if reference.digest and tag not in {_tag(row.full_tag) for row in own}:
+        latest = max(own, key=lambda row: row.detected_at, default=None)
+        tag = _tag(latest.full_tag) if latest else label_of(reference.digest)
+    carried = {row.full_tag for row in own}
+    return tuple(sorted((f"{name}:{tag}" for name in names), key=lambda full_tag: full_tag not in carried))
 
 
-def _synthetic_label(reference: ImageReference) -> str:
-    """A label that no real tag can be mistaken for: ``sha256-<12 hex>``."""
-    algorithm, _, encoded = (reference.digest or "").partition(":")
-    return f"{algorithm}-{encoded[:_LABEL_HEX]}"
+def distinguishes(patterns: Iterable[str], full_tags: Sequence[str]) -> bool:
+    """Return whether any of a policy's repository patterns matches some of the names and not the others.
+
+    Anchore's patterns are case-sensitive, match the whole repository, and know ``*`` only.
+    """
+    paths = [repository_of(full_tag).partition("/")[2] for full_tag in full_tags]
+    for pattern in patterns:
+        literal = pattern.replace("[", "[[]").replace("?", "[?]")
+        if len({fnmatch.fnmatchcase(path, literal) for path in paths}) > 1:
+            return True
+    return False
+
+
+def repository_of(full_tag: str) -> str:
+    """Return a full tag without its tag."""
+    return full_tag.rpartition(":")[0]
+
+
+def _tag(full_tag: str) -> str:
+    return full_tag.rpartition(":")[2]

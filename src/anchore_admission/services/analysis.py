@@ -5,11 +5,11 @@ import contextlib
 import logging
 import random
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from anchore_admission.core.facts import Submission, SubmissionState
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.submission import AnalysisRequest, TagAnswer
 from anchore_admission.errors import AnalysisRefused, AnchoreRefused, EvaluationError
 from anchore_admission.ports import AnchoreAccounts, Clock, Deadline, Recorder
 
@@ -42,7 +42,11 @@ class _Entry:
     """What is remembered of one image in one account."""
 
     submission: Submission = field(default_factory=Submission)
-    """The latest answer, whose digest is what the tag points to; it stands while the next is on its way."""
+    """The latest response, which stands while the next one is on its way."""
+    answer: TagAnswer | None = None
+    """The digest of that response, as long as it says what the tag is."""
+    looked_up: str | None = None
+    """The digest that a look-up found before the submission; empty: none, None: there was no look-up."""
     asked_at: float = float("-inf")
     pause: float = 0.0
     """Seconds before a needed or refused image is due again."""
@@ -107,19 +111,23 @@ class AnalysisRequests:
         self._retries: dict[Key, asyncio.Task[None]] = {}
         self._closed = False
 
-    def ask(self, account: str, request: AnalysisRequest, *, needed: bool) -> Submission:
-        """Queue a submission if one is due, and say what is known of the latest. Never waits."""
+    def ask(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str | None = None) -> Submission:
+        """Queue a submission if one is due, and return what is known of the latest. Never waits.
+
+        ``looked_up`` is the digest that Anchore holds for the tag, empty for none, None where nothing was looked up.
+        """
         key = (account, request)
         entry = self._entries.get(key)
         if entry is None:
             entry = _Entry()
         else:
             self._entries.move_to_end(key)
-        if entry.active or not self._is_due(entry, needed=needed):
+        if entry.active or not self._is_due(entry, needed=needed, looked_up=looked_up):
             return entry.submission
         if not self._has_room():
             self._recorder.submission(account=account, outcome=SubmissionState.DROPPED)
             return Submission(SubmissionState.DROPPED) if key not in self._entries else entry.submission
+        entry.looked_up = looked_up
         self._begin(key, entry, needed=needed)
         return entry.submission
 
@@ -134,10 +142,16 @@ class AnalysisRequests:
                 await entry.heard.wait()
         return entry.submission
 
-    def resolved(self, account: str, request: AnalysisRequest) -> str | None:
-        """The digest that Anchore last answered for this tag; it is newer than what a look-up says."""
-        entry = self._entries.get((account, request))
-        return entry.submission.digest if entry else None
+    def resolved(self, account: str, names: Sequence[str]) -> TagAnswer | None:
+        """Return the latest digest that Anchore resolved a tag to, submitted under any of its names.
+
+        It is forgotten after two refresh intervals, so that a tag in use is refreshed before, and when Anchore
+        refuses the tag.
+        """
+        entries = (self._entries.get((account, AnalysisRequest(name))) for name in names)
+        answers = [entry.answer for entry in entries if entry and entry.answer]
+        latest = max(answers, key=lambda answer: answer.at, default=None)
+        return latest if latest and self._clock() < latest.at + 2 * self._schedule.refresh_interval else None
 
     async def run(self) -> None:
         """Send what is queued, until cancelled."""
@@ -159,8 +173,11 @@ class AnalysisRequests:
             logger.warning("%d images were not submitted for analysis: %s", len(left), ", ".join(left[:_NAMED]))
         return left
 
-    def _is_due(self, entry: _Entry, *, needed: bool) -> bool:
-        again = needed or entry.submission.state is SubmissionState.REFUSED
+    def _is_due(self, entry: _Entry, *, needed: bool, looked_up: str | None) -> bool:
+        """An answer that nothing was compared with is asked for again at once where a look-up says otherwise."""
+        answer = entry.answer
+        in_doubt = answer is not None and answer.before is None and looked_up not in {None, answer.digest}
+        again = needed or in_doubt or entry.submission.state is SubmissionState.REFUSED
         return self._clock() >= entry.asked_at + (entry.pause if again else self._schedule.refresh_interval)
 
     def _has_room(self) -> bool:
@@ -206,20 +223,24 @@ class AnalysisRequests:
     async def _submit(self, key: Key, entry: _Entry) -> None:
         account, request = key
         entry.attempts += 1
-        known = entry.submission.digest
         try:
             record = await self._accounts[account].submit(request, Deadline.after(ATTEMPT_SECONDS, self._clock))
         except EvaluationError as error:
-            entry.submission = Submission(SubmissionState.REFUSED, known, str(error))
+            if isinstance(error, AnalysisRefused | AnchoreRefused):
+                entry.answer = None
+            entry.submission = Submission(SubmissionState.REFUSED, _digest(entry.answer), str(error))
             if self._is_worth_a_retry(entry, error):
                 self._retry(key, entry)
             else:
                 self._settle(key, entry, error.code)
         except Exception:
             logger.exception("submitting %s failed unexpectedly", request.full_tag)
-            entry.submission = Submission(SubmissionState.REFUSED, known, "the request for analysis failed")
+            entry.submission = Submission(
+                SubmissionState.REFUSED, _digest(entry.answer), "the request for analysis failed"
+            )
             self._settle(key, entry, "internal")
         else:
+            entry.answer = TagAnswer(record.digest, self._clock(), entry.looked_up)
             entry.submission = Submission(SubmissionState.ANSWERED, record.digest)
             self._settle(key, entry, SubmissionState.ANSWERED)
 
@@ -244,3 +265,7 @@ class AnalysisRequests:
         self._recorder.submission(account=key[0], outcome=outcome)
         if entry.submission.state is SubmissionState.REFUSED:
             logger.warning("analysis of %s was not requested: %s", key[1].full_tag, entry.submission.reason)
+
+
+def _digest(answer: TagAnswer | None) -> str | None:
+    return answer.digest if answer else None

@@ -16,7 +16,7 @@ from anchore_admission.core.facts import (
 from anchore_admission.core.modes import MODES, NOTHING, Needs
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import Rule
-from anchore_admission.core.submission import analysis_request, check_tag, lookup_tags, newest
+from anchore_admission.core.submission import analysis_request, check_tags, distinguishes, lookup_tags, newest
 from anchore_admission.errors import EvaluationError
 from anchore_admission.ports import Anchore, AnchoreAccounts, Deadline
 from anchore_admission.services.analysis import AnalysisRequests
@@ -25,6 +25,8 @@ logger = logging.getLogger("anchore_admission.evaluation")
 
 _REPEATED_STATES = frozenset({AnalysisState.UNKNOWN, AnalysisState.FAILED})
 """States that no waiting changes: Anchore has to be asked (again)."""
+_NAMES = 2
+"""Names that Anchore may hold an image under, looked up at once."""
 _UNEXPECTED = "an unexpected error, see the controller's log"
 
 
@@ -58,11 +60,14 @@ class Question:
 
 
 class _Account:
-    """One account, asked at most so many things at once."""
+    """One account on behalf of one review: ``slots`` bound the calls of all reviews, ``share`` those of this one."""
 
-    def __init__(self, anchore: Anchore, slots: asyncio.Semaphore, deadline: Deadline) -> None:
+    def __init__(
+        self, anchore: Anchore, slots: asyncio.Semaphore, share: asyncio.Semaphore, deadline: Deadline
+    ) -> None:
         self._anchore = anchore
         self._slots = slots
+        self._share = share
         self._deadline = deadline
 
     async def newest(self, reference: ImageReference) -> ImageRecord | None:
@@ -75,23 +80,24 @@ class _Account:
         return newest([record for call in calls if (record := call.result())], reference)
 
     async def by_digest(self, digest: str) -> ImageRecord | None:
-        async with self._slots:
+        async with self._share, self._slots:
             return await self._anchore.by_digest(digest, self._deadline)
 
     async def check(self, digest: str, full_tag: str, policy: str | None) -> PolicyEvaluation | AnalysisState:
-        async with self._slots:
+        async with self._share, self._slots:
             return await self._anchore.check(digest, full_tag, policy, self._deadline)
 
     async def _by_tag(self, full_tag: str) -> ImageRecord | None:
-        async with self._slots:
+        async with self._share, self._slots:
             return await self._anchore.by_tag(full_tag, self._deadline)
 
 
 class Evaluation:
     """Gathers facts for many images at once, with at most ``concurrency`` calls per account in all reviews together.
 
-    The bound is each account's own: an Anchore that hangs must not keep reviews from asking another. One review looks
-    at half of that many images at once, so that a Pod with a thousand images leaves room for the others.
+    The bound is each account's own: an Anchore that hangs must not keep reviews from asking another. One review makes
+    at most half of that many calls at once, and no more than its images can use, so that a Pod with hundreds of images
+    leaves room for the others.
     ``passive_wait`` is how many seconds passive mode waits for the answer to a submission.
     """
 
@@ -101,7 +107,7 @@ class Evaluation:
         self._accounts = accounts
         self._requests = requests
         self._slots = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(concurrency))
-        self._images_at_once = max(1, concurrency // 2)
+        self._most_of_one_review = max(1, concurrency // 2)
         self._passive_wait = passive_wait
 
     async def facts(
@@ -113,10 +119,10 @@ class Evaluation:
         """
         if not questions:
             return {}
-        turns = asyncio.Semaphore(self._images_at_once)
+        share = asyncio.Semaphore(min(_NAMES * len(questions), self._most_of_one_review))
         found = await asyncio.gather(
             *(
-                self._facts(q, reference, deadline, turns, side_effects=side_effects)
+                self._facts(q, reference, deadline, share, side_effects=side_effects)
                 for q, reference in questions.items()
             )
         )
@@ -127,51 +133,56 @@ class Evaluation:
         question: Question,
         reference: ImageReference,
         deadline: Deadline,
-        turns: asyncio.Semaphore,
+        share: asyncio.Semaphore,
         *,
         side_effects: bool,
     ) -> ImageFacts:
         """A request for analysis that fails takes nothing away from what was looked up."""
-        facts = ImageFacts()
+        facts, by_tag = ImageFacts(), None
         if question.needs.record:
-            facts = await self._look_up(question, reference, deadline, turns)
+            facts, by_tag = await self._look_up(question, reference, deadline, share)
         try:
-            submission = await self._submission(question, reference, facts, deadline, side_effects=side_effects)
+            submission = await self._submission(question, reference, facts, by_tag, deadline, side_effects=side_effects)
         except Exception:
             logger.exception("asking for the analysis of %s failed unexpectedly", reference.repository)
             submission = Submission(SubmissionState.REFUSED, reason=_UNEXPECTED)
         return replace(facts, submission=submission)
 
     async def _look_up(
-        self, question: Question, reference: ImageReference, deadline: Deadline, turns: asyncio.Semaphore
-    ) -> ImageFacts:
-        """A late or failed check still leaves the record that was found."""
+        self, question: Question, reference: ImageReference, deadline: Deadline, share: asyncio.Semaphore
+    ) -> tuple[ImageFacts, ImageRecord | None]:
+        """Return the facts and what Anchore holds by tag. A late or failed check still leaves the record."""
+        by_tag: ImageRecord | None = None
         record: ImageRecord | None = None
         try:
-            async with deadline.bound(), turns:
-                account = _Account(self._accounts[question.account], self._slots[question.account], deadline)
-                record = await self._record(account, question, reference)
+            async with deadline.bound():
+                account = _Account(self._accounts[question.account], self._slots[question.account], share, deadline)
+                if reference.digest:
+                    record = await account.by_digest(reference.digest)
+                else:
+                    by_tag = record = await account.newest(reference)
+                    answer = self._requests.resolved(question.account, lookup_tags(reference))
+                    if answer and answer.overrides(by_tag):
+                        record = None
+                        record = await account.by_digest(answer.digest)
                 if not question.needs.evaluation or record is None or record.state is not AnalysisState.ANALYZED:
-                    return ImageFacts(record)
-                answer = await account.check(record.digest, check_tag(record, reference), question.policy)
+                    return ImageFacts(record), by_tag
+                evaluated = await _evaluated(account, record, reference, question.policy)
         except EvaluationError as error:
-            return ImageFacts(record, error=error)
+            return ImageFacts(record, error=error), by_tag
         except Exception:
             logger.exception("looking up %s failed unexpectedly", reference.repository)
-            return ImageFacts(record, error=EvaluationError(_UNEXPECTED))
-        if isinstance(answer, AnalysisState):
-            return ImageFacts(None if answer is AnalysisState.UNKNOWN else replace(record, state=answer))
-        return ImageFacts(record, evaluation=answer)
-
-    async def _record(self, account: _Account, question: Question, reference: ImageReference) -> ImageRecord | None:
-        digest = reference.digest or self._requests.resolved(question.account, analysis_request(reference))
-        return await (account.by_digest(digest) if digest else account.newest(reference))
+            return ImageFacts(record, error=EvaluationError(_UNEXPECTED)), by_tag
+        if isinstance(evaluated, AnalysisState):
+            return ImageFacts(None if evaluated is AnalysisState.UNKNOWN else replace(record, state=evaluated)), by_tag
+        return ImageFacts(record, evaluations=evaluated), by_tag
 
     async def _submission(
         self,
         question: Question,
         reference: ImageReference,
         facts: ImageFacts,
+        by_tag: ImageRecord | None,
         deadline: Deadline,
         *,
         side_effects: bool,
@@ -183,8 +194,29 @@ class Evaluation:
             return Submission()
         if not side_effects:
             return Submission(SubmissionState.DRY_RUN)
-        request = analysis_request(reference)
+        request = analysis_request(reference, by_tag)
         if question.needs.submission:
             seconds = min(self._passive_wait, deadline.left())
             return await self._requests.ask_and_wait(question.account, request, seconds)
-        return self._requests.ask(question.account, request, needed=needed)
+        looked_up = by_tag.digest if by_tag else ""
+        return self._requests.ask(question.account, request, needed=needed, looked_up=looked_up)
+
+
+async def _evaluated(
+    account: _Account, record: ImageRecord, reference: ImageReference, policy: str | None
+) -> tuple[PolicyEvaluation, ...] | AnalysisState:
+    """Evaluate the policy under every name that it may judge differently.
+
+    Docker Hub's official images have two names in Anchore. Which of them it holds may depend on our own submissions,
+    the verdict must not. Anchore's answer shows the policy, which mostly saves the second question.
+    """
+    evaluations: list[PolicyEvaluation] = []
+    tags = check_tags(record, reference)
+    for full_tag in tags:
+        evaluation = await account.check(record.digest, full_tag, policy)
+        if isinstance(evaluation, AnalysisState):
+            return evaluation
+        evaluations.append(evaluation)
+        if evaluation.repositories is not None and not distinguishes(evaluation.repositories, tags):
+            break
+    return tuple(evaluations)

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from anchore_admission.adapters.anchore.answers import Answer, bad_request, shortened
 from anchore_admission.adapters.anchore.records import analysis_state
@@ -16,6 +17,8 @@ _NO_POLICY = re.compile(r"policy\b.*\bnot found", re.IGNORECASE)
 _NO_ACTIVE_POLICY = re.compile(r"user has no active policy", re.IGNORECASE)
 _NO_EVALUATION = re.compile(r"could not find any evaluations", re.IGNORECASE)
 _HUB = "docker.io/"
+_GATES_BY_TAG = frozenset({"tag_drift"})
+"""Gates that compare an image with earlier ones of its tag. Source: Anchore Enterprise's list of gates."""
 FINDING_LENGTH = 1000
 _REASONS = {
     "whitelisted": PolicyReason.ALLOWLISTED,
@@ -31,6 +34,50 @@ class EvaluationProblem(BaseModel):
     severity: str | None = None
     problem_type: str | None = None
     details: object = None
+
+
+class _Selector(BaseModel):
+    repository: str = ""
+
+
+class _Rule(BaseModel):
+    gate: str = ""
+
+
+class _RuleSet(BaseModel):
+    rules: list[_Rule] = []
+
+
+class PolicyDocument(BaseModel):
+    """What of an evaluated policy decides whether an image's name matters, in the words of both API versions."""
+
+    mappings: list[_Selector] | None = None
+    whitelisted_images: list[_Selector] = []
+    blacklisted_images: list[_Selector] = []
+    allowlisted_images: list[_Selector] = []
+    denylisted_images: list[_Selector] = []
+    policies: list[_RuleSet] = []
+    rule_sets: list[_RuleSet] = []
+
+    @property
+    def repositories(self) -> tuple[str, ...] | None:
+        """The patterns by which it tells repositories apart; None where it is not shown or a gate looks at the tag."""
+        gates = {rule.gate for rules in (*self.policies, *self.rule_sets) for rule in rules.rules}
+        if self.mappings is None or gates & _GATES_BY_TAG:
+            return None
+        lists = (self.whitelisted_images, self.blacklisted_images, self.allowlisted_images, self.denylisted_images)
+        return tuple(dict.fromkeys(entry.repository for entries in (self.mappings, *lists) for entry in entries))
+
+
+def _shown(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """A policy in another shape counts as not shown: it is only looked at to save a question."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+ShownPolicy = Annotated[PolicyDocument | None, WrapValidator(_shown)]
 
 
 class ListRule(BaseModel):

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from anchore_admission.adapters.anchore.answers import Answer, bad_request, shortened
 from anchore_admission.core.facts import AnalysisState, ImageRecord, TagRow
+from anchore_admission.core.submission import LABEL_TIME, is_label
 from anchore_admission.errors import AnchoreRefused, AnchoreReplyInvalid
 
 _DIGEST = re.compile(r"[a-z0-9]+:[a-f0-9]{32,}")
@@ -22,6 +23,12 @@ class TagDetail(BaseModel):
     full_tag: str | None = None
     tag_detected_at: str | None = None
     created_at: str | None = None
+
+    @property
+    def is_of_a_digest(self) -> bool:
+        """Whether the submission of a digest made this row: it carries text that nothing compared with the registry."""
+        times = {comparable(self.tag_detected_at), comparable(self.created_at)}
+        return LABEL_TIME in times or is_label((self.full_tag or "").rpartition(":")[2])
 
 
 class Metadata(BaseModel):
@@ -47,6 +54,11 @@ class ImageRow(BaseModel):
     def active(self) -> bool:
         return (self.image_status or _ACTIVE) == _ACTIVE
 
+    @property
+    def tags(self) -> list[TagDetail]:
+        """The rows that say what a tag is."""
+        return [detail for detail in self.image_detail or () if detail.full_tag and not detail.is_of_a_digest]
+
 
 def lookup_tag(full_tag: str) -> str:
     """A digest in the place of a tag is another question: as a tag of a check it gives a false stop."""
@@ -58,13 +70,14 @@ def lookup_tag(full_tag: str) -> str:
 def newest_with_tag(rows: Iterable[ImageRow], full_tag: str) -> ImageRecord | None:
     """The row whose own detail for the tag is the latest.
 
-    Rows without the tag are dropped: an Anchore that does not know the parameter answers with every image.
+    Rows without the tag are dropped: an Anchore that does not know the parameter answers with every image. So are
+    those that carry it only because a digest was submitted beside it.
     """
     found = [
         ((comparable(detail.tag_detected_at), comparable(detail.created_at or row.created_at)), row)
         for row in rows
         if row.active
-        for detail in row.image_detail or ()
+        for detail in row.tags
         if detail.full_tag == full_tag
     ]
     return record(max(found, key=lambda pair: pair[0])[1]) if found else None
@@ -89,7 +102,9 @@ def record(row: ImageRow) -> ImageRecord:
     return ImageRecord(
         digest=row.image_digest,
         state=analysis_state(row.analysis_status or ""),
-        tags=tuple(_tag_rows(row)),
+        tags=tuple(
+            TagRow(tag.full_tag, comparable(tag.tag_detected_at or tag.created_at)) for tag in row.tags if tag.full_tag
+        ),
         parent_digest=parent or None,
         architecture=(metadata.arch if metadata else None) or None,
     )
@@ -108,12 +123,6 @@ def expect_absent(answer: Answer) -> None:
         raise bad_request(answer)
     if not _NO_IMAGE.match(answer.message):
         raise AnchoreRefused(f"Anchore refuses to look the image up: {shortened(answer.message)}")
-
-
-def _tag_rows(row: ImageRow) -> Iterable[TagRow]:
-    for detail in row.image_detail or ():
-        if detail.full_tag:
-            yield TagRow(detail.full_tag, comparable(detail.tag_detected_at or detail.created_at))
 
 
 def comparable(time: str | None) -> str:

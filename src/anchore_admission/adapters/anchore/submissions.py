@@ -6,13 +6,10 @@ from typing import Any
 from anchore_admission.adapters.anchore.answers import Answer, bad_request, shortened
 from anchore_admission.adapters.anchore.records import ImageRow, lookup_tag, record, with_digest
 from anchore_admission.core.facts import ImageRecord
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.submission import LABEL_TIME, AnalysisRequest
 from anchore_admission.errors import AnalysisRefused, AnchoreReplyInvalid, EvaluationError
 
 _ANNOTATIONS = {"requestor": "anchore-admission-controller"}
-# Without a time Anchore takes "now", which makes the digest the newest of the tag beside it: anybody could then
-# decide what that tag means to everybody, by writing tag@digest into a manifest.
-_LONG_AGO = "2000-01-01T00:00:00Z"
 _REASONS = {
     "REGISTRY_PERMISSION_DENIED": "Anchore cannot pull it: registry needs credentials",
     "REGISTRY_IMAGE_NOT_FOUND": "Anchore cannot pull it: not found in the registry",
@@ -33,7 +30,7 @@ def submission_body(request: AnalysisRequest, pull_string: str) -> dict[str, Any
         source: dict[str, Any] = {"tag": {pull_string: full_tag}}
     else:
         reference = f"{request.repository}@{request.digest}"
-        source = {"digest": {pull_string: reference, "tag": full_tag, "creation_timestamp_override": _LONG_AGO}}
+        source = {"digest": {pull_string: reference, "tag": full_tag, "creation_timestamp_override": LABEL_TIME}}
     return {"source": source, "annotations": _ANNOTATIONS}
 
 

@@ -11,6 +11,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     FINDING_LENGTH,
     EvaluationProblem,
     ListRule,
+    ShownPolicy,
     expect_evaluated,
     passed,
     reason_of,
@@ -74,6 +75,7 @@ class _Outcome(BaseModel):
 
 
 class _EvaluationDetail(BaseModel):
+    policy: ShownPolicy = None
     result: _Outcome | None = None
 
 
@@ -111,6 +113,7 @@ def _evaluation(answer: Answer, full_tag: str, policy: str | None) -> PolicyEval
         findings=tuple(_findings(outcome)),
         problems=serious(outcome.evaluation_problems),
         list_rule=_list_rule(outcome),
+        repositories=latest.detail.policy.repositories if latest.detail and latest.detail.policy else None,
     )
 
 

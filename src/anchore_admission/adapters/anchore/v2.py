@@ -10,6 +10,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     FINDING_LENGTH,
     EvaluationProblem,
     ListRule,
+    ShownPolicy,
     expect_evaluated,
     passed,
     reason_of,
@@ -39,6 +40,7 @@ class _Finding(BaseModel):
 
 
 class _Details(BaseModel):
+    policy: ShownPolicy = None
     findings: list[_Finding] | None = None
 
 
@@ -107,6 +109,7 @@ def _evaluation(answer: Answer, full_tag: str, policy: str | None) -> PolicyEval
         findings=tuple(_findings(latest)),
         problems=serious(latest.evaluation_problems),
         list_rule=_list_rule(latest),
+        repositories=latest.details.policy.repositories if latest.details and latest.details.policy else None,
     )
 
 

@@ -303,3 +303,45 @@ IGNORE = {"webhook": {"failurePolicy": "Ignore"}}
 )
 def test_the_notes_warn_of_ignore_where_something_may_be_denied(values: Values, warned: bool) -> None:
     assert ("WARNING: webhook.failurePolicy is Ignore" in notes(merged(ANCHORE, values))) == warned
+
+
+def _anchore_at(endpoint: str) -> Values:
+    return merged(ANCHORE, {"enableStrictGating": True, "anchore": {"endpoint": endpoint}})
+
+
+OWN_RULE = {
+    "enableStrictGating": False,
+    "config": {
+        "defaults": {"mode": "strict"},
+        "rules": [{"name": "own", "match": {"namespaces": ["anchore"], "images": ["anchore/*"]}, "mode": "skip"}],
+    },
+}
+ELSEWHERE = {"config": {"accounts": [{"name": "b", "endpoint": "http://api.other.svc", "apiKeyFile": "/b"}]}}
+
+
+@pytest.mark.parametrize(
+    ("values", "namespaces"),
+    [
+        (_anchore_at("http://demo-anchore-engine-api.default.svc:8228"), ["default"]),
+        (_anchore_at("http://api.default.svc.cluster.local:8228/"), ["default"]),
+        (_anchore_at("https://api.anchore.svc"), ["anchore"]),
+        (_anchore_at("https://anchore.example.com"), []),
+        (_anchore_at("https://anchore.svc.example.com:443"), []),
+        (_anchore_at(f"http://api.{NAMESPACE}.svc:8228"), []),
+        (merged(_anchore_at("http://api.anchore.svc"), {"enableStrictGating": False}), []),
+        (merged(_anchore_at("http://api.anchore.svc"), {"webhook": {"excludedNamespaces": ["anchore"]}}), []),
+        (merged(_anchore_at("http://api.anchore.svc"), {"webhook": {"excludedNamespaces": ["calico"]}}), ["anchore"]),
+        (merged(_anchore_at("http://api.anchore.svc"), ELSEWHERE), ["anchore", "other"]),
+        (merged(_anchore_at("http://api.anchore.svc"), OWN_RULE), []),
+        (
+            merged(
+                _anchore_at("http://api.anchore.svc"),
+                {"webhook": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "trial"}}}},
+            ),
+            [],
+        ),
+    ],
+)
+def test_the_notes_name_an_anchore_that_is_judged(values: Values, namespaces: list[str]) -> None:
+    said = notes(values)
+    assert re.findall(r"WARNING: Anchore runs in the namespace (\S+), which is judged", said) == namespaces

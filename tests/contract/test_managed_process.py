@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import logging
+import re
 import signal
 import socket
 import ssl
@@ -134,3 +136,25 @@ async def test_connections_and_handshakes_survive_a_renewal() -> None:
         assert (await old.get(url)).text == "ok"  # its connection goes on
         async with client() as both:
             assert (await both.get(url)).text == "ok"
+
+
+def test_it_tells_which_configuration_runs_and_that_anchore_is_judged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission")
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"ANCHORE_ADMISSION_ACCOUNT_DEFAULT_{name}", "x")
+    given = settings(tmp_path, 8443, 8080)
+    written = {"anchore": {"endpoint": "http://api.default.svc:8228"}, "defaults": {"mode": "strict"}}
+    (tmp_path / "configuration.json").write_text(json.dumps(written))
+    text = prepared(given).controller.telemetry.exposition(None)[0].decode()
+    (digest,) = re.findall(r'anchore_admission_configuration_info\{hash="([0-9a-f]{12})"\} 1.0', text)
+    assert f"configuration {digest}" in caplog.messages
+    assert 'anchore_admission_anchore_judged{namespace="default"} 1.0' in text
+    assert "Anchore's namespace default is judged: once Anchore is down, its own Pods are denied there" in caplog.text
+
+    caplog.clear()
+    edited = (tmp_path / "registration.json").read_text().replace("gate.admission", "other.admission")
+    (tmp_path / "registration.json").write_text(edited)
+    prepared(given)
+    assert f"configuration {digest}" not in caplog.messages

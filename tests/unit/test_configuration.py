@@ -1,6 +1,7 @@
 """What a configuration file means, and every mistake it can hold."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import pytest
 
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import ApiVersion, Configuration, ModeName, OnError, WorkloadHandling
-from anchore_admission.services.configuration import configuration_schema, environment_name, parse_configuration
+from anchore_admission.services.configuration import (
+    configuration_schema,
+    environment_name,
+    fingerprint,
+    parse_configuration,
+)
 from anchore_admission.services.documents import load_documents
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -308,3 +314,24 @@ def test_the_documentation_shows_the_example() -> None:
     assert blocks[0] == EXAMPLE
     configurations: list[Any] = [_parse(block) for block in blocks]
     assert len(configurations) == 2
+
+
+def test_a_fingerprint_is_of_what_is_in_effect_and_not_of_how_it_is_written() -> None:
+    written = parse_configuration("anchore: {endpoint: 'http://a'}\ndefaults: {mode: strict}", "a")
+    again = parse_configuration(
+        "# a comment\ndefaults:\n  mode: strict\n  onError: deny\nanchore: {endpoint: http://a/}", "b"
+    )
+    assert fingerprint(written) == fingerprint(again)
+    assert re.fullmatch("[0-9a-f]{12}", fingerprint(written))
+    other = parse_configuration("anchore: {endpoint: 'http://a'}\ndefaults: {mode: analysis}", "c")
+    registered = [{"name": "gate", "failurePolicy": "Fail"}]
+    ignored = [{"failurePolicy": "Ignore", "name": "gate"}]
+    different = {
+        fingerprint(written),
+        fingerprint(other),
+        fingerprint(written, registered),
+        fingerprint(written, ignored),
+    }
+    assert len(different) == 4
+    assert fingerprint(written, registered) == fingerprint(written, [dict(reversed(registered[0].items()))])
+    assert fingerprint(_parse(EXAMPLE))

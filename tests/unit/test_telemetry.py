@@ -231,6 +231,13 @@ def test_the_exposition_names_the_build_and_the_process() -> None:
     assert only_labels(telemetry, "build_info") == {"version": __version__}
 
 
+def test_the_exposition_tells_which_configuration_runs_and_where_anchore_is_judged() -> None:
+    telemetry = Telemetry()
+    telemetry.describe_configuration("0123456789ab", ["default"])
+    assert only_labels(telemetry, "configuration_info") == {"hash": "0123456789ab"}
+    assert only_labels(telemetry, "anchore_judged") == {"namespace": "default"}
+
+
 @pytest.mark.parametrize(
     "accept",
     [

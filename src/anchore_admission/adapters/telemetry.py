@@ -150,6 +150,16 @@ class Telemetry:
         gauge = self._gauge("certificate_expiry_timestamp_seconds", "When the serving certificate expires.")
         gauge.set_function(not_after)
 
+    def describe_configuration(self, fingerprint: str, deadlocked: Sequence[str] = ()) -> None:
+        """Tell which configuration runs, and the namespaces in which Anchore needs a verdict of Anchore to start."""
+        about = "The hash of the configuration that runs: replicas that differ run different ones."
+        info = Gauge("anchore_admission_configuration_info", about, ["hash"], registry=self._registry)
+        info.labels(fingerprint).set(1)
+        about = "Namespaces of Anchore that are judged: Pods of Anchore cannot start there while Anchore is down."
+        judged = Gauge("anchore_admission_anchore_judged", about, ["namespace"], registry=self._registry)
+        for namespace in deadlocked:
+            judged.labels(namespace).set(1)
+
     def watch_unusable(self, what: Followed, is_unusable: Callable[[], bool]) -> None:
         """Ask whenever the metrics are read; one of several of a kind is enough."""
         self._unusable[what].append(is_unusable)

@@ -12,10 +12,12 @@ from anchore_admission import __version__
 from anchore_admission.adapters.files import read_secret_text, read_text
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.background import repeated, supervised
+from anchore_admission.core.dependency import deadlocked_namespaces
+from anchore_admission.core.registration import Registration
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports import ServingPair
-from anchore_admission.services.configuration import parse_configuration
+from anchore_admission.services.configuration import fingerprint, parse_configuration
 from anchore_admission.settings import Settings, spelled, unknown_variables
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
@@ -59,6 +61,7 @@ def prepared(settings: Settings) -> Prepared:
 
     cluster = build_cluster_work(settings, controller.telemetry, present) if settings.uses_cluster else None
     listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
+    _describe(configuration, cluster.registration if cluster else None, controller.telemetry)
     _tell(settings, configuration)
     return Prepared(settings, controller, certificate, listeners, cluster, readiness)
 
@@ -148,6 +151,19 @@ def _configuration(settings: Settings) -> Configuration:
     if settings.config is None:
         raise ConfigurationError("settings", [Problem(spelled("config"), "expected the path of a configuration file")])
     return parse_configuration(read_text(settings.config), str(settings.config))
+
+
+def _describe(configuration: Configuration, registration: Registration | None, telemetry: Telemetry) -> None:
+    webhooks = registration.webhooks if registration else ()
+    digest, deadlocked = fingerprint(configuration, list(webhooks)), deadlocked_namespaces(configuration, webhooks)
+    telemetry.describe_configuration(digest, deadlocked)
+    logger.info("configuration %s", digest)
+    for namespace in deadlocked:
+        logger.warning(
+            "Anchore's namespace %s is judged: once Anchore is down, its own Pods are denied there; name it in "
+            "webhook.excludedNamespaces, or add a rule for it with mode skip and Anchore's images",
+            namespace,
+        )
 
 
 def _tell(settings: Settings, configuration: Configuration) -> None:

@@ -103,6 +103,18 @@ def publishes(wanted: Sequence[Entry], live: Sequence[Entry]) -> bool:
     )
 
 
+def judges_namespace(webhook: Entry, namespace: str) -> bool:
+    """Return whether objects in a namespace may reach the webhook, as far as the namespace's name tells."""
+    selector = webhook.get("namespaceSelector") or {}
+    if (selector.get("matchLabels") or {}).get(_NAME, namespace) != namespace:
+        return False
+    return all(
+        (namespace in (it.get("values") or ())) == (it.get("operator") == "In")
+        for it in selector.get("matchExpressions") or ()
+        if it.get("key") == _NAME and it.get("operator") in {"In", "NotIn"}
+    )
+
+
 def question_url(webhook: Entry) -> str:
     """Where API servers send this entry's reviews."""
     client = webhook["clientConfig"]

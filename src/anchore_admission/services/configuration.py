@@ -1,5 +1,7 @@
 """Whether a configuration file is right: every mistake in it at once, those between its parts too."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +17,8 @@ from anchore_admission.services.documents import load_documents
 Part = dict[str, Any]
 IMPLICIT_ACCOUNT = Defaults().account
 """May be left out of ``accounts``: its credentials then come from the environment."""
+_FINGERPRINT = 12
+"""Hexadecimal digits: enough to tell configurations apart, short enough to read out."""
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -42,6 +46,15 @@ def parse_configuration(text: str | bytes, source: str) -> Configuration:
 def configuration_schema() -> dict[str, Any]:
     """JSON Schema of the file, for editors."""
     return {"$schema": _SCHEMA_DIALECT, **Configuration.model_json_schema(by_alias=True)}
+
+
+def fingerprint(configuration: Configuration, registration: object = None) -> str:
+    """Return a short hash of what is in effect, defaults included, by which replicas are compared.
+
+    Layout and comments of the file do not count. No secret is hashed: the configuration names the files that hold them.
+    """
+    effective = [configuration.model_dump(mode="json", by_alias=True), registration]
+    return hashlib.sha256(json.dumps(effective, sort_keys=True).encode()).hexdigest()[:_FINGERPRINT]
 
 
 def environment_name(account: str) -> str:

@@ -100,3 +100,29 @@ that the controller applies with `webhook.registration: controller`.
     .group('admission.anchore.io').resource('controllers').check('start').allowed()))
 {{- end }}
 {{- end }}
+
+{{/*
+The namespaces of Anchore in which the webhook judges, as a YAML list: once Anchore is down there, its own Pods would need
+its verdict. A rule that names the namespace and is passive or skips shows that Anchore's own images were thought of.
+*/}}
+{{- define "anchore-admission.judgedAnchore" -}}
+{{- $config := include "anchore-admission.configuration" . | fromYaml }}
+{{- $default := default "passive" $config.defaults.mode }}
+{{- $free := concat (list .Release.Namespace "kube-system") (default list .Values.webhook.excludedNamespaces) }}
+{{- range $config.rules }}
+{{- if has (default $default .mode) (list "passive" "skip") }}
+{{- $free = concat $free (default list (default dict .match).namespaces) }}
+{{- end }}
+{{- end }}
+{{- $only := dig "matchLabels" "kubernetes.io/metadata.name" "" (default dict .Values.webhook.namespaceSelector) }}
+{{- $endpoints := list (dig "anchore" "endpoint" "" $config) }}
+{{- range $config.accounts }}{{ $endpoints = append $endpoints (default "" .endpoint) }}{{ end }}
+{{- $found := list }}
+{{- range $endpoints }}
+{{- $namespace := regexReplaceAll "^\\.([a-z0-9-]+)\\.svc.?$" (regexFind "\\.[a-z0-9-]+\\.svc([.:/]|$)" .) "${1}" }}
+{{- if and $namespace (not (has $namespace $free)) (or (not $only) (eq $only $namespace)) }}
+{{- $found = append $found $namespace }}
+{{- end }}
+{{- end }}
+{{- uniq $found | toYaml }}
+{{- end }}

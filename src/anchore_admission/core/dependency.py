@@ -1,0 +1,57 @@
+"""Anchore as a dependency of its own judgement: namespaces in which Anchore's Pods would need a verdict of Anchore."""
+
+from collections.abc import Iterator, Sequence
+
+from anchore_admission.core.registration import Entry, judges_namespace
+from anchore_admission.core.rules import Circumstances, Rule, compile_rules
+from anchore_admission.models.configuration import Configuration, Enforcement, Match, ModeName, OnError
+
+_SERVICE = "svc"
+
+
+def deadlocked_namespaces(configuration: Configuration, webhooks: Sequence[Entry]) -> list[str]:
+    """Return the namespaces of Anchore whose Pods could not start again once Anchore is down.
+
+    The webhook judges there, and the rules deny what Anchore gives no verdict about. A rule that names the namespace
+    and does not need Anchore (``skip``, ``passive``) shows that Anchore's own images were thought of.
+    """
+    return [
+        namespace
+        for namespace in dict.fromkeys(_namespaces(configuration))
+        if any(judges_namespace(webhook, namespace) for webhook in webhooks)
+        and _needs_anchore(configuration, namespace)
+    ]
+
+
+def _namespaces(configuration: Configuration) -> Iterator[str]:
+    """Only a Service's full name tells: ``anchore.tools`` may be a namespace or a host of the internet."""
+    endpoints = [configuration.anchore.endpoint, *(account.endpoint for account in configuration.accounts)]
+    for endpoint in endpoints:
+        labels = (endpoint.host or "").lower().split(".") if endpoint else []
+        if _SERVICE in labels[2:]:
+            yield labels[labels.index(_SERVICE, 2) - 1]
+
+
+def _needs_anchore(configuration: Configuration, namespace: str) -> bool:
+    sections = [
+        section.model_copy(update={"match": Match(namespaces=section.match.namespaces)})
+        for section in configuration.rules
+    ]
+    book = compile_rules(configuration.model_copy(update={"rules": sections}))
+    there = Circumstances(namespace=namespace)
+    for section, (conditions, rule) in zip(configuration.rules, book.rules, strict=True):
+        if not all(condition((), there) for condition in conditions):
+            continue
+        if _denies_without_verdict(rule):
+            return True
+        if section.match.namespaces or section.match == Match():
+            return False
+    return _denies_without_verdict(book.defaults)
+
+
+def _denies_without_verdict(rule: Rule) -> bool:
+    return (
+        rule.mode in {ModeName.ANALYSIS, ModeName.STRICT}
+        and rule.enforcement is Enforcement.DENY
+        and rule.on_error is OnError.DENY
+    )

@@ -140,6 +140,41 @@ def test_a_rollback_brings_it_back_as_it_was(serving: Release, kubectl: Kubectl)
     serving.await_judging(HERE)
 
 
+def test_a_deleted_certificate_is_reported_and_an_upgrade_brings_it_back(serving: Release, kubectl: Kubectl) -> None:
+    until(serving.ready, "every replica is ready")
+    kubectl("delete", "secret", "-n", NAME, f"{NAME}-tls")
+
+    until(lambda: unusable(serving) == [{"certificate"}] * 2, "every replica's metrics tell")
+    for pod in serving.pods():
+        said = kubectl("logs", "-n", NAME, pod["metadata"]["name"])
+        assert "helm upgrade (or kubectl apply --kustomize) creates it again" in said
+    serving.await_judging(HERE)
+
+    serving.install(STRICT)
+
+    until(lambda: serving.ready() and unusable(serving) == [set()] * 2, "all is well again", 180)
+    assert serving.api.get(f"/api/v1/namespaces/{NAME}/secrets/{NAME}-tls")["data"].keys() >= {"tls.crt", "tls.key"}
+    serving.await_judging(HERE)
+
+
+def test_replicas_that_run_different_configurations_show_it(serving: Release, kubectl: Kubectl) -> None:
+    """As after an edit of the ConfigMap by hand, when one replica restarts."""
+    until(serving.ready, "every replica is ready")
+    before = configurations(serving)
+    assert len(before) == 1
+    configuration = kubectl.get("-n", NAME, f"configmap/{NAME}")["data"]["configuration.yaml"]
+    edited = {"data": {"configuration.yaml": configuration.replace("mode: strict", "mode: analysis")}}
+    kubectl("patch", "-n", NAME, f"configmap/{NAME}", "--type=merge", f"--patch={json.dumps(edited)}")
+    kubectl("delete", "-n", NAME, "pod", serving.pods()[0]["metadata"]["name"], "--wait=false")
+
+    until(lambda: serving.ready() and len(configurations(serving)) == 2, "the new replica has another hash", 180)
+
+    put_back = {"data": {"configuration.yaml": configuration}}
+    kubectl("patch", "-n", NAME, f"configmap/{NAME}", "--type=merge", f"--patch={json.dumps(put_back)}")
+    kubectl("rollout", "restart", "-n", NAME, f"deployment/{NAME}")
+    until(lambda: serving.ready() and configurations(serving) == before, "all have the first one again", 180)
+
+
 def test_the_account_may_do_what_the_committed_table_says_and_no_more(
     cluster: Cluster, serving: Release, kubectl: Kubectl
 ) -> None:
@@ -148,6 +183,18 @@ def test_the_account_may_do_what_the_committed_table_says_and_no_more(
 
     elsewhere = {line.split()[0] for line in rights(kubectl, HERE)[1:] if not line.startswith(" ")}
     assert elsewhere == EVERYWHERE
+
+
+def unusable(serving: Release) -> list[set[str]]:
+    """What each replica's metrics tell of."""
+    told = serving.metrics("anchore_admission_unusable")
+    return [{sample.labels["what"] for sample in samples if sample.value} for samples in told]
+
+
+def configurations(serving: Release) -> set[str]:
+    """The hashes of what the replicas run."""
+    told = serving.metrics("anchore_admission_configuration_info")
+    return {sample.labels["hash"] for samples in told for sample in samples}
 
 
 def rights(kubectl: Kubectl, namespace: str) -> list[str]:

@@ -302,6 +302,15 @@ async def test_users_and_accounts_have_the_fields_of_v2() -> None:
     assert (await sandbox.get("/v1/account"))["email"] is None
 
 
+async def test_an_account_that_exists_is_a_conflict_for_v2() -> None:
+    """Recording 031 for v1."""
+    sandbox = Sandbox()
+
+    for version, status in (("v1", 400), ("v2", 409)):
+        refused = await sandbox.refused("POST", f"/{version}/accounts", json={"name": "admin"})
+        assert refused == (status, "Account already exists")
+
+
 async def test_a_seed_may_change_the_words_of_v2s_404s() -> None:
     messages = {"imageNotFound": "Image not found", "notAnalyzed": "no analysis"}
     sandbox = Sandbox({"messages": messages, "images": [{"tag": IMAGE, "state": "analyzing"}]})

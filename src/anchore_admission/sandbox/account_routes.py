@@ -43,6 +43,8 @@ async def list_accounts(call: Call) -> Response:
 
 async def post_account(call: Call) -> Response:
     body = await _strings(call, "name")
+    if body["name"] in call.world.directory.accounts:
+        raise AnchoreError(call.api.account_exists, "Account already exists")
     account = call.world.directory.add(body["name"], call.world.clock(), body.get("email"))
     call.world.give_default_policy(account.name)
     return answer(call.api.account(account))

@@ -71,6 +71,7 @@ class Api(ABC):
     takes_unknown_accounts: ClassVar[bool]
     filters_by_id_and_time: ClassVar[bool]
     deletes_unknown_images: ClassVar[bool]
+    account_exists: ClassVar[int]
     replaces_policies: ClassVar[bool]
     takes_partial_records: ClassVar[bool]
     words_vary: ClassVar[bool]

@@ -31,6 +31,7 @@ class V1(Api):
     takes_unknown_accounts = True
     filters_by_id_and_time = False
     deletes_unknown_images = True
+    account_exists = 400
     replaces_policies = True
     takes_partial_records = True
     words_vary = False

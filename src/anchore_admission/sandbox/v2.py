@@ -33,6 +33,7 @@ class V2(Api):
     takes_unknown_accounts = False
     filters_by_id_and_time = True
     deletes_unknown_images = False
+    account_exists = 409
     replaces_policies = False
     takes_partial_records = False
     words_vary = True

@@ -13,7 +13,7 @@ import typer
 from anchore_admission import __version__
 from anchore_admission.cli import main, version
 from anchore_admission.errors import ConfigurationError, PolicyNotFound, Problem
-from support.command_line import CommandLine, clean_environment
+from support.command_line import CREDENTIALS, CommandLine, clean_environment
 
 PROGRAM = [sys.executable, "-m", "anchore_admission"]
 
@@ -140,6 +140,23 @@ def test_trace_is_shown_on_request(program: CommandLine, monkeypatch: pytest.Mon
     assert ended.code == 2
     assert "Traceback (most recent call last)" in ended.err
     assert ended.err.endswith("Error: unexpected KeyError: 'x'\n")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("words", [["review", "--help"], ["check", "ünï\u202e", "--anchore", "http://127.0.0.1:1"]])
+@pytest.mark.parametrize("environ", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}])
+def test_terminal_without_unicode_gets_an_answer(words: list[str], environ: dict[str, str]) -> None:
+    ended = subprocess.run(  # noqa: S603 - ourselves
+        [*PROGRAM, *words], capture_output=True, check=False, env=clean_environment({**CREDENTIALS, **environ})
+    )
+
+    assert (ended.returncode, ended.stderr) == (0 if "--help" in words else 1, b"")
+
+
+def test_notes_command_no_terminal(program: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, PolicyNotFound("no\npolicy \x1b[2J\x9b\u202e"))
+
+    assert program("version").err == "Error: no\npolicy ?[2J??\n"
 
 
 @pytest.mark.process

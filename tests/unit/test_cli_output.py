@@ -1,10 +1,12 @@
 """What the tables of the command line say, and what they never let through."""
 
+import io
 import json
 import sys
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from anchore_admission.cli.judging import exit_code
 from anchore_admission.cli.options import OutputFormat
@@ -165,6 +167,28 @@ def test_text_from_outside_commands_no_terminal(capsys: pytest.CaptureFixture[st
     assert "[/] shop/a?]0;b" in row
     assert "[bold]x???" in row
     assert "no [red]way[/red]?[2J?admitted" in row
+
+
+ODD = "x\x7f\x85\x9b\u200b\u202e\u2028\u2066\ufeff\U000e0001 ünï 😀"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "iso-8859-1"])
+@pytest.mark.parametrize("output", [OutputFormat.JSON, OutputFormat.YAML])
+def test_machines_get_text_from_outside_escaped(
+    monkeypatch: pytest.MonkeyPatch, output: OutputFormat, encoding: str
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    odd = replace(of(replace(DENIED, message=f"no\n{ODD}")), image=ODD, reference=None)
+
+    write(Summary((replace(holding(odd), name=ODD, kind="plain"),)), output, max_findings=5, objects=True)
+    sys.stdout.flush()
+
+    text = raw.getvalue().decode(encoding)
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert ("ünï" in text) == (encoding != "ascii")
+    (image,) = (json.loads if output is OutputFormat.JSON else yaml.safe_load)(text)["images"]
+    assert (image["image"], image["message"], image["object"]["name"]) == (ODD, f"no\n{ODD}", ODD)
 
 
 def test_warning_is_what_people_read_of_an_admitted_image(capsys: pytest.CaptureFixture[str]) -> None:

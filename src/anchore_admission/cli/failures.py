@@ -69,8 +69,9 @@ def explained(*, debug: bool) -> Iterator[None]:
 
 
 def note(text: str, style: str = "") -> None:
-    """A line for people, beside the output."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style=style))
+    """Write lines for people beside the output, without characters that command a terminal."""
+    clean = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(clean, style=style))
 
 
 def _flowing(text: str) -> str:

@@ -1,7 +1,9 @@
 """The program ``anchore-admission``: each command is imported only when it is run or asked for help."""
 
+import io
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -80,8 +82,16 @@ def _program(
     """Ask Anchore about every container image before Kubernetes runs it."""
 
 
+def _write_any_text() -> None:
+    """Escape what the encoding of a terminal or pipe does not have, such as ``PYTHONIOENCODING=ascii``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program; always ends in SystemExit."""
     if os.getpid() == 1:  # of a container: the kernel keeps signals without a handler from it
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    _write_any_text()
     typer.main.get_command(app).main(args=arguments, prog_name=PROGRAM)

@@ -25,6 +25,8 @@ _WIDE = 10_000
 """Where no terminal shows it, a row is one line, so that grep finds it whole."""
 _WITH_DIGEST = re.compile(r"with digest sha256:[0-9a-f]{64} (?=.)")
 _TEXT_LIMIT = 1000
+_LAST_OF_FOUR_DIGITS = 0xFFFF
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 class Outcome(StrEnum):
@@ -65,9 +67,10 @@ def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects:
     """Print to stdout. ``objects`` False leaves out the column that tells which object names the image."""
     match output:
         case OutputFormat.JSON:
-            _print(to_json(as_document(summary), indent=2).decode())
+            _print(_escaped(to_json(as_document(summary), indent=2).decode(), pairs=True))
         case OutputFormat.YAML:
-            _print(yaml.safe_dump(as_document(summary), sort_keys=False, allow_unicode=True, width=_WIDE).rstrip())
+            text = yaml.dump(as_document(summary), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDE)
+            _print(_escaped(text.rstrip(), pairs=False))
         case OutputFormat.TABLE:
             _print_table(summary, max_findings, objects=objects)
 
@@ -104,6 +107,46 @@ def summary_line(summary: Summary, *, objects: bool) -> str:
     if failed:
         parts.append(f"{failed} could not be read")
     return "; ".join(parts)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML whose texts that a terminal must not see raw stand in double quotes, where escapes are read."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Choose the quotes."""
+        style = None if _is_shown_raw(text) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def _escaped(text: str, *, pairs: bool) -> str:
+    """Escape control, format and bidirectional characters, and all that the terminal's encoding does not have.
+
+    JSON escapes a character beyond U+FFFF as a pair of surrogates (``pairs``).
+    """
+    return _BEYOND_ASCII.sub(lambda match: _escape(match[0], pairs=pairs), text)
+
+
+def _escape(character: str, *, pairs: bool) -> str:
+    if _is_shown_raw(character):
+        return character
+    code = ord(character)
+    if code <= _LAST_OF_FOUR_DIGITS:
+        return f"\\u{code:04x}"
+    if pairs:
+        high, low = divmod(code - 0x10000, 0x400)
+        return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+    return f"\\U{code:08x}"
+
+
+def _is_shown_raw(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return text.isprintable()
 
 
 def _print(text: str) -> None:

@@ -16,6 +16,8 @@ Location = tuple[int | str, ...]
 NOT_YET = {
     "exemptions": "not supported yet; a rule with mode: skip lets images through",
     "namespaceSelector": "not supported yet; use namespaces",
+    "names": "not supported yet; a rule can tell objects apart by namespaces, kinds, objectSelector or annotations",
+    "except": "not supported yet; put a rule for the exception above this one",
 }
 _SECRET = re.compile(r"user_?name|pass(word|wd)?$|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 _UNITS = {"passive": "s", "timeouts": "s", "limits": " bytes"}
@@ -37,6 +39,9 @@ _WORDS = {
     "invalid_key": "a key must be text; put it in quotes",
     "bool_type": "expected true or false",
     "bool_parsing": "expected true or false",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "finite_number": "expected a finite number",
     "int_type": "expected a whole number",
     "int_parsing": "expected a whole number",
     "int_parsing_size": "expected a smaller number",
@@ -61,7 +66,7 @@ _TEMPLATES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 def problems_of(error: ValidationError) -> list[Problem]:
     """Every mistake, in the order of the file's sections; no text repeats the value found."""
     return [
-        Problem(path(details["loc"]), _words(details["type"], details["loc"], details.get("ctx", {}), details["msg"]))
+        Problem(path(details["loc"]), _words(details["type"], details["loc"], details.get("ctx", {})))
         for details in error.errors(include_url=False, include_input=False)
     ]
 
@@ -79,13 +84,13 @@ def path(location: Iterable[int | str]) -> str:
     return text.removeprefix(".")
 
 
-def _words(kind: str, location: Location, context: Mapping[str, Any], fallback: str) -> str:
+def _words(kind: str, location: Location, context: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(location)
     if kind in _TEMPLATES:
         bound = kind in {"greater_than_equal", "greater_than", "less_than_equal"}
         return _TEMPLATES[kind](context) + (_unit(location) if bound else "")
-    return _WORDS.get(kind) or fallback.lower()
+    return _WORDS.get(kind, "is not valid here")
 
 
 def _unit(location: Location) -> str:

@@ -63,7 +63,11 @@ def _require(section: Schema, defaults: dict[str, Any]) -> None:
     """A `null` takes a default away, and the templates would stumble; where it is empty, they expect that."""
     properties = section["properties"]
     free = {name for name, it in properties.items() if it.get("type") == "object" and "properties" not in it}
-    needed = [name for name in properties if name not in free and defaults.get(name) not in (None, "", [], {})]
+    needed = [
+        name
+        for name, it in properties.items()
+        if name not in free and defaults.get(name) not in (None, "", [], {}) and "null" not in it.get("type", "")
+    ]
     if needed:
         section["required"] = needed
     for name, below in properties.items():

@@ -18,6 +18,7 @@ from support.charts import (
     ROOT,
     SCHEMAS,
     Object,
+    Rendered,
     Values,
     merged,
     render,
@@ -119,7 +120,7 @@ def test_every_object_says_whose_it_is(values: Values) -> None:
 @pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
 def test_every_pod_meets_the_restricted_standard(values: Values) -> None:
     rendered = render(values)
-    for pod in [_pod_of(it) for it in rendered.objects if it["kind"] in {"Deployment", "Pod"}]:
+    for pod in [_pod_of(it) for it in rendered.objects if it["kind"] in {"Deployment", "Job", "Pod"}]:
         security = pod["securityContext"]
         assert (security["runAsNonRoot"], security["runAsUser"]) == (True, 65532)
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -137,7 +138,7 @@ def test_every_pod_meets_the_restricted_standard(values: Values) -> None:
 
 
 def _pod_of(it: Object) -> Object:
-    spec: Object = it["spec"]["template"]["spec"] if it["kind"] == "Deployment" else it["spec"]
+    spec: Object = it["spec"] if it["kind"] == "Pod" else it["spec"]["template"]["spec"]
     return spec
 
 
@@ -148,6 +149,7 @@ def test_newer_fields_are_left_to_newer_clusters(version: str) -> None:
     assert ("matchConditions" in rendered.webhook()) == (minor >= 30)
     assert ("unhealthyPodEvictionPolicy" in rendered.get("PodDisruptionBudget")["spec"]) == (minor >= 27)
     assert ("matchLabelKeys" in rendered.pod()["topologySpreadConstraints"][0]) == (minor >= 27)
+    assert ("matchLabelKeys" in _zone_term(rendered)) == (minor >= 31)
 
 
 def test_the_deployment_stays_available() -> None:
@@ -158,7 +160,12 @@ def test_the_deployment_stays_available() -> None:
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     assert rendered.get("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     spread = {it["topologyKey"]: it["whenUnsatisfiable"] for it in pod["topologySpreadConstraints"]}
-    assert spread == {"kubernetes.io/hostname": "ScheduleAnyway", "topology.kubernetes.io/zone": "ScheduleAnyway"}
+    assert spread == {"kubernetes.io/hostname": "ScheduleAnyway"}  # a second one drops nodes without its label
+    term = _zone_term(rendered)
+    assert term["topologyKey"] == "topology.kubernetes.io/zone"
+    selected = term["labelSelector"]["matchLabels"]
+    assert selected == pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"]
+    assert selected.items() <= spec["template"]["metadata"]["labels"].items()
     assert pod["terminationGracePeriodSeconds"] == 45
     assert "--shutdown-delay=5s" in rendered.container()["args"]
     assert "lifecycle" not in rendered.container()
@@ -171,6 +178,81 @@ def test_a_replica_that_hangs_is_noticed_within_30_seconds_and_a_busy_one_is_lef
     busy = (probe["failureThreshold"] - 1) * probe["periodSeconds"]
     assert busy >= 15
     assert probe["terminationGracePeriodSeconds"] <= 5  # a process that hangs does not use the Pod's
+
+
+def _zone_term(rendered: Rendered) -> Object:
+    affinity = rendered.pod()["affinity"]["podAntiAffinity"]
+    (term,) = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    found: Object = term["podAffinityTerm"]
+    return found
+
+
+NODE_AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+APART = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}
+CONSTRAINT = {"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("values", "affinity", "constraints"),
+    [
+        ({}, ["podAntiAffinity"], ["kubernetes.io/hostname"]),
+        ({"affinity": NODE_AFFINITY}, ["nodeAffinity", "podAntiAffinity"], ["kubernetes.io/hostname"]),
+        ({"topologySpreadConstraints": [CONSTRAINT]}, [], ["rack"]),
+        ({"topologySpreadConstraints": [CONSTRAINT], "affinity": NODE_AFFINITY}, ["nodeAffinity"], ["rack"]),
+    ],
+)
+def test_own_constraints_replace_the_spread_and_an_own_affinity_adds_to_it(
+    values: Values, affinity: list[str], constraints: list[str]
+) -> None:
+    pod = render(merged(ANCHORE, values)).pod()
+    assert sorted(pod.get("affinity", {})) == affinity
+    assert [it["topologyKey"] for it in pod["topologySpreadConstraints"]] == constraints
+
+
+def test_an_own_anti_affinity_replaces_that_of_zones() -> None:
+    assert render(merged(ANCHORE, {"affinity": APART})).pod()["affinity"] == APART
+
+
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+OWN = {"key": "dedicated", "operator": "Exists"}
+
+
+def _tolerating(key: str, **more: Any) -> Values:
+    return {"key": key, "operator": "Exists", **more}
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ([], [NOT_READY, UNREACHABLE]),
+        ([OWN], [NOT_READY, UNREACHABLE]),
+        ([_tolerating(NOT_READY, effect="NoExecute", tolerationSeconds=60)], [UNREACHABLE]),
+        ([_tolerating(NOT_READY), _tolerating(UNREACHABLE)], []),
+        ([_tolerating(NOT_READY, effect="NoSchedule")], [NOT_READY, UNREACHABLE]),
+        ([{"operator": "Exists"}], []),
+        ([{"operator": "Exists", "effect": "NoSchedule"}], [NOT_READY, UNREACHABLE]),
+    ],
+)
+def test_pods_leave_a_lost_node_after_half_a_minute_unless_values_say_otherwise(
+    given: list[Values], added: list[str]
+) -> None:
+    found = render(merged(ANCHORE, {"tolerations": given})).pod().get("tolerations", [])
+    assert found == given + [_tolerating(key, effect="NoExecute", tolerationSeconds=30) for key in added]
+
+
+def test_without_a_replica_count_the_number_is_left_alone() -> None:
+    assert "replicas" not in render(merged(ANCHORE, {"replicaCount": None})).get("Deployment")["spec"]
+    assert render(merged(ANCHORE, {"replicaCount": 0})).get("Deployment")["spec"]["replicas"] == 0
+
+
+def test_helm_test_begins_with_a_job_that_shows_that_the_image_can_be_pulled() -> None:
+    """A Pod that pulls outlives its own deadline; without the Job, such a release failed late and without a reason."""
+    rendered = render(ANCHORE)
+    job, pod = rendered.get("Job", f"{RELEASE}-image-pull"), rendered.get("Pod", f"{RELEASE}-test")
+    weights = [int(it["metadata"]["annotations"].get("helm.sh/hook-weight", 0)) for it in (job, pod)]
+    assert weights == sorted(set(weights))
+    assert job["spec"]["activeDeadlineSeconds"] == 30
+    assert [_pod_of(it)["containers"][0]["image"] for it in (job, pod)] == [rendered.container()["image"]] * 2
 
 
 @pytest.mark.parametrize(

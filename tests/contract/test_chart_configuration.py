@@ -53,7 +53,8 @@ def test_credentials_of_an_existing_secret_are_mounted() -> None:
 
 
 def _expect_credentials(rendered: Rendered, secret: str) -> None:
-    assert _credentials(rendered) == {"secretName": secret, "items": [_item("password"), _item("username")]}
+    items = [_item("password"), _item("username")]
+    assert _credentials(rendered) == {"secretName": secret, "optional": True, "items": items}
     (account,) = _configuration(rendered)["accounts"]
     assert account == {
         "name": "default",
@@ -107,9 +108,11 @@ def _item(key: str) -> Values:
         ({"accounts": [{"name": "default", "apiKeyFile": "/elsewhere"}]}, [], None),
     ],
 )
-def test_a_pod_waits_for_the_keys_that_are_named(config: Values, arguments: list[str], keys: list[str] | None) -> None:
+def test_the_keys_that_are_named_are_mounted(config: Values, arguments: list[str], keys: list[str] | None) -> None:
     rendered = render(merged(ANCHORE, {"config": config, "extraArgs": arguments}))
-    expected = {"secretName": "credentials"} | ({"items": [_item(key) for key in keys]} if keys else {})
+    expected = {"secretName": "credentials", "optional": True} | (
+        {"items": [_item(key) for key in keys]} if keys else {}
+    )
     assert _credentials(rendered) == expected
 
 
@@ -217,7 +220,15 @@ def test_the_failure_policy_follows_the_modes_unless_it_is_given(values: Values,
         ({"hostNetwork": True, "replicaCount": 3}, ["one replica runs per node", "the\n3 of the replicas"], []),
         ({"hostNetwork": True, "strategy": IN_PLACE}, [], ["one replica runs per node"]),
         ({"hostNetwork": True, "strategy": {"type": "Recreate"}}, [], ["one replica runs per node"]),
+        ({"hostNetwork": True, "replicaCount": None}, ["besides\nthose of the replicas takes it"], []),
         ({"config": None, "webhook": {"excludedNamespaces": None}}, ["excludedNamespaces is empty"], []),
+        ({}, ["WARNING: image.repository is the default, localhost/anchore-admission"], ["replicaCount"]),
+        (
+            {"image": {"repository": "registry.example.com/gate", "digest": f"sha256:{'a' * 64}"}},
+            [f"Image: registry.example.com/gate@sha256:{'a' * 64}\n"],
+            ["image.repository"],
+        ),
+        ({"replicaCount": None}, ["replicaCount is null", "minReplicas: 2"], []),
     ],
 )
 def test_the_notes_tell_the_next_step_and_what_is_doubtful(values: Values, told: list[str], untold: list[str]) -> None:

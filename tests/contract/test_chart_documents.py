@@ -5,10 +5,11 @@ import runpy
 import subprocess
 import sys
 
+import pytest
 import yaml
 
 from anchore_admission.models.review import decode
-from support.charts import ANCHORE, CHART, ROOT, run
+from support.charts import ANCHORE, CHART, ROOT, Values, run
 
 
 def test_the_readme_and_the_schema_are_current() -> None:
@@ -37,3 +38,26 @@ def test_the_test_asks_what_an_api_server_asks_without_side_effects() -> None:
     question = runpy.run_path(str(CHART / "files" / "ask.py"))["question"]
     request = decode(json.dumps(question("uid")).encode()).request
     assert (request.uid, request.dryRun, request.operation) == ("uid", True, "CREATE")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {
+                "allowed": False,
+                "status": {"status": "Failure", "reason": "Forbidden", "code": 403, "message": "Image busybox fails"},
+                "auditAnnotations": {"verdict": "policy_fail"},
+            },
+            "would be denied (policy_fail): Image busybox fails",
+        ),
+        (
+            {"allowed": True, "warnings": ["one", "two"], "auditAnnotations": {"verdict": "unknown"}},
+            "would be admitted (unknown): one; two",
+        ),
+        ({"allowed": True}, "would be admitted (no verdict given)"),
+    ],
+)
+def test_the_test_tells_an_answer_in_words(answer: Values, said: str) -> None:
+    told = runpy.run_path(str(CHART / "files" / "ask.py"))["told"]
+    assert told(answer) == f"a Pod with image docker.io/library/busybox:latest {said}"

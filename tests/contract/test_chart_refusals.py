@@ -64,6 +64,10 @@ USER = [{"name": "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "value": "u"}]
             merged(ANCHORE, {"webhook": {"registration": "chart"}, "certificates": EXISTING}),
             ["certificates.caBundle: needed"],
         ),
+        (
+            merged(ANCHORE, {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}}),
+            ["networkPolicy.egress.rules: needed with networkPolicy.egress.enabled, or Anchore is out of reach"],
+        ),
         (merged(ANCHORE, {"ports": {"webhook": 8080}}), ["ports.webhook and ports.operations must differ"]),
         (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: expected lower-case letters", "called 1x"]),
         (merged(ANCHORE, {"fullnameOverride": "Gate"}), ["fullnameOverride: expected lower-case letters"]),
@@ -136,6 +140,14 @@ def test_contradictions_name_their_values_all_at_once(values: Values, told: list
         {"serviceMonitor": {"interval": "1d12h"}},
         {"serviceMonitor": {"interval": "1m30s"}},
         {"serviceAccount": {"create": False, "name": "gate"}},
+        {"networkPolicy": {"enabled": False, "egress": {"enabled": True}}},
+        {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}, "config": {"defaults": {"mode": "skip"}}},
+        {"securityContext": {"privileged": False, "procMount": "Default"}},
+        {"podSecurityContext": {"fsGroup": 1000, "supplementalGroups": [1], "runAsUser": 1000}},
+        {"replicaCount": None},
+        # what a copy of the original chart's values leaves empty
+        {"existingCredentialsSecret": None, "credentials": {}, "anchoreEndpoint": "", "containerSecurityContext": {}},
+        {"fullnameOverride": None, "priorityClassName": None, "extraLabels": {}, "annotations": {}},
     ],
 )
 def test_what_looks_like_it_is_taken(values: Values) -> None:
@@ -147,6 +159,85 @@ def test_a_release_that_no_service_can_be_called_after_needs_another_name(releas
     said = refusal(ANCHORE, release=release)
     assert "fullnameOverride: needed, with this release name: expected" in said
     assert f"a Service cannot be called {name}" in said
+
+
+LEAVE = "leave it out"
+HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], "caBundle": "QQ=="}}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"anchoreEndpoint": "http://anchore"}, {"anchoreEndpoint": "anchore.endpoint"}),
+        ({"existingCredentialsSecret": "s"}, {"existingCredentialsSecret": "anchore.credentialsSecret"}),
+        ({"credentialsSecret": "s"}, {"credentialsSecret": "anchore.credentialsSecret"}),
+        ({"credentials": {"users": [{"username": "u"}]}}, {"credentials": "anchore.credentialsSecret"}),
+        ({"policySelectors": [{"Mode": "breakglass"}]}, {"policySelectors": "config.rules"}),
+        ({"image": "anchore/kubernetes-admission-controller:v0.8.4"}, {"image": "image.repository and image.tag"}),
+        ({"image": {"registry": "harbor.example.com"}}, {"image.registry": "image.repository"}),
+        ({"imagePullPolicy": "Always"}, {"imagePullPolicy": "image.pullPolicy"}),
+        ({"imagePullSecrets": ["registry"]}, {"imagePullSecrets[0]": "{name: registry}"}),
+        ({"logVerbosity": 0}, {"logVerbosity": "logging.level"}),
+        ({"annotations": {"a": "b"}}, {"annotations": "commonAnnotations"}),
+        ({"labels": {"a": "b"}, "extraLabels": {"a": "b"}}, {"labels": "commonLabels", "extraLabels": "commonLabels"}),
+        ({"containerSecurityContext": {"privileged": False}}, {"containerSecurityContext": "securityContext"}),
+        (
+            {"apiService": HOOK},
+            {
+                "apiService.webhook.enabled": LEAVE,
+                "apiService.webhook.failurePolicy": "webhook.failurePolicy",
+                "apiService.webhook.rules": LEAVE,
+                "apiService.webhook.caBundle": "certificates.caBundle",
+            },
+        ),
+        (
+            {"apiService": {"group": "g", "version": "v", "namespaceSelector": {"matchLabels": {"a": "b"}}}},
+            {
+                "apiService.group": LEAVE,
+                "apiService.version": LEAVE,
+                "apiService.namespaceSelector": "webhook.namespaceSelector here, and webhook.excludedNamespaces",
+            },
+        ),
+        ({"apiService": {"else": 1}}, {"apiService": "webhook.failurePolicy"}),
+        (
+            {"service": {"name": "n", "type": "ClusterIP", "internalPort": 8443, "externalPort": 443}},
+            {
+                "service.name": "fullnameOverride",
+                "service.type": LEAVE,
+                "service.internalPort": "ports.webhook",
+                "service.externalPort": LEAVE,
+            },
+        ),
+        ({"initCa": {"image": "cfssl/cfssl"}}, {"initCa": "certificates.mode"}),
+        *(
+            ({"securityContext": {key: value}}, {f"securityContext.{key}": f"podSecurityContext.{key}"})
+            for key, value in {
+                "fsGroup": 1000,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "runAsUser": 1000,
+                "runAsGroup": 1000,
+                "runAsNonRoot": True,
+                "seLinuxOptions": {"level": "s0"},
+                "seccompProfile": {"type": "RuntimeDefault"},
+                "supplementalGroups": [1000],
+                "sysctls": [],
+            }.items()
+        ),
+        (
+            {"podSecurityContext": {"readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}},
+            {
+                "podSecurityContext.readOnlyRootFilesystem": "securityContext.readOnlyRootFilesystem",
+                "podSecurityContext.capabilities": "securityContext.capabilities",
+            },
+        ),
+    ],
+)
+def test_a_value_of_the_original_chart_is_refused_by_its_new_name(values: Values, told: dict[str, str]) -> None:
+    lines = [line.strip() for line in refusal(merged(ANCHORE, values)).splitlines()]
+    found = {line.partition(": ")[0]: line.partition(": ")[2] for line in lines if line.partition(": ")[0] in told}
+    assert found.keys() == told.keys(), lines
+    assert [path for path in told if told[path] not in found[path]] == [], found
+    assert sum(bool(line) for line in lines[1:]) == len(told), lines
 
 
 RULE = {"name": "a"}

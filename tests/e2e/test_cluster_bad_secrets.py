@@ -1,4 +1,4 @@
-"""Secrets that hold what cannot be used, before the first replica starts and later: nothing is restarted, ever."""
+"""Secrets that are missing or hold what cannot be used, at the start and later: nothing is restarted, ever."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -24,7 +24,7 @@ VALUES: Final[Json] = {
 }
 WAITING: Final = (
     "not ready until this is mended: --tls-key-file / ANCHORE_ADMISSION_TLS_KEY_FILE: /tls/tls.key does not belong to",
-    "not ready until this is mended: /credentials/password: is empty",
+    "/credentials/username: does not exist: create the Secret that is mounted at /credentials, with the key username",
 )
 
 
@@ -35,9 +35,12 @@ class Secrets:
         self._kubectl = kubectl
 
     def put(self, pair: Pair, password: str) -> None:
+        self.put_certificate(pair)
+        self._apply(CREDENTIALS, {"username": "admin", "password": password})
+
+    def put_certificate(self, pair: Pair) -> None:
         pem = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.authority}
         self._apply(CERTIFICATE, {name: content.decode() for name, content in pem.items()})
-        self._apply(CREDENTIALS, {"username": "admin", "password": password})
 
     def _apply(self, name: str, content: dict[str, str]) -> None:
         metadata = {"name": name, "namespace": NAME}
@@ -46,11 +49,11 @@ class Secrets:
 
 @pytest.fixture(scope="module")
 def secrets(release: Release, kubectl: Kubectl) -> Iterator[Secrets]:
-    """Bad ones, and a release that was installed with them."""
+    """A bad one and a missing one, and a release that was installed with them."""
     namespace = f"/api/v1/namespaces/{NAME}"
     kubectl("create", "namespace", NAME)
     secrets = Secrets(kubectl)
-    secrets.put(MISMATCHED, "\n")
+    secrets.put_certificate(MISMATCHED)
     try:
         with pytest.raises(RuntimeError, match="deadline"):
             release.install(VALUES, "--timeout", "10s")

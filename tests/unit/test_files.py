@@ -197,6 +197,50 @@ def test_the_patient_do_not_wait_for_files_that_are_not_there(secret: MountedSec
     ]
 
 
+@pytest.mark.parametrize("kept", [{}, {"username": "admin"}])
+def test_the_patient_wait_for_what_a_mounted_secret_does_not_hold_yet(
+    kept: dict[str, str],
+    tmp_path: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    secret = MountedSecret(tmp_path / "credentials")
+    secret.write(**kept)
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == secret.root)
+    source = secret.source(clock, patient=True)
+    (said,) = caplog.messages
+    missing = f"does not exist: create the Secret that is mounted at {secret.root}, with the key"
+    problems = [f"{secret.root / key}: {missing} {key}" for key in ("username", "password") if key not in kept]
+    assert said.partition(": ")[2] == "; ".join(problems)
+    assert (source.is_there(), source.is_unusable()) == (False, True)
+
+    secret.write(username="admin", password="first")
+    clock.tick()
+    assert password(source) == "first"
+    assert not source.is_unusable()
+
+
+def test_a_secret_that_is_deleted_leaves_the_last_good_credentials_in_use(
+    secret: MountedSecret, clock: Clock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet empties the volume of an optional Secret."""
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == secret.root)
+    source = secret.source(clock, patient=True)
+    secret.write()
+    clock.tick()
+    assert password(source) == "first"
+    assert source.is_unusable()
+    assert caplog.messages[-1].startswith(f"the last good credentials stay in use: {secret.username}: does not exist: ")
+
+
+def test_the_root_file_system_brings_no_files(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == Path("/"))
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        FileCredentials.api_key(Path("/no-such-file"), clock, patient=True)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

@@ -21,6 +21,7 @@ AGAIN_SECONDS: Final = 300.0
 """After which files that are still no good are told again."""
 
 _log = logging.getLogger("anchore_admission.files")
+_MISSING: Final = "does not exist: create the Secret that is mounted at {}, with the key {}"
 _NONE_YET = "there are no credentials for Anchore yet"
 _Build = Callable[..., Credentials]
 _Fingerprint = tuple[tuple[int, int, int, int], ...]
@@ -42,7 +43,8 @@ class FileCredentials:
     """A ``CredentialSource`` over mounted files. Once they were good, the last good ones stay in use.
 
     Raises ConfigurationError when they are not good at the start. If ``patient``, only when one of them cannot be
-    read, a mistake of whoever named it: what they hold may still be mended, and is waited for.
+    read, a mistake of whoever named it: what they hold may still be mended, and is waited for. So is a file that a
+    mounted Secret does not hold yet.
     """
 
     def __init__(self, build: _Build, *paths: Path, clock: Clock = time.monotonic, patient: bool = False) -> None:
@@ -56,7 +58,7 @@ class FileCredentials:
         try:
             self._credentials = self._read()
         except ConfigurationError as error:
-            if not patient or not all(map(is_readable, paths)):
+            if not patient or not all(is_readable(path) or _mount_lacks(path) for path in paths):
                 raise
             self._complain(error)
         self._next_look = clock() + CHECK_EVERY
@@ -121,7 +123,8 @@ class FileCredentials:
             try:
                 texts.append(read_secret_text(path))
             except ConfigurationError as error:
-                problems.extend(Problem(error.source, problem.message) for problem in error.problems)
+                why = _MISSING.format(path.parent, path.name) if _mount_lacks(path) else ""
+                problems.extend(Problem(error.source, why or problem.message) for problem in error.problems)
         if problems:
             raise ConfigurationError("credentials", problems)
         return self._build(*texts)
@@ -146,6 +149,11 @@ class FileCredentials:
 def is_readable(path: Path) -> bool:
     """Whether there is a file of this name that may be read, whatever it holds."""
     return path.is_file() and os.access(path, os.R_OK)
+
+
+def _mount_lacks(path: Path) -> bool:
+    """Return whether a volume is mounted in which this file may still appear, as in one of an optional Secret."""
+    return path.parent.is_mount() and path.parent != Path(path.anchor) and not path.exists()
 
 
 def read_secret_text(path: Path) -> str:

@@ -88,6 +88,20 @@ class Cluster:
         _kill(_running(SHIM))
         _kill(set(control_groups.processes()))
 
+    def lose(self, node: Node) -> None:
+        """As when the machine of one node loses power: nothing of it runs, and no packet to it is answered."""
+        network.cut_off(node.place)
+        for daemon in (node.kubelet, node.containerd):
+            daemon.stop(signal.SIGKILL)
+        _kill({process for process in _running(SHIM) if str(node.place.socket) in _arguments(process)})
+        _kill(set(control_groups.processes(node.name)))
+
+    def recover(self, node: Node) -> None:
+        """Start a lost node again."""
+        network.reconnect(node.place)
+        node.start()
+        self.await_node(node)
+
     def load(self, archive: Path) -> None:
         for node in self.nodes:
             node.load(archive)
@@ -155,6 +169,12 @@ def _running(*names: str) -> set[int]:
             if program.is_relative_to(PROGRAMS) and program.name.removesuffix(" (deleted)") in names:
                 found.add(int(process.name))
     return found
+
+
+def _arguments(process: int) -> list[str]:
+    with contextlib.suppress(OSError):  # it is gone
+        return Path(f"/proc/{process}/cmdline").read_text().split("\0")
+    return []
 
 
 def _kill(processes: set[int]) -> None:

@@ -37,8 +37,8 @@ class Hierarchy:
                 for child in (self.own, group):
                     (child / file).write_text((self.mount / file).read_text())
 
-    def processes(self) -> Iterator[int]:
-        for file in self.own.rglob("cgroup.procs"):
+    def processes(self, name: str = "") -> Iterator[int]:
+        for file in (self.own / name).rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
                 yield from map(int, file.read_text().split())
 
@@ -59,10 +59,10 @@ def _hierarchies() -> list[Hierarchy]:
 GROUPS: Final = _hierarchies()
 
 
-def processes() -> Iterator[int]:
-    """Whatever runs in the Pods of our nodes."""
+def processes(name: str = "") -> Iterator[int]:
+    """Yield whatever runs in the Pods of our nodes, or of the node of this name."""
     for group in GROUPS:
-        yield from group.processes()
+        yield from group.processes(name)
 
 
 def remove() -> None:

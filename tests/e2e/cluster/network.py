@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from e2e.cluster import packages
-from e2e.cluster.places import MAIN, NAME, NODES, ROOT, SERVICES
+from e2e.cluster.places import MAIN, NAME, NODES, ROOT, SERVICES, Place
 
 FILE: Final = Path("/run/netns") / NAME
 _CLONE_NEWNET: Final = 0x40000000
@@ -20,6 +20,19 @@ table ip e2e {{
         ct status dnat ip saddr {pods} ip daddr {pods} masquerade
     }}
 }}
+"""
+_CUT_OFF_TABLE: Final = "e2e-cut-off-{name}"
+_CUT_OFF: Final = f"""
+table ip {_CUT_OFF_TABLE} {{{{
+    chain sent {{{{
+        type filter hook output priority 0;
+        ip daddr {{pods}} drop
+    }}}}
+    chain forwarded {{{{
+        type filter hook forward priority 0;
+        ip daddr {{pods}} drop
+    }}}}
+}}}}
 """
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,6 +56,16 @@ def create() -> None:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         for node in NODES:
             _nft(_LOOPED_BACK.format(pods=node.pods))
+
+
+def cut_off(node: Place) -> None:
+    """Drop whatever is sent to the Pods of a node, as if its machine were gone: no answer, no error."""
+    _nft(_CUT_OFF.format(name=node.name, pods=node.pods))
+
+
+def reconnect(node: Place) -> None:
+    """Undo ``cut_off``."""
+    _nft(f"delete table ip {_CUT_OFF_TABLE.format(name=node.name)}")
 
 
 def remove() -> None:

@@ -58,6 +58,7 @@ namespace: {{ (index . 0).Release.Namespace | quote }}
 {{- end }}
 
 {{- define "anchore-admission.image" -}}
+{{- include "anchore-admission.rejectOld" . -}}{{/* such as an image in one text, which has no fields to look at */}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}

@@ -72,26 +72,81 @@
 {{- end }}
 {{- end }}
 
+{{/*
+With `replicaCount: null`, something else scales the Deployment: repeat the number that it has, which conflicts with no other
+field manager. Leaving the field out would remove what an earlier release set, and Kubernetes then starts with one.
+*/}}
+{{- define "anchore-admission.replicas" -}}
+{{- if kindIs "invalid" .Values.replicaCount }}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "anchore-admission.fullname" .) }}
+{{- if hasKey (default dict $live.spec) "replicas" }}{{ int $live.spec.replicas }}{{ end }}
+{{- else }}
+{{- int .Values.replicaCount }}
+{{- end }}
+{{- end }}
+
 {{/* How replicas are replaced. Kubernetes takes no `rollingUpdate`, such as the default's, beside another type. */}}
 {{- define "anchore-admission.strategy" -}}
 {{- $strategy := default dict .Values.strategy }}
 {{- ternary (omit $strategy "rollingUpdate") $strategy (eq (default "" $strategy.type) "Recreate") | toYaml }}
 {{- end }}
 
-{{/* Spread over hosts and zones as well as it goes, never at the price of a Pod that is not scheduled. */}}
+{{/*
+Prefer spreading over hosts, in every cluster. One constraint only: beside a second one, the scheduler ignores nodes that lack
+either label, and no node of kind or of bare metal carries a zone. So zones are an affinity (below).
+*/}}
 {{- define "anchore-admission.topologySpreadConstraints" -}}
-{{- $root := . }}
-{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-- topologyKey: {{ $key }}
+- topologyKey: kubernetes.io/hostname
   maxSkew: 1
   whenUnsatisfiable: ScheduleAnyway
   labelSelector:
     matchLabels:
-      {{- include "anchore-admission.selectorLabels" $root | nindent 6 }}
+      {{- include "anchore-admission.selectorLabels" . | nindent 6 }}
       app.kubernetes.io/component: webhook
-  {{- if semverCompare ">=1.27-0" $root.Capabilities.KubeVersion.Version }}
+  {{- if semverCompare ">=1.27-0" .Capabilities.KubeVersion.Version }}
   matchLabelKeys: [pod-template-hash] # count the new replicas only, or an update ends on one host
   {{- end }}
+{{- end }}
+
+{{/* Prefer another zone where nodes carry one. Values that spread Pods in their own way replace this. */}}
+{{- define "anchore-admission.affinity" -}}
+{{- $affinity := default dict .Values.affinity }}
+{{- if not (or .Values.topologySpreadConstraints (hasKey $affinity "podAntiAffinity")) }}
+{{- $affinity = merge (dict "podAntiAffinity" (include "anchore-admission.antiAffinity" . | fromYaml)) $affinity }}
+{{- end }}
+{{- if $affinity }}
+{{- toYaml $affinity }}
+{{- end }}
+{{- end }}
+
+{{- define "anchore-admission.antiAffinity" -}}
+preferredDuringSchedulingIgnoredDuringExecution:
+  - weight: 100
+    podAffinityTerm:
+      topologyKey: topology.kubernetes.io/zone
+      labelSelector:
+        matchLabels:
+          {{- include "anchore-admission.selectorLabels" . | nindent 10 }}
+          app.kubernetes.io/component: webhook
+      {{- if semverCompare ">=1.31-0" .Capabilities.KubeVersion.Version }}
+      matchLabelKeys: [pod-template-hash]
+      {{- end }}
+{{- end }}
+
+{{/* A node that is lost is left after 30 seconds, not after the five minutes that Kubernetes adds where nothing is said. */}}
+{{- define "anchore-admission.tolerations" -}}
+{{- $tolerations := default list .Values.tolerations }}
+{{- range $key := list "node.kubernetes.io/not-ready" "node.kubernetes.io/unreachable" }}
+{{- $given := false }}
+{{- range $.Values.tolerations }}
+{{- if and (has (default "" .key) (list "" $key)) (has (default "" .effect) (list "" "NoExecute")) }}{{ $given = true }}{{ end }}
+{{- end }}
+{{- if not $given }}
+{{- $tolerations = append $tolerations (dict "key" $key "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" 30) }}
+{{- end }}
+{{- end }}
+{{- with $tolerations }}
+{{- toYaml . }}
 {{- end }}
 {{- end }}
 
@@ -109,9 +164,9 @@ imagePullSecrets:
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.tolerations }}
+{{- with include "anchore-admission.tolerations" . }}
 tolerations:
-  {{- toYaml . | nindent 2 }}
+  {{- . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -123,8 +178,9 @@ tolerations:
 - name: credentials
   secret:
     secretName: {{ . | quote }}
+    optional: true # a missing Secret would hold the Pod without a log; the process says in its log what is missing
     {{- with include "anchore-admission.credentialKeys" $ | fromYamlArray }}
-    items: # named, so that a Pod waits until the Secret holds them
+    items:
       {{- range . }}
       - {key: {{ . | quote }}, path: {{ . | quote }}}
       {{- end }}

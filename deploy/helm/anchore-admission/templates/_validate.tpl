@@ -1,6 +1,7 @@
 {{/* What the schema cannot say: values that contradict each other. All problems are told at once. */}}
 
 {{- define "anchore-admission.validate" -}}
+{{- include "anchore-admission.rejectOld" . }}
 {{- $problems := concat
     (include "anchore-admission.validateRelease" . | fromYamlArray)
     (include "anchore-admission.validatePods" . | fromYamlArray)
@@ -12,10 +13,18 @@
     (include "anchore-admission.validateInterval" . | fromYamlArray)
     (include "anchore-admission.validateNotice" . | fromYamlArray)
     (include "anchore-admission.validateSelector" (list "webhook.namespaceSelector" (default dict .Values.webhook.namespaceSelector)) | fromYamlArray)
+    (include "anchore-admission.validateEgress" . | fromYamlArray)
     (include "anchore-admission.validateCertificates" . | fromYamlArray)
     (include "anchore-admission.validateChange" . | fromYamlArray) }}
 {{- if $problems }}
 {{- fail (printf "\n  %s\n" (join "\n  " $problems)) }}
+{{- end }}
+{{- end }}
+
+{{/* Apart from the others, which expect values of today. */}}
+{{- define "anchore-admission.rejectOld" -}}
+{{- with include "anchore-admission.validateOld" . | fromYamlArray }}
+{{- fail (printf "\n  %s\n" (join "\n  " .)) }}
 {{- end }}
 {{- end }}
 
@@ -73,6 +82,16 @@
 {{- end }}
 {{- if and .Values.proxy.exceptions (include "anchore-admission.hasNoProxy" .) }}
 - 'proxy.exceptions: not together with NO_PROXY in extraEnv, which replaces them'
+{{- end }}
+{{- end }}
+
+{{/* Its ports cannot be derived from the endpoint: a NetworkPolicy sees the Pods' ports behind a Service, and a proxy's. */}}
+{{- define "anchore-admission.validateEgress" -}}
+{{- $policy := .Values.networkPolicy }}
+{{- if and $policy.enabled $policy.egress.enabled (not $policy.egress.rules) (not .Values.sandbox.enabled) }}
+{{- if include "anchore-admission.askedAccounts" . | fromYamlArray }}
+- 'networkPolicy.egress.rules: needed with networkPolicy.egress.enabled, or Anchore is out of reach; such as [{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: anchore}}}], ports: [{port: 8228}]}]'
+{{- end }}
 {{- end }}
 {{- end }}
 

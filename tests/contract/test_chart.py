@@ -187,8 +187,8 @@ def _zone_term(rendered: Rendered) -> Object:
     return found
 
 
-NODE_AFFINITY = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
-APART = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}
+NODE_AFFINITY: Values = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}
+APART: Values = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}
 CONSTRAINT = {"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
 
 

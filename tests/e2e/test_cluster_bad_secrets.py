@@ -72,7 +72,8 @@ def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
     )
     waiting = release.restarts()
     assert list(waiting.values()) == [0, 0]
-    assert unusable(release) == [{"certificate", "credentials"}] * 2
+    bad = [{"certificate", "credentials"}] * 2
+    until(lambda: unusable(release) == bad, "every replica answers with its metrics")
     assert not release.ready()
 
     secrets.put(PAIR, "secret")

@@ -9,6 +9,7 @@
     (include "anchore-admission.validateDefaults" . | fromYamlArray)
     (include "anchore-admission.validateAccounts" . | fromYamlArray)
     (include "anchore-admission.validateRules" . | fromYamlArray)
+    (include "anchore-admission.validatePatterns" . | fromYamlArray)
     (include "anchore-admission.validateQuantities" . | fromYamlArray)
     (include "anchore-admission.validateInterval" . | fromYamlArray)
     (include "anchore-admission.validateNotice" . | fromYamlArray)

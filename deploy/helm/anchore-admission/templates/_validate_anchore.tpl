@@ -1,6 +1,6 @@
 {{/*
 Which Anchore is asked, with what credentials, by what rules. What the program would refuse as well fails the
-installation here, not the Pods. Patterns of rules and the sandbox's policies are left to the program.
+installation here, not the Pods. The sandbox's policies are left to the program; for patterns, see _validate_patterns.tpl.
 */}}
 
 {{- define "anchore-admission.validateAnchore" -}}

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.cluster
 SPREAD: Final = "spread"
 LOADED: Final = "node-lost"
 ZONE: Final = "topology.kubernetes.io/zone"
-ROLLOUTS: Final = 3
+ROLLOUTS: Final = 4
 STRICT: Final = {
     "anchore": {"endpoint": ANCHORE, "username": "admin", "password": "foobar"},
     "enableStrictGating": True,
@@ -51,9 +51,13 @@ def zones(request: pytest.FixtureRequest, cluster: Cluster, kubectl: Kubectl) ->
         kubectl("label", "node", node, f"{ZONE}-")
 
 
-@pytest.mark.usefixtures("zones")
-def test_every_rollout_ends_on_two_nodes(kubectl: Kubectl, api: Api, namespaces: Namespaces) -> None:
-    namespaces(SPREAD)
+@pytest.fixture(scope="module")
+def spread(namespaces: Namespaces) -> str:
+    return namespaces(SPREAD)
+
+
+@pytest.mark.usefixtures("zones", "spread")
+def test_every_rollout_ends_on_two_nodes(kubectl: Kubectl, api: Api) -> None:
     kubectl.apply(_stand_in())
     for turn in range(ROLLOUTS):
         if turn:

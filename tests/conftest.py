@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from anchore_admission.adapters import redaction
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
@@ -14,3 +16,9 @@ def _logging_as_before() -> Iterator[None]:
     yield
     root.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets are remembered by the process, and a password of one test may be a word of another."""
+    monkeypatch.setattr(redaction, "_process", redaction.Redaction())

@@ -60,7 +60,9 @@ def build(
     book = compile_rules(configuration)
     used = _used_accounts(configuration, book)
     sources = _sources(used, environ, patient=patient)
-    accounts = {s.name: _connected(configuration, s, sources[s.name], telemetry) for s in used}
+    timeouts = configuration.timeouts
+    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.answer)
+    accounts = {s.name: _connected(configuration, s, sources[s.name], telemetry, bounds) for s in used}
     analysis = configuration.analysis
     schedule = Schedule(analysis.concurrency, analysis.queue_size, configuration.passive.refresh_interval)
     requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
@@ -107,7 +109,11 @@ def _followed(sources: Iterable[CredentialSource], telemetry: Telemetry) -> list
 
 
 def _connected(
-    configuration: Configuration, account: AccountSection, source: CredentialSource, telemetry: Telemetry
+    configuration: Configuration,
+    account: AccountSection,
+    source: CredentialSource,
+    telemetry: Telemetry,
+    bounds: Bounds,
 ) -> DetectingAnchore:
     shared = configuration.anchore
     endpoint = AnchoreEndpoint(
@@ -116,8 +122,6 @@ def _connected(
         ca_file=account.ca_file or shared.ca_file,
         verify_tls=shared.verify_tls,
     )
-    timeouts = configuration.timeouts
-    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.answer)
     return connect(
         endpoint,
         source,

@@ -37,6 +37,7 @@ from support.anchore_calls import (
 
 FOUND = httpx.Response(200, json=[v1_image()])
 JSON = {"content-type": "application/json"}
+NGINX = "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
 LONG = 1024 * 1024 + 1
 
 
@@ -46,6 +47,23 @@ def packed(raw: bytes, encoding: str = "gzip") -> httpx.Response:
     return httpx.Response(200, headers=headers, stream=httpx.ByteStream(raw))
 
 
+def redirect(location: str, status: int = 301) -> httpx.Response:
+    return httpx.Response(status, headers={"location": location})
+
+
+REDIRECTS = [
+    (redirect(location), AnchoreReplyInvalid, text)
+    for location, text in [
+        ("https://anchore.example.com/v1/images?fulltag=x", "redirects to https://anchore.example.com (301)"),
+        ("https://u:p@anchore.example.com:8443/", "redirects to https://anchore.example.com:8443 (301)"),
+        ("http://[fd00::1]:8228/", "redirects to http://[fd00::1]:8228 (301)"),
+        ("//anchore.example.com/", "redirects elsewhere (301)"),
+        ("https://[broken/", "redirects elsewhere (301)"),
+        ("", "redirects elsewhere (301)"),
+    ]
+]
+
+
 class TestAnswers:
     @pytest.mark.parametrize(
         ("answer", "kind", "text"),
@@ -53,7 +71,8 @@ class TestAnswers:
             (httpx.Response(401, text="Unauthorized"), AnchoreRefused, "refuses the credentials (401)"),
             (httpx.Response(403, html="<html>"), AnchoreRefused, "refuses access (403)"),
             (error(403, "Not\nauthorized. http://u:p@h/"), AnchoreRefused, "(403): Not authorized. http://h/"),
-            (httpx.Response(302, headers={"location": "/login"}), AnchoreReplyInvalid, "unexpected answer (302)"),
+            (httpx.Response(302, headers={"location": "/login"}), AnchoreReplyInvalid, "redirects elsewhere (302)"),
+            *REDIRECTS,
             (page(), AnchoreReplyInvalid, "not JSON"),
             (page(404), AnchoreReplyInvalid, "no Anchore API at this address (404)"),
             (problem(404), AnchoreReplyInvalid, "no Anchore API at this address (404)"),
@@ -67,6 +86,9 @@ class TestAnswers:
             (httpx.Response(404, content=b"[" * 100_000, headers=JSON), AnchoreReplyInvalid, "no Anchore API"),
             (httpx.Response(200, content=b"[" * 100_000, headers=JSON), AnchoreReplyInvalid, "not what its API"),
             (httpx.Response(418), AnchoreReplyInvalid, "unexpected answer (418)"),
+            (httpx.Response(407, html="<html>"), AnchoreRefused, "the proxy before Anchore asks for a user name"),
+            (httpx.Response(400, html=NGINX), AnchoreReplyInvalid, "write https:// in the endpoint"),
+            (httpx.Response(400, html="<html>"), AnchoreReplyInvalid, "unexpected answer (400)"),
             (httpx.Response(200, content=b"[]"), AnchoreReplyInvalid, "not JSON"),
             (
                 httpx.Response(204, headers=JSON),

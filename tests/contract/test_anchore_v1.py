@@ -3,13 +3,15 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from anchore_admission.core.facts import Finding, PolicyEvaluation
 from anchore_admission.core.submission import AnalysisRequest
 from anchore_admission.errors import AnchoreReplyInvalid
-from support.anchore_calls import DIGEST, OTHER, TAG, Played, answering, client, deadline, v1_image
+from support.anchore_calls import DIGEST, OTHER, TAG, Played, answering, client, deadline, playing, v1_image
 
+THIRD = "sha256:" + "c3" * 32
 HEADER = ["Policy_Id", "Gate_Action", "Gate", "Trigger", "Trigger_Id", "Check_Output", "Whitelisted", "New_Column"]
 STOP = ["p1", "stop", "dockerfile", "exposed_ports", "abc", "port 22", False, None]
 FINDING = Finding("dockerfile", "exposed_ports", "abc", "port 22")
@@ -47,7 +49,6 @@ FAILED = PolicyEvaluation(passed=False, policy="p", findings=(FINDING,))
     ("answer", "expected"),
     [
         (checked(evaluation(STOP)), FAILED),
-        (checked(evaluation(STOP), digest=OTHER), FAILED),
         (checked(evaluation(STOP, [*STOP[:1], "warn", *STOP[2:]], [*STOP[:6], EXCUSED, None])), FAILED),
         (checked(evaluation(STOP[:4])), SHORT),
         (checked(evaluation(STOP, header=["Gate"])), PolicyEvaluation(passed=False, policy="p")),
@@ -56,7 +57,6 @@ FAILED = PolicyEvaluation(passed=False, policy="p", findings=(FINDING,))
     ],
     ids=[
         "columns by their names",
-        "keyed by the image where its list was asked for",
         "neither warnings nor excused rows",
         "a short row",
         "a table without actions",
@@ -66,6 +66,32 @@ FAILED = PolicyEvaluation(passed=False, policy="p", findings=(FINDING,))
 )
 async def test_reads(answer: Any, expected: PolicyEvaluation) -> None:
     assert await check(answer) == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (v1_image(OTHER, parentDigest=DIGEST), FAILED),
+        (v1_image(DIGEST, parentDigest=OTHER), FAILED),
+        (v1_image(OTHER, parentDigest=THIRD), AnchoreReplyInvalid),
+        (v1_image(DIGEST), AnchoreReplyInvalid),
+        (v1_image(DIGEST, image_status="deleting") | {"image_status": "deleting"}, AnchoreReplyInvalid),
+    ],
+    ids=["its list was asked for", "its child was asked for", "another list", "another image", "an image that is gone"],
+)
+async def test_an_evaluation_of_another_digest_counts_only_for_the_same_image(
+    record: dict[str, Any], expected: PolicyEvaluation | type[AnchoreReplyInvalid]
+) -> None:
+    played = playing(
+        httpx.Response(200, json=checked(evaluation(STOP), digest=OTHER)), httpx.Response(200, json=[record])
+    )
+    anchore = client(played.transport())
+    if isinstance(expected, PolicyEvaluation):
+        assert await anchore.check(DIGEST, TAG, "p", deadline()) == expected
+    else:
+        with pytest.raises(expected):
+            await anchore.check(DIGEST, TAG, "p", deadline())
+    assert played.paths == [f"/v1/images/{DIGEST}/check", f"/v1/images/{DIGEST}"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +157,7 @@ async def test_a_submission_says_who_asks_and_neither_forces_nor_subscribes(
     played = Played(answering([v1_image()]))
     assert (await client(played.transport()).submit(asked, deadline())).digest == DIGEST
     (sent,) = played.asked
-    assert sent.url.raw_path == b"/v1/images"
+    assert sent.url.raw_path == b"/v1/images?autosubscribe=false"
     assert json.loads(sent.content) == {"source": source, "annotations": {"requestor": "anchore-admission-controller"}}
 
 

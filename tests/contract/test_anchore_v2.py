@@ -21,6 +21,15 @@ from anchore_admission.errors import (
 from support.anchore_calls import DIGEST, OTHER, TAG, deadline, error, problem
 from support.anchore_v2 import NEW, OLD, asking, image, refusal
 
+ABSENT = {
+    "404": error(404, "Image not found"),
+    "404 as v1 says it": error(404, "image data not found in DB"),
+    "404 in other words": error(404, "No record exists for the requested tag or digest"),
+    "404 by the specification's members": httpx.Response(404, json={"message": "gone", "code": 404}),
+    "404 with an error type": httpx.Response(404, json={"message": "gone", "error_type": "NotFound"}),
+    "404 with nothing but the message": httpx.Response(404, json={"message": "Image not found"}),
+}
+
 
 class TestByTag:
     async def test_asks_by_the_name_that_v2_gives_the_parameter(self) -> None:
@@ -32,8 +41,8 @@ class TestByTag:
 
     @pytest.mark.parametrize(
         "answer",
-        [{"items": []}, {}, {"items": None}, error(404, "Image not found"), error(404, "image data not found in DB")],
-        ids=["empty", "no items", "null items", "404", "404 as v1 says it"],
+        [{"items": []}, {}, {"items": None}, *ABSENT.values()],
+        ids=["empty", "no items", "null items", *ABSENT],
     )
     async def test_no_image(self, answer: httpx.Response | Any) -> None:
         anchore, _ = asking(answer)
@@ -102,8 +111,13 @@ class TestByTag:
             ([image()], AnchoreReplyInvalid, "not what its API promises"),
             ("v2", AnchoreReplyInvalid, "not what its API promises"),
             (error(404, "User account not found"), AnchoreRefused, "User account not found"),
-            (error(404, "something else"), AnchoreRefused, "something else"),
+            (error(404, "Account not found: team"), AnchoreRefused, "Account not found: team"),
+            (httpx.Response(404, json={"message": "no Route matched"}), AnchoreRefused, "no Route matched"),
+            (httpx.Response(404, json="gone"), AnchoreRefused, "gone"),
+            (httpx.Response(404, json={"message": "x", "detail": "a text"}), AnchoreReplyInvalid, "no Anchore API"),
+            (httpx.Response(404, json={"httpcode": 404}), AnchoreReplyInvalid, "no Anchore API at this address"),
             (problem(404), AnchoreReplyInvalid, "no Anchore API at this address"),
+            (problem(404, "Image not found"), AnchoreReplyInvalid, "no Anchore API at this address"),
             (problem(400), AnchoreReplyInvalid, "does not accept the question"),
         ],
     )
@@ -125,8 +139,8 @@ class TestByDigest:
 
     @pytest.mark.parametrize(
         "answer",
-        [image(image_status="deleting"), error(404, "Image not found"), error(404, "image not found in DB")],
-        ids=["not active", "404", "404 as v1 says it"],
+        [image(image_status="deleting"), *ABSENT.values()],
+        ids=["not active", *ABSENT],
     )
     async def test_no_image(self, answer: Any) -> None:
         anchore, _ = asking(answer)
@@ -162,7 +176,7 @@ class TestSubmit:
         record = await anchore.submit(request_, deadline())
         assert record == ImageRecord(DIGEST, AnalysisState.NOT_ANALYZED, (TagRow(TAG, OLD),))
         (sent,) = played.asked
-        assert (sent.method, sent.url.raw_path) == ("POST", b"/v2/images")
+        assert (sent.method, sent.url.raw_path) == ("POST", b"/v2/images?auto_subscribe=false")
         assert sent.headers["content-type"] == "application/json"
         annotations = {"requestor": "anchore-admission-controller"}
         assert json.loads(sent.content) == {"source": source, "annotations": annotations}
@@ -171,6 +185,12 @@ class TestSubmit:
         ("answer", "text"),
         [
             (error(400, "m", error_codes=["REGISTRY_PERMISSION_DENIED"]), "registry needs credentials"),
+            (error(409, "Image is being added"), "another request for this image is under way in Anchore (409)"),
+            (error(409, "Image is being added"), "try again: Image is being added"),
+            (httpx.Response(409, text="Conflict"), "another request for this image is under way in Anchore (409)"),
+            (error(403, "License limit exceeded"), "Anchore's license covers no more images (403): License limit"),
+            (error(403, "m", error_codes=["LIMIT_EXCEEDED"]), "Anchore's license covers no more images (403): m"),
+            (error(402, "Pay"), "Anchore's license covers no more images (402): Pay"),
             (error(400, "m", error_codes=["REGISTRY_IMAGE_NOT_FOUND"]), "not found in the registry"),
             (error(400, "m", error_codes=["REGISTRY_NOT_ACCESSIBLE"]), "the registry cannot be reached"),
             (error(400, "m", error_codes=["REGISTRY_NOT_SUPPORTED"]), "does not support"),

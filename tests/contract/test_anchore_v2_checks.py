@@ -13,8 +13,9 @@ from anchore_admission.errors import (
     PolicyNotEvaluated,
     PolicyNotFound,
 )
-from support.anchore_calls import DIGEST, TAG, deadline, error, problem
-from support.anchore_v2 import NEW, OLD, asking, refusal
+from anchore_admission.models.configuration import ApiVersion
+from support.anchore_calls import DIGEST, OTHER, TAG, client, deadline, error, playing, problem
+from support.anchore_v2 import NEW, OLD, asking, image, refusal
 
 STOP = {
     "gate": "vulnerabilities",
@@ -146,6 +147,8 @@ class TestCheck:
             (error(404, "image not found in DB"), AnalysisState.UNKNOWN),
             (error(404, "image is not analyzed - analysis_status: analyzing"), AnalysisState.ANALYZING),
             (error(404, "image is not analyzed - analysis_status: analysis_failed"), AnalysisState.FAILED),
+            (error(400, "Tag x is not associated with the image"), AnalysisState.UNKNOWN),
+            (error(400, "The tag does not belong to image sha256:…"), AnalysisState.UNKNOWN),
         ],
     )
     async def test_states_that_allow_no_evaluation(self, answer: httpx.Response, expected: AnalysisState) -> None:
@@ -159,7 +162,7 @@ class TestCheck:
             (error(404, "Policy bundle p not found in DB"), PolicyNotFound),
             (error(404, "user has no active policy to evaluate: admin"), PolicyNotFound),
             (error(404, "could not find any evaluations for input images"), PolicyNotEvaluated),
-            (error(404, "something else"), AnchoreReplyInvalid),
+            (error(403, "License expired"), AnchoreRefused),
             (error(404, "image is not analyzed - analysis_status: enchanted"), AnchoreReplyInvalid),
             (error(404, "image is not analyzed - analysis_status: analyzed"), AnchoreReplyInvalid),
             (error(404, "User account not found"), AnchoreRefused),
@@ -178,6 +181,65 @@ class TestCheck:
     )
     async def test_never_guesses(self, answer: Any, kind: type[EvaluationError]) -> None:
         assert isinstance(await refusal(answer, "check"), kind)
+
+    @pytest.mark.parametrize(
+        ("record", "expected"),
+        [
+            (error(404, "Nothing here"), AnalysisState.UNKNOWN),
+            (httpx.Response(200, json=image(image_status="deleting")), AnalysisState.UNKNOWN),
+            (httpx.Response(200, json=image(analysis_status="analyzing")), AnalysisState.ANALYZING),
+            (httpx.Response(200, json=image(analysis_status="analysis_failed")), AnalysisState.FAILED),
+            (httpx.Response(200, json=image()), PolicyNotEvaluated),
+            (httpx.Response(200, json=image(OTHER)), AnchoreReplyInvalid),
+            (problem(404), AnchoreReplyInvalid),
+        ],
+        ids=["unknown", "not active", "analyzing", "failed", "analyzed", "another image", "a wrong path"],
+    )
+    async def test_an_unknown_refusal_is_answered_by_the_state_of_the_image(
+        self, record: httpx.Response, expected: AnalysisState | type[EvaluationError]
+    ) -> None:
+        played = playing(error(404, "something else"), record)
+        anchore = client(played.transport(), ApiVersion.V2)
+        if isinstance(expected, AnalysisState):
+            assert await anchore.check(DIGEST, TAG, "p", deadline()) is expected
+        else:
+            with pytest.raises(expected):
+                await anchore.check(DIGEST, TAG, "p", deadline())
+        assert played.paths == [f"/v2/images/{DIGEST}/check", f"/v2/images/{DIGEST}"]
+
+    @pytest.mark.parametrize(
+        ("record", "fits"),
+        [(image(DIGEST, parent_digest=OTHER), True), (image(OTHER, parent_digest=DIGEST), True), (image(), False)],
+        ids=["its list's", "its child's", "another image's"],
+    )
+    async def test_an_evaluation_of_another_digest_counts_only_for_the_same_image(
+        self, record: dict[str, Any], *, fits: bool
+    ) -> None:
+        played = playing(
+            httpx.Response(200, json=checked(evaluation(), image_digest=OTHER)), httpx.Response(200, json=record)
+        )
+        anchore = client(played.transport(), ApiVersion.V2)
+        if fits:
+            assert await anchore.check(DIGEST, TAG, "p", deadline()) == PASS
+        else:
+            with pytest.raises(AnchoreReplyInvalid, match="another image"):
+                await anchore.check(DIGEST, TAG, "p", deadline())
+
+    @pytest.mark.parametrize(
+        ("reason", "allowlisted", "expected"),
+        [
+            ("policy_evaluation", True, PolicyReason.EVALUATION),
+            ("allowlisted", False, PolicyReason.ALLOWLISTED),
+            (None, True, PolicyReason.ALLOWLISTED),
+        ],
+    )
+    async def test_an_image_is_allow_listed_only_if_the_list_decided(
+        self, reason: str | None, *, allowlisted: bool, expected: PolicyReason
+    ) -> None:
+        anchore, _ = asking(checked(evaluation(final_action_reason=reason, image_allowlisted=allowlisted)))
+        verdict = await anchore.check(DIGEST, TAG, "p", deadline())
+        assert isinstance(verdict, PolicyEvaluation)
+        assert verdict.reason is expected
 
     @pytest.mark.parametrize("full_tag", ["", f"registry.example.com/app@{DIGEST}", f"{TAG}@{DIGEST}"])
     async def test_a_tag_must_be_a_tag(self, full_tag: str) -> None:

@@ -21,7 +21,7 @@ _FINDING_LIMIT = 160
 
 _SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
 """Worst first; a finding that carries no severity (a gate other than vulnerabilities) stands after HIGH."""
-_FIX = re.compile(r"\(fixed in: ([^)]*)\)")
+_FIX = re.compile(r"\(fixed in: ([^)]{0,100})\)")
 _RETRY = "try again in a few minutes"
 
 

@@ -289,8 +289,8 @@ class Limits(Section):
 
     body: Size = 8 * 1024 * 1024
     """A call to the webhook. Default 8MiB."""
-    answer: Size = 16 * 1024 * 1024
-    """An answer of Anchore's. Default 16MiB."""
+    answer: Size = 4 * 1024 * 1024
+    """An answer of Anchore's, unpacked. Default 4MiB."""
     images: Annotated[int, Field(ge=1, le=10_000)] = 200
     """How many different images an object may name; an object with more is denied without a look at them."""
 

@@ -19,6 +19,8 @@ NOT_YET = {
     "names": "not supported yet; a rule can tell objects apart by namespaces, kinds, objectSelector or annotations",
     "except": "not supported yet; put a rule for the exception above this one",
 }
+_PUNCTUATION = re.compile(r"[^a-z0-9]")
+_QUOTED = re.compile(r"'([^']{0,1000})'")
 _SECRET = re.compile(r"user_?name|pass(word|wd)?$|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 _UNITS = {"passive": "s", "timeouts": "s", "limits": " bytes"}
 _NAME = "expected letters, digits, '.', '_' and '-', at most 63, with a letter or digit at either end"
@@ -125,12 +127,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _plain(key: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", key.lower())
+    return _PUNCTUATION.sub("", key.lower())
 
 
 def _listed(expected: str) -> str:
     """Pydantic's ``'a', 'b' or 'c'`` as ``a, b, c``."""
-    return ", ".join(re.findall(r"'([^']*)'", expected))
+    return ", ".join(_QUOTED.findall(expected))
 
 
 def _number(value: float) -> str:

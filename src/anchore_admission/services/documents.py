@@ -32,10 +32,10 @@ _RESOLVED_TAGS: dict[str, tuple[type, ...]] = {
 """Tags that ask for a type, whether or not the word is quoted; every other tag makes text of a word."""
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\xef\xbb\xbf": "utf-8"}
 _MARK = "\ufeff"
-_LATER_MARK = re.compile(r"^(---[ \t\r]*\n)\ufeff", re.MULTILINE)
+_LATER_MARK = re.compile(r"^(---[ \t\r]{0,100}\n)\ufeff", re.MULTILINE)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _JSON_START = re.compile(r"\s*(?:\{\s*[\"}]|\[)")
-_TEMPLATE = re.compile(r"^[ \t]*(?:- )?(?:[\w./-]+:[ \t]+)?\{\{", re.MULTILINE)
+_TEMPLATE = re.compile(r"^[ \t]{0,200}(?:- )?(?:[\w./-]{1,200}:[ \t]{1,50})?\{\{", re.MULTILINE)
 _MERGE = "<<"
 
 

@@ -12,7 +12,7 @@ from anchore_admission.models.workload import Metadata
 DEFAULT_NAMESPACE = "default"
 _LIST = "List"
 _POD_PARTS = frozenset({"containers", "initcontainers", "container", "podtemplate", "podtemplatespec", "podspec"})
-_IMAGE_IN_TEXT = re.compile(r"\bimage[\"']?\s*:", re.IGNORECASE)
+_IMAGE_IN_TEXT = re.compile(r"\bimage[\"']?\s{0,20}:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,50 +1,76 @@
-"""What came back over HTTP: is it an answer of Anchore's API at all, and what does its error say."""
+"""A response over HTTP: whether it is an answer of Anchore's API at all, and what its error says."""
 
 import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from anchore_admission.adapters.redaction import cut
 from anchore_admission.errors import (
     AnchoreRefused,
     AnchoreReplyInvalid,
+    AnchoreReplyTooLarge,
     AnchoreUnavailable,
     EvaluationError,
 )
 
 T = TypeVar("T")
 
+SMALL: Final = 64 * 1024
+"""Bytes that every answer may have without waiting for room; of an error, nothing past them is read."""
 _GOOD = range(200, 300)
+_REDIRECT = range(300, 400)
 _BAD_REQUEST = 400
 _NOT_FOUND = 404
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
 _WRONG_METHOD = 405
+_PROXY_AUTHENTICATION = 407
+_CONFLICT = 409
+_PAYMENT_REQUIRED = 402
 _SERVER_ERROR = 500
 BUSY = frozenset({429, 502, 503, 504})
 """A proxy's or a starting service's way to say: come back."""
 
-_JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\b", re.IGNORECASE)
-_USER_INFO = re.compile(r"//[^/@\s]+@")
-_ACCOUNT_UNKNOWN = re.compile(r"account\b.*\bnot found", re.IGNORECASE)
+_JSON_TYPE = re.compile(r"application/(?:[\w.+-]{1,100}\+)?json\b", re.IGNORECASE)
+_PROBLEM_TYPE = "application/problem+json"
+_USER_INFO = re.compile(r"//[^/@\s]{1,1000}@")
+_MARKS = frozenset({"httpcode", "code", "error_type", "anchore_request_id"})
+"""Members of Anchore's own error documents; the first is what servers send, the others are its specification's."""
 _SHORT = 200
 _LOGGED = 1000
+_COSTS = ((b"{", 600), (b"[", 90), (b",", 90))
+"""Bytes of memory that a value costs while it is parsed, measured with pydantic 2.14 and the models of this package."""
+_FLOOR = 2 * 1024 * 1024
+_COST_FACTOR = 6
+"""Memory that an answer may take while it is parsed, as a multiple of the largest answer. Findings take five times."""
 
 
 class WrongPath(AnchoreReplyInvalid):
-    """What answered does not know Anchore's path: another API version, a proxy, not Anchore."""
+    """Something that does not know Anchore's path answered: another API version, a proxy, not Anchore."""
 
 
 class Transient(AnchoreUnavailable):
     """A failure that a second attempt may cure at once."""
 
 
+class AnswerTooLarge(AnchoreReplyTooLarge):
+    """An answer that would take too much memory."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"Anchore's answer is larger than {limit} bytes")
+
+
 def shortened(text: str, limit: int = _SHORT) -> str:
-    """One printable line of bounded length, without credentials in addresses."""
-    line = text[: 4 * limit]
+    """Return one printable line of bounded length, without our secrets and without credentials in addresses.
+
+    Every text from outside passes here before it reaches a message or the log.
+    """
+    line = cut(text, 4 * limit)
     if not line.isprintable():
         line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
     if "@" in line:
@@ -52,13 +78,32 @@ def shortened(text: str, limit: int = _SHORT) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
+def contains(text: str, *words: str) -> bool:
+    """Return whether the words stand in the text's beginning in this order, whatever their case.
+
+    In place of a regular expression with ``.*``, whose time grows with the square of a hostile text's length.
+    """
+    beginning = text[:_LOGGED].lower()
+    position = 0
+    for word in words:
+        position = beginning.find(word, position)
+        if position < 0:
+            return False
+        position += len(word)
+    return True
+
+
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer, unpacked and bounded."""
+    """One HTTP response, unpacked and bounded; ``cut_short`` if more of it was not read."""
 
     status: int
     content_type: str
     body: bytes
+    location: str = ""
+    cut_short: bool = False
+    limit: int = SMALL
+    """Bytes of the largest answer that is read."""
 
     @property
     def good(self) -> bool:
@@ -81,7 +126,7 @@ class Answer:
     def error(self) -> dict[str, Any]:
         """The error document; a bare JSON string, as some handlers of v1 send, counts as its message."""
         try:
-            document = json.loads(self.body) if self.is_json else None
+            document = json.loads(self.body) if self.is_json and not self.cut_short else None
         except (ValueError, RecursionError):  # the latter: nested deeper than any error document
             return {}
         if isinstance(document, str):
@@ -92,7 +137,17 @@ class Answer:
     def message(self) -> str:
         """Anchore's own words; empty for a framework's problem document and for anything that is not Anchore's."""
         message = self.error.get("message")
-        return message if isinstance(message, str) else ""
+        return message if isinstance(message, str) and not self.is_problem else ""
+
+    @property
+    def is_problem(self) -> bool:
+        """Return whether a framework wrote the document (RFC 9457): about the path or a parameter, not an image."""
+        return self.content_type.lower().startswith(_PROBLEM_TYPE) or isinstance(self.error.get("detail"), str)
+
+    @property
+    def is_anchores(self) -> bool:
+        """Return whether the error has the shape of Anchore's own; a gateway's has a message at most."""
+        return bool(self.message) and (not _MARKS.isdisjoint(self.error) or isinstance(self.error.get("detail"), dict))
 
     @property
     def detail(self) -> dict[str, Any]:
@@ -101,34 +156,62 @@ class Answer:
 
     def excerpt(self) -> str:
         """The beginning of the body, for the log only."""
-        return shortened(f"{self.status} {self.body[: 4 * _LOGGED].decode(errors='replace')}", _LOGGED)
+        return shortened(f"{self.status} {self.body[:SMALL].decode(errors='replace')}", _LOGGED)
 
 
 def parsed(adapter: TypeAdapter[T], answer: Answer) -> T:
-    """Read a good answer's body. Raises AnchoreReplyInvalid."""
+    """Read a good answer's body. Raises AnchoreReplyInvalid.
+
+    An empty object of three bytes becomes a model of 600, so the values are counted before they are built.
+    """
+    if sum(answer.body.count(mark) * cost for mark, cost in _COSTS) > _COST_FACTOR * max(answer.limit, _FLOOR):
+        raise AnswerTooLarge(answer.limit)
     try:
         return adapter.validate_json(answer.body)
     except ValidationError as error:
         raise AnchoreReplyInvalid("Anchore's answer is not what its API promises") from error
 
 
-def expect_readable(answer: Answer) -> None:
-    """Let pass what a caller can judge: good JSON, and Anchore's own 400 and 404. Raises EvaluationError."""
+def expect_readable(answer: Answer, *, submission: bool = False) -> None:
+    """Let pass what a caller can judge: good JSON, Anchore's own 400 and 404, and a submission's refusal.
+
+    Raises EvaluationError.
+    """
     if answer.good and answer.is_json:
         return
-    if answer.missing and _ACCOUNT_UNKNOWN.search(answer.message):
+    if answer.missing and contains(answer.message, "account", "not found"):
         raise AnchoreRefused(f"Anchore refuses access (404): {shortened(answer.message)}")
-    if answer.status == _BAD_REQUEST or (answer.missing and answer.message):
+    if (answer.status == _BAD_REQUEST and answer.is_json) or (answer.missing and answer.message):
+        return
+    if submission and (answer.status == _CONFLICT or is_license_limit(answer)):
         return
     raise _unreadable(answer)
 
 
-def _unreadable(answer: Answer) -> EvaluationError:
+def is_license_limit(answer: Answer) -> bool:
+    """Return whether a 402 or 403 is about the number of images that the license of Anchore covers."""
+    if answer.status == _PAYMENT_REQUIRED:
+        return True
+    text = f"{answer.message} {answer.detail.get('error_codes', '')}"
+    words = ("licens", "licenc", "limit_exceeded", "limit exceeded", "limit reached", "quota", "entitle")
+    return answer.status == _FORBIDDEN and any(contains(text, word) for word in words)
+
+
+def is_conflict(answer: Answer) -> bool:
+    """Return whether another request for the same image is under way."""
+    return answer.status == _CONFLICT
+
+
+def _unreadable(answer: Answer) -> EvaluationError:  # noqa: PLR0911 - a table of causes
     status = answer.status
     if status == _UNAUTHORIZED:
         return AnchoreRefused("Anchore refuses the credentials (401); it says the same while its database is down")
     if status == _FORBIDDEN:
         return AnchoreRefused(f"Anchore refuses access (403){_quoted(answer)}")
+    if status == _PROXY_AUTHENTICATION:
+        return AnchoreRefused("the proxy before Anchore asks for a user name and password (407)")
+    if status in _REDIRECT:
+        return AnchoreReplyInvalid(_redirect(answer))
     if answer.absent:
         return WrongPath(f"no Anchore API at this address ({status}); check the endpoint and its API version")
     if answer.good:
@@ -137,7 +220,31 @@ def _unreadable(answer: Answer) -> EvaluationError:
         return Transient(f"Anchore is not available ({status})")
     if status >= _SERVER_ERROR:
         return AnchoreUnavailable(f"Anchore failed to answer ({status})")
-    return AnchoreReplyInvalid(f"Anchore gave an unexpected answer ({status})")
+    if status == _BAD_REQUEST and b"HTTPS" in answer.body[:SMALL]:
+        return AnchoreReplyInvalid(
+            "a plain HTTP request was sent to an HTTPS port (400): write https:// in the endpoint"
+        )
+    return AnchoreReplyInvalid(f"Anchore gave an unexpected answer ({status}){_quoted(answer)}")
+
+
+def _redirect(answer: Answer) -> str:
+    """Name where a redirect leads, without credentials, path and query. We never follow one with our credentials."""
+    target = _origin(answer.location)
+    if not target:
+        return f"the endpoint redirects elsewhere ({answer.status}), perhaps to a login page; check the endpoint"
+    return f"the endpoint redirects to {target} ({answer.status}); if Anchore is there, set the endpoint to it"
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of an address; an empty text without them."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    if not host or parts.scheme not in {"http", "https"}:
+        return ""
+    return shortened(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}")
 
 
 def _quoted(answer: Answer) -> str:
@@ -145,5 +252,5 @@ def _quoted(answer: Answer) -> str:
 
 
 def bad_request(answer: Answer) -> EvaluationError:
-    """What a 400 means where the question was ours: the two sides misunderstand each other."""
-    return AnchoreReplyInvalid(f"Anchore does not accept the question (400){_quoted(answer)}")
+    """The meaning of a 400 where the question was ours: the two sides misunderstand each other."""
+    return AnchoreReplyInvalid(f"Anchore does not accept the question ({answer.status}){_quoted(answer)}")

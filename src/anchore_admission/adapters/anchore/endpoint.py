@@ -1,7 +1,8 @@
 """Where an Anchore is and how it is reached: address, API version, trust, bounds."""
 
+import asyncio
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import SplitResult, urlsplit
 
@@ -11,6 +12,7 @@ from anchore_admission.adapters.trust import lenient, trusting
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import ApiVersion
 
+_LARGE_ANSWERS = 2
 _SUFFIXES = {"v1": ApiVersion.V1, "v2": ApiVersion.V2}
 
 
@@ -31,6 +33,8 @@ class Bounds:
     connect: float
     read: float
     answer: int
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_ANSWERS), compare=False)
+    """Room for answers that are not small; shared by all accounts, since they share the memory."""
 
 
 @dataclass(frozen=True, slots=True)

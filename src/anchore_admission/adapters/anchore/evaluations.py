@@ -2,24 +2,38 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from anchore_admission.adapters.anchore.answers import Answer, bad_request, shortened
-from anchore_admission.adapters.anchore.records import analysis_state
-from anchore_admission.core.facts import AnalysisState, PolicyReason
-from anchore_admission.errors import AnchoreReplyInvalid, PolicyNotEvaluated, PolicyNotFound
+from anchore_admission.adapters.anchore.answers import Answer, bad_request, contains, shortened
+from anchore_admission.adapters.anchore.records import analysis_state, names_no_image
+from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
+from anchore_admission.core.messages import worst_first
+from anchore_admission.errors import AnchoreReplyInvalid, EvaluationError, PolicyNotEvaluated, PolicyNotFound
 
-_NO_IMAGE = re.compile(r"image not found", re.IGNORECASE)
-_NOT_ANALYZED = re.compile(r"image is not analyzed - analysis_status: (\S+)", re.IGNORECASE)
-_NO_POLICY = re.compile(r"policy\b.*\bnot found", re.IGNORECASE)
-_NO_ACTIVE_POLICY = re.compile(r"user has no active policy", re.IGNORECASE)
-_NO_EVALUATION = re.compile(r"could not find any evaluations", re.IGNORECASE)
+_NOT_ANALYZED = re.compile(r"image is not analyzed - analysis_status: (\S{1,100})", re.IGNORECASE)
 _HUB = "docker.io/"
 _GATES_BY_TAG = frozenset({"tag_drift"})
 """Gates that compare an image with earlier ones of its tag. Source: Anchore Enterprise's list of gates."""
-FINDING_LENGTH = 1000
+_FINDING_LENGTH = 1000
+_FINDINGS_KEPT = 500
+"""Findings of one evaluation that are kept, the worst ones: a message shows 100 at most."""
+_PROBLEMS_KEPT = 10
+_FOREIGN_TAG = (
+    "not associated",
+    "not belong",
+    "not found",
+    "not a tag of",
+    "not match",
+    "no such",
+)
+"""A check's 400 with these words after "tag": Anchore has the image, but not under this name, so it must be added.
+
+It must not be an error: an author could bring it about by writing another repository before a digest.
+"""
 _REASONS = {
     "whitelisted": PolicyReason.ALLOWLISTED,
     "allowlisted": PolicyReason.ALLOWLISTED,
@@ -87,26 +101,40 @@ class ListRule(BaseModel):
     name: str | None = None
 
 
-def not_evaluated(answer: Answer, policy: str | None) -> AnalysisState:
-    """What a check's refusal means; 404 has many meanings that only the message tells apart.
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A refusal to check that does not say what it is about; the image's record has to be read again."""
+
+    message: str
+
+
+def not_evaluated(answer: Answer, policy: str | None) -> AnalysisState | Unclear:
+    """Interpret a check's refusal; 404 has many meanings that only the message tells apart, where it does.
 
     Raises EvaluationError, but for an image that is not known or not analysed.
     """
-    if not answer.missing:
-        raise bad_request(answer)
     message = answer.message
-    if _NO_IMAGE.match(message):
+    if not answer.missing:
+        if answer.is_anchores and any(contains(message, "tag", words) for words in _FOREIGN_TAG):
+            return AnalysisState.UNKNOWN
+        raise bad_request(answer)
+    if names_no_image(message):
         return AnalysisState.UNKNOWN
     if found := _NOT_ANALYZED.match(message):
         return _unfinished(found[1])
-    if _NO_ACTIVE_POLICY.match(message):
+    if contains(message, "no active policy"):
         raise PolicyNotFound("the Anchore account has no active policy")
-    if _NO_POLICY.match(message):
+    if contains(message, "policy", "not found"):
         name = f"policy {policy}" if policy else "the active policy"
         raise PolicyNotFound(f"{name} does not exist in Anchore")
-    if _NO_EVALUATION.match(message):
+    if contains(message, "could not find any evaluations"):
         raise PolicyNotEvaluated("Anchore did not evaluate the policy; its policy engine may be down")
-    raise AnchoreReplyInvalid(f"Anchore refuses to evaluate the policy (404): {shortened(message)}")
+    return Unclear(shortened(message))
+
+
+def still_unclear(refusal: Unclear) -> EvaluationError:
+    """The error for an image that Anchore has analyzed and yet refuses to check."""
+    return PolicyNotEvaluated(f"Anchore refuses to evaluate the policy (404): {refusal.message}")
 
 
 def _unfinished(status: str) -> AnalysisState:
@@ -116,13 +144,37 @@ def _unfinished(status: str) -> AnalysisState:
     return state
 
 
-def expect_evaluated(*, asked_tag: str, tag: str, asked_policy: str | None, policy: str) -> None:
-    """The answer must be to our question: a tag decides which rules apply. What Anchore leaves out is not held
-    against it. Raises AnchoreReplyInvalid.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The question that a check asks."""
+
+    digest: str
+    full_tag: str
+    policy: str | None
+    detail: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation and the digest that Anchore says it is of; empty where it does not say."""
+
+    digest: str
+    evaluation: PolicyEvaluation
+
+
+def another_image() -> AnchoreReplyInvalid:
+    """The error for an answer about an image that was not asked for."""
+    return AnchoreReplyInvalid("Anchore evaluated another image than the one asked for")
+
+
+def expect_evaluated(asked: Question, *, tag: str, policy: str) -> None:
+    """Require an answer to our question: for this tag, by this policy. A tag decides which rules apply.
+
+    Members that Anchore leaves out are not held against it. Raises AnchoreReplyInvalid.
     """
-    if tag and tag.removeprefix(_HUB) != asked_tag.removeprefix(_HUB):
+    if tag and tag.removeprefix(_HUB) != asked.full_tag.removeprefix(_HUB):
         raise AnchoreReplyInvalid("Anchore evaluated the policy for another tag than the one asked for")
-    if asked_policy and policy and policy != asked_policy:
+    if asked.policy and policy and policy != asked.policy:
         raise AnchoreReplyInvalid("Anchore evaluated another policy than the one asked for")
 
 
@@ -141,13 +193,31 @@ def reason_of(text: str | None) -> PolicyReason:
 
 def serious(problems: Iterable[EvaluationProblem] | None) -> tuple[str, ...]:
     """Those that put the whole evaluation in doubt; of a rule that failed (``warn``) Anchore makes a row itself."""
-    return tuple(_described(problem) for problem in problems or () if problem.severity in {None, "", "error"})
+    found = (problem for problem in problems or () if problem.severity in {None, "", "error"})
+    return tuple(_described(problem) for problem in islice(found, _PROBLEMS_KEPT))
 
 
 def _described(problem: EvaluationProblem) -> str:
     details = "" if problem.details is None else str(problem.details)
     parts = [part for part in (problem.problem_type, details) if part]
     return shortened(": ".join(parts) or "not described")
+
+
+def kept(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the worst findings in a form that is fit for messages."""
+    found = list(findings)
+    if len(found) > _FINDINGS_KEPT:
+        found = worst_first(found)[:_FINDINGS_KEPT]
+    return tuple(
+        Finding(
+            gate=shortened(finding.gate),
+            trigger=shortened(finding.trigger),
+            trigger_id=shortened(finding.trigger_id, _FINDING_LENGTH),
+            message=shortened(finding.message, _FINDING_LENGTH),
+            recommendation=shortened(finding.recommendation, _FINDING_LENGTH),
+        )
+        for finding in found
+    )
 
 
 def rule_name(rule: ListRule | None) -> str:

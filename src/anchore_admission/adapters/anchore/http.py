@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -13,14 +14,22 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import httpx
 
-from anchore_admission.adapters.anchore.answers import BUSY, Answer, Transient, expect_readable, shortened
+from anchore_admission.adapters.anchore.answers import (
+    BUSY,
+    SMALL,
+    Answer,
+    AnswerTooLarge,
+    Transient,
+    expect_readable,
+    shortened,
+)
 from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
 from anchore_admission.adapters.anchore.endpoint import Bounds
 from anchore_admission.adapters.anchore.unpacking import unpacking
+from anchore_admission.adapters.redaction import pair_forms, remember
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.errors import (
     AnalysisRefused,
-    AnchoreReplyTooLarge,
     AnchoreUnavailable,
     DeadlineExceeded,
     EvaluationError,
@@ -101,11 +110,14 @@ class AnchoreHttp:
         began = time.perf_counter()
         self._recorder.anchore_in_flight(1)
         try:
-            async with deadline.bound():
-                answer = await self._answer(call, url, deadline)
-            if not (call.probe and answer.absent):
-                expect_readable(answer)
-            value = read(answer)
+            async with deadline.bound(), AsyncExitStack() as held:
+                answer = await self._answer(call, url, deadline, held)
+                if not (call.probe and answer.absent):
+                    expect_readable(answer, submission=call.body is not None)
+                if len(answer.body) <= SMALL:
+                    value = read(answer)
+                else:
+                    value = await asyncio.to_thread(read, answer)
             outcome = "not_found" if value is None or value is AnalysisState.UNKNOWN else "ok"
         except EvaluationError as error:
             outcome = error.code
@@ -121,21 +133,25 @@ class AnchoreHttp:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _answer(self, call: Call, url: str, deadline: Deadline) -> Answer:
-        """Only a question is asked twice: a submission may have been heard although its answer was lost."""
+    async def _answer(self, call: Call, url: str, deadline: Deadline, held: AsyncExitStack) -> Answer:
+        """Repeat a question once, but never a submission: it may have been heard although its answer was lost.
+
+        ``held`` keeps the room of a large answer until it has been read.
+        """
         if deadline.left() <= 0:
             raise DeadlineExceeded("no time was left to ask Anchore")
         if call.body is not None:
-            return await self._exchange(call, url, deadline)
+            return await self._exchange(call, url, deadline, held)
         try:
-            answer = await self._exchange(call, url, deadline)
+            answer = await self._exchange(call, url, deadline, held)
         except Transient:
             if not await self._paused(deadline):
                 raise
         else:
             if answer.status not in BUSY or not await self._paused(deadline):
                 return answer
-        return await self._exchange(call, url, deadline)
+        await held.aclose()
+        return await self._exchange(call, url, deadline, held)
 
     async def _paused(self, deadline: Deadline) -> bool:
         wait = random.uniform(*_BACK_OFF)  # noqa: S311 - jitter, not a secret
@@ -144,19 +160,24 @@ class AnchoreHttp:
         await self._pause(wait)
         return True
 
-    async def _exchange(self, call: Call, url: str, deadline: Deadline) -> Answer:
+    async def _exchange(self, call: Call, url: str, deadline: Deadline, held: AsyncExitStack) -> Answer:
         request = self._request(call, url, deadline.left())
         try:
-            response = await self._client.send(request, stream=True, follow_redirects=False)
-            try:
-                body = await self._body(response)
-            finally:
-                await response.aclose()
+            # In all: the client bounds each read, and an answer may come in drops or after endless interim responses.
+            async with asyncio.timeout(self._bounds.connect + self._bounds.read):
+                response = await self._client.send(request, stream=True, follow_redirects=False)
+                try:
+                    return await self._read(response, held)
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            if deadline.left() <= 0:
+                raise DeadlineExceeded("no answer before the deadline") from error
+            raise self._late() from error
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             if deadline.left() <= 0:
                 raise DeadlineExceeded("no answer before the deadline") from error
             raise self._failure(error) from error
-        return Answer(response.status_code, response.headers.get("content-type", ""), body)
 
     def _request(self, call: Call, url: str, left: float) -> httpx.Request:
         """Built by hand: the client's own way merges cookies, parameters and defaults at twice the cost."""
@@ -173,28 +194,47 @@ class AnchoreHttp:
             if current is not self._known:
                 self._headers = {**self._bare_headers, "authorization": current.authorization()}
                 self._known = current
+                remember(f"account {self._name}", pair_forms(current.username, current.password.get_secret_value()))
         return self._headers
 
-    async def _body(self, response: httpx.Response) -> bytes:
-        """Unpack here rather than in httpx, which would unpack a bomb before anybody could count its bytes."""
-        limit = self._bounds.answer
+    async def _read(self, response: httpx.Response, held: AsyncExitStack) -> Answer:
+        """Read a bounded body; only a few large ones are in memory at a time.
+
+        Unpacked here rather than in httpx, which would unpack a bomb before its bytes could be counted.
+        """
+        small = min(SMALL, self._bounds.answer)
+        limit, is_large = small, False
         unpack = unpacking(response.headers.get("content-encoding", ""))
         body = bytearray()
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise TypeError("an asynchronous transport gave a synchronous stream")
         async for chunk in response.stream:
             body += unpack.feed(chunk, limit + 1 - len(body))
+            if len(body) > small and not response.is_success:
+                return self._as_answer(response, bytes(body[:small]), cut_short=True)
+            if len(body) > small and not is_large:
+                await held.enter_async_context(self._bounds.large)
+                limit, is_large = self._bounds.answer, True
+                body += unpack.feed(b"", limit + 1 - len(body))
             if len(body) > limit:
-                raise AnchoreReplyTooLarge(f"Anchore's answer is larger than {limit} bytes")
+                raise AnswerTooLarge(limit)
         unpack.finish()
-        return bytes(body)
+        return self._as_answer(response, bytes(body))
+
+    def _as_answer(self, response: httpx.Response, body: bytes, *, cut_short: bool = False) -> Answer:
+        headers = response.headers
+        content_type, location = headers.get("content-type", ""), headers.get("location", "")
+        return Answer(response.status_code, content_type, body, location, cut_short, self._bounds.answer)
+
+    def _late(self) -> EvaluationError:
+        return AnchoreUnavailable(f"Anchore gave no answer within {self._bounds.read:g} seconds")
 
     def _failure(self, error: Exception) -> EvaluationError:
         for cause, kind, text in _CAUSES:
             if isinstance(error.__cause__, cause) or isinstance(error, cause):
                 return kind(text)
         if isinstance(error, httpx.ReadTimeout):
-            return AnchoreUnavailable(f"Anchore gave no answer within {self._bounds.read:g} seconds")
+            return self._late()
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
             return Transient("cannot connect to Anchore")
         return AnchoreUnavailable("the connection to Anchore broke")

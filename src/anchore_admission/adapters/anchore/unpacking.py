@@ -10,15 +10,20 @@ _GZIP_OR_ZLIB = 47  # zlib's window bits: the largest window, either header
 
 class Unpacking(Protocol):
     def feed(self, chunk: bytes, room: int) -> bytes:
-        """What the chunk holds, at most ``room`` bytes of it. Raises AnchoreReplyInvalid."""
+        """Return at most ``room`` bytes of what was fed and not returned yet. Raises AnchoreReplyInvalid."""
 
     def finish(self) -> None:
         """Raises AnchoreReplyInvalid when the end is missing."""
 
 
 class _Plain:
+    def __init__(self) -> None:
+        self._rest = b""
+
     def feed(self, chunk: bytes, room: int) -> bytes:
-        return chunk[:room]
+        found = self._rest + chunk
+        self._rest = found[room:]
+        return found[:room]
 
     def finish(self) -> None:
         pass
@@ -30,7 +35,7 @@ class _Gzip:
 
     def feed(self, chunk: bytes, room: int) -> bytes:
         try:
-            return self._stream.decompress(chunk, room)
+            return self._stream.decompress(self._stream.unconsumed_tail + chunk, room)
         except zlib.error as error:
             raise AnchoreReplyInvalid("Anchore's answer is not the gzip it claims to be") from error
 

@@ -5,14 +5,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, parsed, shortened
+from anchore_admission.adapters.anchore.answers import Answer, AnswerTooLarge, parsed
 from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
-    FINDING_LENGTH,
+    Evaluated,
     EvaluationProblem,
     ListRule,
+    Question,
     ShownPolicy,
     expect_evaluated,
+    kept,
     passed,
     reason_of,
     rule_name,
@@ -25,6 +27,8 @@ from anchore_admission.adapters.anchore.records import (
 )
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import AnchoreReplyInvalid
+
+_CELL = 4000
 
 
 def _none_if_false(value: object) -> object:
@@ -94,27 +98,42 @@ def _rows(answer: Answer) -> list[_Image]:
     return parsed(_images, answer)
 
 
-def _evaluation(answer: Answer, full_tag: str, policy: str | None) -> PolicyEvaluation:
+def _evaluation(answer: Answer, asked: Question) -> Evaluated:
     """Keyed by digest, then by tag. The digest is the platform's even where the list's was asked for."""
-    tags = [entry for by_digest in parsed(_checks, answer) for by_tag in by_digest.values() for entry in by_tag.items()]
-    if len(tags) != 1 or not tags[0][1]:
+    found = [
+        (digest, tag, evaluations)
+        for by_digest in parsed(_checks, answer)
+        for digest, by_tag in by_digest.items()
+        for tag, evaluations in by_tag.items()
+    ]
+    if len(found) != 1 or not found[0][2]:
         raise AnchoreReplyInvalid("Anchore's answer holds no evaluation, or several")
-    tag, evaluations = tags[0]
+    digest, tag, evaluations = found[0]
     latest = max(evaluations, key=lambda evaluation: comparable(evaluation.last_evaluation))
     outcome = latest.detail.result if latest.detail else None
+    expect_evaluated(asked, tag=tag, policy=latest.policy_id)
     if outcome is None:
-        raise AnchoreReplyInvalid("Anchore's evaluation lacks the detail that was asked for")
-    expect_evaluated(asked_tag=full_tag, tag=tag, asked_policy=policy, policy=latest.policy_id)
-    return PolicyEvaluation(
+        return Evaluated(digest, _without_detail(latest, asked, answer.limit))
+    evaluation = PolicyEvaluation(
         passed=passed(latest.status, outcome.final_action),
-        policy=latest.policy_id or policy or "",
+        policy=latest.policy_id or asked.policy or "",
         reason=reason_of(outcome.final_action_reason),
         mapped=outcome.matched_mapping_rule is not None,
-        findings=tuple(_findings(outcome)),
+        findings=kept(_findings(outcome)),
         problems=serious(outcome.evaluation_problems),
         list_rule=_list_rule(outcome),
         repositories=latest.detail.policy.repositories if latest.detail and latest.detail.policy else None,
     )
+    return Evaluated(digest, evaluation)
+
+
+def _without_detail(latest: _Evaluation, asked: Question, limit: int) -> PolicyEvaluation:
+    """Without detail a pass hides whether a mapping matched; a failure stays one. Raises AnchoreReplyInvalid."""
+    if asked.detail:
+        raise AnchoreReplyInvalid("Anchore's evaluation lacks the detail that was asked for")
+    if passed(latest.status, None):
+        raise AnswerTooLarge(limit)
+    return PolicyEvaluation(passed=False, policy=latest.policy_id or asked.policy or "")
 
 
 def _list_rule(outcome: _Outcome) -> str:
@@ -141,7 +160,8 @@ def _findings(outcome: _Outcome) -> Iterator[Finding]:
 
 
 def _text(cells: dict[str, Any], column: str) -> str:
-    return shortened(str(cells.get(column) or ""), FINDING_LENGTH)
+    value = cells.get(column)
+    return value if isinstance(value, str) else "" if value is None else str(value)[:_CELL]
 
 
 V1 = Dialect(
@@ -149,6 +169,7 @@ V1 = Dialect(
     full_tag="fulltag",
     policy="policyId",
     pull_string="pullstring",
+    subscribe="autosubscribe",
     listed=_rows,
     held=_rows,
     evaluation=_evaluation,

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, parsed, shortened
+from anchore_admission.adapters.anchore.answers import Answer, parsed
 from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
-    FINDING_LENGTH,
+    Evaluated,
     EvaluationProblem,
     ListRule,
+    Question,
     ShownPolicy,
     expect_evaluated,
+    kept,
     passed,
     reason_of,
     rule_name,
@@ -60,9 +62,10 @@ class _Evaluation(BaseModel):
 
     @property
     def reason(self) -> PolicyReason:
+        """The deny list beats the allow list; an allow-listed image may still be judged by the policy's rules."""
         if self.image_denylisted:
             return PolicyReason.DENYLISTED
-        if self.image_allowlisted:
+        if self.image_allowlisted and not self.final_action_reason:
             return PolicyReason.ALLOWLISTED
         return reason_of(self.final_action_reason)
 
@@ -76,6 +79,7 @@ class _Evaluation(BaseModel):
 
 class _Check(BaseModel):
     policy_id: str | None = None
+    image_digest: str | None = None
     evaluated_tag: str | None = None
     evaluations: list[_Evaluation] | None = None
 
@@ -93,24 +97,23 @@ def _held(answer: Answer) -> list[ImageRow]:
     return [parsed(_image, answer)]
 
 
-def _evaluation(answer: Answer, full_tag: str, policy: str | None) -> PolicyEvaluation:
+def _evaluation(answer: Answer, asked: Question) -> Evaluated:
     check = parsed(_check, answer)
     if not check.evaluations:
         raise AnchoreReplyInvalid("Anchore's answer holds no evaluation")
     latest = max(check.evaluations, key=lambda evaluation: comparable(evaluation.evaluation_time))
-    expect_evaluated(
-        asked_tag=full_tag, tag=check.evaluated_tag or "", asked_policy=policy, policy=check.policy_id or ""
-    )
-    return PolicyEvaluation(
+    expect_evaluated(asked, tag=check.evaluated_tag or "", policy=check.policy_id or "")
+    evaluation = PolicyEvaluation(
         passed=passed(latest.status, latest.final_action),
-        policy=check.policy_id or policy or "",
+        policy=check.policy_id or asked.policy or "",
         reason=latest.reason,
         mapped=latest.mapped,
-        findings=tuple(_findings(latest)),
+        findings=kept(_findings(latest)),
         problems=serious(latest.evaluation_problems),
         list_rule=_list_rule(latest),
         repositories=latest.details.policy.repositories if latest.details and latest.details.policy else None,
     )
+    return Evaluated(check.image_digest or "", evaluation)
 
 
 def _list_rule(evaluation: _Evaluation) -> str:
@@ -127,11 +130,11 @@ def _findings(evaluation: _Evaluation) -> Iterator[Finding]:
     for finding in (evaluation.details.findings if evaluation.details else None) or ():
         if (finding.action or "").lower() == "stop" and not finding.allowlisted:
             yield Finding(
-                gate=shortened(finding.gate or ""),
-                trigger=shortened(finding.trigger or ""),
-                trigger_id=shortened(finding.trigger_id or "", FINDING_LENGTH),
-                message=shortened(finding.message or "", FINDING_LENGTH),
-                recommendation=shortened(finding.recommendation or "", FINDING_LENGTH),
+                gate=finding.gate or "",
+                trigger=finding.trigger or "",
+                trigger_id=finding.trigger_id or "",
+                message=finding.message or "",
+                recommendation=finding.recommendation or "",
             )
 
 
@@ -140,6 +143,7 @@ V2 = Dialect(
     full_tag="full_tag",
     policy="policy_id",
     pull_string="pull_string",
+    subscribe="auto_subscribe",
     listed=_listed,
     held=_held,
     evaluation=_evaluation,

@@ -206,7 +206,8 @@ class Repair(StrEnum):
     """When the leader found something of the registration missing or changed."""
 
     ON_TAKING_OVER = "taking_over"
-    """As it began to lead: after an installation or an upgrade, or after a change while no replica led."""
+    """As it began to lead, or where there was no object before: after an installation, an upgrade, or a change while no
+    replica led."""
     WHILE_LEADING = "leading"
     """After this leader had registered the webhook: someone else has changed it."""
 

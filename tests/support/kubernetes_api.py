@@ -7,7 +7,7 @@ import asyncio
 import base64
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class KubernetesApi:
     requests: list[httpx2.Request] = field(default_factory=list)
     broken: httpx2.Response | Exception | None = None
     applied: asyncio.Event = field(default_factory=asyncio.Event)
+    after_apply: Callable[[], None] = lambda: None
     _version: int = 0
 
     def put(self, path: str, **fields: Any) -> None:
@@ -92,6 +93,8 @@ class KubernetesApi:
         self._version += 1
         changed["metadata"] = live["metadata"] | {"resourceVersion": str(self._version)}
         self.objects[request.url.path] = changed
+        if request.headers["content-type"] == "application/apply-patch+yaml":
+            self.after_apply()
         return _answer(changed)
 
 

@@ -173,3 +173,19 @@ def _kubeconfig(
             }
         )
     )
+
+
+async def test_conditions_that_have_moved_meanwhile_are_not_removed_by_their_place(stage: RecordedApiStage) -> None:
+    """Whoever writes between the two patches is looked at in the next step."""
+    entry = {"name": "gate.admission.anchore.io", "matchConditions": [{"name": "off", "expression": "false"}]}
+    await stage.put_webhooks([entry])
+    live = await stage.cluster.read_webhooks(NAME)
+    (path,) = stage.api.objects
+
+    def written_meanwhile() -> None:
+        stage.api.put(path, webhooks=[])
+
+    stage.api.after_apply = written_meanwhile
+    with pytest.raises(ClusterConflict):
+        await stage.cluster.apply_webhooks(NAME, live.uid, [{"name": entry["name"]}])
+    assert stage.api.objects[path]["webhooks"] == []

@@ -142,6 +142,7 @@ async def test_what_somebody_deletes_is_not_created_again(stage: Stage, caplog: 
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-2", ())  # helm upgrade
     assert await stage.step()
     assert stage.entry()["name"] == ENTRY["name"]
+    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER] * 2
 
 
 async def test_a_configuration_deleted_between_the_look_and_the_writing_stays_deleted(stage: Stage) -> None:

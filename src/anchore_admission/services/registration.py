@@ -101,7 +101,7 @@ class Registrar:
         try:
             return await self._look(wanted, authorities)
         except ClusterNotFound:
-            self._recorder.registration_current(False)
+            self.rest()  # an object that is made anew is registered, not repaired
             self._known.carry(authorities)
             self._complaints.tell(
                 _LIVE,

@@ -402,6 +402,24 @@ def test_admission_review_without_an_object_is_not_read(program: CommandLine, co
     assert "an AdmissionReview that holds no object" in ended.out
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [({"version": "v1", "kind": "Service"}, 2), ({"group": "apps", "version": "v1", "kind": "Pod"}, 2), ({}, 1)],
+)
+def test_kind_of_a_request_hides_no_object(program: CommandLine, anchore: str, kind: dict[str, str], code: int) -> None:
+    document = review(pod(BAD))
+    document["request"]["kind"] = kind
+
+    assert program("review", "-f", "-", "--anchore", anchore, stdin=stream(document)).code == code
+
+
+def test_request_names_the_kind_of_a_raw_object(program: CommandLine, anchore: str) -> None:
+    document = review(pod(BAD))
+    del document["request"]["object"]["kind"], document["request"]["object"]["apiVersion"]
+
+    assert program("review", "-f", "-", "--anchore", anchore, stdin=stream(document)).code == 1
+
+
 def test_passive_rules_are_pointed_out_beside_the_output(program: CommandLine, config: Path) -> None:
     ended = program("review", "-f", "-", "-c", config, "-o", "json", stdin=stream(pod(BAD)))
 

@@ -58,7 +58,8 @@ def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None,
     The kind is the one that the request names, as for the webhook; None for a value that is no Kubernetes object.
 
     Raises:
-        MalformedReview: an AdmissionReview that holds no object, such as one about a DELETE.
+        MalformedReview: an AdmissionReview that holds no object, such as one about a DELETE, or one of another kind
+            than its request names.
     """
     kind = kind_of(value)
     if kind is None or (kind.group, kind.kind) != ("admission.k8s.io", "AdmissionReview"):
@@ -72,12 +73,15 @@ def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None,
     requested = GroupVersionKind(
         group=_text(named.get("group")), version=_text(named.get("version")), kind=_text(named.get("kind"))
     )
+    written = kind_of(request["object"])
+    if requested.kind and written and (requested.group, requested.kind) != (written.group, written.kind):
+        raise MalformedReview("an AdmissionReview whose object is of another kind than its request names")
     asker = Asker(
         namespace=_text(request.get("namespace")) or asker.namespace,
         user=_text(user.get("username")) or asker.user,
         groups=tuple(map(_text, groups)) if isinstance(groups, list) else asker.groups,
     )
-    return request["object"], requested if requested.kind else kind_of(request["object"]), asker
+    return request["object"], requested if requested.kind else written, asker
 
 
 def kind_of(value: Any) -> GroupVersionKind | None:

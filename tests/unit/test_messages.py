@@ -1,5 +1,7 @@
 """The words people read: their form, their order, and how much of them there is room for."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,7 +127,7 @@ def test_a_denial_names_every_image_and_its_worst_findings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "lines"), [(0, ["m", "  and 2 more"]), (1, ["m", "  HIGH CVE-1 in a, fixed in 2", "  and 1 more"])]
+    ("most", "lines"), [(0, ["m", "  2 findings"]), (1, ["m", "  HIGH CVE-1 in a, fixed in 2", "  and 1 more"])]
 )
 def test_findings_that_are_not_shown_are_counted(most: int, lines: list[str]) -> None:
     found = [vulnerability(f"CVE-{number}", "a", fix="2") for number in (1, 2)]
@@ -136,6 +138,30 @@ def test_all_findings_leave_nothing_to_count() -> None:
     assert messages.denial([_refused("m", vulnerability("CVE-1", "a", fix="2"))], 5) == (
         "m\n  HIGH CVE-1 in a, fixed in 2"
     )
+
+
+def test_a_single_finding_without_room_is_counted_as_one() -> None:
+    assert messages.denial([_refused("m", vulnerability())], 0) == "m\n  1 finding"
+
+
+def test_a_denial_of_many_images_says_more_of_what_it_shows_only() -> None:
+    found = [vulnerability(f"CVE-{number}", "x" * 90) for number in range(40)]
+    text = messages.denial([_refused(f"Image team/app-{number} {'x' * 150}", *found) for number in range(4)], 5)
+    lines = text.splitlines()
+    assert len(text) <= messages.MESSAGE_LIMIT
+    assert all("CVE-" in before for before, line in pairwise(lines) if line.startswith("  and "))
+    assert "  40 findings" in lines
+
+
+def test_the_worst_of_very_many_findings() -> None:
+    many = [vulnerability(f"CVE-{number:05}", severity="LOW") for number in range(40_000)]
+    worst = vulnerability("CVE-X", severity="CRITICAL")
+    assert messages.worst_first([*many, worst], 2) == [worst, many[0]]
+    assert messages.denial([_refused("m", *many, worst)], 1).splitlines() == [
+        "m",
+        "  CRITICAL CVE-X in openssl, fixed in 1.1.1k-r0",
+        "  and 40000 more",
+    ]
 
 
 def test_room_is_shared_between_images() -> None:
@@ -181,7 +207,7 @@ def test_a_denial_is_never_too_long_nor_unprintable(refused: list[ImageVerdict],
 def test_the_longest_names_still_leave_a_denial_in_bounds() -> None:
     long = [_refused("x" * 1200, *[vulnerability(package="y" * 200)] * 200) for _ in range(5)]
     lines = messages.denial(long, 100).splitlines()
-    assert [line[:30] for line in lines] == ["x" * 30, "  and 200 more", "and 4 more images"]
+    assert [line[:30] for line in lines] == ["x" * 30, "  200 findings", "and 4 more images"]
     assert sum(len(line) + 1 for line in lines) <= messages.MESSAGE_LIMIT + 1
 
 
@@ -248,7 +274,9 @@ def test_the_audit_trail_is_silent_where_there_is_nothing_to_say() -> None:
 def test_the_audit_trail_is_bounded() -> None:
     annotations = messages.audit([image_verdict(image=f"team/app-{number}") for number in range(1000)])
     assert all(len(value) <= messages.AUDIT_LIMIT for value in annotations.values())
-    assert annotations["images"].endswith("…")
+    *named, rest = annotations["images"].split("; ")
+    assert len(named) > 20
+    assert rest == f"and {1000 - len(named)} more"
 
 
 @pytest.mark.parametrize(
@@ -258,7 +286,10 @@ def test_the_audit_trail_is_bounded() -> None:
             Submission(SubmissionState.ANSWERED, DIGEST),
             f"Image analysis for image ubuntu requested and found mapped to digest {DIGEST}",
         ),
-        (Submission(SubmissionState.REQUESTED), "Image analysis for image ubuntu requested"),
+        (
+            Submission(SubmissionState.REQUESTED),
+            "Image analysis for image ubuntu is being requested: Anchore has not answered yet",
+        ),
     ],
 )
 def test_passive_mode_says_what_the_original_said(submission: Submission, text: str) -> None:

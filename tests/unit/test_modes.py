@@ -28,6 +28,7 @@ DROPPED = Submission(SubmissionState.DROPPED)
 DRY_RUN = Submission(SubmissionState.DRY_RUN)
 
 _LATER = "Analysis was requested: try again in a few minutes"
+_BEING = "Image analysis for image ubuntu is being requested: Anchore has not answered yet"
 _QUEUED = "its analysis was requested and is queued, try again later"
 _RUNNING = "its analysis is under way, try again in a few minutes"
 _WITH = f"Image ubuntu with digest {DIGEST}"
@@ -73,7 +74,7 @@ def test_a_mode_asks_only_for_what_it_needs(mode: ModeName, needs: Needs) -> Non
             Reason.REQUESTED,
             f"Image analysis for image ubuntu requested and found mapped to digest {DIGEST}",
         ),
-        (ImageFacts(submission=ASKED), ADMIT, Reason.REQUESTED, "Image analysis for image ubuntu requested"),
+        (ImageFacts(submission=ASKED), ADMIT, Reason.REQUESTED, _BEING),
         (
             ImageFacts(submission=DRY_RUN),
             ADMIT,

@@ -19,7 +19,7 @@ async def test_passive_mode_says_what_became_of_the_request() -> None:
     answer = bench.anchore.hang("submit")
     async with bench.running():
         verdict = await bench.late_review(pod(APP), 1)
-        assert verdict.message == f"{PASSIVE} requested"
+        assert verdict.message == f"{PASSIVE} is being requested: Anchore has not answered yet"
         answer.set()
         assert (await bench.review(pod(APP))).message == MAPPED
         assert (await bench.review(pod(APP))).message == MAPPED
@@ -161,7 +161,7 @@ async def test_audit_annotations_say_what_was_decided_about_what() -> None:
     assert dict(verdict.audit_annotations) == {
         "verdict": "no_verdict",
         "rules": "defaults",
-        "images": f"{APP} {digest_of(APP)} amd64 admit: analyzed; {BAD} no_verdict: error",
+        "images": f"{BAD} no_verdict: error; {APP} {digest_of(APP)} amd64 admit: analyzed",
         "errors": f"{BAD}: evaluation",
     }
 

@@ -174,7 +174,7 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return f"[{'; '.join(_shown(item) for item in value)}]"
     if isinstance(value, dict):
-        return " ".join(str(part) for key, part in value.items() if key not in _ALREADY_IN_MESSAGE and part)
+        return " ".join(_shown(part) for key, part in value.items() if key not in _ALREADY_IN_MESSAGE and part)
     return str(value)
 
 

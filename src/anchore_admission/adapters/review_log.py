@@ -2,14 +2,17 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from anchore_admission.adapters.logs import quoted, shortened, to_json
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict
+from anchore_admission.core.messages import finding_line, worst_first
+from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict, gravest_first
 from anchore_admission.ports import ReviewRecord
 
 IMAGES_PER_LINE: Final = 50
+FINDINGS_PER_IMAGE: Final = 5
 _IMAGE_LIMIT = 512
 _TEXT_LIMIT = 256
 _TEXTS = ",".join(
@@ -23,7 +26,7 @@ _RECORD = vars(logging.makeLogRecord({"name": _log.name}))
 
 
 class Outcome(StrEnum):
-    """What became of a call to us; ``warned`` is admitted with a warning that people see."""
+    """The outcome of a call. ``warned`` is admitted with a warning; what passive mode tells of a submission is none."""
 
     ALLOWED = "allowed"
     WARNED = "warned"
@@ -37,7 +40,7 @@ def outcome_of(verdict: ReviewVerdict) -> Outcome:
         return Outcome.EXEMPT
     if not verdict.allowed:
         return Outcome.DENIED
-    if verdict.warnings or Effect.WARN in [image.effect for image in verdict.images]:
+    if Effect.WARN in [image.effect for image in verdict.images] or (verdict.warnings and not verdict.images):
         return Outcome.WARNED
     return Outcome.ALLOWED
 
@@ -97,12 +100,18 @@ def _members(record: ReviewRecord, outcome: Outcome) -> str:
 
 
 def _images(verdict: ReviewVerdict) -> str:
-    return f"[{','.join([image.texts.get(_LOG) or _image(image) for image in verdict.images[:IMAGES_PER_LINE]])}]"
+    return f"[{','.join([image.texts.get(_LOG) or _image(image) for image in _listed(verdict)])}]"
+
+
+def _listed(verdict: ReviewVerdict) -> Sequence[ImageVerdict]:
+    """Return the images that the line names; where not all fit, those that matter most."""
+    images = verdict.images
+    return images if len(images) <= IMAGES_PER_LINE else gravest_first(images)[:IMAGES_PER_LINE]
 
 
 def _image(image: ImageVerdict) -> str:
     verdict = image.verdict
-    fields = {
+    fields: dict[str, Any] = {
         "image": shortened(image.image, _IMAGE_LIMIT),
         "digest": image.digest,
         "rule": image.rule.name,
@@ -113,6 +122,10 @@ def _image(image: ImageVerdict) -> str:
     }
     if verdict.error:
         fields["error"] = shortened(verdict.error, _IMAGE_LIMIT)
+    if verdict.findings:
+        fields["findings"] = [finding_line(finding) for finding in worst_first(verdict.findings, FINDINGS_PER_IMAGE)]
+    if len(verdict.findings) > FINDINGS_PER_IMAGE:
+        fields["findingsOmitted"] = len(verdict.findings) - FINDINGS_PER_IMAGE
     text = image.texts[_LOG] = to_json(fields)
     return text
 

@@ -17,6 +17,7 @@ from anchore_admission.core.verdict import (
     ReviewVerdict,
     Verdict,
     effect_of,
+    gravest_first,
     worst,
 )
 from anchore_admission.models.configuration import ModeName, UnknownKinds, WorkloadHandling
@@ -49,12 +50,13 @@ def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findin
 
     Passive mode's message stands in ``status.message``, and is a warning where a person reads it.
     """
+    listed = gravest_first(images)
     effects = [image.effect for image in images]
     refused = [image for image in images if image.effect is Effect.DENY] if Effect.DENY in effects else []
     decision = worst([image.verdict.decision for image in images])
     passive = ModeName.PASSIVE
-    news = [image.verdict.message for image in images if image.rule.mode is passive]
-    warnings = messages.warnings(images) if Effect.WARN in effects else []
+    news = [image.verdict.message for image in listed if image.rule.mode is passive]
+    warnings = messages.warnings(listed) if Effect.WARN in effects else []
     if news and not is_asked_by_controller(request):
         warnings += news
     return ReviewVerdict(
@@ -63,7 +65,7 @@ def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findin
         images=tuple(images),
         message=messages.denial(refused, max_findings) if refused else messages.joined(news) if news else "",
         warnings=tuple(messages.limit_warnings(warnings)) if warnings else (),
-        audit_annotations=(("verdict", str(decision)), *messages.audit(images).items()),
+        audit_annotations=(("verdict", str(decision)), *messages.audit(listed).items()),
     )
 
 

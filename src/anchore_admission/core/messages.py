@@ -1,5 +1,6 @@
 """The words people read: in a denial, a warning, the audit trail."""
 
+import heapq
 import re
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -64,7 +65,7 @@ def requested(image: str, submission: Submission) -> str:
         case SubmissionState.DRY_RUN:
             return f"{subject} not requested by a dry run or by hand"
         case SubmissionState.REQUESTED:
-            return f"{subject} requested"
+            return f"{subject} is being requested: Anchore has not answered yet"
         case SubmissionState.NONE:
             return f"{subject} not requested: the rule asks for no analysis"
 
@@ -75,8 +76,13 @@ def severity(finding: Finding) -> str:
     return first if first in _SEVERITIES else ""
 
 
-def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda f: (_SEVERITIES.index(severity(f)), f.trigger_id, f.message))
+def worst_first(findings: Sequence[Finding], most: int | None = None) -> list[Finding]:
+    """Return the findings, or the ``most`` worst of them: an image may have tens of thousands."""
+    return heapq.nsmallest(len(findings) if most is None else most, findings, key=_badness)
+
+
+def _badness(finding: Finding) -> tuple[int, str, str]:
+    return _SEVERITIES.index(severity(finding)), finding.trigger_id, finding.message
 
 
 def finding_line(finding: Finding) -> str:
@@ -98,26 +104,29 @@ def finding_line(finding: Finding) -> str:
 def denial(refused: Sequence[ImageVerdict], max_findings: int) -> str:
     """One line per refused image, each followed by its worst findings as far as the room goes."""
     heads = [shown(verdict.verdict.message, _HEAD_LIMIT) for verdict in refused]
-    findings = [worst_first(verdict.verdict.findings) for verdict in refused]
-    sizes = [
-        len(head) + 1 + (len(_more(found)) + 1 if found else 0) for head, found in zip(heads, findings, strict=True)
-    ]
+    totals = [len(verdict.verdict.findings) for verdict in refused]
+    ends = [len(_rest(total, 1)) + 1 if total else 0 for total in totals]
+    sizes = [len(head) + 1 + end for head, end in zip(heads, ends, strict=True)]
     room = MESSAGE_LIMIT - len(f"and {len(heads)} more images")
     kept = _fitting(sizes, room)
-    counts = _share(findings[:kept], max_findings, room - sum(sizes[:kept]))
+    findings = [worst_first(verdict.verdict.findings, max_findings) for verdict in refused[:kept]]
+    counts = _share(findings, room - sum(sizes[:kept]))
     lines: list[str] = []
-    for head, found, count in zip(heads, findings, counts, strict=False):
+    for head, found, count, total in zip(heads, findings, counts, totals, strict=False):
         lines.append(head)
         lines.extend(f"  {finding_line(finding)}" for finding in found[:count])
-        if len(found) > count:
-            lines.append(_more(found[count:]))
+        if total > count:
+            lines.append(_rest(total - count, count))
     if len(heads) > kept:
         lines.append(f"and {len(heads) - kept} more images")
     return "\n".join(lines)
 
 
-def _more(findings: Sequence[Finding]) -> str:
-    return f"  and {len(findings)} more"
+def _rest(number: int, shown_before: int) -> str:
+    """Count the findings that are not shown; never "and more" of what nothing is shown of."""
+    if shown_before:
+        return f"  and {number} more"
+    return f"  {number} findings" if number > 1 else "  1 finding"
 
 
 def warnings(verdicts: Iterable[ImageVerdict]) -> list[str]:
@@ -154,11 +163,13 @@ def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
 
 
 def _audit_list(entries: Iterable[str]) -> str:
-    text = "; ".join(entries)
-    if len(text) <= AUDIT_LIMIT and text.isascii():
+    """Join as many whole entries as there is room for, and count the others."""
+    every = list(entries)
+    text = "; ".join(every)
+    if len(text) <= AUDIT_LIMIT and len(text.encode()) <= AUDIT_LIMIT:
         return text
-    encoded = text.encode()
-    return text if len(encoded) <= AUDIT_LIMIT else f"{encoded[: AUDIT_LIMIT - 3].decode(errors='ignore')}…"
+    kept = _fitting([len(entry.encode()) + 2 for entry in every], AUDIT_LIMIT - len(f"and {len(every)} more"))
+    return f"{'; '.join(every[:kept])}; and {len(every) - kept} more"
 
 
 def _audit_image(verdict: ImageVerdict) -> str:
@@ -181,10 +192,10 @@ def _fitting(sizes: Sequence[int], limit: int) -> int:
     return len(sizes)
 
 
-def _share(findings: Sequence[Sequence[Finding]], most: int, budget: int) -> list[int]:
+def _share(findings: Sequence[Sequence[Finding]], budget: int) -> list[int]:
     """How many findings each image may show: every image's worst first, then every image's second, and so on."""
     counts = [0] * len(findings)
-    for row in zip_longest(*(found[:most] for found in findings)):
+    for row in zip_longest(*findings):
         for index, finding in enumerate(row):
             if finding is None:
                 continue

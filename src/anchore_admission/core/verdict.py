@@ -1,5 +1,6 @@
 """What was decided about an image, what that does to the request, and how the verdicts of a review add up."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -108,6 +109,23 @@ class ReviewVerdict(NamedTuple):
     message: str = ""
     warnings: tuple[str, ...] = ()
     audit_annotations: tuple[tuple[str, str], ...] = ()
+
+
+def gravest_first(images: Sequence[ImageVerdict]) -> Sequence[ImageVerdict]:
+    """Return what is denied first, then what would be, then what is undecided, so that no list is cut before them."""
+    return images if len(images) == 1 else sorted(images, key=_gravity)
+
+
+def _gravity(image: ImageVerdict) -> int:
+    if image.effect is Effect.DENY:
+        return 0
+    match image.verdict.decision:
+        case Decision.DENY:
+            return 1
+        case Decision.NO_VERDICT:
+            return 2
+        case Decision.ADMIT:
+            return 3 if image.effect is Effect.WARN else 4
 
 
 _ON_ERROR = {OnError.DENY: Effect.DENY, OnError.WARN: Effect.WARN, OnError.ALLOW: Effect.ALLOW}

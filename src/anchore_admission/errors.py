@@ -24,6 +24,7 @@ AnchoreAdmissionError
     ├── PolicyNotFound          the policy that a rule names does not exist
     ├── PolicyNotEvaluated      Anchore answered, but did not evaluate the policy
     └── DeadlineExceeded        the review's time ran out
+        └── ImageNotReached     ... before the turn of an image among many came
 
 That Anchore does not know an image, has not analysed it or fails it are facts, not errors.
 """
@@ -132,6 +133,10 @@ class PolicyNotEvaluated(EvaluationError):
 
 class DeadlineExceeded(EvaluationError):
     code = "deadline_exceeded"
+
+
+class ImageNotReached(DeadlineExceeded):
+    code = "not_reached"
 
 
 class ClusterError(AnchoreAdmissionError):

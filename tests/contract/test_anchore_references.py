@@ -3,7 +3,7 @@
 import pytest
 
 from anchore_admission.core.reference import MAX_TEXT, not_for_anchore, parse
-from anchore_admission.core.submission import analysis_request, check_tag, lookup_tags
+from anchore_admission.core.submission import analysis_request, check_tags, lookup_tags
 from anchore_admission.errors import AnalysisRefused
 from anchore_admission.ports import Deadline
 from support.anchore_stage import BAD_DIGEST, GOOD_DIGEST, LIST_DIGEST, NO_DIGEST, STAGES
@@ -32,7 +32,8 @@ async def test_no_reference_brings_about_an_error(version: str) -> None:
             else:
                 found = [await stage.anchore.by_tag(name, Deadline.after(60)) for name in lookup_tags(reference)]
             for record in filter(None, found):
-                await stage.anchore.check(record.digest, check_tag(record, reference), None, Deadline.after(60))
+                for full_tag in check_tags(record, reference):
+                    await stage.anchore.check(record.digest, full_tag, None, Deadline.after(60))
             if reference.digest is None:
                 with pytest.raises(AnalysisRefused):
                     await stage.anchore.submit(analysis_request(reference), Deadline.after(60))

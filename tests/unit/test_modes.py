@@ -13,7 +13,13 @@ from anchore_admission.core.facts import (
 )
 from anchore_admission.core.modes import MODES, Needs
 from anchore_admission.core.verdict import Decision, Reason, Verdict
-from anchore_admission.errors import AnchoreReplyTooLarge, AnchoreUnavailable, DeadlineExceeded, PolicyNotFound
+from anchore_admission.errors import (
+    AnchoreReplyTooLarge,
+    AnchoreUnavailable,
+    DeadlineExceeded,
+    ImageNotReached,
+    PolicyNotFound,
+)
 from anchore_admission.models.configuration import ModeName
 from support.builders import DIGEST, failed, record, rule, vulnerability
 
@@ -381,6 +387,12 @@ def test_a_mapping_may_be_required(evaluation: PolicyEvaluation, decision: Decis
 def test_no_verdict_is_never_a_pass(facts: ImageFacts, error: str, words: str) -> None:
     verdict = _judge(STRICT, facts)
     assert verdict == Verdict(NO_VERDICT, Reason.ERROR, f"Image ubuntu could not be checked: {words}", error=error)
+
+
+@pytest.mark.parametrize("mode", [ANALYSIS, STRICT])
+def test_an_image_behind_too_many_others_is_denied(mode: ModeName) -> None:
+    verdict = _judge(mode, ImageFacts(error=ImageNotReached("no answer before the deadline")))
+    assert (verdict.decision, verdict.reason) == (DENY, Reason.NOT_REACHED)
 
 
 @pytest.mark.parametrize("reason", [PolicyReason.EVALUATION, PolicyReason.ALLOWLISTED])

@@ -247,7 +247,7 @@ async def test_images_of_one_pod_fall_under_different_rules() -> None:
         ("team", Reason.POLICY_FAILED),
     ]
     assert not verdict.allowed
-    assert dict(verdict.audit_annotations)["rules"] == "platform; defaults; team"
+    assert dict(verdict.audit_annotations)["rules"] == "team; platform; defaults"
     assert (bench.anchore.subjects("by_tag"), bench.other.subjects("by_tag")) == ([APP], [BAD])
 
 

@@ -72,3 +72,15 @@ async def test_different_images_count_and_of_an_update_the_new_ones() -> None:
     assert (await bench.review(pod(*few, "c:1", "d:1"), old=pod("c:1", "d:1"))).allowed
     verdict = await bench.review(pod(*few, initContainers=containers("c:1")))
     assert (verdict.allowed, verdict.reason) == (False, Reason.TOO_MANY_IMAGES)
+
+
+@pytest.mark.parametrize("on_error", ["allow", "warn"])
+async def test_an_image_behind_slow_ones_is_denied_whatever_on_error_says(on_error: str) -> None:
+    bench = ReviewBench(settings=defaults("analysis", onError=on_error))
+    bench.anchore.hang("by_tag")
+    verdict = await bench.late_review(pod(*_MANY[:100]))
+
+    assert [image.verdict.reason for image in verdict.images] == [Reason.ERROR] * 16 + [Reason.NOT_REACHED] * 84
+    assert not verdict.allowed
+    few = await bench.late_review(pod(*_MANY[:16]))
+    assert few.allowed

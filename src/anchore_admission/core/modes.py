@@ -10,7 +10,7 @@ from anchore_admission.core.reference import parse
 from anchore_admission.core.rules import Rule
 from anchore_admission.core.submission import repositories, repository_of
 from anchore_admission.core.verdict import Decision, Reason, Verdict
-from anchore_admission.errors import AnchoreReplyTooLarge, PolicyNotEvaluated
+from anchore_admission.errors import AnchoreReplyTooLarge, ImageNotReached, PolicyNotEvaluated
 from anchore_admission.models.configuration import ModeName
 
 
@@ -75,6 +75,8 @@ class Analysis:
     needs = Needs(record=True)
 
     def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - the same under every rule
+        if isinstance(facts.error, ImageNotReached):
+            return _not_reached(image)
         if facts.error and not facts.record:
             return _no_verdict(image, facts.error.code, str(facts.error))
         if facts.state is AnalysisState.ANALYZED:
@@ -91,6 +93,8 @@ class Strict:
     needs = Needs(record=True, evaluation=True)
 
     def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:
+        if isinstance(facts.error, ImageNotReached):
+            return _not_reached(image)
         not_analyzed = facts.record is not None and facts.state is not AnalysisState.ANALYZED
         if isinstance(facts.error, AnchoreReplyTooLarge) and facts.record and not not_analyzed:
             # An image's author decides how much there is to find in it, so that this must not admit it.
@@ -124,6 +128,12 @@ def _subject(image: str, facts: ImageFacts) -> str:
 def _no_verdict(image: str, code: str, text: str) -> Verdict:
     message = f"Image {shown(image)} could not be checked: {shown(text)}"
     return Verdict(Decision.NO_VERDICT, Reason.ERROR, message, error=code)
+
+
+def _not_reached(image: str) -> Verdict:
+    """Deny an image that an author could hide behind many others, whatever ``onError`` says."""
+    message = f"Image {shown(image)} was not reached in time: the object names too many images to look them all up"
+    return Verdict(Decision.DENY, Reason.NOT_REACHED, message)
 
 
 def _not_analyzed(image: str, facts: ImageFacts, *, unknown: str) -> Verdict:

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     MALFORMED_REFERENCE = "malformed_reference"
     UNSUPPORTED_REFERENCE = "unsupported_reference"
     TOO_MANY_IMAGES = "too_many_images"
+    NOT_REACHED = "not_reached"
     TOO_MANY_FINDINGS = "too_many_findings"
     NO_IMAGE = "no_image"
     UNREADABLE_OBJECT = "unreadable_object"

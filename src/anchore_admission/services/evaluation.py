@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from anchore_admission.core.facts import (
@@ -17,7 +19,7 @@ from anchore_admission.core.modes import MODES, NOTHING, Needs
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import Rule
 from anchore_admission.core.submission import analysis_request, check_tags, distinguishes, lookup_tags, newest
-from anchore_admission.errors import EvaluationError
+from anchore_admission.errors import DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports import Anchore, AnchoreAccounts, Deadline
 from anchore_admission.services.analysis import AnalysisRequests
 
@@ -69,6 +71,13 @@ class _Account:
         self._slots = slots
         self._share = share
         self._deadline = deadline
+        self._waiting = 0
+        self._asking = 0
+
+    @property
+    def is_unreached(self) -> bool:
+        """Return whether what broke off stood behind the review's own other images, and nothing was being asked."""
+        return self._waiting > 0 and self._asking == 0
 
     async def newest(self, reference: ImageReference) -> ImageRecord | None:
         """The newest record under any of the tag's names. An error under one of them is an error."""
@@ -80,16 +89,27 @@ class _Account:
         return newest([record for call in calls if (record := call.result())], reference)
 
     async def by_digest(self, digest: str) -> ImageRecord | None:
-        async with self._share, self._slots:
+        async with self._turn():
             return await self._anchore.by_digest(digest, self._deadline)
 
     async def check(self, digest: str, full_tag: str, policy: str | None) -> PolicyEvaluation | AnalysisState:
-        async with self._share, self._slots:
+        async with self._turn():
             return await self._anchore.check(digest, full_tag, policy, self._deadline)
 
     async def _by_tag(self, full_tag: str) -> ImageRecord | None:
-        async with self._share, self._slots:
+        async with self._turn():
             return await self._anchore.by_tag(full_tag, self._deadline)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Count what waits for the review's share and what is being asked; a call that breaks off stays counted."""
+        self._waiting += 1
+        async with self._share:
+            self._waiting -= 1
+            self._asking += 1
+            async with self._slots:
+                yield
+            self._asking -= 1
 
 
 class Evaluation:
@@ -154,6 +174,7 @@ class Evaluation:
         """Return the facts and what Anchore holds by tag. A late or failed check still leaves the record."""
         by_tag: ImageRecord | None = None
         record: ImageRecord | None = None
+        account: _Account | None = None
         try:
             async with deadline.bound():
                 account = _Account(self._accounts[question.account], self._slots[question.account], share, deadline)
@@ -169,7 +190,8 @@ class Evaluation:
                     return ImageFacts(record), by_tag
                 evaluated = await _evaluated(account, record, reference, question.policy)
         except EvaluationError as error:
-            return ImageFacts(record, error=error), by_tag
+            is_unreached = isinstance(error, DeadlineExceeded) and account is not None and account.is_unreached
+            return ImageFacts(record, error=ImageNotReached(str(error)) if is_unreached else error), by_tag
         except Exception:
             logger.exception("looking up %s failed unexpectedly", reference.repository)
             return ImageFacts(record, error=EvaluationError(_UNEXPECTED)), by_tag

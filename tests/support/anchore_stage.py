@@ -4,7 +4,7 @@ An implementation joins the contract by offering a ``Stage``; the adapters do so
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -157,9 +157,11 @@ async def _for_ever(_: float) -> None:
 
 
 @asynccontextmanager
-async def _sandbox(version: ApiVersion, spoken: tuple[str, ...]) -> AsyncIterator[Stage]:
+async def _sandbox(
+    version: ApiVersion, spoken: tuple[str, ...], messages: Mapping[str, str] | None = None
+) -> AsyncIterator[Stage]:
     world = {"images": IMAGES, "registry": REGISTRY, "policies": POLICIES, "unknownImages": "refuse"}
-    seed = Seed.model_validate({"apiVersions": spoken, **world})
+    seed = Seed.model_validate({"apiVersions": spoken, "messages": messages or {}, **world})
     clock = Clock(1_800_000_000.0)
     app = create_sandbox(seed, clock=clock, sleep=_for_ever)
 
@@ -175,10 +177,13 @@ async def _sandbox(version: ApiVersion, spoken: tuple[str, ...]) -> AsyncIterato
         await stage.stranger.aclose()
 
 
+# API v2 promises no words for a 404, and an adapter that reads the sandbox's own would prove itself
+OTHER_WORDS = {"imageNotFound": "No such resource in this account", "notAnalyzed": "Evaluation is not available"}
 Opening = Callable[[], AbstractAsyncContextManager[Stage]]
 STAGES: dict[str, Opening] = {
     "v1 over the sandbox": lambda: _sandbox(ApiVersion.V1, ("v1",)),
     "v2 over the sandbox": lambda: _sandbox(ApiVersion.V2, ("v2",)),
+    "v2 in other words": lambda: _sandbox(ApiVersion.V2, ("v2",), OTHER_WORDS),
     "v1 detected": lambda: _sandbox(ApiVersion.AUTO, ("v1",)),
     "v2 detected": lambda: _sandbox(ApiVersion.AUTO, ("v2",)),
     "v2 preferred": lambda: _sandbox(ApiVersion.AUTO, ("v1", "v2")),

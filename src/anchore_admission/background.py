@@ -35,6 +35,13 @@ async def repeated(do: Callable[[], None], every: float, sleep: Sleep) -> None:
         do()
 
 
+async def repeated_in_thread(do: Callable[[], None], every: float, sleep: Sleep = asyncio.sleep) -> None:
+    """Call ``do`` beside the event loop, ``every`` so many seconds, until cancelled."""
+    while True:
+        await sleep(every)
+        await asyncio.to_thread(do)
+
+
 async def _forever(name: str, run: Callable[[], Awaitable[None]], sleep: Sleep) -> None:
     clock = asyncio.get_running_loop().time
     pause = FIRST_PAUSE_SECONDS

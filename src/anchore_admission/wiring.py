@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, CredentialSource, DetectingAnchore, connect
 from anchore_admission.adapters.files import FileCredentials
 from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.adapters.trust import FollowedTrust
 from anchore_admission.core.rules import RuleBook, compile_rules
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
@@ -32,6 +34,8 @@ class Controller:
     manual: ManualReviews
     credentials: Sequence[FileCredentials]
     """Those that are followed."""
+    trust: Sequence[FollowedTrust]
+    """The CA files that are followed."""
 
     def has_credentials(self) -> bool:
         """Whether every account can be asked."""
@@ -41,6 +45,11 @@ class Controller:
         """Reviews look at them too, but not before there are any."""
         for source in self.credentials:
             source.refresh()
+
+    def refresh_trust(self) -> None:
+        """Read the CA files again; for a thread beside the event loop."""
+        for trust in self.trust:
+            trust.refresh()
 
     async def aclose(self) -> None:
         """Close the connections to Anchore."""
@@ -62,7 +71,18 @@ def build(
     sources = _sources(used, environ, patient=patient)
     timeouts = configuration.timeouts
     bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.answer)
-    accounts = {s.name: _connected(configuration, s, sources[s.name], telemetry, bounds) for s in used}
+    trust = _trust(configuration, used, telemetry)
+    accounts = {
+        s.name: _connected(
+            configuration,
+            s,
+            sources[s.name],
+            telemetry,
+            bounds=bounds,
+            trust=trust.get(_ca_file(configuration, s)),
+        )
+        for s in used
+    }
     analysis = configuration.analysis
     schedule = Schedule(analysis.concurrency, analysis.queue_size, configuration.passive.refresh_interval)
     requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
@@ -81,7 +101,8 @@ def build(
     )
     reviews = Reviews(rules, evaluation, telemetry)
     followed = _followed(sources.values(), telemetry)
-    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), followed)
+    cas = list(trust.values())
+    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), followed, cas)
 
 
 def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:
@@ -113,13 +134,15 @@ def _connected(
     account: AccountSection,
     source: CredentialSource,
     telemetry: Telemetry,
+    *,
     bounds: Bounds,
+    trust: FollowedTrust | None,
 ) -> DetectingAnchore:
     shared = configuration.anchore
     endpoint = AnchoreEndpoint(
         url=str(account.endpoint or shared.endpoint or ""),
         api_version=account.api_version or shared.api_version,
-        ca_file=account.ca_file or shared.ca_file,
+        ca_file=_ca_file(configuration, account) or None,
         verify_tls=shared.verify_tls,
     )
     return connect(
@@ -129,7 +152,25 @@ def _connected(
         recorder=telemetry,
         bounds=bounds,
         anchore_account=account.anchore_account,
+        trusted=trust.current if trust else None,
     )
+
+
+def _ca_file(configuration: Configuration, account: AccountSection) -> str:
+    return account.ca_file or configuration.anchore.ca_file or ""
+
+
+def _trust(
+    configuration: Configuration, used: Sequence[AccountSection], telemetry: Telemetry
+) -> dict[str, FollowedTrust]:
+    """Follow the CA file of each account; accounts that share one follow it once."""
+    if not configuration.anchore.verify_tls:
+        return {}
+    paths = {_ca_file(configuration, account) for account in used} - {""}
+    trust = {path: FollowedTrust(Path(path)) for path in sorted(paths)}
+    for followed in trust.values():
+        telemetry.watch_unusable(Followed.ANCHORE_CA, followed.is_unusable)
+    return trust
 
 
 def _without_credentials(account: AccountSection) -> Problem:

@@ -1,10 +1,13 @@
 """The client over real sockets: no answer, proxies, certificates, connections that are kept and lost."""
 
+import asyncio
 import base64
 import gzip
 import json
 import logging
+import ssl
 from contextlib import aclosing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,11 +15,13 @@ import pytest
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds
 from anchore_admission.adapters.anchore.connect import connect
 from anchore_admission.adapters.anchore.detection import DetectingAnchore
+from anchore_admission.adapters.trust import FollowedTrust
 from anchore_admission.core.submission import AnalysisRequest
 from anchore_admission.errors import AnchoreReplyInvalid, AnchoreUnavailable, DeadlineExceeded
 from anchore_admission.models.configuration import ApiVersion
 from support.anchore_calls import ADMIN, BOUNDS, DIGEST, TAG, Recorded, client, deadline, v1_image
-from support.anchore_servers import LOOPBACK, http_answer, own_certificate, serving
+from support.anchore_servers import LOOPBACK, Served, http_answer, own_certificate, serving
+from support.certificates import pair_valid
 
 IMAGES = json.dumps([v1_image()]).encode()
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -47,6 +52,17 @@ class TestConnections:
         assert head.startswith("get /v1/images?fulltag=r")
         assert "a%26b%2bc" in head
         assert "\r\nauthorization: basic " in head
+
+    async def test_cookies_are_not_sent_back(self) -> None:
+        cookies = [b"set-cookie: server=a; path=/", b"set-cookie: session=secret; path=/"]
+        async with (
+            serving(lambda _: http_answer(IMAGES, *cookies)) as served,
+            aclosing(at(served.port, host="localhost")) as anchore,
+        ):
+            for _ in range(2):
+                assert await anchore.by_tag(TAG, deadline())
+        assert len(served.heads) == 2
+        assert not any(b"cookie" in head.lower() for head in served.heads)
 
     async def test_a_submission_is_sent_as_json(self) -> None:
         async with (
@@ -126,8 +142,6 @@ class TestSize:
                 await anchore.by_tag(TAG, deadline())
 
 
-# httpx-aiohttp 0.2 hands a proxy's password to aiohttp in a way that aiohttp 3.14 wants to see gone
-@pytest.mark.filterwarnings("ignore:.*(BasicAuth|proxy_auth).* deprecated:DeprecationWarning")
 class TestProxies:
     async def test_the_proxy_of_the_environment_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with serving(found) as proxy:
@@ -155,7 +169,7 @@ class TestProxies:
             monkeypatch.setenv("HTTPS_PROXY", f"http://user:proxypass@{LOOPBACK}:{proxy.port}")
             async with aclosing(client(None, url="https://anchore.invalid")) as anchore:
                 with pytest.raises(
-                    AnchoreUnavailable, match="the proxy before Anchore refuses the connection"
+                    AnchoreUnavailable, match=r"refuses the connection \(407\): it asks for a user name and password"
                 ) as caught:
                     await anchore.by_tag(TAG, deadline())
         assert proxy.heads[0].startswith(b"CONNECT anchore.invalid:443 ")
@@ -179,15 +193,73 @@ class TestCertificates:
         _, tls = own_certificate(tmp_path)
         async with serving(found, tls) as served:
             endpoint = AnchoreEndpoint(f"https://{LOOPBACK}:{served.port}", ApiVersion.V1)
-            with pytest.raises(AnchoreUnavailable, match="its TLS certificate is not trusted"):
+            with pytest.raises(AnchoreUnavailable, match="is not trusted: it is self-signed"):
                 await self.by_digest(endpoint)
         assert served.heads == []
+
+    async def test_https_to_a_plain_port_says_so(self) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(http_answer(b"", status=b"400 Bad Request"))
+            writer.close()
+
+        async with await asyncio.start_server(answer, LOOPBACK, 0) as server:
+            endpoint = AnchoreEndpoint(f"https://{LOOPBACK}:{server.sockets[0].getsockname()[1]}", ApiVersion.V1)
+            with pytest.raises(AnchoreUnavailable, match=r"it speaks plain HTTP at an https:// address; write http://"):
+                await self.by_digest(endpoint)
+
+    async def test_an_expired_certificate_says_so(self, tmp_path: Path) -> None:
+        expired = pair_valid(timedelta(days=-2), timedelta(days=-1))
+        file, both = tmp_path / "ca.crt", tmp_path / "both.pem"
+        file.write_bytes(expired.certificate)
+        both.write_bytes(expired.key + expired.certificate)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(both)
+        async with serving(found, tls) as served:
+            endpoint = AnchoreEndpoint(f"https://localhost:{served.port}", ApiVersion.V1, ca_file=str(file))
+            with pytest.raises(AnchoreUnavailable, match="is not trusted: it has expired"):
+                await self.by_digest(endpoint)
+
+    async def test_a_changed_ca_file_is_followed_and_an_invalid_one_is_not(self, tmp_path: Path) -> None:
+        (first := tmp_path / "1").mkdir()
+        (second := tmp_path / "2").mkdir()
+        (old, old_tls), (new, new_tls) = own_certificate(first), own_certificate(second)
+        mounted = tmp_path / "ca.crt"
+        mounted.write_bytes(old.read_bytes())
+        followed = FollowedTrust(mounted)
+
+        async def ask(served: Served) -> object:
+            endpoint = AnchoreEndpoint(f"https://{LOOPBACK}:{served.port}", ApiVersion.V1, ca_file=str(mounted))
+            return await anchore_at(endpoint).by_digest(DIGEST, deadline())
+
+        opened: list[DetectingAnchore] = []
+
+        def anchore_at(endpoint: AnchoreEndpoint) -> DetectingAnchore:
+            anchore = connect(endpoint, ADMIN, name="a", recorder=Recorded(), bounds=BOUNDS, trusted=followed.current)
+            opened.append(anchore)
+            return anchore
+
+        async with serving(found, old_tls) as before, serving(found, new_tls) as after:
+            assert await ask(before)
+            for invalid in (b"", b"rubbish", b"-----BEGIN CERTIFICATE-----"):
+                mounted.write_bytes(invalid)
+                followed.refresh()
+                assert followed.is_unusable()
+                assert await ask(before)
+            mounted.write_bytes(new.read_bytes())
+            followed.refresh()
+            assert not followed.is_unusable()
+            assert await ask(after)
+            with pytest.raises(AnchoreUnavailable, match="not trusted"):
+                await ask(before)
+            for anchore in opened:
+                await anchore.aclose()
 
     async def test_a_certificate_for_another_name_is_not_trusted(self, tmp_path: Path) -> None:
         file, tls = own_certificate(tmp_path)
         async with serving(found, tls) as served:
             endpoint = AnchoreEndpoint(f"https://localhost:{served.port}", ApiVersion.V1, ca_file=str(file))
-            with pytest.raises(AnchoreUnavailable, match="its TLS certificate is not trusted"):
+            with pytest.raises(AnchoreUnavailable, match="is not trusted: it is for another host name"):
                 await self.by_digest(endpoint)
 
     async def test_trust_can_be_waived(self, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TextIO
 
+from anchore_admission.adapters.redaction import redacted
+
 MESSAGE_LIMIT: Final = 4096
 TRACE_LIMIT: Final = 16_384
 _ALREADY_IN_MESSAGE = frozenset({"uid", "kind", "namespace", "name", "digest"})
@@ -54,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         self._second = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
-        message = quoted(shortened(record.getMessage(), MESSAGE_LIMIT))
+        message = quoted(shortened(redacted(record.getMessage()), MESSAGE_LIMIT))
         line = (
             f'{{"time":"{self._clock(record.created)}","level":"{record.levelname}","logger":"{record.name}",'
             f'"message":{message}'
@@ -85,7 +87,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        message = _printable(shortened(record.getMessage(), MESSAGE_LIMIT))
+        message = _printable(shortened(redacted(record.getMessage()), MESSAGE_LIMIT))
         encoded = json.loads(f"{{{getattr(record, 'encoded', '')}}}")
         pairs = _pairs({**(getattr(record, "fields", None) or {}), **encoded})
         if self._colour:
@@ -158,7 +160,7 @@ def _formatter(log_format: LogFormat, stream: TextIO) -> logging.Formatter:
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     """The traceback; its end says what happened, so that is what stays of a long one."""
-    trace = formatter.formatException(record.exc_info) if record.exc_info else ""
+    trace = redacted(formatter.formatException(record.exc_info)) if record.exc_info else ""
     return trace if len(trace) <= TRACE_LIMIT else f"…{trace[1 - TRACE_LIMIT :]}"
 
 

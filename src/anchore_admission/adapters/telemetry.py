@@ -42,6 +42,7 @@ class Followed(StrEnum):
     CERTIFICATE = "certificate"
     AUTHORITIES = "authorities"
     CREDENTIALS = "credentials"
+    ANCHORE_CA = "anchore_ca"
 
 
 class _Children(dict[tuple[str, ...], M]):

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from anchore_admission.adapters.logs import LogFormat, LogLevel, configure_logging
+from anchore_admission.adapters.redaction import redacted
 from anchore_admission.errors import AnchoreAdmissionError
 
 CANNOT_TELL = 2
@@ -84,7 +85,7 @@ def _tell(error: Exception, *, debug: bool) -> None:
         note(f"Error: {error}", "red")
         return
     hint = "" if debug else " (--debug shows where)"
-    note(f"Error: unexpected {type(error).__name__}: {error}{hint}", "red")
+    note(f"Error: unexpected {type(error).__name__}: {redacted(str(error))}{hint}", "red")
 
 
 def _prepare_logs(*, debug: bool) -> None:

@@ -10,8 +10,9 @@ from functools import partial
 
 from anchore_admission import __version__
 from anchore_admission.adapters.files import read_secret_text, read_text
+from anchore_admission.adapters.redaction import remember
 from anchore_admission.adapters.telemetry import Followed, Telemetry
-from anchore_admission.background import repeated, supervised
+from anchore_admission.background import repeated, repeated_in_thread, supervised
 from anchore_admission.core.dependency import deadlocked_namespaces
 from anchore_admission.core.registration import Registration
 from anchore_admission.errors import ConfigurationError, Problem
@@ -80,6 +81,7 @@ async def run(process: Prepared) -> None:
     try:
         async with (
             supervised("analysis requests", controller.requests.run),
+            supervised("Anchore's CA files", partial(repeated_in_thread, controller.refresh_trust, FOLLOW_SECONDS)),
             supervised("credentials", partial(repeated, controller.refresh_credentials, FOLLOW_SECONDS, asyncio.sleep)),
             _looking_after(process.cluster),
         ):
@@ -130,7 +132,9 @@ def _webhook(settings: Settings, controller: Controller, certificate: ServingCer
     app = create_app(Surfaces(admission, ManualEndpoint(controller.manual) if settings.docs else None))
     names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
     if settings.secret_path_file:
-        guarded = SecretPath(app, read_secret_text(settings.secret_path_file))
+        secret = read_secret_text(settings.secret_path_file)
+        remember("secret path", [secret])
+        guarded = SecretPath(app, secret)
         return Listener(guarded, settings.host, settings.port, certificate, clients=names)
     return Listener(app, settings.host, settings.port, certificate, clients=names)
 

@@ -114,7 +114,7 @@ class AnchoreSection(Section):
     api_version: ApiVersion = ApiVersion.AUTO
     """Anchore's API version; auto asks Anchore."""
     ca_file: Text | None = None
-    """PEM file with the authorities to trust; null trusts those of the system."""
+    """PEM file with the CAs to trust, followed while it changes; null trusts those of the system."""
     verify_tls: bool = True
     """Whether Anchore's certificate is verified."""
 
@@ -137,7 +137,7 @@ class AccountSection(Section):
     api_version: ApiVersion | None = None
     """API version, where it is not anchore.apiVersion."""
     ca_file: Text | None = None
-    """Authorities to trust, where they are not anchore.caFile."""
+    """PEM file with the CAs to trust, where it is not anchore.caFile."""
 
     @model_validator(mode="after")
     def _one_kind_of_credential(self) -> "AccountSection":

@@ -3,12 +3,12 @@
 import asyncio
 import ssl
 from dataclasses import dataclass, field
-from functools import cache
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from anchore_admission.adapters.trust import lenient, trusting
+from anchore_admission.adapters.trust import FollowedTrust, system_trust
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import ApiVersion
 
@@ -62,21 +62,12 @@ def root_of(endpoint: AnchoreEndpoint) -> Root:
 
 
 def trust(endpoint: AnchoreEndpoint) -> ssl.SSLContext:
-    """The TLS context: a file of our own replaces the public authorities. Raises ConfigurationError."""
+    """Return the TLS context: a CA file replaces the system's CAs. Raises ConfigurationError."""
     if not endpoint.verify_tls:
         return httpx.create_ssl_context(verify=False)
     if endpoint.ca_file is None:
-        return _public_trust()
-    try:
-        return trusting(cafile=endpoint.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise _wrong("caFile", f"{endpoint.ca_file} cannot be read as PEM certificates: {error}") from error
-
-
-@cache
-def _public_trust() -> ssl.SSLContext:
-    """Read once for all accounts: it takes 17 ms and holds some 140 certificates."""
-    return lenient(httpx.create_ssl_context())
+        return system_trust()
+    return FollowedTrust(Path(endpoint.ca_file)).current()
 
 
 def account_header(account: str | None) -> dict[str, str]:

@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import random
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -45,11 +46,24 @@ _ROOM = 0.5  # seconds that must remain for a second attempt to be worth it
 _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
     (aiohttp.ServerDisconnectedError, Transient, "Anchore closed the connection"),
     (aiohttp.ClientProxyConnectionError, Transient, "cannot connect to the proxy before Anchore"),
-    (aiohttp.ClientHttpProxyError, AnchoreUnavailable, "the proxy before Anchore refuses the connection"),
-    (aiohttp.ClientSSLError, AnchoreUnavailable, "cannot connect to Anchore: its TLS certificate is not trusted"),
     (aiohttp.ClientConnectorDNSError, Transient, "cannot connect to Anchore: its host name is not known"),
 )
 """What httpx makes one error of, told apart; the transport keeps aiohttp's as the cause."""
+
+
+_PROXY_AUTHENTICATION = 407
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
+"""OpenSSL's words for a first answer that is not TLS."""
+_CERTIFICATE_FAULTS = {
+    9: "it is not valid yet; compare the clocks",
+    10: "it has expired",
+    18: "it is self-signed and not in anchore.caFile",
+    19: "its CA is not in anchore.caFile or among the system's",
+    20: "its CA is not in anchore.caFile or among the system's, or an intermediate certificate is missing",
+    62: "it is for another host name than the endpoint's",
+    64: "it is for another IP address than the endpoint's",
+}
+"""By OpenSSL's verification code (x509_vfy.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +244,14 @@ class AnchoreHttp:
         return AnchoreUnavailable(f"Anchore gave no answer within {self._bounds.read:g} seconds")
 
     def _failure(self, error: Exception) -> EvaluationError:
-        for cause, kind, text in _CAUSES:
-            if isinstance(error.__cause__, cause) or isinstance(error, cause):
+        causes = list(_chain(error))
+        for cause in causes:
+            if isinstance(cause, aiohttp.ClientHttpProxyError):
+                return AnchoreUnavailable(_refused_by_proxy(cause.status))
+            if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
+                return AnchoreUnavailable(f"cannot connect to Anchore: {_tls_failure(cause)}")
+        for known, kind, text in _CAUSES:
+            if isinstance(error.__cause__, known) or isinstance(error, known):
                 return kind(text)
         if isinstance(error, httpx.ReadTimeout):
             return self._late()
@@ -244,3 +264,28 @@ class AnchoreHttp:
         detail = f"{cause} {answer.excerpt() if answer else ''}".strip()
         level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
         _log.log(level, "Anchore account %s, %s: %s [%s]", self._name, call.operation, error, detail)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it, with what aiohttp keeps of the system's errors."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        for inner in (getattr(cause, "certificate_error", None), getattr(cause, "os_error", None)):
+            if isinstance(inner, BaseException):
+                yield inner
+        cause = cause.__cause__ or cause.__context__
+
+
+def _refused_by_proxy(status: int) -> str:
+    why = f"the proxy before Anchore refuses the connection ({status})"
+    return f"{why}: it asks for a user name and password" if status == _PROXY_AUTHENTICATION else why
+
+
+def _tls_failure(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = _CERTIFICATE_FAULTS.get(error.verify_code, shortened(error.verify_message or ""))
+        return f"its TLS certificate is not trusted: {why}"
+    if error.reason in _NOT_TLS:
+        return "it speaks plain HTTP at an https:// address; write http:// in the endpoint, or name the TLS port"
+    return f"the TLS handshake failed: {shortened(error.reason or str(error))}"

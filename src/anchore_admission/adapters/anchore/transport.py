@@ -1,0 +1,126 @@
+"""The way to Anchore: connections that are kept, trust that may change, no cookies, name servers that may be silent."""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from httpx_aiohttp.transport import AiohttpResponseStream, map_aiohttp_exceptions
+from multidict import CIMultiDict
+
+from anchore_admission.adapters.anchore.proxies import Proxy
+
+# More connections than look-ups at once; kept for less time than common load balancers keep theirs (60 s).
+_CONNECTIONS: Final = 128
+_KEPT_SECONDS: Final = 30.0
+_AUTHORIZATION = "Proxy-Authorization"
+look_up = socket.getaddrinfo
+
+
+class AnchoreTransport(httpx.AsyncBaseTransport):
+    """httpx over aiohttp, which costs a fifth of the CPU of httpx' own transport.
+
+    ``trust`` is asked for every request, so that a changed CA file holds for every new connection.
+    """
+
+    def __init__(self, trust: Callable[[], ssl.SSLContext], proxy: Proxy | None = None) -> None:
+        self._trust = trust
+        self._proxy = proxy
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._session is None:
+            self._session = self._opened()
+        timeout = request.extensions["timeout"]
+        headers = CIMultiDict(request.headers.items())
+        more: dict[str, Any] = {}
+        if self._proxy:
+            more["proxy"] = self._proxy.url
+            if self._proxy.authorization:
+                # The proxy reads a request that it forwards; for a tunnel it reads the CONNECT only.
+                target = headers if request.url.scheme == "http" else more.setdefault("proxy_headers", CIMultiDict())
+                target[_AUTHORIZATION] = self._proxy.authorization
+        with map_aiohttp_exceptions():
+            response = await self._session.request(
+                request.method,
+                str(request.url),
+                headers=headers,
+                data=request.content or None,
+                allow_redirects=False,
+                auto_decompress=False,
+                ssl=self._trust(),
+                timeout=aiohttp.ClientTimeout(sock_connect=timeout["connect"], sock_read=timeout["read"]),
+                **more,
+            )
+        return httpx.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=AiohttpResponseStream(response),
+            request=request,
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """A load balancer's cookie must not bind us to a server, nor a session to somebody's login: none are kept."""
+        connector = aiohttp.TCPConnector(
+            limit=_CONNECTIONS,
+            keepalive_timeout=_KEPT_SECONDS,
+            resolver=ThreadResolver(),
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+class ThreadResolver(AbstractResolver):
+    """Resolves names in threads that nothing waits for.
+
+    aiohttp uses the event loop's own threads, which are waited for when the loop ends: with a silent name server, a
+    command with ``--timeout 3`` and a stopping server would take as long as the system's resolver tries.
+    """
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Sequence[tuple[Any, ...]]] = loop.create_future()
+
+        def deliver(result: Sequence[tuple[Any, ...]] | None, error: OSError | None) -> None:
+            if found.done():  # given up in the meantime
+                return
+            if error is not None:
+                found.set_exception(error)
+            else:
+                found.set_result(result or ())
+
+        def run() -> None:
+            result, failure = None, None
+            try:
+                flags = socket.AI_ADDRCONFIG
+                result = look_up(host, port, type=socket.SOCK_STREAM, family=family, flags=flags)
+            except (OSError, UnicodeError) as error:
+                failure = error if isinstance(error, OSError) else OSError(str(error))
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(deliver, result, failure)
+
+        threading.Thread(target=run, name="resolver", daemon=True).start()
+        return [_address(host, *entry) for entry in await found]
+
+    async def close(self) -> None:
+        """Wait for nothing."""
+
+
+def _address(name: str, family: int, _type: int, proto: int, _name: str, address: tuple[Any, ...]) -> ResolveResult:
+    host, port = address[:2]
+    if family == socket.AF_INET6 and len(address) > 3 and address[3]:  # noqa: PLR2004 - the scope's place
+        host = f"{host}%{address[3]}"
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(hostname=name, host=host, port=port, family=family, proto=proto, flags=flags)

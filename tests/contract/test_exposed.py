@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from anchore_admission.adapters.certificates import Pair
 from anchore_admission.errors import ConfigurationError
-from anchore_admission.web.clients import ClientNames, SecretPath
+from anchore_admission.web.clients import ClientNames, SecretPath, SecretPathFile
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import key_pem, pair, trusting, written
@@ -183,3 +183,22 @@ async def test_other_paths_are_as_they_were() -> None:
 def test_a_secret_that_is_no_path_segment_or_can_be_guessed_is_refused(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="--secret-path-file / ANCHORE_ADMISSION_SECRET_PATH_FILE: expected"):
         SecretPath(echo, secret)
+
+
+async def test_a_changed_secret_path_is_followed_and_an_invalid_one_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "path"
+    file.write_text(SECRET)
+    guard = SecretPath(echo, SECRET)
+    followed = SecretPathFile(guard, file)
+    changed = "another-secret-path"
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="https://x") as asking:
+        for invalid in ("", "short", "a/b" * 10):
+            file.write_text(invalid)
+            followed.refresh()
+            assert followed.is_unusable()
+            assert (await asking.post(f"/validate/{SECRET}")).status_code == 200
+        file.write_text(f"{changed}\n")
+        followed.refresh()
+        assert not followed.is_unusable()
+        assert (await asking.post(f"/validate/{changed}")).status_code == 200
+        assert (await asking.post(f"/validate/{SECRET}")).status_code == 404

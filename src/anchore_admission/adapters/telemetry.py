@@ -43,6 +43,7 @@ class Followed(StrEnum):
     AUTHORITIES = "authorities"
     CREDENTIALS = "credentials"
     ANCHORE_CA = "anchore_ca"
+    SECRET_PATH = "secret_path"  # noqa: S105 - a label
 
 
 class _Children(dict[tuple[str, ...], M]):

@@ -22,7 +22,7 @@ from anchore_admission.services.configuration import fingerprint, parse_configur
 from anchore_admission.settings import Settings, spelled, unknown_variables
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
-from anchore_admission.web.clients import ClientNames, SecretPath
+from anchore_admission.web.clients import ClientNames, SecretPath, SecretPathFile
 from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.web.operations import Readiness, create_operations
 from anchore_admission.web.server import FOLLOW_SECONDS, Listener, serve
@@ -47,6 +47,7 @@ class Prepared:
     listeners: Sequence[Listener]
     cluster: ClusterWork | None
     readiness: Readiness
+    secret_path: SecretPathFile | None
 
 
 def prepared(settings: Settings) -> Prepared:
@@ -64,7 +65,11 @@ def prepared(settings: Settings) -> Prepared:
     listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
     _describe(configuration, cluster.registration if cluster else None, controller.telemetry)
     _tell(settings, configuration)
-    return Prepared(settings, controller, certificate, listeners, cluster, readiness)
+    secret_path, guard = None, listeners[0].app
+    if settings.secret_path_file and isinstance(guard, SecretPath):
+        secret_path = SecretPathFile(guard, settings.secret_path_file)
+        controller.telemetry.watch_unusable(Followed.SECRET_PATH, secret_path.is_unusable)
+    return Prepared(settings, controller, certificate, listeners, cluster, readiness, secret_path)
 
 
 async def run(process: Prepared) -> None:
@@ -81,7 +86,7 @@ async def run(process: Prepared) -> None:
     try:
         async with (
             supervised("analysis requests", controller.requests.run),
-            supervised("Anchore's CA files", partial(repeated_in_thread, controller.refresh_trust, FOLLOW_SECONDS)),
+            supervised("mounted files", partial(repeated_in_thread, partial(_refresh, process), FOLLOW_SECONDS)),
             supervised("credentials", partial(repeated, controller.refresh_credentials, FOLLOW_SECONDS, asyncio.sleep)),
             _looking_after(process.cluster),
         ):
@@ -95,6 +100,13 @@ async def run(process: Prepared) -> None:
     finally:
         await controller.aclose()
     logger.info("stopped")
+
+
+def _refresh(process: Prepared) -> None:
+    """Read mounted files again, in a thread."""
+    process.controller.refresh_trust()
+    if process.secret_path:
+        process.secret_path.refresh()
 
 
 @asynccontextmanager

@@ -3,14 +3,20 @@
 import hmac
 import logging
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from anchore_admission.adapters.files import read_secret_text
 from anchore_admission.adapters.logs import shortened
+from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.ports import Clock
+from anchore_admission.services.complaints import Complaints
 from anchore_admission.settings import spelled
 from anchore_admission.web.app import VALIDATE
 from anchore_admission.web.body import send_json
@@ -28,10 +34,14 @@ class SecretPath:
     """Answers reviews at ``/validate/<secret>`` only; compared in constant time: it cannot be guessed by parts."""
 
     def __init__(self, app: ASGIApp, secret: str) -> None:
+        self._app = app
+        self.use(secret)
+
+    def use(self, secret: str) -> None:
+        """Answer at this path from now on. Raises ConfigurationError; the path in use then stays."""
         if not _SEGMENT.fullmatch(secret):
             expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~'"
             raise ConfigurationError("settings", [Problem(spelled("secret_path_file"), expected)])
-        self._app = app
         self._path = f"{VALIDATE}/{secret}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,6 +53,38 @@ class SecretPath:
                 await send_json(send, 404, _NOT_FOUND)
                 return
         await self._app(scope, receive, send)
+
+
+class SecretPathFile:
+    """The mounted file of a secret path. Once its contents were valid, the last valid ones stay in use."""
+
+    def __init__(self, guard: SecretPath, path: Path, *, clock: Clock = time.monotonic) -> None:
+        self._guard = guard
+        self._path = path
+        self._secret = read_secret_text(path)
+        self._complaints = Complaints(_log, clock)
+        self._unusable = False
+
+    def is_unusable(self) -> bool:
+        """Return whether the contents of the last look cannot be used."""
+        return self._unusable
+
+    def refresh(self) -> None:
+        """Read the file again."""
+        try:
+            secret = read_secret_text(self._path)
+            if secret != self._secret:
+                remember("secret path", [secret])
+                self._guard.use(secret)
+                self._secret = secret
+                _log.info("the secret path changed: %s", self._path)
+        except ConfigurationError as error:
+            self._unusable = True
+            why = "; ".join(map(str, error.problems))
+            self._complaints.tell("", f"the last valid secret path stays in use: {why}", logging.ERROR)
+        else:
+            self._unusable = False
+            self._complaints.settle("")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,12 +51,15 @@ def _configuration(text: str) -> Schema:
 
 
 def _seed() -> Schema:
+    """Return the seed's definitions, renamed: some are called like those of the configuration (`Messages`)."""
     seed = Seed.model_json_schema(by_alias=True)
     for part in _within(seed):
         if isinstance(part.get("title"), str):  # pydantic's, which say nothing
             del part["title"]
+        if isinstance(part.get("$ref"), str):
+            part["$ref"] = part["$ref"].replace("#/$defs/", "#/$defs/Seed")
     definitions = seed.pop("$defs")
-    return {"Seed": seed, **definitions}
+    return {"Seed": seed, **{f"Seed{name}": definition for name, definition in definitions.items()}}
 
 
 def _require(section: Schema, defaults: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ STRICT: Final = {
 }
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases/{NAME}"
 SECONDS_OF_OUTAGE: Final = 75
-"""The node controller gives a silent node up after 40 to 50, and a call may just have begun."""
+"""At most: the node controller gives a silent node up after 40 to 50, and a call may just have begun."""
 
 
 @pytest.fixture(params=["no zones", "two zones", "a node without a zone"])

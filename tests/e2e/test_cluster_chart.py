@@ -6,7 +6,7 @@ import pytest
 
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
-from e2e.release import NAME, WEBHOOK, Release, installed, is_ready
+from e2e.release import CHART, NAME, WEBHOOK, Release, installed, is_ready
 from e2e.things import FAILING, Json, thing
 
 pytestmark = pytest.mark.cluster
@@ -71,6 +71,19 @@ UBUNTU = ("kubectl", "run", "ubuntu", "--image", "ubuntu", "--restart", "Never")
 def passive(release: Release) -> Iterator[Release]:
     with installed(release, PASSIVE) as running:
         yield running
+
+
+def test_helm_test_says_in_time_that_the_image_cannot_be_pulled(kubectl: Kubectl) -> None:
+    """Here, while no other release judges its Pods."""
+    name, image = "unpullable", "image.repository=localhost/no-such-image,image.pullPolicy=Never"
+    here = ("--namespace", name)
+    kubectl.helm("install", name, str(CHART), *here, "--create-namespace", "--set", f"sandbox.enabled=true,{image}")
+    try:
+        with pytest.raises(RuntimeError, match=f"Job/{name}/{name}-{NAME}-image-pull not ready. status: Failed"):
+            kubectl.helm("test", name, *here, "--timeout", "100s")
+    finally:
+        kubectl.helm("uninstall", name, *here, "--wait")
+        kubectl("delete", "namespace", name, "--wait=false")
 
 
 def test_the_original_walk_through_passive_then_strict(passive: Release, kubectl: Kubectl) -> None:

@@ -65,6 +65,18 @@ def _expect_credentials(rendered: Rendered, secret: str) -> None:
     assert mounts["credentials"] == "/credentials"
 
 
+@pytest.mark.parametrize(
+    ("certificates", "optional"),
+    [({"mode": "existingSecret", "existingSecret": "mine"}, True), ({"mode": "certManager"}, None)],
+)
+def test_a_missing_certificate_of_ones_own_does_not_hold_the_pod_without_a_log(
+    certificates: Values, optional: bool | None
+) -> None:
+    volumes = render(merged(ANCHORE, {"certificates": certificates})).pod()["volumes"]
+    (volume,) = (it for it in volumes if it["name"] == "tls")
+    assert volume["secret"].get("optional") is optional
+
+
 def _credentials(rendered: Rendered) -> Any:
     (volume,) = (it for it in rendered.pod()["volumes"] if it["name"] == "credentials")
     return volume["secret"]

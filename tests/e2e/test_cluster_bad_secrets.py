@@ -24,7 +24,7 @@ VALUES: Final[Json] = {
 }
 WAITING: Final = (
     "not ready until this is mended: --tls-key-file / ANCHORE_ADMISSION_TLS_KEY_FILE: /tls/tls.key does not belong to",
-    "/credentials/username: does not exist: create the Secret that is mounted at /credentials, with the key username",
+    "/credentials/username: does not exist: create the Secret or ConfigMap that is mounted at /credentials",
 )
 
 

@@ -211,7 +211,7 @@ def test_the_patient_wait_for_what_a_mounted_secret_does_not_hold_yet(
     monkeypatch.setattr(Path, "is_mount", lambda path: path == secret.root)
     source = secret.source(clock, patient=True)
     (said,) = caplog.messages
-    missing = f"does not exist: create the Secret that is mounted at {secret.root}, with the key"
+    missing = f"does not exist: create the Secret or ConfigMap that is mounted at {secret.root}, with the key"
     problems = [f"{secret.root / key}: {missing} {key}" for key in ("username", "password") if key not in kept]
     assert said.partition(": ")[2] == "; ".join(problems)
     assert (source.is_there(), source.is_unusable()) == (False, True)

@@ -89,6 +89,24 @@ def test_a_pair_that_cannot_serve_says_why_and_is_waited_for(
     assert handshake(trusting(GOOD), serving.context) == "TLSv1.3"
 
 
+def test_a_mounted_secret_that_is_missing_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet leaves the volume of an optional Secret empty until there is one."""
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
+    serving = ServingCertificate(TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key"))
+    assert (serving.serves(), serving.is_unusable()) == (False, True)
+    create = f"create the Secret or ConfigMap that is mounted at {tmp_path}, with the key"
+    problems = [
+        f"{name}: {tmp_path}/{key} does not exist: {create} {key}"
+        for name, key in ((CERTIFICATE, "tls.crt"), (KEY, "tls.key"))
+    ]
+    assert caplog.messages == [f"not ready until this is mended: {'; '.join(problems)}"]
+    written(tmp_path, GOOD.certificate, GOOD.key)
+    serving.refresh()
+    assert (serving.serves(), serving.is_unusable()) == (True, False)
+
+
 def test_every_missing_file_is_named_and_none_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ServingCertificate(TlsFiles(tmp_path / "tls.crt", tmp_path))

@@ -21,7 +21,7 @@ AGAIN_SECONDS: Final = 300.0
 """After which files that are still no good are told again."""
 
 _log = logging.getLogger("anchore_admission.files")
-_MISSING: Final = "does not exist: create the Secret that is mounted at {}, with the key {}"
+_MISSING: Final = "does not exist: create the Secret or ConfigMap that is mounted at {}, with the key {}"
 _NONE_YET = "there are no credentials for Anchore yet"
 _Build = Callable[..., Credentials]
 _Fingerprint = tuple[tuple[int, int, int, int], ...]
@@ -36,7 +36,7 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise _unreadable(path, f"is not UTF-8 text: byte 0x{error.object[error.start]:02x} in line {line}") from error
     except OSError as error:
-        raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
+        raise _unreadable(path, why_unreadable(path, error)) from error
 
 
 class FileCredentials:
@@ -58,7 +58,7 @@ class FileCredentials:
         try:
             self._credentials = self._read()
         except ConfigurationError as error:
-            if not patient or not all(is_readable(path) or _mount_lacks(path) for path in paths):
+            if not patient or not all(map(is_readable, paths)):
                 raise
             self._complain(error)
         self._next_look = clock() + CHECK_EVERY
@@ -123,8 +123,7 @@ class FileCredentials:
             try:
                 texts.append(read_secret_text(path))
             except ConfigurationError as error:
-                why = _MISSING.format(path.parent, path.name) if _mount_lacks(path) else ""
-                problems.extend(Problem(error.source, why or problem.message) for problem in error.problems)
+                problems.extend(Problem(error.source, problem.message) for problem in error.problems)
         if problems:
             raise ConfigurationError("credentials", problems)
         return self._build(*texts)
@@ -147,8 +146,15 @@ class FileCredentials:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether there is a file of this name that may be read, whatever it holds."""
-    return path.is_file() and os.access(path, os.R_OK)
+    """Return whether the file may be read, whatever it holds, or a mounted volume may still bring it."""
+    return (path.is_file() and os.access(path, os.R_OK)) or _mount_lacks(path)
+
+
+def why_unreadable(path: Path, error: OSError) -> str:
+    """Return why a file cannot be read, with the remedy where a mounted volume lacks it."""
+    if _mount_lacks(path):
+        return _MISSING.format(path.parent, path.name)
+    return f"cannot be read: {error.strerror or error}"
 
 
 def _mount_lacks(path: Path) -> bool:

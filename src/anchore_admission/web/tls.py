@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from anchore_admission.adapters.files import is_readable
+from anchore_admission.adapters.files import is_readable, why_unreadable
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports import Clock
 from anchore_admission.services.complaints import Complaints
@@ -215,7 +215,7 @@ def _read_pair(files: TlsFiles) -> tuple[bytes, bytes]:
         try:
             contents.append(path.read_bytes())
         except OSError as error:
-            problems.append(Problem(setting, f"{path} cannot be read: {error.strerror}"))
+            problems.append(Problem(setting, f"{path} {why_unreadable(path, error)}"))
     if problems:
         raise ConfigurationError("settings", problems)
     return contents[0], contents[1]
@@ -231,7 +231,7 @@ def _client_authorities(path: Path) -> bytes:
     except (ssl.SSLError, ValueError) as error:
         raise _wrong(_CLIENTS, f"{path} holds no PEM certificates of authorities") from error
     except OSError as error:
-        raise _wrong(_CLIENTS, f"{path} cannot be read: {error.strerror}") from error
+        raise _wrong(_CLIENTS, f"{path} {why_unreadable(path, error)}") from error
     raise _wrong(_CLIENTS, f"{path} is empty")
 
 

@@ -190,6 +190,9 @@ tolerations:
 - name: tls
   secret:
     secretName: {{ . | quote }}
+    {{- if eq $.Values.certificates.mode "existingSecret" }}
+    optional: true # as above; cert-manager fills its Secret by itself, and the kubelet mounts that sooner without this
+    {{- end }}
     items: # named, so that a Pod waits until a Secret that is still empty holds them
       - {key: tls.crt, path: tls.crt}
       - {key: tls.key, path: tls.key}

@@ -289,6 +289,7 @@ def test_a_copy_of_a_known_image_in_another_repository_is_named(tags: tuple[str,
     """Policies map by repository: what was judged under another name says nothing about this one."""
     facts = ImageFacts(record(tags=dict.fromkeys(tags, "2026-01-01T00:00:00Z")), (_passing(mapped=False),))
     assert _judge(STRICT, facts).warning == _UNMAPPED + known
+    assert _judge(STRICT, facts, require_mapping=True).message == _UNCOVERED + known
 
 
 _STOPPED = (DENY, Reason.POLICY_FAILED)

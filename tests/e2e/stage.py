@@ -24,6 +24,12 @@ CONFIGURATION: Final[Json] = {
         {"name": "analysis", "match": {"namespaces": ["analysis"]}, "mode": "analysis"},
         {"name": "warned", "match": {"namespaces": ["warned"]}, "enforcement": "warn"},
         {"name": "skipped", "match": {"namespaces": ["skipped"]}, "mode": "skip"},
+        {"name": "hub", "match": {"namespaces": ["hub"]}, "policy": "no-nginx"},
+        {"name": "tolerant", "match": {"namespaces": ["tolerant"]}, "onError": "allow"},
+        {"name": "cluster", "match": {"namespaces": ["registries"], "images": ["registry.k8s.io/*"]}, "mode": "skip"},
+        {"name": "own", "match": {"namespaces": ["registries"], "images": ["*.corp.example/*"]}, "mode": "skip"},
+        {"name": "public", "match": {"namespaces": ["registries"], "images": ["docker.io/*", "evil.example/*"]}},
+        {"name": "others", "match": {"namespaces": ["registries"]}, "mode": "skip"},
     ],
     "passive": {"wait": "5s"},
 }

@@ -217,6 +217,39 @@ async def test_verdict_does_not_flip_because_the_image_was_submitted(
             assert (await attacked.review(spelling)).message == before[spelling]
 
 
+@pytest.mark.parametrize("held", [True, False], ids=["added by people", "submitted by us"])
+@pytest.mark.parametrize("suffix", [":1.25", f"@{VULNERABLE}"], ids=["tag", "digest"])
+@pytest.mark.parametrize(
+    ("registry", "repository", "written"),
+    [
+        ("registry.example.com", "team/app", "registry.example.com/team/app"),
+        ("registry.example.com", "team/app", "Registry.Example.com/team/app"),
+        ("registry.example.com", "team/app", "registry.example.com:443/team/app"),
+        ("registry.example.com", "team/app", "REGISTRY.example.com:0443/team/app"),
+        ("docker.io", "library/nginx", "registry-1.docker.io/library/nginx"),
+        ("docker.io", "nginx", "Docker.IO/library/nginx"),
+        ("docker.io", "nginx", "registry.hub.docker.com/library/nginx"),
+    ],
+)
+async def test_mapping_is_not_evaded_by_another_spelling_of_the_registry(
+    version: ApiVersion, registry: str, repository: str, written: str, suffix: str, *, held: bool
+) -> None:
+    """The policy maps one registry; every spelling of it is the same registry to a node that pulls."""
+    mapped = {"tag": f"{registry}/{repository}:1.25", "digest": VULNERABLE, "findings": [CVE]}
+    mapping = policy("strict")["mappings"][0] | {"registry": registry, "repository": repository}
+    seed: Json = {
+        "analysisTime": 0.5,
+        "registry": [mapped, mapped | {"tag": f"{written}:1.25"}],
+        "policies": [{"policy": policy("strict", mappings=[mapping]), "active": True}],
+        "images": [mapped] if held else [],
+    }
+    async with replica(version, seed) as attacked:
+        assert not await attacked.admits(f"{written}{suffix}")
+        for _ in range(2):
+            await attacked.analyzed()
+            assert "failed policy checks" in (await attacked.review(f"{written}{suffix}")).message
+
+
 @pytest.mark.parametrize("requests", [True, False], ids=["requests analysis", "requests none"])
 async def test_tag_that_moved_and_was_added_by_others_is_judged_anew(version: ApiVersion, *, requests: bool) -> None:
     """A replica that remembers where the tag pointed agrees at once with one that does not."""

@@ -3,7 +3,14 @@ from dataclasses import replace
 
 import pytest
 
-from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvaluation, Submission, SubmissionState
+from anchore_admission.core.facts import (
+    AnalysisState,
+    ImageFacts,
+    PolicyEvaluation,
+    Selector,
+    Submission,
+    SubmissionState,
+)
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules import Rule
 from anchore_admission.errors import AnchoreUnavailable, DeadlineExceeded, EvaluationError, PolicyNotFound
@@ -227,7 +234,8 @@ async def test_name_that_the_policy_does_not_tell_apart_is_not_asked_about(
     bench: EvaluationBench, repositories: tuple[str, ...] | None, checks: int
 ) -> None:
     record = bench.anchore.store(NGINX[0])
-    bench.anchore.evaluate(record.digest, replace(PASS, repositories=repositories))
+    selectors = None if repositories is None else tuple(Selector("docker.io", name) for name in repositories)
+    bench.anchore.evaluate(record.digest, replace(PASS, selectors=selectors))
     (facts,) = await bench.facts("nginx")
 
     assert len(facts.evaluations) == bench.operations.count("check") == checks

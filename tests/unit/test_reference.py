@@ -179,21 +179,27 @@ def test_image_ids(text: str, image_id: bool) -> None:
     assert is_image_id(text) is image_id
 
 
+_OFFICIAL = ("docker.io/library/nginx", "docker.io/nginx")
+
+
 @pytest.mark.parametrize(
-    ("text", "official"),
+    ("text", "repositories"),
     [
-        ("nginx", "nginx"),
-        ("docker.io/library/nginx:1", "nginx"),
-        ("library/nginx", "nginx"),
-        ("library/team/nginx", None),
-        ("team/nginx", None),
-        ("docker.io:443/library/nginx", None),
-        ("DOCKER.IO/library/nginx", None),
-        ("quay.io/library/nginx", None),
+        ("nginx", _OFFICIAL),
+        ("docker.io/library/nginx:1", _OFFICIAL),
+        ("library/nginx", _OFFICIAL),
+        ("docker.io:443/library/nginx", _OFFICIAL),
+        ("DOCKER.IO/library/nginx", _OFFICIAL),
+        ("registry-1.docker.io/nginx", _OFFICIAL),
+        ("library/team/nginx", ("docker.io/library/team/nginx",)),
+        ("team/nginx", ("docker.io/team/nginx",)),
+        ("quay.io/library/nginx", ("quay.io/library/nginx",)),
+        ("Quay.IO:443/nginx", ("quay.io/nginx",)),
+        ("docker.io:5000/library/nginx", ("docker.io:5000/library/nginx",)),
     ],
 )
-def test_official_name(text: str, official: str | None) -> None:
-    assert parse(text).official_name == official
+def test_repositories(text: str, repositories: tuple[str, ...]) -> None:
+    assert parse(text).repositories == repositories
 
 
 def _canonical(reference: ImageReference) -> str:

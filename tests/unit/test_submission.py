@@ -2,7 +2,7 @@
 
 import pytest
 
-from anchore_admission.core.facts import AnalysisState, ImageRecord
+from anchore_admission.core.facts import AnalysisState, ImageRecord, Selector
 from anchore_admission.core.reference import parse
 from anchore_admission.core.submission import (
     AnalysisRequest,
@@ -37,7 +37,13 @@ _EARLY, _LATE = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
         ("team/app:1", ("docker.io/team/app",), ("docker.io/team/app:1",)),
         ("library/deep/app", ("docker.io/library/deep/app",), ("docker.io/library/deep/app:latest",)),
         ("quay.io/library/app:1", ("quay.io/library/app",), ("quay.io/library/app:1",)),
-        ("Quay.IO:443/a/b:1", ("Quay.IO:443/a/b",), ("Quay.IO:443/a/b:1",)),
+        ("Quay.IO:443/a/b:1", ("quay.io/a/b", "Quay.IO:443/a/b"), ("quay.io/a/b:1", "Quay.IO:443/a/b:1")),
+        (
+            "registry-1.docker.io/library/nginx:1",
+            ("docker.io/library/nginx", "docker.io/nginx", "registry-1.docker.io/library/nginx"),
+            ("docker.io/library/nginx:1", "docker.io/nginx:1", "registry-1.docker.io/library/nginx:1"),
+        ),
+        ("localhost:5000/a:1", ("localhost:5000/a",), ("localhost:5000/a:1",)),
         (f"nginx@{DIGEST}", ("docker.io/library/nginx", "docker.io/nginx"), ()),
         (f"quay.io/a/b:1@{DIGEST}", ("quay.io/a/b",), ()),
     ],
@@ -54,6 +60,7 @@ def test_the_names_to_look_up(image: str, names: tuple[str, ...], tags: tuple[st
         ("docker.io/library/ubuntu:24.04", AnalysisRequest("docker.io/ubuntu:24.04"), "docker.io/ubuntu"),
         ("team/app", AnalysisRequest("docker.io/team/app:latest"), "docker.io/team/app"),
         ("localhost:5000/app:1", AnalysisRequest("localhost:5000/app:1"), "localhost:5000/app"),
+        ("Quay.IO:443/a/b:1", AnalysisRequest("Quay.IO:443/a/b:1"), "Quay.IO:443/a/b"),
         (f"ubuntu@{DIGEST}", AnalysisRequest(f"docker.io/ubuntu:{_LABEL}", DIGEST), "docker.io/ubuntu"),
         (f"quay.io/a/b:1@{DIGEST}", AnalysisRequest(f"quay.io/a/b:{_LABEL}", DIGEST), "quay.io/a/b"),
         (
@@ -204,8 +211,17 @@ def test_a_digest_never_stands_for_a_tag(image: str, state: AnalysisState) -> No
     ],
 )
 def test_which_policies_tell_docker_hubs_two_names_apart(patterns: list[str], expected: bool) -> None:
-    assert distinguishes(patterns, _HUB) is expected
-    assert not distinguishes(patterns, _HUB[:1])
+    selectors = [Selector("*", pattern) for pattern in patterns]
+    assert distinguishes(selectors, _HUB) is expected
+    assert not distinguishes(selectors, _HUB[:1])
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [("*", False), ("quay.io", True), ("Quay.IO:443", True), ("*.example.com", False), ("*quay*", True)],
+)
+def test_which_policies_tell_spellings_of_a_registry_apart(registry: str, expected: bool) -> None:
+    assert distinguishes([Selector(registry, "*")], lookup_tags(parse("Quay.IO:443/a/b:1"))) is expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from anchore_admission.errors import EvaluationError
 
@@ -54,13 +55,19 @@ class Finding:
     recommendation: str = ""
 
 
+class Selector(NamedTuple):
+    """The patterns for registry and repository of a policy's mapping or image list entry."""
+
+    registry: str
+    repository: str
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyEvaluation:
     """An evaluation as Anchore gave it; whether it is a verdict is for ``core.modes`` to say.
 
     ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
-    ``repositories`` are the patterns by which the policy tells repositories apart, None where Anchore does not show
-    them.
+    ``selectors`` are those by which the policy tells repositories apart, None where Anchore does not show them.
     """
 
     passed: bool
@@ -70,7 +77,7 @@ class PolicyEvaluation:
     findings: tuple[Finding, ...] = ()
     problems: tuple[str, ...] = ()
     list_rule: str = ""
-    repositories: tuple[str, ...] | None = field(default=None, compare=False)
+    selectors: tuple[Selector, ...] | None = field(default=None, compare=False)
 
 
 class SubmissionState(StrEnum):

@@ -48,12 +48,15 @@ class ImageReference:
         return f"{self.host}/{self.path}"
 
     @property
-    def official_name(self) -> str | None:
-        """The short name of an official Docker Hub image (``nginx``), else None."""
-        if self.host == DOCKER_HUB and self.path.startswith(OFFICIAL):
-            name = self.path.removeprefix(OFFICIAL)
-            return None if "/" in name else name
-        return None
+    def repositories(self) -> tuple[str, ...]:
+        """The repository with its registry in its one spelling, under both names that an official image has.
+
+        Docker Hub's official images are ``docker.io/library/nginx`` and, for short, ``docker.io/nginx``.
+        """
+        host = registry(self.host)
+        name = self.path.removeprefix(OFFICIAL)
+        paths = (f"{OFFICIAL}{name}", name) if host == DOCKER_HUB and "/" not in name else (self.path,)
+        return tuple(f"{host}/{path}" for path in paths)
 
 
 def parse(text: str) -> ImageReference:

@@ -10,7 +10,6 @@ from anchore_admission.core.reference import (
     DEFAULT_PORT,
     DOCKER_HUB,
     HUB_HOSTS,
-    OFFICIAL,
     ImageReference,
     names_host,
     registry,
@@ -124,13 +123,8 @@ def image_names(reference: ImageReference) -> tuple[str, ...]:
 
     All begin with the registry in its one spelling. The tag of ``tag@digest`` is left out because anyone can write it.
     """
-    host = registry(reference.host)
-    paths = [reference.path]
-    if host == DOCKER_HUB:
-        name = reference.path.removeprefix(OFFICIAL)
-        paths = [f"{OFFICIAL}{name}", name] if "/" not in name else paths
     suffix = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
-    return tuple(f"{host}/{path}{end}" for path in paths for end in ("", suffix))
+    return tuple(f"{repository}{end}" for repository in reference.repositories for end in ("", suffix))
 
 
 def text_names(text: str) -> tuple[str, ...]:

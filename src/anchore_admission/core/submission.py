@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from anchore_admission.core.facts import ImageRecord
-from anchore_admission.core.reference import DOCKER_HUB, ImageReference
+from anchore_admission.core.facts import ImageRecord, Selector
+from anchore_admission.core.reference import ImageReference
 
 _LABEL = re.compile(r"sha256-(?:[0-9a-f]{12}|[0-9a-f]{64})")
 LABEL_TIME = "2000-01-01T00:00:00Z"
@@ -29,13 +29,14 @@ class AnalysisRequest:
 
 
 def repositories(reference: ImageReference) -> tuple[str, ...]:
-    """The image's repository as Anchore may have stored it.
+    """Return the names under which Anchore may hold the image's repository, the one to submit it under last.
 
-    Anchore keeps ``docker.io/library/nginx`` and ``docker.io/nginx`` apart, and people add either.
+    To Anchore, ``docker.io/library/nginx`` and ``docker.io/nginx`` are two repositories, and so are all spellings of a
+    registry (``Registry.example.com:443``). People add images under one and map policies by one, and authors write
+    another.
     """
-    if reference.official_name:
-        return reference.repository, f"{DOCKER_HUB}/{reference.official_name}"
-    return (reference.repository,)
+    names = reference.repositories
+    return names if reference.repository in names else (*names, reference.repository)
 
 
 def lookup_tags(reference: ImageReference) -> tuple[str, ...]:
@@ -120,15 +121,16 @@ def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...
     return tuple(sorted((f"{name}:{tag}" for name in names), key=lambda full_tag: full_tag not in carried))
 
 
-def distinguishes(patterns: Iterable[str], full_tags: Sequence[str]) -> bool:
-    """Return whether any of a policy's repository patterns matches some of the names and not the others.
+def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bool:
+    """Return whether any of a policy's selectors holds for some of the names and not for the others.
 
-    Anchore's patterns are case-sensitive, match the whole repository, and know ``*`` only.
+    Anchore's patterns are case-sensitive, match the whole registry and repository, and know ``*`` only.
     """
-    paths = [repository_of(full_tag).partition("/")[2] for full_tag in full_tags]
-    for pattern in patterns:
-        literal = pattern.replace("[", "[[]").replace("?", "[?]")
-        if len({fnmatch.fnmatchcase(path, literal) for path in paths}) > 1:
+    names = [repository_of(full_tag).partition("/") for full_tag in full_tags]
+    for selector in selectors:
+        host, path = (part.replace("[", "[[]").replace("?", "[?]") for part in selector)
+        holds = {fnmatch.fnmatchcase(name[0], host) and fnmatch.fnmatchcase(name[2], path) for name in names}
+        if len(holds) > 1:
             return True
     return False
 

@@ -27,7 +27,7 @@ logger = logging.getLogger("anchore_admission.evaluation")
 
 _REPEATED_STATES = frozenset({AnalysisState.UNKNOWN, AnalysisState.FAILED})
 """States that no waiting changes: Anchore has to be asked (again)."""
-_NAMES = 2
+_NAMES = 3
 """Names that Anchore may hold an image under, looked up at once."""
 _UNEXPECTED = "an unexpected error, see the controller's log"
 
@@ -229,8 +229,9 @@ async def _evaluated(
 ) -> tuple[PolicyEvaluation, ...] | AnalysisState:
     """Evaluate the policy under every name that it may judge differently.
 
-    Docker Hub's official images have two names in Anchore. Which of them it holds may depend on our own submissions,
-    the verdict must not. Anchore's answer shows the policy, which mostly saves the second question.
+    To Anchore, the two names of Docker Hub's official images and the spellings of a registry are different images.
+    Which of them it holds may depend on our own submissions, and an author chooses what to write; the verdict must
+    depend on neither. Anchore's answer shows the policy, which mostly saves the other questions.
     """
     evaluations: list[PolicyEvaluation] = []
     tags = check_tags(record, reference)
@@ -239,6 +240,6 @@ async def _evaluated(
         if isinstance(evaluation, AnalysisState):
             return evaluation
         evaluations.append(evaluation)
-        if evaluation.repositories is not None and not distinguishes(evaluation.repositories, tags):
+        if evaluation.selectors is not None and not distinguishes(evaluation.selectors, tags):
             break
     return tuple(evaluations)

@@ -1,5 +1,6 @@
 """What both API versions share in reading a policy check: its refusals, its problems, its tag."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, W
 
 from anchore_admission.adapters.anchore.answers import Answer, bad_request, contains, shortened
 from anchore_admission.adapters.anchore.records import analysis_state, names_no_image
-from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
+from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason, Selector
 from anchore_admission.core.messages import worst_first
 from anchore_admission.errors import AnchoreReplyInvalid, EvaluationError, PolicyNotEvaluated, PolicyNotFound
 
@@ -51,7 +52,8 @@ class EvaluationProblem(BaseModel):
 
 
 class _Selector(BaseModel):
-    repository: str = ""
+    registry: str = "*"
+    repository: str = "*"
 
 
 class _Rule(BaseModel):
@@ -74,13 +76,14 @@ class PolicyDocument(BaseModel):
     rule_sets: list[_RuleSet] = []
 
     @property
-    def repositories(self) -> tuple[str, ...] | None:
-        """The patterns by which it tells repositories apart; None where it is not shown or a gate looks at the tag."""
+    def selectors(self) -> tuple[Selector, ...] | None:
+        """What tells repositories apart; None where it is not shown or a gate looks at the tag."""
         gates = {rule.gate for rules in (*self.policies, *self.rule_sets) for rule in rules.rules}
         if self.mappings is None or gates & _GATES_BY_TAG:
             return None
         lists = (self.whitelisted_images, self.blacklisted_images, self.allowlisted_images, self.denylisted_images)
-        return tuple(dict.fromkeys(entry.repository for entries in (self.mappings, *lists) for entry in entries))
+        entries = itertools.chain(self.mappings, *lists)
+        return tuple(dict.fromkeys(Selector(entry.registry, entry.repository) for entry in entries))
 
 
 def _shown(value: object, read: ValidatorFunctionWrapHandler) -> object:

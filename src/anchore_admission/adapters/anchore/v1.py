@@ -122,7 +122,7 @@ def _evaluation(answer: Answer, asked: Question) -> Evaluated:
         findings=kept(_findings(outcome)),
         problems=serious(outcome.evaluation_problems),
         list_rule=_list_rule(outcome),
-        repositories=latest.detail.policy.repositories if latest.detail and latest.detail.policy else None,
+        selectors=latest.detail.policy.selectors if latest.detail and latest.detail.policy else None,
     )
     return Evaluated(digest, evaluation)
 

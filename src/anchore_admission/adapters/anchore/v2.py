@@ -111,7 +111,7 @@ def _evaluation(answer: Answer, asked: Question) -> Evaluated:
         findings=kept(_findings(latest)),
         problems=serious(latest.evaluation_problems),
         list_rule=_list_rule(latest),
-        repositories=latest.details.policy.repositories if latest.details and latest.details.policy else None,
+        selectors=latest.details.policy.selectors if latest.details and latest.details.policy else None,
     )
     return Evaluated(check.image_digest or "", evaluation)
 

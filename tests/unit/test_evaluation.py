@@ -226,6 +226,14 @@ async def test_policy_is_evaluated_under_both_names_whichever_anchore_has(
     assert set(facts.evaluations) == {PASS, STOP}
 
 
+async def test_name_that_anchore_has_not_seen_on_the_image_may_be_unknown_to_a_check(bench: EvaluationBench) -> None:
+    record = bench.anchore.store(NGINX[0])
+    bench.anchore.evaluate(record.digest, AnalysisState.UNKNOWN, tag=NGINX[1])
+    assert [facts.evaluations for facts in await bench.facts("nginx")] == [(PASS,)]
+    bench.anchore.evaluate(record.digest, AnalysisState.UNKNOWN, tag=NGINX[0])
+    assert [facts.record for facts in await bench.facts("nginx")] == [None]
+
+
 @pytest.mark.parametrize(
     ("repositories", "checks"),
     [(None, 2), ((), 1), (("*", "team/*"), 1), (("library/*",), 2), (("*", "nginx"), 2)],

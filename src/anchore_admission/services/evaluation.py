@@ -237,6 +237,8 @@ async def _evaluated(
     tags = check_tags(record, reference)
     for full_tag in tags:
         evaluation = await account.check(record.digest, full_tag, policy)
+        if evaluation is AnalysisState.UNKNOWN and evaluations:
+            continue  # an Anchore that takes only names it has seen on the image judges it by no other
         if isinstance(evaluation, AnalysisState):
             return evaluation
         evaluations.append(evaluation)

@@ -182,10 +182,10 @@ def _passed(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, rule: R
         return Verdict(Decision.ADMIT, Reason.POLICY_PASSED, message)
     others = _other_names(image, facts)
     copied = f". Anchore knows the same digest as {shown(others[-1])}, which does not count here" if others else ""
-    none_matches = f"by policy bundle {policy}: none of its mappings matches{copied}"
     if rule.require_mapping:
-        return Verdict(Decision.DENY, Reason.UNMAPPED, f"{_subject(image, facts)} is not covered {none_matches}")
-    warning = f"Image {shown(image)} was not checked {none_matches}"
+        message = f"{_subject(image, facts)} is not covered by policy bundle {policy}: none of its mappings matches"
+        return Verdict(Decision.DENY, Reason.UNMAPPED, f"{message}{copied}")
+    warning = f"Image {shown(image)} was not checked by policy bundle {policy}: none of its mappings matches{copied}"
     return Verdict(Decision.ADMIT, Reason.UNMAPPED, warning, warning=warning)
 
 

@@ -223,6 +223,16 @@ def test_calls_to_anchore_and_the_queue_are_counted() -> None:
     assert only_labels(telemetry, "analysis_requests_total") == {"account": "default", "outcome": "answered"}
 
 
+def test_closed_connections_are_counted_by_reason() -> None:
+    telemetry = Telemetry()
+    for reason in ("body", "body", "handshake"):
+        telemetry.connection_closed(reason)
+    assert samples(telemetry, "connections_closed_total") == {
+        (("reason", "body"),): 2.0,
+        (("reason", "handshake"),): 1.0,
+    }
+
+
 def test_a_malformed_review_is_counted_and_logged(lines: Lines) -> None:
     telemetry = Telemetry()
     telemetry.malformed_review("malformed_review", f"no JSON: {ODD}{'x' * 9999}")

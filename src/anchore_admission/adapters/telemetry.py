@@ -91,6 +91,9 @@ class Telemetry:
         self._call_seconds = _Children(
             self._histogram("anchore_call_duration_seconds", "Calls to Anchore.", _CALL_BUCKETS, "account", "operation")
         )
+        self._closed = _Children(
+            self._counter("connections_closed", "Connections closed before their clients closed them.", "reason")
+        )
         self._requests = _Children(
             self._counter("analysis_requests", "Requests for analysis that ended.", "account", "outcome")
         )
@@ -124,6 +127,10 @@ class Telemetry:
         self._reviews[Outcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
         self._malformed[code,].inc()
         log_malformed(code, message)
+
+    def connection_closed(self, reason: str) -> None:
+        """A client owed the rest of its request for too long, did not read its answer, or made room for another."""
+        self._closed[reason,].inc()
 
     def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
         self._calls[account, operation, outcome].inc()

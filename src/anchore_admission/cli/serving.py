@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from pathlib import Path
 from anchore_admission import __version__
 from anchore_admission.adapters.files import read_secret_text, read_text
 from anchore_admission.adapters.redaction import remember
@@ -34,6 +35,8 @@ logger = logging.getLogger("anchore_admission")
 
 SUBMISSION_SECONDS = 5.0
 """What a stop grants to requests for analysis that wait to be sent."""
+OPERATIONS_CONNECTIONS = 128
+"""Kubelets and Prometheus need a handful; each may hold an answer of 100 KiB that is not read."""
 _SERVING, _CERTIFICATE, _CREDENTIALS = "serving", "certificate", "credentials"
 
 
@@ -143,17 +146,27 @@ def _webhook(settings: Settings, controller: Controller, certificate: ServingCer
     )
     app = create_app(Surfaces(admission, ManualEndpoint(controller.manual) if settings.docs else None))
     names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
-    if settings.secret_path_file:
-        secret = read_secret_text(settings.secret_path_file)
-        remember("secret path", [secret])
-        guarded = SecretPath(app, secret)
-        return Listener(guarded, settings.host, settings.port, certificate, clients=names)
-    return Listener(app, settings.host, settings.port, certificate, clients=names)
+    guarded = app if settings.secret_path_file is None else SecretPath(app, _secret(settings.secret_path_file))
+    closed = controller.telemetry.connection_closed
+    return Listener(guarded, settings.host, settings.port, certificate, clients=names, on_closed=closed)
+
+
+def _secret(file: Path) -> str:
+    secret = read_secret_text(file)
+    remember("secret path", [secret])
+    return secret
 
 
 def _operations(settings: Settings, controller: Controller, readiness: Readiness) -> Listener:
     app = create_operations(readiness, controller.telemetry.exposition)
-    return Listener(app, settings.host, settings.operations_port, setting="operations_port")
+    return Listener(
+        app,
+        settings.host,
+        settings.operations_port,
+        setting="operations_port",
+        connections=OPERATIONS_CONNECTIONS,
+        on_closed=controller.telemetry.connection_closed,
+    )
 
 
 def _certificate(settings: Settings) -> ServingCertificate | None:

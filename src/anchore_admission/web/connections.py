@@ -1,82 +1,206 @@
 """Which connections are kept: those that bring requests, and idle ones while there is room for others."""
 
 import asyncio
+import logging
+import time
+from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from anchore_admission.services.complaints import Complaints
 
 HEADER_SECONDS: Final = 10.0
 """From the first byte of a request, or from the handshake, to the end of its header; API servers take milliseconds."""
 HEADER_BYTES: Final = 64 * 1024
 """Of a header that has not ended; API servers send some hundred, browsers some thousand."""
+BODY_SECONDS: Final = 10.0
+"""For a body, or for each further ``BODY_BYTES`` of it."""
+BODY_BYTES: Final = 1024 * 1024
+WRITE_SECONDS: Final = 10.0
+"""For a client to read what fills its connection, and for the last bytes of one that is being closed."""
+WRITERS: Final = 64
+"""Connections at once whose client does not read; each holds some 100 KiB."""
+STALLED_SECONDS: Final = 1.0
+"""After which a client that owes the rest of a request is taken to have stalled."""
+
+_log = logging.getLogger("anchore_admission.connections")
+_complaints = Complaints(_log, time.monotonic)
+
+
+class Closed(StrEnum):
+    """Why a connection was closed that its client wanted to keep."""
+
+    HANDSHAKE = "handshake"
+    HEADER = "header"
+    BODY = "body"
+    UNREAD = "unread"
+    ROOM = "room"
+
+
+_WHY: Final = {
+    Closed.HANDSHAKE: f"its TLS handshake did not end within {HEADER_SECONDS:g} seconds, or too many others began one",
+    Closed.HEADER: f"the header of its request did not end within {HEADER_SECONDS:g} seconds or {HEADER_BYTES} bytes",
+    Closed.BODY: f"the body of its request did not come within {BODY_SECONDS:g} seconds for each MiB",
+    Closed.UNREAD: f"its client did not read the answer within {WRITE_SECONDS:g} seconds",
+}
+
+
+def log_closed(why: Closed) -> None:
+    """Say it once in five minutes; making room for others is no fault of a client."""
+    if text := _WHY.get(why):
+        _complaints.tell(why, f"closed a connection: {text}")
+
+
+def _ignored(_why: Closed) -> None:
+    pass
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's own, which waits for ever for the end of a header, and keeps as much of it as is sent.
+    """uvicorn's own, with a bound on everything that a client may owe.
 
-    Whoever reaches the port could hold every connection so, and all the memory, and nobody else would be answered.
+    uvicorn waits for ever for the end of a header or a body, and for a client to read its answer. A few clients that
+    send nothing more could hold every connection so, and nobody else would be answered.
     """
 
     idle_since: float
     """Loop time of the last answer, or of the handshake."""
+    on_closed: Callable[[Closed], None] = staticmethod(_ignored)
+    """Told of every connection that is closed before its client closes it."""
     _waiting: asyncio.TimerHandle | None = None
+    _writing: asyncio.TimerHandle | None = None
+    _ending: asyncio.TimerHandle | None = None
     _in_header = True
-    """The first is waited for from the beginning; a body may outlast its answer, and is not kept then."""
-    _kept = 0
+    """The first is waited for from the beginning."""
+    _in_body = False
+    """A body may outlast its answer, and is not kept then."""
+    _got = 0
+    """Bytes of the header, or of the body since its time began."""
+    _owed_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.idle_since = self.loop.time()
         if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:
             self._make_room()
-        self._await_header()
+        self._await_client(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        for timer in (self._writing, self._ending):
+            if timer:
+                timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if not self._in_header:
+        if not self._in_header and not self._in_body:
             return
+        self._got += len(data)
         if self._waiting is None:
-            self._await_header()
-        self._kept += len(data)
-        if self._kept > HEADER_BYTES:
-            self.transport.abort()
+            self._await_client(HEADER_SECONDS if self._in_header else BODY_SECONDS)
+        if self._in_header and self._got > HEADER_BYTES:
+            self._abort(Closed.HEADER)
 
     def on_message_begin(self) -> None:
-        self._in_header = True
+        self._in_header, self._got = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
-        self._in_header = False
-        self._kept = 0
+        self._in_header, self._in_body, self._got = False, True, 0
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._stop_waiting()
+        self._in_body = False
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self.idle_since = self.loop.time()
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._end_soon()
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._end_soon()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._end_soon()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._writing = self.loop.call_later(WRITE_SECONDS, self._abort, Closed.UNREAD)
+        unread = [other for other in self._others() if other._writing]  # noqa: SLF001 - of the same class
+        if len(unread) >= WRITERS:
+            min(unread, key=_unread_since)._abort(Closed.UNREAD)  # noqa: SLF001
+
+    def resume_writing(self) -> None:
+        if self._writing:
+            self._writing.cancel()
+            self._writing = None
+        super().resume_writing()
 
     def is_idle(self) -> bool:
         """Whether no request is under way; a part of a header is none."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
-    def _await_header(self) -> None:
-        self._waiting = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+    def _await_client(self, seconds: float) -> None:
+        if not self._got:
+            self._owed_since = self.loop.time()
+        self._waiting = self.loop.call_later(seconds, self._out_of_time)
+
+    def _out_of_time(self) -> None:
+        """A body that this side holds up, or that makes progress, has more time."""
+        if self._in_body and (self.flow.read_paused or self._got >= BODY_BYTES):
+            self._got = 0
+            self._await_client(BODY_SECONDS)
+        else:
+            self._abort(Closed.BODY if self._in_body else Closed.HEADER)
 
     def _stop_waiting(self) -> None:
         if self._waiting:
             self._waiting.cancel()
             self._waiting = None
 
+    def _end_soon(self) -> None:
+        """Closing waits for ever for a client that does not read the last bytes."""
+        if self._ending is None:
+            self._ending = self.loop.call_later(WRITE_SECONDS, self._abort, Closed.UNREAD)
+
+    def _abort(self, why: Closed) -> None:
+        log_closed(why)
+        self.on_closed(why)
+        self.transport.abort()
+
+    def _others(self) -> list["Connection"]:
+        return [other for other in self.connections if isinstance(other, Connection) and other is not self]
+
     def _make_room(self) -> None:
-        """What was idle longest goes; its owner, if it is an API server, connects again."""
-        others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
-        idle = [other for other in others if other.is_idle() and not other.transport.is_closing()]
-        if idle:
-            longest = min(idle, key=lambda other: other.idle_since)
-            longest.transport.abort()
-            self.connections.discard(longest)  # at once: uvicorn counts them when the newcomer's header is there
+        """Close the least useful other connection; its owner, if it is an API server, connects again."""
+        now = self.loop.time()
+        ranked = [(rank, other) for other in self._others() if (rank := other._rank(now))]  # noqa: SLF001
+        if ranked:
+            _, least = min(ranked, key=lambda entry: entry[0])
+            least._abort(Closed.ROOM)  # noqa: SLF001
+            self.connections.discard(least)  # at once: uvicorn counts them when the newcomer's header is there
+
+    def _rank(self, now: float) -> tuple[int, float, float] | None:
+        """Return how early this connection makes room for another: the smallest first; None for a review under way.
+
+        First whose client owes the rest of a request and has stalled, the one with the fewest bytes; then idle ones.
+        """
+        if self.transport.is_closing() or self._writing:
+            return 0, 0, self.idle_since
+        if self._waiting and not self.flow.read_paused:
+            stalled = now - self._owed_since >= STALLED_SECONDS
+            return (1, self._got, self._owed_since) if stalled else (3, self._got, self._owed_since)
+        return (2, 0, self.idle_since) if self.is_idle() else None
+
+
+def _unread_since(connection: Connection) -> float:
+    return connection._writing.when() if connection._writing else 0.0  # noqa: SLF001

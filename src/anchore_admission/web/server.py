@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from starlette.types import ASGIApp
 
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.settings import spelled
+from anchore_admission.web.accepting import HANDSHAKES, Acceptor
 from anchore_admission.web.clients import ClientNames
-from anchore_admission.web.connections import Connection
+from anchore_admission.web.connections import Closed, Connection
 from anchore_admission.web.signals import stop_on_signals
 from anchore_admission.web.tls import ServingCertificate
 
@@ -23,7 +25,9 @@ KEEP_ALIVE: Final = 110
 """Longer than the 90 seconds after which an API server closes an idle connection: if we closed it first, a review
 written at that moment would fail."""
 CONNECTIONS: Final = 1024
-"""At once; beyond that, idle ones make room."""
+"""At once; beyond that, those that have stalled and idle ones make room."""
+_OTHER_FILES: Final = 256
+"""File descriptors for everything but connections to a port: Anchore, the cluster, files."""
 BACKLOG: Final = 2048
 FAREWELL_SECONDS: Final = 1.0
 """For the last bytes of an answer, and for the other side to confirm the end of the connection."""
@@ -39,6 +43,7 @@ class Listener:
 
     ``setting`` is the one that named the port, for the message when it is taken. ``clients`` needs a ``certificate``
     that asks for theirs. Lifespan events are not sent: whoever builds an application opens and closes what it needs.
+    ``connections`` are kept at once, ``on_closed`` is told of those that are closed before their clients close them.
     """
 
     app: ASGIApp
@@ -47,6 +52,8 @@ class Listener:
     certificate: ServingCertificate | None = None
     setting: str = "port"
     clients: ClientNames | None = None
+    connections: int | None = None
+    on_closed: Callable[[Closed], None] = lambda _: None
 
 
 async def serve(
@@ -99,19 +106,31 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 backlog=BACKLOG,
-                limit_concurrency=CONNECTIONS,
+                limit_concurrency=min(listener.connections or CONNECTIONS, descriptors()),
                 timeout_keep_alive=KEEP_ALIVE,
             )
         )
+        self._on_closed = listener.on_closed
         self._bound = bound
+        self._acceptor: Acceptor | None = None
         self.host, self.port = bound.getsockname()[:2]
         self.address = f"{'https' if certificate else 'http'}://{_bracketed(self.host)}:{self.port}"
 
     async def open(self) -> None:
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
-        await self.startup(sockets=[self._bound])
+        self._acceptor = Acceptor(self._bound, self._protocol, self.config.ssl, self._on_closed)
+        self._acceptor.start()
+        self.started = True
         _log.info("listening on %s", self.address)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """As uvicorn's ``startup`` makes them."""
+        protocol: Connection = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        protocol.on_closed = self._on_closed
+        return protocol
 
     def say_goodbye(self) -> None:
         """From now on every answer asks the other side to connect elsewhere."""
@@ -123,12 +142,10 @@ class _Server(uvicorn.Server):
         Instead of uvicorn's own ``shutdown``, which waits as long for a peer that never confirms the end of its TLS
         connection as for a request: one idle client would hold the process for the whole time.
         """
-        if not self.started:
+        if not self._acceptor:
             return
-        self.started = False
-        for server in self.servers:
-            server.close()
-        self._bound.close()
+        await self._acceptor.close()
+        self._acceptor = None
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await self._requests_answered(seconds)
@@ -192,6 +209,18 @@ def _socket(listener: Listener) -> socket.socket:
         reason = str(error.strerror).partition(" (")[0]  # the rest repeats the address
         why = f"{where} cannot be listened on: {reason}"
         raise ConfigurationError("settings", [Problem(spelled(at_fault), why)]) from error
+
+
+def descriptors() -> int:
+    """Return how many connections the file descriptors allow; take as many of them as the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + HANDSHAKES + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS
+    return min(CONNECTIONS, max(soft - HANDSHAKES - _OTHER_FILES, HANDSHAKES))
 
 
 def _bracketed(host: str) -> str:

@@ -1,0 +1,108 @@
+"""Takes connections from a port: at most so many TLS handshakes at once, each within its time."""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from anchore_admission.services.complaints import Complaints
+from anchore_admission.web.connections import HEADER_SECONDS, Closed, log_closed
+
+HANDSHAKES: Final = 256
+"""At once; beyond that, the oldest makes room. Each takes some 50 KiB."""
+GOODBYE_SECONDS: Final = 1.0
+"""For the other side to confirm the end of its TLS connection."""
+PAUSE_SECONDS: Final = 0.1
+"""Before the next attempt when the system has no more file descriptors or memory."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = logging.getLogger("anchore_admission.server")
+
+
+class Acceptor:
+    """Accepts connections for a protocol.
+
+    ``loop.create_server`` would begin a handshake for every connection that comes, without a bound on their number.
+    """
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext | None,
+        on_closed: Callable[[Closed], None],
+    ) -> None:
+        self._bound = bound
+        self._protocol = protocol
+        self._tls = tls
+        self._on_closed = on_closed
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order of their beginning
+        self._complaints = Complaints(_log, time.monotonic)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._bound.setblocking(False)
+        self._task = asyncio.create_task(self._accept(), name="accept")
+
+    async def close(self) -> None:
+        """Take no more connections; handshakes under way have a second to end."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._bound.close()
+        handshakes = set(self._handshakes)
+        if handshakes:
+            _, late = await asyncio.wait(handshakes, timeout=GOODBYE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._bound)
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._complaints.tell("accept", f"cannot accept connections: {error.strerror}", logging.ERROR)
+                    await asyncio.sleep(PAUSE_SECONDS)
+                continue  # anything else is about one connection that is gone already
+            self._begin(connection)
+
+    def _begin(self, connection: socket.socket) -> None:
+        if len(self._handshakes) >= HANDSHAKES:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]
+            oldest.cancel()
+            self._closed()
+        task = asyncio.create_task(self._open(connection))
+        self._handshakes[task] = None
+        task.add_done_callback(partial(self._ended, connection))
+
+    def _ended(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        if task.cancelled():
+            connection.close()
+        elif error := task.exception():
+            _log.error("a connection could not be opened", exc_info=error)
+
+    async def _open(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        times = {"ssl_handshake_timeout": HEADER_SECONDS, "ssl_shutdown_timeout": GOODBYE_SECONDS} if self._tls else {}
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls, **times)
+        except ConnectionAbortedError:  # the handshake's time is over
+            self._closed()
+        except OSError as error:  # ssl.SSLError too: a client that speaks no TLS, does not trust us, or is gone
+            _log.debug("no connection: %s", error)
+            connection.close()
+
+    def _closed(self) -> None:
+        log_closed(Closed.HANDSHAKE)
+        self._on_closed(Closed.HANDSHAKE)

@@ -4,6 +4,10 @@ AnchoreAdmissionError
 ├── ReviewError                 a call to us that cannot be read: HTTP 4xx, no verdict
 │   ├── MalformedReview
 │   ├── ReviewTooLarge
+│   ├── BodyTimeout
+│   ├── Overloaded
+│   ├── NotServed
+│   ├── MethodNotAllowed
 │   └── UnsupportedMediaType
 ├── DocumentError               a YAML or JSON text that cannot be read: each problem with its line
 ├── ConfigurationError          wrong settings or rules: every problem listed, the last good ones stay in use
@@ -55,6 +59,36 @@ class ReviewTooLarge(ReviewError):
     code = "review_too_large"
     status = 413
     reason = "RequestEntityTooLarge"
+
+
+class BodyTimeout(ReviewError):
+    code = "body_timeout"
+    status = 408
+    reason = "Timeout"
+
+
+class Overloaded(ReviewError):
+    code = "overloaded"
+    status = 429
+    reason = "TooManyRequests"
+
+
+class NotServed(ReviewError):
+    code = "not_found"
+    status = 404
+    reason = "NotFound"
+
+
+class MethodNotAllowed(ReviewError):
+    """A path that exists was called with another method than the ``allowed`` ones."""
+
+    code = "method_not_allowed"
+    status = 405
+    reason = "MethodNotAllowed"
+
+    def __init__(self, *allowed: str) -> None:
+        self.allowed = allowed
+        super().__init__(f"the method is not allowed here: use {' or '.join(allowed)}")
 
 
 class UnsupportedMediaType(ReviewError):

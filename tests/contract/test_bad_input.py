@@ -6,6 +6,7 @@ import pytest
 from support.builders import pod_spec, review, workload
 from support.webhook import JSON, POD_CREATE, Webhook, failure
 
+FORM = "application/x-www-form-urlencoded"
 GOOD = review(workload("Pod", pod_spec("registry.example.com/app:1")))
 
 
@@ -169,13 +170,17 @@ async def test_a_timeout_that_makes_no_sense_leaves_the_usual_one(query: str) ->
 
 @pytest.mark.parametrize(
     "content_type",
-    [None, "", "text/plain", "application/yaml", "application/jsonp", "multipart/form-data", "json", ";"],
+    [None, "", "text/plain", "application/yaml", "application/jsonp", "multipart/form-data", "json", ";", FORM],
 )
 async def test_another_content_type_is_told(content_type: str | None) -> None:
     webhook = Webhook()
     headers = {} if content_type is None else {"content-type": content_type}
     answer = await webhook.http.post("/validate", content=POD_CREATE, headers=headers)
-    assert failure(answer) == (415, "UnsupportedMediaType", "the content type must be application/json")
+    came = {None: "without a content type", "": "without a content type", ";": "without a content type"}
+    came[FORM] = f"as {FORM}, as curl sends it unless told otherwise"
+    how = came.get(content_type, f"as {content_type}")
+    text = f"the body comes {how}: send it with the header 'Content-Type: application/json'"
+    assert failure(answer) == (415, "UnsupportedMediaType", text)
     assert [code for code, _ in webhook.recorder.malformed] == ["unsupported_media_type"]
 
 
@@ -203,3 +208,23 @@ async def test_other_methods_and_paths_are_none_of_ours(method: str, path: str, 
     answer = await Webhook().http.request(method, path, headers={"content-type": JSON})
     assert answer.status_code == status
     assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("docs", [True, False])
+@pytest.mark.parametrize("path", ["/", "/validat", "/validate/", "/validate/secret", "/static-offline-docs/none"])
+async def test_another_path_is_told_with_those_that_are_served(path: str, docs: bool) -> None:
+    answer = await Webhook(docs=docs).http.post(path, content=POD_CREATE, headers={"content-type": JSON})
+    code, reason, text = failure(answer)
+    if code == 405:  # static files
+        return
+    assert (code, reason) == (404, "NotFound")
+    assert "POST /validate" in text
+    assert ("POST /review" in text) is docs
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize(("path", "allowed"), [("/validate", "POST"), ("/review", "POST")])
+async def test_another_method_is_told_with_the_right_one(path: str, allowed: str, method: str) -> None:
+    answer = await Webhook().http.request(method, path)
+    assert answer.headers["allow"] == allowed
+    assert failure(answer) == (405, "MethodNotAllowed", f"the method is not allowed here: use {allowed}")

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, Self
@@ -8,13 +9,13 @@ import pytest
 from starlette.types import Message
 
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.web.body import DRAINED
+from anchore_admission.web.bodies import DRAINED
 from support.served import HOST, served
 from support.webhook import JSON, POD_CREATE, Webhook, failure
 
 LIMIT = 64 * 1024
 CHUNK = 16 * 1024
-TOO_LARGE = (413, "RequestEntityTooLarge", f"the body is larger than {LIMIT} bytes")
+TOO_LARGE = (413, "RequestEntityTooLarge", f"the body is larger than {LIMIT} bytes, the most that is read")
 HEADERS = {"content-type": JSON}
 
 
@@ -83,9 +84,55 @@ async def test_a_body_up_to_the_limit_is_read_whole_however_it_comes(size: int) 
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT * 2, LIMIT * 20])
-async def test_a_body_over_the_limit_is_told_however_it_comes(size: int) -> None:
+@pytest.mark.parametrize("limit", [1024, LIMIT])
+async def test_a_review_over_the_limit_is_denied_however_it_comes(size: int, limit: int) -> None:
+    sent = json.loads(POD_CREATE)["request"]
+    webhook = Webhook(body_limit=limit)
+    for content in (padded(size), pieces(padded(size)), pieces(padded(size), 999)):
+        answer = await webhook.http.post("/validate", content=content, headers=HEADERS)
+        assert answer.status_code == 200
+        response = answer.json()["response"]
+        assert (response["uid"], response["allowed"], response["status"]["code"]) == (sent["uid"], False, 403)
+        why = f"the object cannot be read: the body is larger than {limit} bytes, the most that is read"
+        assert response["status"]["message"] == why
+    assert webhook.recorder.malformed == []
+    for record in webhook.recorder.reviews:
+        assert (record.user, record.namespace) == (sent["userInfo"]["username"], sent["namespace"])
+        assert record.name
+
+
+async def test_so_is_one_whose_object_is_escaped() -> None:
+    """As in oversize.py: '<' takes six bytes in what API servers send."""
+    sent = json.loads(POD_CREATE)
+    sent["request"]["object"]["spec"]["containers"][0]["args"] = ["<" * 120_000] * 12
+    body = json.dumps(sent).replace("<", "\\u003c").encode()
+    denied = await Webhook(body_limit=8 * 1024 * 1024).judged(body)
+    assert (denied["uid"], denied["allowed"]) == (sent["request"]["uid"], False)
+    assert "larger than 8388608 bytes" in denied["status"]["message"]
+    judged = await Webhook(body_limit=Configuration().limits.body).judged(body)
+    assert "larger" not in judged["status"]["message"]
+
+
+@pytest.mark.parametrize("changes", [{"operation": "DELETE"}, {"subResource": "status"}])
+async def test_what_needs_no_judging_is_admitted_however_large(changes: dict[str, str]) -> None:
+    sent = json.loads(POD_CREATE)
+    sent["request"] = {**changes, **{k: v for k, v in sent["request"].items() if k not in changes}}
+    response = await Webhook(body_limit=LIMIT).judged(json.dumps(sent).encode().ljust(3 * LIMIT))
+    assert response["allowed"] is True
+
+
+async def test_so_is_an_object_that_is_being_deleted() -> None:
+    sent = json.loads(POD_CREATE)
+    sent["request"]["operation"] = "UPDATE"
+    sent["request"]["object"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    response = await Webhook(body_limit=LIMIT).judged(json.dumps(sent).encode().ljust(3 * LIMIT))
+    assert response["allowed"] is True
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, LIMIT * 2, LIMIT * 20])
+async def test_what_is_no_review_and_over_the_limit_is_told_however_it_comes(size: int) -> None:
     webhook = Webhook(body_limit=LIMIT)
-    for content in (padded(size), pieces(padded(size))):
+    for content in (b" " * size, pieces(b" " * size)):
         answer = await webhook.http.post("/validate", content=content, headers=HEADERS)
         assert failure(answer) == TOO_LARGE
         assert answer.headers["connection"] == "close"
@@ -112,7 +159,7 @@ async def test_whoever_goes_away_amid_the_body_gets_no_answer_and_leaves_no_trac
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
-@pytest.mark.parametrize(("path", "size"), [("/validate", 20_000_000), ("/review", 3_000_000)])
+@pytest.mark.parametrize(("path", "size"), [("/validate", 40_000_000), ("/review", 3_000_000)])
 async def test_a_client_that_sends_megabytes_can_read_why_they_are_too_many(
     path: str, size: int, chunked: bool
 ) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anchore_admission.adapters.self_question import HttpSelfQuestion
 from anchore_admission.errors import WebhookSilent
 from anchore_admission.models.review import decode
-from anchore_admission.web.body import read_body, send_json
+from anchore_admission.web.body import send_json
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import pair, written
@@ -26,7 +26,7 @@ def answering(answer: Answer, status: int = 200) -> ASGIApp:
     """An application whose answer is made from the request's ``request``."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
-        request = json.loads(await read_body(receive, 100_000))["request"]
+        request = json.loads((await receive())["body"])["request"]
         await send_json(send, status, json.dumps(answer(request)).encode())
 
     return app

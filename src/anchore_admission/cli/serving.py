@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-
 from pathlib import Path
+
 from anchore_admission import __version__
 from anchore_admission.adapters.files import read_secret_text, read_text
+from anchore_admission.adapters.memory import memory_limit, room_for_bodies
 from anchore_admission.adapters.redaction import remember
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.background import repeated, repeated_in_thread, supervised
@@ -23,6 +24,7 @@ from anchore_admission.services.configuration import fingerprint, parse_configur
 from anchore_admission.settings import Settings, spelled, unknown_variables
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
+from anchore_admission.web.bodies import ROOM, Bodies
 from anchore_admission.web.clients import ClientNames, SecretPath, SecretPathFile
 from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.web.operations import Readiness, create_operations
@@ -137,14 +139,16 @@ def _readiness(controller: Controller, certificate: ServingCertificate | None) -
 
 def _webhook(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> Listener:
     configuration = controller.configuration
+    bodies = _bodies(configuration)
     admission = AdmissionEndpoint(
         controller.reviews,
         controller.telemetry,
         body_limit=configuration.limits.body,
         margin=configuration.timeouts.margin,
         notice=configuration.messages.notice,
+        bodies=bodies,
     )
-    app = create_app(Surfaces(admission, ManualEndpoint(controller.manual) if settings.docs else None))
+    app = create_app(Surfaces(admission, ManualEndpoint(controller.manual, bodies) if settings.docs else None))
     names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
     guarded = app if settings.secret_path_file is None else SecretPath(app, _secret(settings.secret_path_file))
     closed = controller.telemetry.connection_closed
@@ -155,6 +159,18 @@ def _secret(file: Path) -> str:
     secret = read_secret_text(file)
     remember("secret path", [secret])
     return secret
+
+
+def _bodies(configuration: Configuration) -> Bodies:
+    """Derive the room for requests from the container's memory limit."""
+    wanted, memory = configuration.limits.body, memory_limit()
+    if memory is None:
+        return Bodies(max(ROOM, 2 * wanted))
+    bodies = Bodies(room_for_bodies(memory))
+    if wanted > bodies.largest:
+        text = "limits.body is %d bytes, but the memory limit of %d MiB leaves room for %d: larger reviews are denied"
+        logger.warning(text, wanted, memory // 2**20, bodies.largest)
+    return bodies
 
 
 def _operations(settings: Settings, controller: Controller, readiness: Readiness) -> Listener:

@@ -287,8 +287,8 @@ class Timeouts(Section):
 class Limits(Section):
     """Sizes past which nothing is read."""
 
-    body: Size = 8 * 1024 * 1024
-    """A call to the webhook. Default 8MiB."""
+    body: Size = 16 * 1024 * 1024
+    """A call to the webhook; a larger one is denied. Default 16MiB."""
     answer: Size = 4 * 1024 * 1024
     """An answer of Anchore's, unpacked. Default 4MiB."""
     images: Annotated[int, Field(ge=1, le=10_000)] = 200

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 from anchore_admission.core import imageless, messages, workload
@@ -27,6 +28,8 @@ from anchore_admission.services.review import Reviews
 __all__ = ["DEFAULT_NAMESPACE", "Asker", "Document", "ManualReview", "ManualReviews", "Summary", "as_document"]
 
 _AT_ONCE = 8
+MAX_IMAGES = 2000
+"""Images of one call after which no further object is reviewed."""
 _KUSTOMIZE = "kustomize.config.k8s.io"
 
 
@@ -117,15 +120,46 @@ def _no_progress(_ended: int, _all: int) -> None:
     """For whoever does not look."""
 
 
+@dataclass(slots=True)
+class _Budget:
+    """What one call may take."""
+
+    deadline: Deadline
+    images: int = 0
+
+    def spent(self) -> str:
+        """Return why nothing more is reviewed in this call; empty while there is time and room."""
+        if self.images >= MAX_IMAGES:
+            return f"not reviewed: the objects before it name {self.images} images; send fewer at once"
+        return "" if self.deadline.left() > 0 else "not reviewed: the time for this call was over; send fewer at once"
+
+
 class ManualReviews:
     """The same path as a live review, for people and pipelines."""
 
     def __init__(self, reviews: Reviews) -> None:
         self._reviews = reviews
 
-    async def objects(self, documents: Sequence[Any], asker: Asker, seconds: float) -> Summary:
-        """Review parsed objects; Lists are opened. ``seconds`` bound each object's review."""
-        return await self.documents([Document(value) for value in documents], asker, seconds)
+    async def objects(self, documents: Sequence[Any], asker: Asker, seconds: float, *, most: int) -> Summary:
+        """Review at most so many objects within ``seconds`` in all; Lists are opened.
+
+        An object that there was no time for has an error of its own. Raises MalformedReview for more objects.
+        """
+        found = list(islice(chain.from_iterable(map(opened, documents)), most + 1))
+        if len(found) > most:
+            raise MalformedReview(f"more than {most} objects, those in Lists counted; send fewer at once")
+        if not found:
+            return await self.documents([], asker, seconds)
+        budget = _Budget(Deadline.after(seconds))
+        return await _gathered([partial(self._in_budget, value, asker, budget) for value in found], _no_progress)
+
+    async def _in_budget(self, value: Any, asker: Asker, budget: "_Budget") -> ManualReview:
+        if problem := budget.spent():
+            kind = value.get("kind") if isinstance(value, dict) else None
+            return ManualReview(kind if isinstance(kind, str) else "", asker.namespace, name_of(value), error=problem)
+        review = await self.object(value, asker, budget.deadline.left())
+        budget.images += len(review.verdict.images) if review.verdict else 0
+        return review
 
     async def documents(
         self, documents: Sequence[Document], asker: Asker, seconds: float, progress: Progress = _no_progress

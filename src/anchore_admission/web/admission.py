@@ -2,17 +2,18 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from anchore_admission.core.messages import WARNING_LIMIT, shown
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import ReviewError
-from anchore_admission.models.review import AdmissionResponse, decode, encode
+from anchore_admission.models.review import AdmissionResponse, AdmissionReview, decode, decode_start, encode
 from anchore_admission.ports import Deadline, Origin, Recorder
 from anchore_admission.services.review import Reviews
-from anchore_admission.web.body import Disconnected, expect_json, read_body, send_error, send_json
+from anchore_admission.web.bodies import Bodies, Received, is_small
+from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
 
 DEFAULT_TIMEOUT = 10.0
 _TIMEOUT = re.compile(rb"(?:^|&)timeout=(\d{1,3})s(?:&|$)")
@@ -35,18 +36,34 @@ class AdmissionEndpoint:
     body_limit: int
     margin: float
     notice: str | None = None
+    bodies: Bodies = field(default_factory=Bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
         try:
             expect_json(scope)
-            review = decode(await read_body(receive, self.body_limit))
+            message = await receive()
+            if is_small(message):
+                await self._answer(decode(message.get("body", b"")), scope, send, began)
+            else:
+                await self._answer_large(message, scope, receive, send, began)
         except Disconnected:
             return
         except ReviewError as error:
             self.recorder.malformed_review(error.code, str(error))
             await send_error(send, error)
-            return
+
+    async def _answer_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
+        """Judge a review that comes in parts; of one that cannot be held, its first part is enough to deny it."""
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        patience = budget(scope["query_string"], self.margin) / 2
+        async with self.bodies.read(scope, receive, message, self.body_limit, patience) as received:
+            review = _decoded(received)
+            received.content = b""  # the review may wait for Anchore
+            await self._answer(review, scope, send, began)
+
+    async def _answer(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
         deadline = Deadline(began + budget(scope["query_string"], self.margin))
         verdict = await self.reviews.review(review.request, deadline, origin=Origin.ADMISSION, began=began)
         await send_json(send, 200, encode(review.apiVersion, self._response(review.request.uid, verdict)))
@@ -60,6 +77,16 @@ class AdmissionEndpoint:
             warnings=(*verdict.warnings, *notice),
             audit_annotations=dict(verdict.audit_annotations),
         )
+
+
+def _decoded(received: Received) -> AdmissionReview:
+    """Raises ReviewError."""
+    if received.missing is None:
+        return decode(received.content)
+    review = decode_start(received.content, str(received.missing))
+    if review is None:
+        raise received.error()
+    return review
 
 
 def budget(query: bytes, margin: float) -> float:

@@ -2,19 +2,27 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anchore_admission import __version__
+from anchore_admission.errors import MethodNotAllowed, NotServed
 from anchore_admission.web import schema
 from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.body import status_document
 from anchore_admission.web.documentation import SafeHeaders, documented_app
 from anchore_admission.web.manual import ManualEndpoint
 
 VALIDATE = "/validate"
+REVIEW = "/review"
 _DESCRIPTION = """
 Asks [Anchore](https://anchore.com) about every container image before it runs.
 
@@ -60,6 +68,7 @@ def _documented(surfaces: Surfaces) -> FastAPI:
         "redirect_slashes": False,
     }
     app = documented_app(**options) if surfaces.manual else FastAPI(**options, openapi_url=None)
+    app.add_exception_handler(HTTPException, _failed)
 
     @app.post(VALIDATE, summary="Judge an AdmissionReview", tags=["admission"], openapi_extra=schema.VALIDATE)
     async def validate() -> None:
@@ -70,13 +79,32 @@ def _documented(surfaces: Surfaces) -> FastAPI:
 
     if surfaces.manual:
 
-        @app.post("/review", summary="Review by hand", tags=["review"], openapi_extra=schema.REVIEW)
+        @app.post(REVIEW, summary="Review by hand", tags=["review"], openapi_extra=schema.REVIEW)
         async def review() -> None:
             """One verdict per image. `namespace` and `user` stand in where the object does not say."""
 
-        _serve_by(app, "/review", surfaces.manual)
+        _serve_by(app, REVIEW, surfaces.manual)
     _serve_by(app, VALIDATE, surfaces.admission)
     return app
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Answer for a path that is not served, or not with this method, as the Kubernetes API does."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = [method for method in ("GET", "POST") if _serves(request, method)]
+        headers = {"allow": ", ".join(allowed)}
+        return Response(status_document(MethodNotAllowed(*allowed)), status, headers, "application/json")
+    served = [f"POST {VALIDATE}"]
+    if any(getattr(route, "path", "") == REVIEW for route in request.app.routes):
+        served += [f"POST {REVIEW}", "GET /docs", "GET /openapi.json"]
+    text = f"nothing is served at this path; there is {', '.join(served)}"
+    return Response(status_document(NotServed(text)), HTTPStatus.NOT_FOUND, media_type="application/json")
+
+
+def _serves(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
 
 def _serve_by(app: FastAPI, path: str, endpoint: ASGIApp) -> None:

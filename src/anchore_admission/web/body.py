@@ -1,41 +1,21 @@
-"""Reads a request's body within its bounds, straight from ASGI, and answers in bytes."""
+"""Reads headers and answers in bytes, straight from and to ASGI."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import to_json
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
-from anchore_admission.errors import ReviewError, ReviewTooLarge, UnsupportedMediaType
+from anchore_admission.core.messages import shown
+from anchore_admission.errors import BodyTimeout, MethodNotAllowed, ReviewError, ReviewTooLarge, UnsupportedMediaType
 
-DRAINED = 32 * 1024 * 1024
-"""Bytes that are read and thrown away, so that the caller can read the refusal before it stops sending."""
 _JSON = b"application/json"
+_FORM = b"application/x-www-form-urlencoded"
+_SHOWN = 100
 
 
 class Disconnected(Exception):
     """The caller went away before the body was complete."""
-
-
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises ReviewTooLarge beyond ``limit`` bytes, Disconnected."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= limit:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-        if not message.get("more_body", False) or size > limit + DRAINED:
-            break
-    if size > limit:
-        raise ReviewTooLarge(f"the body is larger than {limit} bytes")
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def media_type(scope: Scope) -> bytes:
@@ -54,11 +34,22 @@ def header(scope: Scope, name: bytes) -> bytes:
 def expect_json(scope: Scope) -> None:
     """Raises UnsupportedMediaType."""
     if header(scope, b"content-type") != _JSON and media_type(scope) != _JSON:
-        raise UnsupportedMediaType("the content type must be application/json")
+        raise UnsupportedMediaType(f"{content_type(scope)}: send it with the header 'Content-Type: application/json'")
 
 
-async def send_json(send: Send, status: int, body: bytes, *, close: bool = False) -> None:
-    headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
+def content_type(scope: Scope) -> str:
+    """Say in which content type a body came; curl's own is told as such."""
+    kind = media_type(scope)
+    if not kind:
+        return "the body comes without a content type"
+    name = shown(kind.decode("latin-1"), _SHOWN)
+    return f"the body comes as {name}{', as curl sends it unless told otherwise' if kind == _FORM else ''}"
+
+
+async def send_json(
+    send: Send, status: int, body: bytes, *, close: bool = False, more: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body)), *more]
     if close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -67,7 +58,14 @@ async def send_json(send: Send, status: int, body: bytes, *, close: bool = False
 
 async def send_error(send: Send, error: ReviewError) -> None:
     """Answer a call that cannot be read, as the Kubernetes API answers its own callers."""
-    await send_json(send, error.status, status_document(error), close=isinstance(error, ReviewTooLarge))
+    allowed = ", ".join(error.allowed) if isinstance(error, MethodNotAllowed) else ""
+    await send_json(
+        send,
+        error.status,
+        status_document(error),
+        close=isinstance(error, ReviewTooLarge | BodyTimeout),
+        more=[(b"allow", allowed.encode())] if allowed else (),
+    )
 
 
 def status_document(error: ReviewError) -> bytes:

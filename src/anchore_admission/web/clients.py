@@ -14,18 +14,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anchore_admission.adapters.files import read_secret_text
 from anchore_admission.adapters.logs import shortened
 from anchore_admission.adapters.redaction import remember
-from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.errors import ConfigurationError, NotServed, Problem
 from anchore_admission.ports import Clock
 from anchore_admission.services.complaints import Complaints
 from anchore_admission.settings import spelled
 from anchore_admission.web.app import VALIDATE
-from anchore_admission.web.body import send_json
+from anchore_admission.web.body import send_error, send_json
 from anchore_admission.web.connections import Connection
 
 _log = logging.getLogger("anchore_admission.clients")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
 _FORBIDDEN: Final = b'{"message":"this client certificate is not allowed here"}'
-_NOT_FOUND: Final = b'{"detail":"Not Found"}'
+_ELSEWHERE: Final = "nothing is served at this path: reviews are answered at a secret path only"
 _NAMES_SHOWN = 300
 _NAME_TYPES: Final = frozenset({"DNS", "URI"})
 
@@ -50,7 +50,7 @@ class SecretPath:
             if hmac.compare_digest(path, self._path):
                 scope = {**scope, "path": VALIDATE, "raw_path": VALIDATE.encode()}
             elif path == VALIDATE.encode() or path.startswith(f"{VALIDATE}/".encode()):
-                await send_json(send, 404, _NOT_FOUND)
+                await send_error(send, NotServed(_ELSEWHERE))
                 return
         await self._app(scope, receive, send)
 

@@ -1,7 +1,8 @@
 """POST /review: reviews by hand for people, without side effects."""
 
 import asyncio
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import to_json
@@ -9,15 +10,20 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from anchore_admission.core.messages import shown
-from anchore_admission.errors import DocumentError, MalformedReview, ReviewError, UnsupportedMediaType
+from anchore_admission.errors import DocumentError, MalformedReview, Overloaded, ReviewError, UnsupportedMediaType
+from anchore_admission.ports import Deadline
 from anchore_admission.services.documents import load_documents
 from anchore_admission.services.manual import DEFAULT_NAMESPACE, Asker, ManualReviews, Summary, as_document
-from anchore_admission.web.body import Disconnected, media_type, read_body, send_error, send_json
+from anchore_admission.web.bodies import Bodies, Received
+from anchore_admission.web.body import Disconnected, content_type, media_type, send_error, send_json
 
 BODY_LIMIT = 1024 * 1024
 SECONDS = 8.0
 """For a whole review by hand; a person waits."""
 _OBJECTS = 1000
+_AT_ONCE = 2
+_PARAMETERS = ("namespace", "user")
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _NAME_LIMIT = 253
 _MEDIA_TYPES = frozenset({b"application/json", b"application/yaml", b"application/x-yaml", b"text/yaml", b"text/plain"})
 
@@ -27,26 +33,47 @@ class ManualEndpoint:
     """An ASGI application for one route; parsing, which may take long for a large body, happens off the loop."""
 
     reviews: ManualReviews
+    bodies: Bodies = field(default_factory=Bodies)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if media_type(scope) not in _MEDIA_TYPES:
-                raise UnsupportedMediaType("the content type must be application/json or application/yaml")
-            body = await read_body(receive, BODY_LIMIT)
-            documents = await asyncio.to_thread(_parsed, body)
-            summary = await self._review(documents, _asker(scope))
+                raise UnsupportedMediaType(
+                    f"{content_type(scope)}: send it with the header 'Content-Type: application/yaml', "
+                    "or application/json"
+                )
+            asker = _asker(scope)
+            deadline = Deadline.after(SECONDS)
+            async with self.bodies.read(scope, receive, await receive(), BODY_LIMIT, SECONDS / 2) as received:
+                if received.missing:
+                    raise received.error()
+                answer = await self._in_turn(received, asker, deadline)
         except Disconnected:
             return
         except ReviewError as error:
             await send_error(send, error)
             return
-        await send_json(send, 200, to_json(as_document(summary)))
+        await send_json(send, 200, answer)
 
-    async def _review(self, documents: list[Any], asker: Asker) -> Summary:
+    async def _in_turn(self, received: Received, asker: Asker, deadline: Deadline) -> bytes:
+        """Only a few at once: parsing takes memory, and reviews by hand are not to slow admission down."""
+        try:
+            async with asyncio.timeout(deadline.left()):
+                await self.turns.acquire()
+        except TimeoutError as error:
+            raise Overloaded("too many reviews by hand at the moment; try again") from error
+        try:
+            documents = await asyncio.to_thread(_parsed, bytes(received.content))
+            return to_json(as_document(await self._review(documents, asker, deadline)))
+        finally:
+            self.turns.release()
+
+    async def _review(self, documents: list[Any], asker: Asker, deadline: Deadline) -> Summary:
         images = _images(documents)
         if images is not None:
-            return await self.reviews.images(images, asker, SECONDS)
-        return await self.reviews.objects(documents, asker, SECONDS)
+            return await self.reviews.images(images, asker, deadline.left())
+        return await self.reviews.objects(documents, asker, deadline.left(), most=_OBJECTS)
 
 
 def _parsed(body: bytes) -> list[Any]:
@@ -74,6 +101,15 @@ def _images(documents: list[Any]) -> list[str] | None:
 
 
 def _asker(scope: Scope) -> Asker:
+    """Raises MalformedReview for a parameter that would have no effect."""
     query = Request(scope).query_params
-    namespace = shown(query.get("namespace") or DEFAULT_NAMESPACE, _NAME_LIMIT)
+    for name in query:
+        if name not in _PARAMETERS:
+            known = " and ".join(_PARAMETERS)
+            raise MalformedReview(f"unknown query parameter {shown(name, _NAME_LIMIT)}: there are {known}")
+        if len(query.getlist(name)) > 1:
+            raise MalformedReview(f"the query parameter {name} is given more than once")
+    namespace = query.get("namespace") or DEFAULT_NAMESPACE
+    if not _NAMESPACE.fullmatch(namespace):
+        raise MalformedReview("namespace: expected a name of lower-case letters, digits and '-', at most 63")
     return Asker(namespace=namespace, user=shown(query.get("user") or "", _NAME_LIMIT))

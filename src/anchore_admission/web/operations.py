@@ -6,9 +6,11 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anchore_admission import __version__
+from anchore_admission.errors import MethodNotAllowed, NotServed
+from anchore_admission.web.body import send_error
 
 Exposition = Callable[[str | None], tuple[bytes, str]]
 """The metrics in the form that an Accept header asks for, with their media type."""
@@ -60,5 +62,16 @@ def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:
         body, media_type = exposition(request.headers.get("accept"))
         return Response(body, media_type=media_type)
 
+    async def otherwise(scope: Scope, _receive: Receive, send: Send) -> None:
+        served = scope["path"] in endpoints
+        text = f"nothing is served at this path; there is GET {', '.join(endpoints)}"
+        await send_error(send, MethodNotAllowed("GET") if served else NotServed(text))
+
     endpoints = {"/livez": livez, "/readyz": readyz, "/version": version, "/metrics": metrics}
-    return Router([Route(path, endpoint) for path, endpoint in endpoints.items()], redirect_slashes=False)
+    router = Router([Route(path, endpoint) for path, endpoint in endpoints.items()], redirect_slashes=False)
+
+    async def operations(scope: Scope, receive: Receive, send: Send) -> None:
+        reads = scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] in endpoints
+        await (router if reads else otherwise)(scope, receive, send)
+
+    return operations

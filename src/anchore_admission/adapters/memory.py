@@ -1,0 +1,34 @@
+"""The memory that the container may use, as the kernel tells it."""
+
+from pathlib import Path
+from typing import Final
+
+_FILES: Final = (
+    Path("/sys/fs/cgroup/memory.max"),  # cgroup v2
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # cgroup v1
+)
+_NO_LIMIT: Final = 2**50
+"""cgroup v1 writes a number of about this size where there is no limit."""
+OWN_BYTES: Final = 144 * 1024 * 1024
+"""The process itself, its connections and /tmp, which is in memory: measured under load."""
+LEAST_BYTES: Final = 8 * 1024 * 1024
+
+
+def memory_limit(files: tuple[Path, ...] = _FILES) -> int | None:
+    """Return the container's limit in bytes; None where there is none, or where it cannot be read."""
+    for file in files:
+        try:
+            text = file.read_text().strip()
+        except OSError:
+            continue
+        if text.isdecimal() and int(text) < _NO_LIMIT:
+            return int(text)
+    return None
+
+
+def room_for_bodies(limit: int) -> int:
+    """Return how many bytes of requests may be held at once under a memory limit.
+
+    Half of what the process leaves: decoding takes some, and so do answers of Anchore.
+    """
+    return max((limit - OWN_BYTES) // 2, LEAST_BYTES)

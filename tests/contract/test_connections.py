@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -446,3 +447,13 @@ def test_connections_leave_room_for_other_files(
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: taken.append(limits))
     assert server.descriptors() == connections
     assert taken == ([] if granted is None else [(granted, hard)])
+
+
+async def test_nonsense_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("uvicorn.error").addFilter(connections.OncePerWindow())
+    async with running(Listener(quick, HOST, 0)) as server:
+        for _ in range(5):
+            async with opened(server) as (reader, writer):
+                writer.write(b"nonsense\r\n\r\n")
+                await ended(reader)
+    assert sum(1 for record in caplog.records if "Invalid HTTP" in record.message) <= 1

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from anchore_admission import __version__
 from anchore_admission.adapters.logs import JsonFormatter
-from anchore_admission.adapters.review_log import IMAGES_PER_LINE
+from anchore_admission.adapters.review_log import AGAIN_SECONDS, IMAGES_PER_LINE, MalformedLog
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.core.exemption import Exemption
 from anchore_admission.core.facts import AnalysisState, ImageFacts, ImageRecord
@@ -17,6 +17,7 @@ from anchore_admission.core.rules import Rule
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
 from anchore_admission.ports import Origin, ReviewRecord
+from support.fakes import ManualClock
 
 DIGEST = "sha256:" + "a" * 64
 ODD = 'line\nnext\r\x00\x1b[31m\u2028\U0001f433\ud800"\\'
@@ -221,6 +222,28 @@ def test_calls_to_anchore_and_the_queue_are_counted() -> None:
     }
     assert only_labels(telemetry, "anchore_call_duration_seconds_sum") == {"account": "default", "operation": "check"}
     assert only_labels(telemetry, "analysis_requests_total") == {"account": "default", "outcome": "answered"}
+
+
+def test_unreadable_calls_are_logged_once_for_each_text(lines: Lines) -> None:
+    clock = ManualClock()
+    log = MalformedLog(clock)
+    for _ in range(200):
+        log.write("malformed_review", "the same")
+    for number in range(200):
+        log.write("review_too_large", f"text {number}")
+    texts = [line["message"] for line in lines.read()]
+    assert texts == ["unreadable review: the same", *(f"unreadable review: text {number}" for number in range(9))]
+    clock.now += AGAIN_SECONDS
+    log.write("malformed_review", "the same")
+    assert (lines.read()[-1]["message"], lines.read()[-1]["omitted"]) == ("unreadable review: the same", 191)
+
+
+def test_unreadable_calls_are_counted_all(lines: Lines) -> None:
+    telemetry = Telemetry()
+    for _ in range(200):
+        telemetry.malformed_review("malformed_review", "the same")
+    assert samples(telemetry, "malformed_reviews_total") == {(("code", "malformed_review"),): 200.0}
+    assert len(lines.read()) == 1
 
 
 def test_closed_connections_are_counted_by_reason() -> None:

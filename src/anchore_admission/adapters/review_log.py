@@ -9,10 +9,13 @@ from typing import Any, Final
 from anchore_admission.adapters.logs import quoted, shortened, to_json
 from anchore_admission.core.messages import finding_line, worst_first
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict, gravest_first
-from anchore_admission.ports import ReviewRecord
+from anchore_admission.ports import Clock, ReviewRecord
 
 IMAGES_PER_LINE: Final = 50
 FINDINGS_PER_IMAGE: Final = 5
+AGAIN_SECONDS: Final = 300.0
+TEXTS: Final = 10
+"""Different texts about unreadable calls that are logged in ``AGAIN_SECONDS``."""
 _IMAGE_LIMIT = 512
 _TEXT_LIMIT = 256
 _TEXTS = ",".join(
@@ -51,10 +54,34 @@ def log_review(record: ReviewRecord, outcome: Outcome) -> None:
         _write(level, f"{outcome} {_subject(record)}", _members(record, outcome))
 
 
-def log_malformed(code: str, message: str) -> None:
-    if _log.isEnabledFor(logging.WARNING):
+class MalformedLog:
+    """Log lines about calls that cannot be read: each text once in five minutes, and not many texts.
+
+    The next line says how many were left out; the metric counts them all.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._since = -AGAIN_SECONDS
+        self._told: set[tuple[str, str]] = set()
+        self._omitted = 0
+
+    def write(self, code: str, message: str) -> None:
+        text = shortened(message, _TEXT_LIMIT)
+        now = self._clock()
+        if now - self._since >= AGAIN_SECONDS:
+            self._since = now
+            self._told.clear()
+        if (code, text) in self._told or len(self._told) >= TEXTS:
+            self._omitted += 1
+            return
+        self._told.add((code, text))
         members = f'"outcome":{quoted(Outcome.MALFORMED)},"code":{quoted(code)}'
-        _write(logging.WARNING, f"unreadable review: {shortened(message, _TEXT_LIMIT)}", members)
+        if self._omitted:
+            members += f',"omitted":{self._omitted}'
+            self._omitted = 0
+        if _log.isEnabledFor(logging.WARNING):
+            _write(logging.WARNING, f"unreadable review: {text}", members)
 
 
 def _level_of(verdict: ReviewVerdict, outcome: Outcome) -> int:

@@ -21,7 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from anchore_admission import __version__
-from anchore_admission.adapters.review_log import Outcome, log_malformed, log_review, outcome_of
+from anchore_admission.adapters.review_log import MalformedLog, Outcome, log_review, outcome_of
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
 from anchore_admission.ports import Origin, ReviewRecord
 
@@ -91,6 +91,7 @@ class Telemetry:
         self._call_seconds = _Children(
             self._histogram("anchore_call_duration_seconds", "Calls to Anchore.", _CALL_BUCKETS, "account", "operation")
         )
+        self._malformed_log = MalformedLog()
         self._closed = _Children(
             self._counter("connections_closed", "Connections closed before their clients closed them.", "reason")
         )
@@ -126,7 +127,7 @@ class Telemetry:
     def malformed_review(self, code: str, message: str) -> None:
         self._reviews[Outcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
         self._malformed[code,].inc()
-        log_malformed(code, message)
+        self._malformed_log.write(code, message)
 
     def connection_closed(self, reason: str) -> None:
         """A client owed the rest of its request for too long, did not read its answer, or made room for another."""

@@ -168,8 +168,12 @@ def _bodies(configuration: Configuration) -> Bodies:
         return Bodies(max(ROOM, 2 * wanted))
     bodies = Bodies(room_for_bodies(memory))
     if wanted > bodies.largest:
-        text = "limits.body is %d bytes, but the memory limit of %d MiB leaves room for %d: larger reviews are denied"
-        logger.warning(text, wanted, memory // 2**20, bodies.largest)
+        logger.warning(
+            "limits.body is %d bytes, but the memory limit of %d MiB leaves room for %d: larger reviews are denied",
+            wanted,
+            memory // 2**20,
+            bodies.largest,
+        )
     return bodies
 
 

@@ -21,7 +21,7 @@ DRAINED: Final = 256 * 1024 * 1024
 KEPT: Final = 4 * 1024 * 1024
 """Bytes that a large review may hold once it is decoded."""
 STALLED_SECONDS: Final = 1.0
-STALLED_RATE: Final = 1024 * 1024
+STALLED_RATE: Final = 256 * 1024
 """A body that has come more slowly (bytes a second) makes room when another waits."""
 _LOOK_SECONDS: Final = 0.25
 """Between two looks for bodies that have stalled, while another waits."""
@@ -51,18 +51,18 @@ class Received:
 class _Reader:
     """One body on its way in, and the bytes that it takes of the common room."""
 
-    def __init__(self, receive: Receive, began: float) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._clock = asyncio.get_running_loop().time
-        self._began = began
         self._waiting: asyncio.Timeout | None = None
+        self._waits_since = 0.0
         self._waited = 0.0
         self.size = 0
         self.share = 0
 
     async def message(self) -> Message:
         """Raises BodyTimeout when this body had to make room for another, Disconnected."""
-        began = self._clock()
+        self._waits_since = self._clock()
         try:
             async with asyncio.timeout(None) as self._waiting:
                 message = await self._receive()
@@ -70,17 +70,20 @@ class _Reader:
             raise BodyTimeout("the body came too slowly while others waited; send it again") from error
         finally:
             self._waiting = None
-            self._waited += self._clock() - began
+            self._waited += self._clock() - self._waits_since
         if message["type"] == "http.disconnect":
             raise Disconnected
         return message
 
     def rate(self) -> float:
-        return self.size / max(self._clock() - self._began, 0.001)
+        return self.size / max(self._seconds(), 0.001)
 
     def has_stalled(self) -> bool:
-        old = self._clock() - self._began >= STALLED_SECONDS
-        return self._waiting is not None and old and self.rate() < STALLED_RATE
+        return self._waiting is not None and self._seconds() >= STALLED_SECONDS and self.rate() < STALLED_RATE
+
+    def _seconds(self) -> float:
+        """Time in which the client could have sent: not what this side took, waiting for room among it."""
+        return self._waited + (self._clock() - self._waits_since if self._waiting else 0.0)
 
     def is_small(self) -> bool:
         return self._waiting is not None and not self.share
@@ -88,6 +91,38 @@ class _Reader:
     def give_up(self) -> None:
         if self._waiting:
             self._waiting.reschedule(self._clock())
+
+
+class _Kept:
+    """The bytes of a body, at most so many.
+
+    Where its length is known, memory is taken once: a buffer that grows leaves holes that the system does not get back.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._buffer = bytearray()
+        self._filled = 0
+
+    def grow(self, most: int, *, at_once: bool) -> None:
+        self.most = most
+        if at_once:
+            start, self._buffer = self._buffer, bytearray(most)
+            self._buffer[: len(start)] = start
+
+    def cut(self, most: int) -> None:
+        self.most = min(self.most, most)
+        self._filled = min(self._filled, self.most)
+        del self._buffer[self.most :]
+
+    def add(self, chunk: bytes) -> None:
+        part = chunk[: self.most - self._filled]
+        self._buffer[self._filled : self._filled + len(part)] = part
+        self._filled += len(part)
+
+    def content(self) -> bytearray:
+        del self._buffer[self._filled :]
+        return self._buffer
 
 
 @dataclass(slots=True)
@@ -130,7 +165,7 @@ class Bodies:
 
         ``limit`` is in bytes, ``patience`` in seconds of waiting for room. Raises Disconnected, BodyTimeout.
         """
-        reader = _Reader(receive, asyncio.get_running_loop().time())
+        reader = _Reader(receive)
         self._readers[reader] = None
         try:
             self._bound_small_ones(reader)
@@ -144,26 +179,24 @@ class Bodies:
     async def _received(
         self, reader: _Reader, message: Message, expected: int | None, limit: int, patience: float
     ) -> Received:
-        kept = bytearray()
+        kept = _Kept(min(expected or SMALL, SMALL))
         missing: ReviewError | None = None
         wanted = START if expected and expected > limit else min(expected or limit, limit)
-        keep = SMALL
         while True:
             chunk = message.get("body", b"")
             reader.size += len(chunk)
-            if reader.size > SMALL and keep == SMALL and not missing:
+            if reader.size > kept.most and not reader.share and not missing:
                 if await self._has_room(reader, wanted, patience):
-                    keep = wanted
+                    kept.grow(wanted, at_once=expected is not None)
                 else:
                     missing = Overloaded("the controller holds too many large reviews at the moment; try again")
             if reader.size > limit:
                 missing = missing or ReviewTooLarge(f"the body is larger than {limit} bytes, the most that is read")
-                keep = min(keep, START)
-                del kept[keep:]
+                kept.cut(START)
                 self._resize(reader, min(reader.share, START))
-            kept += chunk[: max(0, keep - len(kept))]
+            kept.add(chunk)
             if not message.get("more_body", False) or reader.size > limit + DRAINED:
-                return Received(kept, missing)
+                return Received(kept.content(), missing)
             message = await reader.message()
 
     async def _has_room(self, reader: _Reader, amount: int, patience: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from anchore_admission.services.complaints import Complaints
+from anchore_admission.services.complaints import AGAIN_SECONDS, Complaints
 
 HEADER_SECONDS: Final = 10.0
 """From the first byte of a request, or from the handshake, to the end of its header; API servers take milliseconds."""
@@ -45,6 +45,26 @@ _WHY: Final = {
     Closed.BODY: f"the body of its request did not come within {BODY_SECONDS:g} seconds for each MiB",
     Closed.UNREAD: f"its client did not read the answer within {WRITE_SECONDS:g} seconds",
 }
+
+
+class OncePerWindow(logging.Filter):
+    """Pass each warning of uvicorn's about a client once in five minutes; a client can bring about any number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        now = time.monotonic()
+        if now - self._told.get(record.msg, -AGAIN_SECONDS) < AGAIN_SECONDS:
+            return False
+        self._told[record.msg] = now
+        return True
+
+
+REPEATED: Final = OncePerWindow()
 
 
 def log_closed(why: Closed) -> None:

@@ -17,7 +17,7 @@ from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.settings import spelled
 from anchore_admission.web.accepting import HANDSHAKES, Acceptor
 from anchore_admission.web.clients import ClientNames
-from anchore_admission.web.connections import Closed, Connection
+from anchore_admission.web.connections import REPEATED, Closed, Connection
 from anchore_admission.web.signals import stop_on_signals
 from anchore_admission.web.tls import ServingCertificate
 
@@ -74,6 +74,7 @@ async def serve(
     Raises ConfigurationError if a port cannot be had.
     """
     stop = asyncio.Event() if stop is None else stop
+    logging.getLogger("uvicorn.error").addFilter(REPEATED)
     with _bound(listeners) as servers, stop_on_signals(stop):
         try:
             for server in servers:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,20 @@ def test_the_limit_of_either_version_of_cgroups_is_read(
         if content is not None:
             files[-1].write_text(content)
     assert memory_limit(tuple(files)) == limit
+
+
+def test_large_blocks_go_back_to_the_system_at_once() -> None:
+    """In a process of its own, where nothing else moves the heap."""
+    program = (
+        "import resource\nfrom pathlib import Path\n"
+        "from anchore_admission.adapters.memory import return_large_blocks\n"
+        "def resident():\n    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()\n"
+        "assert return_large_blocks()\n"
+        "bytearray(20 * 2**20)\nbefore = resident()\n"
+        "blocks = [bytearray(2**20) for _ in range(40)]\nlast = bytearray(100_000)\ndel blocks\n"
+        "assert resident() - before < 2**22, resident() - before\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 - ourselves
 
 
 def test_the_default_limit_of_the_chart_has_room_for_the_largest_body() -> None:

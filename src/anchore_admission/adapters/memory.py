@@ -1,5 +1,6 @@
 """The memory that the container may use, as the kernel tells it."""
 
+import ctypes
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,9 @@ _NO_LIMIT: Final = 2**50
 OWN_BYTES: Final = 160 * 1024 * 1024
 """The process itself, its connections and /tmp, which is in memory: measured under load."""
 LEAST_BYTES: Final = 8 * 1024 * 1024
+_MMAP_THRESHOLD: Final = -3
+_ARENA_MAX: Final = -8
+_LARGE_BLOCK: Final = 128 * 1024
 
 
 def memory_limit(files: tuple[Path, ...] = _FILES) -> int | None:
@@ -24,6 +28,19 @@ def memory_limit(files: tuple[Path, ...] = _FILES) -> int | None:
         if text.isdecimal() and int(text) < _NO_LIMIT:
             return int(text)
     return None
+
+
+def return_large_blocks() -> bool:
+    """Have glibc give every large block back to the system as soon as it is freed; return whether it will.
+
+    By default it keeps blocks of the size of one that was freed before, up to 32 MiB, and cannot return the heap
+    beneath what is still in use: a replica that has read large reviews would stay large. See mallopt(3).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # another C library
+        return False
+    return all([mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK), mallopt(_ARENA_MAX, 2)])
 
 
 def room_for_bodies(limit: int) -> int:

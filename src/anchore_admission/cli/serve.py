@@ -3,6 +3,7 @@
 import uvloop
 
 from anchore_admission.adapters.logs import configure_logging
+from anchore_admission.adapters.memory import return_large_blocks
 from anchore_admission.cli import serve_options as options
 from anchore_admission.cli.serving import prepared, run
 from anchore_admission.settings import Settings
@@ -66,4 +67,5 @@ def command(
     )
     settings.require_serving()
     configure_logging(settings.log_level, settings.log_format)
+    return_large_blocks()
     uvloop.run(run(prepared(settings)))

@@ -229,8 +229,24 @@ class TestTime:
                 with pytest.raises(AnchoreUnavailable):
                     await asked.by_tag(TAG, deadline())
 
+    @pytest.mark.parametrize("count", [1, 10, 11, 1000])
+    async def test_only_a_few_interim_responses_are_taken(self, count: int) -> None:
+        """Each costs time in which other reviews wait."""
+        head = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 29\r\n\r\n"
+        absent = head + b'{"message":"image not found"}'
+        said = b"HTTP/1.1 103 Early Hints\r\n\r\n" * count + absent
+        async with endless(said, b"") as port, aclosing(client(None, url=f"http://{LOOPBACK}:{port}")) as asked:
+            if count <= 10:
+                assert await asked.by_tag(TAG, deadline()) is None
+            else:
+                with pytest.raises(AnchoreUnavailable, match="the connection to Anchore broke"):
+                    await asked.by_tag(TAG, deadline())
+
     async def test_the_deadline_ends_it_too(self) -> None:
-        said = b"HTTP/1.1 100 Continue\r\n\r\n"
-        async with endless(said, said) as port, aclosing(client(None, url=f"http://{LOOPBACK}:{port}")) as asked:
+        said = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\n"
+        async with (
+            endless(said, b"1\r\n \r\n") as port,
+            aclosing(client(None, url=f"http://{LOOPBACK}:{port}")) as asked,
+        ):
             with pytest.raises(DeadlineExceeded):
                 await asked.by_tag(TAG, deadline(0.1))

@@ -6,11 +6,15 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
+from aiohttp.streams import StreamReader
 from httpx_aiohttp.transport import AiohttpResponseStream, map_aiohttp_exceptions
 from multidict import CIMultiDict
 
@@ -19,6 +23,8 @@ from anchore_admission.adapters.anchore.proxies import Proxy
 # More connections than look-ups at once; kept for less time than common load balancers keep theirs (60 s).
 _CONNECTIONS: Final = 128
 _KEPT_SECONDS: Final = 30.0
+_INTERIM: Final = frozenset(range(100, 200)) - {101}
+_MOST_INTERIM: Final = 10
 _AUTHORIZATION = "Proxy-Authorization"
 look_up = socket.getaddrinfo
 
@@ -77,7 +83,26 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
             keepalive_timeout=_KEPT_SECONDS,
             resolver=ThreadResolver(),
         )
+        # aiohttp has no other way to bound interim responses; a test holds it to this one.
+        connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # noqa: SLF001
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+class _Connection(ResponseHandler):
+    """aiohttp's own takes interim responses (100 Continue) without end, at full speed, while others wait."""
+
+    _interim = 0
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Pass one response on to whoever waits for it, or give the connection up after a few interim ones."""
+        if self._interim > _MOST_INTERIM:  # given up
+            return
+        self._interim = self._interim + 1 if data[0].code in _INTERIM else 0
+        if self._interim <= _MOST_INTERIM:
+            super().feed_data(data, size)
+        elif self.transport is not None:
+            self.transport.abort()
+            self.set_exception(aiohttp.ClientConnectionError("too many interim responses (1xx)"))
 
 
 class ThreadResolver(AbstractResolver):

@@ -1,6 +1,7 @@
 """Reviews over a simulated Anchore, in either API, by authors who try to be admitted through their own submissions."""
 
 import asyncio
+import base64
 import itertools
 import json
 import time
@@ -49,7 +50,9 @@ class Replica:
     settings: Mapping[str, Any] = field(default_factory=lambda: STRICT)
 
     def __post_init__(self) -> None:
-        transport = httpx.ASGITransport(self.sandbox.app)
+        self.connect(httpx.ASGITransport(self.sandbox.app))
+
+    def connect(self, transport: httpx.AsyncBaseTransport) -> None:
         user = Credentials(ADMIN[0], SecretStr(ADMIN[1]))
         self.anchore = client(transport, self.version, url="http://sandbox", credentials=user)
         accounts = {"default": self.anchore}
@@ -280,3 +283,34 @@ async def test_copy_of_a_failing_image_under_another_name_is_not_admitted_unseen
         assert any(f"{HUB[0]}:1.25" in warning for warning in admitted.warnings)
     async with replica(version, seed, {"defaults": {"mode": "strict", "requireMapping": True}}) as strict:
         assert not await strict.admits(copy)
+
+
+@pytest.mark.parametrize("mode", ["strict", "analysis"])
+@pytest.mark.parametrize("suffix", [":v2", f"@{VULNERABLE}"], ids=["tag", "digest"])
+async def test_record_that_its_author_made_too_long_is_a_denial(version: ApiVersion, mode: str, suffix: str) -> None:
+    """A record holds the image's Dockerfile, which Anchore makes up from its history, once for each tag."""
+    settings = {"defaults": {"mode": mode, "onError": "allow"}}
+    dockerfile = base64.b64encode(b"RUN true\n" * 100_000).decode()
+    async with replica(version, V1_IS_CLEAN_V2_IS_NOT, settings) as attacked:
+        pull = {ApiVersion.V1: "pullstring", ApiVersion.V2: "pull_string"}[version]
+        source = {"tag": {pull: f"{APP}:v2", "dockerfile": dockerfile}}
+        added = await attacked.sandbox.call("POST", f"/{version}/images", json={"source": source})
+        assert added.status_code == 200
+        attacked.sandbox.clock.now += 60
+        denied = await attacked.review(f"{APP}{suffix}")
+        assert not denied.allowed
+        assert "limits.answer bounds it" in denied.message
+
+
+async def test_name_of_an_image_does_not_choose_what_an_answer_means(version: ApiVersion) -> None:
+    """Anchore may repeat a name that holds the words of another answer: an account that is not there."""
+
+    def absent(request: httpx.Request) -> httpx.Response:
+        asked = request.url.params.get("fulltag") or request.url.params.get("full_tag")
+        return httpx.Response(404, json={"message": f"Image {asked} not found", "httpcode": 404, "detail": {}})
+
+    async with replica(version, {}, {"defaults": {"mode": "strict", "onError": "allow"}}) as attacked:
+        await attacked.anchore.aclose()
+        attacked.connect(httpx.MockTransport(absent))
+        denied = await attacked.review("r.example/team/account:1")
+        assert denied.message.startswith("Image r.example/team/account:1 is not analyzed")

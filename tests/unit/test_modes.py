@@ -404,19 +404,22 @@ def test_an_explicit_fail_without_findings_is_a_denial(reason: PolicyReason) -> 
 
 
 @pytest.mark.parametrize(
-    ("facts", "decision", "reason"),
+    ("mode", "facts", "reason"),
     [
-        (ImageFacts(record(), error=_HUGE), DENY, Reason.TOO_MANY_FINDINGS),
-        (ImageFacts(None, error=_HUGE), NO_VERDICT, Reason.ERROR),
-        (ImageFacts(record(AnalysisState.ANALYZING), error=_HUGE), DENY, Reason.PENDING),
+        (STRICT, ImageFacts(record(), error=_HUGE), Reason.TOO_MANY_FINDINGS),
+        (STRICT, ImageFacts(None, error=_HUGE), Reason.RECORD_TOO_LARGE),
+        (ANALYSIS, ImageFacts(None, error=_HUGE), Reason.RECORD_TOO_LARGE),
+        (STRICT, ImageFacts(record(AnalysisState.ANALYZING), error=_HUGE), Reason.PENDING),
     ],
-    ids=["check", "look-up", "state"],
+    ids=["check", "look-up", "look-up in analysis mode", "state"],
 )
-def test_more_findings_than_can_be_read_are_a_denial(facts: ImageFacts, decision: Decision, reason: Reason) -> None:
-    verdict = _judge(STRICT, facts)
-    assert (verdict.decision, verdict.reason) == (decision, reason)
-    if reason is Reason.TOO_MANY_FINDINGS:
-        assert verdict.message == f"{_WITH} cannot be judged: larger than 16777216 bytes; limits.answer bounds it"
+def test_more_than_can_be_read_of_an_image_is_a_denial(mode: ModeName, facts: ImageFacts, reason: Reason) -> None:
+    """The author of an image decides how much there is to say about it, and must not bring about no verdict."""
+    verdict = _judge(mode, facts)
+    assert (verdict.decision, verdict.reason) == (DENY, reason)
+    if reason is not Reason.PENDING:
+        subject = _WITH if facts.record else "Image ubuntu"
+        assert verdict.message == f"{subject} cannot be judged: larger than 16777216 bytes; limits.answer bounds it"
 
 
 def test_the_digest_is_named_as_far_as_it_is_known() -> None:

@@ -77,6 +77,8 @@ class Analysis:
     def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - the same under every rule
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
+        if isinstance(facts.error, AnchoreReplyTooLarge) and not facts.record:
+            return _too_large(image, facts, facts.error)
         if facts.error and not facts.record:
             return _no_verdict(image, facts.error.code, str(facts.error))
         if facts.state is AnalysisState.ANALYZED:
@@ -96,10 +98,8 @@ class Strict:
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
         not_analyzed = facts.record is not None and facts.state is not AnalysisState.ANALYZED
-        if isinstance(facts.error, AnchoreReplyTooLarge) and facts.record and not not_analyzed:
-            # An image's author decides how much there is to find in it, so that this must not admit it.
-            message = f"{_subject(image, facts)} cannot be judged: {facts.error}; limits.answer bounds it"
-            return Verdict(Decision.DENY, Reason.TOO_MANY_FINDINGS, message)
+        if isinstance(facts.error, AnchoreReplyTooLarge) and not not_analyzed:
+            return _too_large(image, facts, facts.error)
         if facts.error and not not_analyzed:
             return _no_verdict(image, facts.error.code, str(facts.error))
         if facts.state is not AnalysisState.ANALYZED:
@@ -134,6 +134,16 @@ def _not_reached(image: str) -> Verdict:
     """Deny an image that an author could hide behind many others, whatever ``onError`` says."""
     message = f"Image {shown(image)} was not reached in time: the object names too many images to look them all up"
     return Verdict(Decision.DENY, Reason.NOT_REACHED, message)
+
+
+def _too_large(image: str, facts: ImageFacts, error: AnchoreReplyTooLarge) -> Verdict:
+    """Deny an image that Anchore says too much about, whatever ``onError`` says.
+
+    An image's author decides how much there is to find in it, and how long its record is: that holds the Dockerfile,
+    which Anchore makes up from the image's history, once for each of its tags.
+    """
+    message = f"{_subject(image, facts)} cannot be judged: {error}; limits.answer bounds it"
+    return Verdict(Decision.DENY, Reason.TOO_MANY_FINDINGS if facts.record else Reason.RECORD_TOO_LARGE, message)
 
 
 def _not_analyzed(image: str, facts: ImageFacts, *, unknown: str) -> Verdict:

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     TOO_MANY_IMAGES = "too_many_images"
     NOT_REACHED = "not_reached"
     TOO_MANY_FINDINGS = "too_many_findings"
+    RECORD_TOO_LARGE = "record_too_large"
     NO_IMAGE = "no_image"
     UNREADABLE_OBJECT = "unreadable_object"
     UNKNOWN_KIND = "unknown_kind"
@@ -54,6 +55,7 @@ FINAL_REASONS = frozenset(
         Reason.UNSUPPORTED_REFERENCE,
         Reason.TOO_MANY_IMAGES,
         Reason.TOO_MANY_FINDINGS,
+        Reason.RECORD_TOO_LARGE,
         Reason.UNREADABLE_OBJECT,
     }
 )

@@ -38,6 +38,7 @@ BUSY = frozenset({429, 502, 503, 504})
 
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]{1,100}\+)?json\b", re.IGNORECASE)
 _PROBLEM_TYPE = "application/problem+json"
+_ACCOUNT = re.compile(r"\s{0,20}(?:user )?account(?:\s|$)", re.IGNORECASE)
 _USER_INFO = re.compile(r"//[^/@\s]{1,1000}@")
 _MARKS = frozenset({"httpcode", "code", "error_type", "anchore_request_id"})
 """Members of Anchore's own error documents; the first is what servers send, the others are its specification's."""
@@ -179,13 +180,22 @@ def expect_readable(answer: Answer, *, submission: bool = False) -> None:
     """
     if answer.good and answer.is_json:
         return
-    if answer.missing and contains(answer.message, "account", "not found"):
+    if answer.missing and names_no_account(answer.message):
         raise AnchoreRefused(f"Anchore refuses access (404): {shortened(answer.message)}")
     if (answer.status == _BAD_REQUEST and answer.is_json) or (answer.missing and answer.message):
         return
     if submission and (answer.status == _CONFLICT or is_license_limit(answer)):
         return
     raise _unreadable(answer)
+
+
+def names_no_account(message: str) -> bool:
+    """Return whether a 404 says that there is no such account: "Account not found: team", "User account not found".
+
+    Only the subject counts. An image may be called ``team/account``, and its author must not choose the meaning of an
+    answer that repeats the name.
+    """
+    return _ACCOUNT.match(message) is not None and contains(message, "account", "not found")
 
 
 def is_license_limit(answer: Answer) -> bool:

@@ -64,6 +64,43 @@ def test_a_create_judges_everything() -> None:
     assert [subject.image for subject in _subjects(_pod("a"), oldObject=_pod("a"))] == ["a"]
 
 
+def _named(name: str, **rule: Any) -> dict[str, Any]:
+    return {"name": name, **rule}
+
+
+_HUB, _OURS, _ANY = ({"images": [glob]} for glob in ("docker.io/*", "registry.example.com/*", "*"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([_named("hub", match=_HUB, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("hub", match=_HUB, mode="passive"), _named("ours", match=_OURS, mode="analysis")], "ours"),
+        ([_named("ours", match=_OURS, mode="strict"), _named("rest", mode="passive")], "ours"),
+        ([_named("tags", match={"images": ["*app:0*"]}, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("ids", match={"images": ["sha256:*"]}, mode="skip"), _named("rest", mode="strict")], "ids"),
+        ([_named("ids", match={"images": ["sha256:01*"]}, mode="skip"), _named("rest", mode="strict")], "ids"),
+        ([_named("any", match=_ANY, mode="skip"), _named("rest", mode="strict")], "any"),
+        ([_named("all", mode="skip"), _named("rest", mode="strict")], "all"),
+        ([_named("other", match={"namespaces": ["x"]}, mode="strict"), _named("rest", mode="passive")], "rest"),
+        (
+            [_named("ours", match=_OURS, mode="strict", enforcement="warn"), _named("rest", mode="strict")],
+            "rest",
+        ),
+        ([_named("ours", match=_OURS, mode="strict"), _named("rest", mode="strict")], "rest"),
+    ],
+)
+@pytest.mark.parametrize("image", ["sha256:0123", f"sha256:0123{DIGEST[11:]}", f"0123{DIGEST[11:]}"])
+def test_an_image_id_may_be_any_image_and_falls_under_the_strictest_rule(
+    rules: list[dict[str, Any]], expected: str, image: str
+) -> None:
+    """The ID of an image that a node holds does not tell its repository, so that it must match no laxer rule."""
+    if expected == "ids" and not image.startswith("sha256:"):
+        expected = "rest"
+    (subject,) = _subjects(_pod(image), _book(*rules))
+    assert subject.rule.name == expected
+
+
 @pytest.mark.parametrize(
     ("image", "reason", "message"),
     [

@@ -11,6 +11,7 @@ from anchore_admission.core.reference import (
     DOCKER_HUB,
     HUB_HOSTS,
     ImageReference,
+    is_image_id,
     names_host,
     registry,
     split_port,
@@ -99,15 +100,28 @@ class RuleBook:
                 return rule
         return self.defaults
 
-    def possible(self, circumstances: Circumstances) -> Iterator[Rule]:
-        """Yield every rule that some image may fall under in these circumstances."""
+    def possible(self, circumstances: Circumstances, names: tuple[str, ...] = ()) -> Iterator[Rule]:
+        """Yield every rule that some image may fall under in these circumstances, to the first that ``names`` match."""
         for conditions, rule in self.rules:
-            others = [condition for condition in conditions if not isinstance(condition, _Images)]
-            if all(condition((), circumstances) for condition in others):
+            if all(isinstance(holds, _Images) or holds(names, circumstances) for holds in conditions):
                 yield rule
-                if len(others) == len(conditions):
+                if all(holds(names, circumstances) for holds in conditions):
                     return
         yield self.defaults
+
+    def strictest(self, image_id: str, circumstances: Circumstances) -> Rule:
+        """Return the strictest rule for an image ID, which may be any image's: its author must not choose a laxer one.
+
+        A rule whose globs name image IDs (``sha256:*``) or hold for everything (``*``) counts before those below it.
+        """
+        return max(reversed(list(self.possible(circumstances, (image_id,)))), key=_strictness)
+
+
+_ENFORCEMENTS = (Enforcement.AUDIT, Enforcement.WARN, Enforcement.DENY)
+
+
+def _strictness(rule: Rule) -> tuple[bool, int]:
+    return rule.mode in {ModeName.ANALYSIS, ModeName.STRICT}, _ENFORCEMENTS.index(rule.enforcement)
 
 
 def compile_rules(configuration: Configuration) -> RuleBook:
@@ -214,12 +228,27 @@ def _image_expression(glob: str) -> str:
     """Translate an image glob for names that begin with a registry.
 
     A glob that names a registry compares it with registries alone: what stands in its place in an image's path is the
-    author's choice. One that begins with ``*`` and names none holds for every registry; any other is on Docker Hub.
+    author's choice. One that begins with ``*`` and names none holds for every registry; an image ID is on none; any
+    other is on Docker Hub.
     """
     host, slash, rest = glob.partition("/")
     if slash and names_host(host):
-        return f"{_registry_expression(host.lower())}/{_expression(rest)}"
-    return _expression(glob if glob.startswith("*") else f"{DOCKER_HUB}/{glob}")
+        return f"{_registry_expression(host.lower())}/{_path_expression(rest)}"
+    if is_image_id(glob):
+        return _expression(glob)
+    return _path_expression(glob if glob.startswith("*") else f"{DOCKER_HUB}/{glob}")
+
+
+def _path_expression(glob: str) -> str:
+    """Translate a glob for what stands behind the registry.
+
+    A glob for tags matches no digest: ``app*:2*`` would hold for every digest that begins with a 2, and authors find
+    one of those. A star for the whole tag (``app*:*``) stands for every image, by digest too.
+    """
+    repository, colon, tag = glob.rpartition(":")
+    if not colon or "@" in glob or not tag.strip("*"):
+        return _expression(glob)
+    return f"{_expression(repository, any_character='[^@]')}:{_expression(tag)}"
 
 
 def _registry_expression(glob: str) -> str:

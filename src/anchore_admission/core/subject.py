@@ -70,17 +70,22 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
 def _subject(text: str, places: list[ContainerImage], circumstances: Circumstances, book: RuleBook) -> Subject:
     """A cluster runs the same images again and again; only what is short is remembered, to bound the memory."""
     is_remembered = len(places) == 1 and len(text) + len(places[0].name) <= _REMEMBERED
+    if not book.rules:
+        rule = book.defaults
+    elif is_image_id(text):
+        rule = book.strictest(text, circumstances)
+    else:
+        rule = book.select(_names(text) if is_remembered else _names.__wrapped__(text), circumstances)
     if not is_remembered:
-        rule = book.select(_names.__wrapped__(text), circumstances)
         return Subject(text, tuple(places), _meaning(text, places[0]), rule)
-    return _ruled(places[0], book.select(_names(text), circumstances) if book.rules else book.defaults)
+    return _ruled(places[0], rule)
 
 
 @lru_cache(maxsize=1024)
 def _names(text: str) -> tuple[str, ...]:
     """Return what rules may know an image by."""
     try:
-        return text_names(text) if is_image_id(text) else image_names(parse(text))
+        return image_names(parse(text))
     except InvalidImageReference:
         return text_names(text)
 

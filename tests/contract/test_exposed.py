@@ -22,6 +22,7 @@ from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import key_pem, pair, trusting, written
 from support.listening import HOST, quick, running
+from support.webhook import JSON, POD_CREATE, Webhook
 
 SERVER = pair()
 SECRET = "s3cret-path-0123456789"
@@ -160,6 +161,10 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         (f"/validate/{SECRET.upper()}", 404),
         ("/validate/%C3%A9", 404),
         ("/validate/%ff", 404),
+        ("/validate%0A", 404),
+        ("/validate%0a%0a", 404),
+        ("/validate%00", 404),
+        (f"/validate/{SECRET}%0A", 404),
     ],
 )
 async def test_reviews_are_answered_at_the_secret_path_only(path: str, status: int) -> None:
@@ -170,6 +175,18 @@ async def test_reviews_are_answered_at_the_secret_path_only(path: str, status: i
     assert SECRET not in answer.text
     if status == 200:
         assert answer.text == "/validate"
+
+
+@pytest.mark.parametrize("docs", [True, False])
+async def test_a_path_that_only_looks_like_the_one_for_reviews_is_not_served(docs: bool) -> None:
+    """Starlette's router overlooks a line break at the end of a path."""
+    webhook = Webhook(docs=docs)
+    for app in (webhook.app, SecretPath(webhook.app, SECRET)):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://x") as asking:
+            answer = await asking.post("/validate%0A", content=POD_CREATE, headers={"content-type": JSON})
+        assert answer.status_code == 404
+        assert answer.json()["reason"] == "NotFound"
+    assert not webhook.recorder.reviews
 
 
 async def test_other_paths_are_as_they_were() -> None:

@@ -95,3 +95,57 @@ async def test_what_others_log_is_redacted_too() -> None:
     line = json.loads(stream.getvalue())
     assert line["message"].startswith("sent [redacted]")
     assert SECRET not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "echoed", [SECRET * 3, f"Authorization: Basic {BASE64}", {"x" * 30: SECRET}, ["x" * 30, SECRET]]
+)
+@pytest.mark.parametrize("place", ["items", "row", "digest"])
+async def test_a_value_in_the_wrong_place_is_not_quoted_in_part(
+    place: str, echoed: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    bodies = {
+        "items": {"items": {"x": echoed}},
+        "row": {"items": [[echoed]]},
+        "digest": {"items": [{"image_digest": [echoed]}]},
+    }
+    played = Played(lambda _: httpx.Response(200, json=bodies[place]))
+    async with aclosing(client(played.transport(), ApiVersion.V2)) as anchore:
+        with pytest.raises(EvaluationError):
+            await anchore.by_tag(TAG, deadline())
+    said = caplog.text
+    assert "items" in said
+    assert "input_value" not in said
+    for text in (SECRET, BASE64):
+        assert not any(text[i : i + 9] in said for i in range(len(text) - 8))
+
+
+@pytest.mark.parametrize("version", [ApiVersion.V1, ApiVersion.V2])
+async def test_what_is_shown_of_facts_is_redacted(version: ApiVersion) -> None:
+    content = {"metadata": {"arch": SECRET}}
+    row = {"analysis_status": "analyzed", "image_detail": [], "image_content": content}
+    check = {"policy_id": SECRET, "evaluations": [{"status": "fail"}]}
+    old = [{DIGEST: {TAG: [{"policyId": SECRET, "status": "fail", "detail": {"result": {}}}]}}]
+    answers = {
+        ApiVersion.V1: ([row | {"imageDigest": DIGEST}], old),
+        ApiVersion.V2: (row | {"image_digest": DIGEST}, check),
+    }
+    played = Played(lambda request: httpx.Response(200, json=answers[version][request.url.path.endswith("/check")]))
+    async with aclosing(client(played.transport(), version)) as anchore:
+        said = [
+            repr(await anchore.by_digest(DIGEST, deadline())),
+            repr(await anchore.check(DIGEST, TAG, None, deadline())),
+        ]
+    assert "[redacted]" in said[0]
+    assert "[redacted]" in said[1]
+    assert SECRET not in "".join(said)
+
+
+@pytest.mark.parametrize("host", [SECRET, f"x.{SECRET}.test", BASE64.rstrip("="), f"{SECRET}:443"])
+async def test_a_redirect_shows_no_secret_in_lower_case(host: str) -> None:
+    played = Played(lambda _: httpx.Response(302, headers={"location": f"https://{host}/"}))
+    async with aclosing(client(played.transport(), ApiVersion.V2)) as anchore:
+        with pytest.raises(EvaluationError) as raised:
+            await anchore.by_tag(TAG, deadline())
+    assert BASE64.lower()[:20] not in str(raised.value)
+    assert SECRET not in str(raised.value)

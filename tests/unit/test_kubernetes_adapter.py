@@ -11,6 +11,7 @@ import pytest
 
 from anchore_admission.adapters import kubernetes
 from anchore_admission.adapters.kubernetes import ObjectNames, connect
+from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -62,6 +63,18 @@ async def test_every_failure_is_told_and_counted(
     assert type(caught.value) is expected
     assert str(caught.value).startswith(text)
     assert stage.recorded.errors == [("read_secret", expected.code)]
+
+
+async def test_a_secret_in_a_long_refusal_is_not_cut_in_two(stage: RecordedApiStage) -> None:
+    """As of a URL with the secret path, at the end of the reason that is kept."""
+    secret = "not-to-be-seen-0123456789"
+    remember("a test", [secret])
+    stage.api.broken = httpx2.Response(
+        422, json={"kind": "Status", "status": "Failure", "code": 422, "message": "x" * 490 + secret + "y" * 2000}
+    )
+    with pytest.raises(ClusterError) as caught:
+        await stage.cluster.read_secret()
+    assert "not-to" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

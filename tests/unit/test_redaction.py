@@ -5,6 +5,7 @@ import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from html.entities import codepoint2name
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -23,6 +24,23 @@ FORMS: dict[str, Callable[[str], str]] = {
     "JSON, not ASCII": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
     "JSON, slashes escaped": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
     "HTML": html.escape,
+    "HTML, names": lambda text: "".join(f"&{codepoint2name[ord(c)]};" if ord(c) in codepoint2name else c for c in text),
+    "XML": lambda text: html.escape(text).replace("&#x27;", "&apos;"),
+    "HTML, all numbers": lambda text: "".join(f"&#{ord(c)};" for c in text),
+    "HTML, escaped twice": lambda text: html.escape(html.escape(text)),
+    "URL, all of it": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "URL, escaped twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "URL, Latin-1": lambda text: quote(text.encode("latin-1"), safe=""),
+    "JSON, all of it": lambda text: "".join(f"\\u{ord(c):04x}" for c in text),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+    "Python's bytes": lambda text: repr(text.encode())[2:-1],
+    "UTF-8 as Latin-1": lambda text: text.encode().decode("latin-1"),
+    "UTF-8 as Windows-1252": lambda text: text.encode().decode("cp1252", "replace"),
+    "Latin-1 as UTF-8": lambda text: text.encode("latin-1").decode(errors="replace"),
+    "ASCII": lambda text: text.encode("ascii", "replace").decode(),
+    "UTF-16": lambda text: text.encode("utf-16-be").decode("latin-1").lstrip("\0"),
+    "wrapped": lambda text: "\r\n".join(text[i : i + 7] for i in range(0, len(text), 7)),
+    "zero-width spaces": "\u200b".join,
     "HTML, numbers": lambda text: "".join(c if c.isalnum() and c.isascii() else f"&#{ord(c)};" for c in text),
 }
 ENCODINGS: dict[str, Callable[[str], str]] = {
@@ -47,6 +65,43 @@ def test_a_secret_is_redacted_in_every_form(form: str, encoding: str, secret: st
     clean = knowing().apply(f"you sent <{echoed}>")
     assert echoed.rstrip("=") not in clean
     assert clean.startswith(f"you sent <{REDACTED}")
+
+
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"UTF-16", "wrapped", "zero-width spaces"}))
+@pytest.mark.parametrize("password", ["a%41b%2Fc", r"hunt\x41\u0041\n\\er", "&amp;&lt;x&#65;", "tab\there", "%%%%%%"])
+def test_a_password_that_looks_like_an_escape_is_redacted(form: str, password: str) -> None:
+    echoed = FORMS[form](password)
+    clean = knowing(password=password).apply(f"you sent <{echoed}>")
+    assert clean == f"you sent <{REDACTED}>"
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "Authorization: "])
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+def test_a_password_is_redacted_within_longer_base64(before: str, encode: Callable[[bytes], bytes]) -> None:
+    clean = knowing(password="hunter2-?>not-to-be-seen").apply(
+        encode(f"{before}hunter2-?>not-to-be-seen".encode()).decode()
+    )
+    left = len(clean.replace(REDACTED, ""))
+    assert REDACTED in clean
+    assert left <= len(before) * 4 // 3 + 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl",
+        *(f"-----BEGIN {kind}PRIVATE KEY-----\nMIIEvQIBADANBg\n" for kind in ("", "EC ", "RSA ", "ENCRYPTED ")),
+    ],
+)
+def test_tokens_and_private_keys_are_redacted_unknown(text: str) -> None:
+    assert Redaction().apply(f"sent {text}") == f"sent {REDACTED}"
+    if text.startswith("-"):
+        assert Redaction().apply(f"sent {b64encode(text.encode()).decode()} to") == f"sent {REDACTED} to"
+
+
+def test_what_stands_beside_a_secret_stays() -> None:
+    text = "100% of \\x41 &amp; a%2Fb <{}> é\tC:\\new\\table &nbsp; %zz &copy"
+    assert knowing(password="hunter2").apply(text.format("hunter%32")) == text.format(REDACTED)
 
 
 def test_a_short_password_leaves_words_alone_but_not_its_pair() -> None:

@@ -20,7 +20,7 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
-from anchore_admission.adapters.logs import shortened
+from anchore_admission.adapters.redaction import cut
 from anchore_admission.adapters.trust import lenient
 from anchore_admission.core.registration import foreign_conditions
 from anchore_admission.errors import (
@@ -186,14 +186,14 @@ def _trust(config: SingleConfig | None) -> ssl.SSLContext:
 def _translated(what: str, error: Exception) -> ClusterError:
     if isinstance(error, httpx2.HTTPStatusError):
         status = error.response.status_code
-        why = shortened(str(error), _REASON_LIMIT)
+        why = cut(str(error), _REASON_LIMIT)
         if status == _UNPROCESSABLE and "metadata.uid" in why:
             return ClusterConflict(f"{what} was deleted and made anew")
         return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}{_REMEDIES.get(status, '')}")
     if isinstance(error, TimeoutError):
         why = f"no answer from the API server within {CALL_SECONDS:g} s"
     else:
-        why = shortened(str(error) or type(error).__name__, _REASON_LIMIT)
+        why = cut(str(error) or type(error).__name__, _REASON_LIMIT)
     return ClusterUnavailable(f"{what}: {why}{_REACH if isinstance(error, _UNREACHED) else ''}")
 
 

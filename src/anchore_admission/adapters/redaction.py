@@ -5,21 +5,42 @@ All text from outside passes :func:`redacted` before it reaches a message or a l
 """
 
 import html
-import json
 import re
 from base64 import b64encode, urlsafe_b64encode
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 REDACTED: Final = "[redacted]"
 _SHORTEST = 4
 """Shorter secrets are found in ordinary words. They are redacted in their longer forms: as a pair and in Base64."""
-_LONGEST_ESCAPE = 14
-"""Characters that an escape of one character takes at most."""
+_SHORTEST_INSIDE = 8
+"""Characters of Base64 that must be left of a secret inside a longer text, for the same reason."""
+_LONGEST_ESCAPE = 24
+"""Characters that one character takes at most: escaped twice, with unprintable ones around it."""
 _KEPT = 2
 """Generations of one owner's secrets: those in use, and those in use before, which answers under way may still hold."""
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd"
+_SUSPECT: Final = re.compile(rf"[%&\\{_UNPRINTABLE}]")
+"""What every escape begins with. Most texts hold none, and are compared as they are."""
+_ESCAPES: Final = re.compile(
+    r"(?P<bytes>(?:%(?:25){0,2}[0-9a-f]{2}|\\{1,8}x[0-9a-f]{2}){1,1024})"
+    r"|(?P<units>(?:\\{1,8}u[0-9a-f]{4}){1,1024})"
+    r"|(?P<entity>&(?:amp;){0,2}(?:\#x?[0-9a-f]{1,10}|[a-z][a-z0-9]{1,30});)"
+    rf"|(?P<dropped>\\{{1,8}}[bfnrt0]?|[{_UNPRINTABLE}]{{1,1024}})",
+    re.IGNORECASE,
+)
+"""Characters as URLs, JSON, Python and HTML write them; dropped is what disappears from a message, and backslashes."""
+_PRINTED: Final = re.compile(f"[{_UNPRINTABLE}]+")
 # A scheme with credentials is redacted even if they are not known: an echo may be cut short or changed on its way.
 _HEADER: Final = re.compile(r"\b(Basic|Bearer)( |%20|\+|: ?)([A-Za-z0-9+/=._~%-]{16,4096})", re.IGNORECASE)
+
+_KEY: Final = re.compile(
+    r"(?<![\w-])eyJ[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,4096}"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]{0,16384}"
+    r"|LS0tLS1CRUdJTi(?:BQUklWQVRF|BFQyBQUklWQVRF|BSU0EgUFJJVkFURS|BFTkNSWVBURUQgUFJJVkFUR)[\w+/=-]{0,32768}"
+)
+"""A service account's token, and a private key in PEM, as it is and in the Base64 of a Secret: redacted unknown too."""
 
 
 class Redaction:
@@ -40,14 +61,20 @@ class Redaction:
         self._secrets[owner] = [*generations, found][-_KEPT:]
         known = {secret for kept in self._secrets.values() for generation in kept for secret in generation}
         # The longest first: a pair is redacted as a whole, not only the password in it.
-        ordered = sorted(known, key=len, reverse=True)
-        self._pattern = re.compile("|".join("".join(map(_escapes, secret)) for secret in ordered))
+        ordered = sorted(known | {form for secret in known for form in _unescaped(secret)}, key=len, reverse=True)
+        # In a form of a web page, a space is written as a plus sign.
+        texts = (re.escape(secret).replace(r"\ ", "[ +]") for secret in ordered if len(secret) >= _SHORTEST)
+        self._pattern = re.compile("|".join(texts) or "(?!)")
         self.longest = _LONGEST_ESCAPE * len(ordered[0])
 
     def apply(self, text: str) -> str:
         """Return the text without secrets."""
         if self._pattern is not None:
+            if _SUSPECT.search(text):
+                text = _redacted_escapes(self._pattern, text)
             text = self._pattern.sub(REDACTED, text)
+        if "eyJ" in text or "BEGIN" in text or "LS0tLS1" in text:
+            text = _KEY.sub(REDACTED, text)
         return _HEADER.sub(rf"\1\2{REDACTED}", text)
 
     def cut(self, text: str, limit: int) -> str:
@@ -78,26 +105,101 @@ def cut(text: str, limit: int) -> str:
 
 def pair_forms(username: str, password: str) -> Iterator[str]:
     """Yield the forms in which a user name and a password may come back."""
-    yield password
-    yield f"{username}:{password}"
     for text in (password, f"{username}:{password}"):
+        yield from _misread(text)
+        data = text.encode("utf-8", "surrogateescape")
         for encode in (b64encode, urlsafe_b64encode):
-            yield encode(text.encode()).decode().rstrip("=")
+            yield encode(data).decode().rstrip("=")
+    yield from _inside(password.encode("utf-8", "surrogateescape"))
 
 
-def _escapes(character: str) -> str:
-    """Return a pattern for one character of a secret: as it is, or as URLs, JSON and HTML escape it."""
-    if character.isascii() and character.isalnum():
-        return character
-    units = character.encode("utf-16-be", "surrogatepass")
-    escapes = [
-        "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")),
-        "".join(rf"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2)),
-        rf"&\#0{{0,4}}{ord(character)};",
-        rf"&\#x0{{0,4}}{ord(character):x};",
-        re.escape(html.escape(character)),
-        re.escape(json.dumps(character)[1:-1]),
-        re.escape(f"\\{character}"),
-    ]
-    space = r"|\+" if character == " " else ""
-    return rf"(?:{re.escape(character)}|(?i:{'|'.join(escapes)}){space})"
+def _misread(text: str) -> Iterator[str]:
+    """Yield a text as it is, and as servers read it that take its UTF-8 for another encoding."""
+    yield text
+    if not text.isascii():
+        data = text.encode("utf-8", "surrogateescape")
+        yield data.decode("latin-1")
+        yield data.decode("cp1252", "replace")
+        yield text.encode("ascii", "replace").decode()
+        yield text.encode("ascii", "ignore").decode()
+
+
+def _inside(data: bytes) -> Iterator[str]:
+    """Yield the Base64 of a secret within a longer text: one form for each place in a group of three bytes."""
+    for before, foreign in ((1, 2), (2, 3)):
+        whole = (before + len(data)) * 8 // 6
+        for encode in (b64encode, urlsafe_b64encode):
+            form = encode(b"\0" * before + data).decode()[foreign:whole]
+            if len(form) >= _SHORTEST_INSIDE:
+                yield form
+    start = b64encode(data).decode()[: len(data) * 8 // 6]
+    if len(start) >= _SHORTEST_INSIDE:
+        yield start
+        yield start.translate(str.maketrans("+/", "-_"))
+
+
+def _unescaped(secret: str) -> tuple[str, str]:
+    """Return how a secret is found in a text whose escapes are read: a password may look like one, as in ``a%41``."""
+    return _ESCAPES.sub(_read, secret), _PRINTED.sub("", secret).replace("\\", "")
+
+
+def _redacted_escapes(pattern: re.Pattern[str], text: str) -> str:
+    """Redact what a pattern finds in a text once its escapes are read; an escape that holds a part goes whole."""
+    parts: list[str] = []
+    begins: list[int] = []
+    """Where each part begins among what was read."""
+    places: list[tuple[int, int]] = []
+    """The place of each part in the text; every second part is an escape."""
+    length = 0
+    for place, part in _parts(text):
+        parts.append(part)
+        begins.append(length)
+        places.append(place)
+        length += len(part)
+
+    def place_of(index: int) -> tuple[int, int]:
+        number = bisect_right(begins, index) - 1
+        if number % 2:
+            return places[number]
+        at = places[number][0] + index - begins[number]
+        return at, at + 1
+
+    clean: list[str] = []
+    done = 0
+    for secret in pattern.finditer("".join(parts)):
+        begin, end = place_of(secret.start())[0], place_of(secret.end() - 1)[1]
+        clean += [text[done:begin], REDACTED]
+        done = max(done, end)
+    return "".join([*clean, text[done:]])
+
+
+def _parts(text: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield what stands between escapes and what each escape means, in turn, each with its place."""
+    begin = at = 0
+    while found := _SUSPECT.search(text, at):
+        escape = _ESCAPES.match(text, found.start())
+        at = escape.end() if escape else found.end()
+        if escape:
+            yield (begin, escape.start()), text[begin : escape.start()]
+            yield escape.span(), _read(escape)
+            begin = at
+    yield (begin, len(text)), text[begin:]
+
+
+def _read(escape: re.Match[str]) -> str:
+    """Return the characters that escapes stand for, without unprintable ones."""
+    kind, text = escape.lastgroup, escape[0]
+    if kind == "bytes":
+        data = bytes(int(code, 16) for code in re.findall(r"(?:%(?:25){0,2}|x)([0-9a-f]{2})", text, re.IGNORECASE))
+        try:
+            read = data.decode()
+        except UnicodeDecodeError:
+            read = data.decode("latin-1")
+    elif kind == "units":
+        units = re.findall(r"u([0-9a-f]{4})", text, re.IGNORECASE)
+        read = bytes.fromhex("".join(units)).decode("utf-16-be", "replace")
+    elif kind == "entity":
+        read = html.unescape(html.unescape(html.unescape(text)))
+    else:
+        read = ""
+    return _PRINTED.sub("", read).replace("\\", "")

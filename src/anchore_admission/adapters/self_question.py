@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import httpx
 
-from anchore_admission.adapters.logs import shortened
+from anchore_admission.adapters.redaction import cut
 from anchore_admission.adapters.trust import trusting
 from anchore_admission.errors import WebhookSilent
 from anchore_admission.ports import ClusterRecorder
@@ -45,7 +45,7 @@ class HttpSelfQuestion:
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError, ValueError) as error:
             if self._clients_are_checked and isinstance(error, _HUNG_UP):
                 return
-            raise WebhookSilent(f"{_place(url)}: {shortened(_reason(error), _REASON_LIMIT)}") from error
+            raise WebhookSilent(f"{_place(url)}: {cut(_reason(error), _REASON_LIMIT)}") from error
         if not _is_expected(answer, uid):
             raise WebhookSilent(f"{_place(url)}: HTTP {answer.status_code} is not the answer of this controller")
 

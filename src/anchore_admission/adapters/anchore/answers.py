@@ -44,6 +44,8 @@ _MARKS = frozenset({"httpcode", "code", "error_type", "anchore_request_id"})
 """Members of Anchore's own error documents; the first is what servers send, the others are its specification's."""
 _SHORT = 200
 _LOGGED = 1000
+_PLACES = 3
+"""Mistakes of an answer that the log names."""
 _COSTS = ((b"{", 600), (b"[", 90), (b",", 90))
 """Bytes of memory that a value costs while it is parsed, measured with pydantic 2.14 and the models of this package."""
 _FLOOR = 2 * 1024 * 1024
@@ -170,7 +172,17 @@ def parsed(adapter: TypeAdapter[T], answer: Answer) -> T:
     try:
         return adapter.validate_json(answer.body)
     except ValidationError as error:
-        raise AnchoreReplyInvalid("Anchore's answer is not what its API promises") from error
+        raise AnchoreReplyInvalid("Anchore's answer is not what its API promises") from _places(error)
+
+
+def _places(error: ValidationError) -> ValueError:
+    """Return where an answer is wrong, without its values.
+
+    Pydantic's own text quotes a value without its middle, and what is left of a secret is not recognized.
+    """
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems[:_PLACES])
+    return ValueError("; ".join(lines))
 
 
 def expect_readable(answer: Answer, *, submission: bool = False) -> None:
@@ -246,9 +258,12 @@ def _redirect(answer: Answer) -> str:
 
 
 def _origin(url: str) -> str:
-    """Return scheme, host and port of an address; an empty text without them."""
+    """Return scheme, host and port of an address; an empty text without them.
+
+    Secrets are redacted before the address is taken apart: a host name's lower case would hide them.
+    """
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(shortened(url, _LOGGED))
         host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
     except ValueError:
         return ""

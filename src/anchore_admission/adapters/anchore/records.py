@@ -105,7 +105,7 @@ def record(row: ImageRow) -> ImageRecord:
             TagRow(tag.full_tag, comparable(tag.tag_detected_at or tag.created_at)) for tag in row.tags if tag.full_tag
         ),
         parent_digest=parent or None,
-        architecture=(metadata.arch if metadata else None) or None,
+        architecture=shortened((metadata.arch if metadata else None) or "") or None,
     )
 
 

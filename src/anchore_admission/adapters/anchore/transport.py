@@ -102,7 +102,7 @@ class _Connection(ResponseHandler):
             super().feed_data(data, size)
         elif self.transport is not None:
             self.transport.abort()
-            self.set_exception(aiohttp.ClientConnectionError("too many interim responses (1xx)"))
+            self.set_exception(aiohttp.ClientPayloadError("too many interim responses (1xx)"))
 
 
 class ThreadResolver(AbstractResolver):

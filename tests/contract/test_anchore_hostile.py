@@ -26,7 +26,7 @@ from support.anchore_calls import DIGEST, TAG, Played, client, deadline, error, 
 from support.anchore_servers import LOOPBACK
 
 DEFAULT = Configuration().limits.answer
-FINDING = {
+FINDING: dict[str, Any] = {
     "gate": "vulnerabilities",
     "trigger": "package",
     "trigger_id": "CVE-2026-1+openssl",
@@ -83,6 +83,22 @@ def anchore(version: ApiVersion, status: str, findings: int) -> tuple[DetectingA
 
 
 class TestFindings:
+    @pytest.mark.parametrize("text", [rb"\udcff", rb"\ud800", rb"\ud800\u0041", rb"\udc00\ud800", b"\xff", b"\xc3"])
+    @pytest.mark.parametrize("version", [ApiVersion.V1, ApiVersion.V2])
+    async def test_a_name_that_is_no_unicode_is_still_a_denial(self, version: ApiVersion, text: bytes) -> None:
+        """An image may hold files whose names are any bytes; Python sends those as lone surrogates."""
+        made = v2_check if version is ApiVersion.V2 else v1_check
+        name = FINDING["trigger_id"].encode()
+        body = json.dumps(made("fail", 1, detail=True)).encode().replace(name, text + name)
+        assert text in body
+        played = Played(lambda _: httpx.Response(200, content=body, headers={"content-type": "application/json"}))
+        verdict = await client(played.transport(), version, bounds=bounds()).check(DIGEST, TAG, "p", deadline())
+        assert isinstance(verdict, PolicyEvaluation)
+        assert not verdict.passed
+        shown = verdict.findings[0].trigger_id
+        assert shown.endswith(FINDING["trigger_id"])
+        assert shown.encode()
+
     @pytest.mark.parametrize("version", [ApiVersion.V1, ApiVersion.V2])
     async def test_forty_thousand_findings_are_still_a_denial(self, version: ApiVersion) -> None:
         asked, played = anchore(version, "fail", 40_000)

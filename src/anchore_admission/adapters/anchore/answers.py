@@ -172,6 +172,12 @@ def parsed(adapter: TypeAdapter[T], answer: Answer) -> T:
     try:
         return adapter.validate_json(answer.body)
     except ValidationError as error:
+        body = _with_valid_text(answer.body) if _is_no_json(error) else None
+        if body is None:
+            raise AnchoreReplyInvalid("Anchore's answer is not what its API promises") from _places(error)
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as error:
         raise AnchoreReplyInvalid("Anchore's answer is not what its API promises") from _places(error)
 
 
@@ -183,6 +189,23 @@ def _places(error: ValidationError) -> ValueError:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     lines = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems[:_PLACES])
     return ValueError("; ".join(lines))
+
+
+def _is_no_json(error: ValidationError) -> bool:
+    return any(problem["type"] == "json_invalid" for problem in error.errors(include_url=False, include_input=False))
+
+
+def _with_valid_text(body: bytes) -> bytes | None:
+    """Replace what is no Unicode in texts of a JSON document; None where that does not make it one.
+
+    Anchore repeats names of files from an image, which may be any bytes. Python sends those as lone surrogates, which
+    pydantic's parser rejects; the author of an image must not make an answer unreadable by them.
+    """
+    try:
+        document = json.loads(body.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    return json.dumps(document, ensure_ascii=False).encode(errors="replace")
 
 
 def expect_readable(answer: Answer, *, submission: bool = False) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from anchore_admission.core import workload
 from anchore_admission.core.reference import ImageReference
-from anchore_admission.core.rules import RuleBook, compile_rules
+from anchore_admission.core.rules import Circumstances, RuleBook, compile_rules
 from anchore_admission.core.subject import Refusal, Subject, distinct_images, is_asked_by_controller, subjects
 from anchore_admission.core.verdict import Reason
 from anchore_admission.models.configuration import Configuration
@@ -278,3 +278,17 @@ def test_the_same_image_in_another_place_is_another_subject() -> None:
     assert isinstance(second.meaning, Refusal)
     assert "setup" in second.meaning.message
     assert second.places != first.places
+
+
+def test_what_is_not_about_images_is_compared_once_for_all_of_them() -> None:
+    compared: list[str] = []
+
+    def condition(_: tuple[str, ...], circumstances: Circumstances) -> bool:
+        compared.append(circumstances.namespace)
+        return True
+
+    images, other = _book({"name": "images", "match": {"images": ["b*"]}, "mode": "skip"}).rules[0]
+    book = RuleBook((((condition, *images), other), ((condition,), _book().defaults)), _book().defaults)
+    found = _subjects(_pod("a", "b", "c"), book)
+    assert [subject.rule.name for subject in found] == ["defaults", "images", "defaults"]
+    assert len(compared) == 2

@@ -100,6 +100,21 @@ class RuleBook:
                 return rule
         return self.defaults
 
+    def narrowed(self, circumstances: Circumstances) -> "RuleBook":
+        """Return the rules that some image may fall under in these circumstances, with their conditions on images.
+
+        An author chooses how many images there are, and how long the annotations. Conditions on anything but the image
+        are therefore evaluated once for an object, not once for each of its images.
+        """
+        rules: list[tuple[tuple[Condition, ...], Rule]] = []
+        for conditions, rule in self.rules:
+            others = [condition for condition in conditions if not isinstance(condition, _Images)]
+            if all(condition((), circumstances) for condition in others):
+                rules.append((tuple(c for c in conditions if isinstance(c, _Images)), rule))
+                if len(others) == len(conditions):
+                    break
+        return RuleBook(tuple(rules), self.defaults)
+
     def possible(self, circumstances: Circumstances, names: tuple[str, ...] = ()) -> Iterator[Rule]:
         """Yield every rule that some image may fall under in these circumstances, to the first that ``names`` match."""
         for conditions, rule in self.rules:

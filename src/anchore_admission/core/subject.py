@@ -53,6 +53,8 @@ def subjects(
 ) -> list[Subject]:
     """Return the images with what each means and the rule it falls under."""
     circumstances = circumstances_of(request, view) if book.rules else _UNSEEN
+    if len(places) > 1 and book.rules:
+        book = book.narrowed(circumstances)
     return [_subject(text, found, circumstances, book) for text, found in places.items()]
 
 

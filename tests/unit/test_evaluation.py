@@ -13,10 +13,17 @@ from anchore_admission.core.facts import (
 )
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules import Rule
-from anchore_admission.errors import AnchoreUnavailable, DeadlineExceeded, EvaluationError, PolicyNotFound
+from anchore_admission.errors import (
+    AnchoreUnavailable,
+    DeadlineExceeded,
+    EvaluationError,
+    ImageNotReached,
+    PolicyNotFound,
+)
 from anchore_admission.models.configuration import ModeName
+from anchore_admission.services import evaluation
 from anchore_admission.services.evaluation import Question
-from support.evaluation_bench import EvaluationBench, rule
+from support.evaluation_bench import DEADLINE, EvaluationBench, rule
 from support.fakes import ACTIVE_POLICY, PASS, Call, digest_of, settled
 
 APP = "registry.example.com/app:1"
@@ -409,3 +416,31 @@ async def test_review_that_is_cancelled_gives_its_turns_back() -> None:
     answer.set()
     (facts,) = await bench.facts(APP)
     assert facts.error is None
+
+
+async def test_review_of_many_images_takes_no_task_for_each() -> None:
+    bench = EvaluationBench(concurrency=8)
+    bench.anchore.hang("by_tag")
+    before = len(asyncio.all_tasks())
+    large = asyncio.create_task(bench.facts(*apps(1000)))
+    await settled()
+
+    assert len(asyncio.all_tasks()) - before < 20
+    await bench.clock.advance(DEADLINE)
+    errors = [type(facts.error) for facts in await large]
+    assert errors == [DeadlineExceeded] * 4 + [ImageNotReached] * 996
+
+
+async def test_many_reviews_at_once_take_few_tasks_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_WORKERS", 20)
+    bench = EvaluationBench(concurrency=32)
+    answer = bench.anchore.hang("by_tag")
+    reviews = [asyncio.create_task(bench.facts(*apps(40)[start : start + 8])) for start in range(0, 40, 8)]
+    await settled()
+
+    assert bench.anchore.in_flight == 8 + 8 + 4 + 1 + 1
+    await bench.clock.advance(DEADLINE)
+    found = [[type(facts.error) for facts in await review] for review in reviews]
+    assert found == [[DeadlineExceeded] * 8] * 5  # other reviews' images are not the choice of an image's author
+    answer.set()
+    assert (await bench.facts(APP))[0].error is None

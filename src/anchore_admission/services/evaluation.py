@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -27,6 +27,8 @@ logger = logging.getLogger("anchore_admission.evaluation")
 
 _REPEATED_STATES = frozenset({AnalysisState.UNKNOWN, AnalysisState.FAILED})
 """States that no waiting changes: Anchore has to be asked (again)."""
+_WORKERS = 512
+"""Images whose facts are gathered at once in all reviews; beyond that, each review gathers one image's at a time."""
 _NAMES = 3
 """Names that Anchore may hold an image under, looked up at once."""
 _UNEXPECTED = "an unexpected error, see the controller's log"
@@ -112,6 +114,24 @@ class _Account:
             self._asking -= 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What the images of one review share.
+
+    ``passive_end`` is how long passive mode waits; ``is_whole`` says that no other review takes workers from this one.
+    """
+
+    deadline: Deadline
+    share: asyncio.Semaphore
+    passive_end: Deadline
+    is_whole: bool
+
+    def unreached(self) -> EvaluationError:
+        """Return why an image was not looked up: only the review's own other images are its author's choice."""
+        kind = ImageNotReached if self.is_whole else DeadlineExceeded
+        return kind("no answer before the deadline")
+
+
 class Evaluation:
     """Gathers facts for many images at once, with at most ``concurrency`` calls per account in all reviews together.
 
@@ -129,6 +149,7 @@ class Evaluation:
         self._slots = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(concurrency))
         self._most_of_one_review = max(1, concurrency // 2)
         self._passive_wait = passive_wait
+        self._workers = 0
 
     async def facts(
         self, questions: dict[Question, ImageReference], deadline: Deadline, *, side_effects: bool
@@ -139,30 +160,62 @@ class Evaluation:
         """
         if not questions:
             return {}
+        wanted = min(len(questions), self._most_of_one_review)
+        workers = max(1, min(wanted, _WORKERS - self._workers))
         share = asyncio.Semaphore(min(_NAMES * len(questions), self._most_of_one_review))
-        found = await asyncio.gather(
-            *(
-                self._facts(q, reference, deadline, share, side_effects=side_effects)
-                for q, reference in questions.items()
-            )
-        )
-        return dict(zip(questions, found, strict=True))
+        turn = _Turn(deadline, share, Deadline.after(self._passive_wait, deadline.clock), workers == wanted)
+        if workers < len(questions) and side_effects:
+            self._ask_early(questions)
+        found: dict[Question, ImageFacts] = {}
+        rest = iter(questions.items())
+        self._workers += workers
+        try:
+            work = [self._work(rest, found, turn, side_effects=side_effects) for _ in range(workers)]
+            await (work[0] if workers == 1 else asyncio.gather(*work))
+        finally:
+            self._workers -= workers
+        return {question: found[question] for question in questions}
+
+    def _ask_early(self, questions: dict[Question, ImageReference]) -> None:
+        """Queue what passive mode submits before the first image is waited for."""
+        for question, reference in questions.items():
+            if question.needs.submission and question.request_analysis:
+                self._requests.ask(question.account, analysis_request(reference, None), needed=False)
+
+    async def _work(
+        self,
+        rest: Iterator[tuple[Question, ImageReference]],
+        found: dict[Question, ImageFacts],
+        turn: "_Turn",
+        *,
+        side_effects: bool,
+    ) -> None:
+        """Gather the facts about one image after another.
+
+        A task for each image would let a few hundred Pods with many images fill the memory while Anchore is slow.
+        """
+        is_first = True
+        for question, reference in rest:
+            if question.needs.record and not is_first and turn.deadline.left() <= 0:
+                found[question] = ImageFacts(error=turn.unreached())
+                continue
+            is_first = False
+            found[question] = await self._facts(question, reference, turn, side_effects=side_effects)
 
     async def _facts(
         self,
         question: Question,
         reference: ImageReference,
-        deadline: Deadline,
-        share: asyncio.Semaphore,
+        turn: "_Turn",
         *,
         side_effects: bool,
     ) -> ImageFacts:
         """A request for analysis that fails takes nothing away from what was looked up."""
         facts, by_tag = ImageFacts(), None
         if question.needs.record:
-            facts, by_tag = await self._look_up(question, reference, deadline, share)
+            facts, by_tag = await self._look_up(question, reference, turn.deadline, turn.share)
         try:
-            submission = await self._submission(question, reference, facts, by_tag, deadline, side_effects=side_effects)
+            submission = await self._submission(question, reference, facts, by_tag, turn, side_effects=side_effects)
         except Exception:
             logger.exception("asking for the analysis of %s failed unexpectedly", reference.repository)
             submission = Submission(SubmissionState.REFUSED, reason=_UNEXPECTED)
@@ -205,7 +258,7 @@ class Evaluation:
         reference: ImageReference,
         facts: ImageFacts,
         by_tag: ImageRecord | None,
-        deadline: Deadline,
+        turn: "_Turn",
         *,
         side_effects: bool,
     ) -> Submission:
@@ -218,7 +271,7 @@ class Evaluation:
             return Submission(SubmissionState.DRY_RUN)
         request = analysis_request(reference, by_tag)
         if question.needs.submission:
-            seconds = min(self._passive_wait, deadline.left())
+            seconds = min(turn.passive_end.left(), turn.deadline.left())
             return await self._requests.ask_and_wait(question.account, request, seconds)
         looked_up = by_tag.digest if by_tag else ""
         return self._requests.ask(question.account, request, needed=needed, looked_up=looked_up)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from anchore_admission.web.bodies import SMALL
 from support.builders import UID, pod_spec, review, workload
 from support.webhook import POD_CREATE, REVIEWS, STRICT, Webhook
 
@@ -174,3 +175,24 @@ async def test_the_uid_comes_back_and_the_notice_stands_beside_images_only(setti
     assert answered["warnings"][-1] == "Ask #platform about this"
     deleted = await webhook.judged(review(None, operation="DELETE"))
     assert "warnings" not in deleted
+
+
+def crowded() -> bytes:
+    """A review of 24 KiB that takes 8 MiB of memory."""
+    lists: Json = {field: [{}] * 2000 for field in ("initContainers", "containers", "ephemeralContainers", "volumes")}
+    body = json.dumps(review({**workload("Pod", pod_spec("nginx")), "spec": lists}), separators=(",", ":")).encode()
+    assert len(body) < SMALL
+    return body
+
+
+async def test_small_reviews_that_take_much_memory_share_the_room_of_large_ones() -> None:
+    webhook = Webhook()
+    bodies = webhook.admission.bodies
+    async with bodies.room(bodies.largest, 0.0):
+        refused = (await webhook.validate(crowded(), query="timeout=1s")).json()["response"]
+        plain = (await webhook.validate(POD_CREATE)).json()["response"]
+    assert (refused["uid"], refused["allowed"]) == (UID, False)
+    assert "holds too many large reviews at the moment; try again" in refused["status"]["message"]
+    assert "too many" not in plain["status"]["message"]
+    judged = (await webhook.validate(crowded())).json()["response"]
+    assert "names no image" in judged["status"]["message"]

@@ -194,3 +194,30 @@ async def test_a_length_that_makes_no_sense_does_no_harm(length: bytes, room: Bo
     scope = {"headers": [(b"content-length", length)]}
     async with room.read(scope, messages.get, await messages.get(), LIMIT, 1.0) as received:
         assert len(received.content) in {MIB, bodies.START}
+
+
+async def test_what_a_small_body_grows_to_takes_room(room: Bodies) -> None:
+    async with room.room(29 * MIB, 60.0) as has_room:
+        assert has_room
+        waiting = await whole(room, 2 * MIB)
+        assert waiting.received is None
+    await settled()
+    assert waiting.size == 2 * MIB
+
+
+async def test_room_that_does_not_come_in_time_is_not_held(room: Bodies) -> None:
+    async with room.room(14 * MIB, 0.0), room.room(100 * MIB, 0.0) as has_room:
+        assert not has_room
+    async with room.room(100 * MIB, 0.0) as has_room:
+        assert has_room
+
+
+async def test_what_a_large_body_grows_to_keeps_others_waiting(room: Bodies) -> None:
+    first = await whole(room, MIB)
+    assert first.received
+    first.received.hold(30 * MIB)
+    waiting = await whole(room, MIB)
+    assert waiting.received is None
+    first.let_go.set()
+    await settled()
+    assert waiting.size == MIB

@@ -14,11 +14,15 @@ from pydantic_core import from_json, to_json
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models import large_review
 from anchore_admission.models.problems import described, in_words
-from anchore_admission.models.workload import Shape, Workload
+from anchore_admission.models.workload import PodTemplate, Shape, Workload
 
 Version = Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
 LARGE = 64 * 1024
 """Bytes past which a body is not built whole to be read."""
+ENTRY_BYTES = 1024
+"""Memory that one container, volume or owner takes until the review is answered: measured with and without an image."""
+_KEY_BYTES = 200
+_GROUP_BYTES = 64
 _MAX_UID = 256
 _UNREADABLE = "not a readable AdmissionReview"
 
@@ -124,6 +128,32 @@ def decode_start(start: bytes | bytearray, unreadable: str) -> AdmissionReview |
     metadata = value.get("metadata") if isinstance(value, dict) else None
     workload, _ = _object({"metadata": metadata})
     return _assembled(envelope, workload, None, unreadable)
+
+
+def held_bytes(request: AdmissionRequest) -> int:
+    """Estimate the memory that a decoded request takes beside its texts: three bytes of a body may become 500."""
+    user = request.userInfo
+    total = _GROUP_BYTES * len(user.groups) if user and user.groups else 0
+    for workload in (request.object, request.oldObject):
+        if workload:
+            total += _held_by_template(workload) + ENTRY_BYTES * len(workload.ephemeralContainers or ())
+            total += _held_by_template(workload.template)
+            spec = workload.spec
+            total += _held_by_template(spec.template) if spec else 0
+            job = spec.jobTemplate.spec if spec and spec.jobTemplate else None
+            total += _held_by_template(job.template) if job else 0
+    return total
+
+
+def _held_by_template(template: Workload | PodTemplate | None) -> int:
+    total = 0
+    if template and (metadata := template.metadata):
+        total += ENTRY_BYTES * len(metadata.ownerReferences or ())
+        total += _KEY_BYTES * (len(metadata.labels or ()) + len(metadata.annotations or ()))
+    if template and (spec := template.spec):
+        containers = len(spec.containers or ()) + len(spec.initContainers or ()) + len(spec.ephemeralContainers or ())
+        total += ENTRY_BYTES * (containers + len(spec.volumes or ()))
+    return total
 
 
 def encode(version: str, response: AdmissionResponse) -> bytes:

@@ -8,11 +8,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from anchore_admission.core.messages import WARNING_LIMIT, shown
 from anchore_admission.core.verdict import ReviewVerdict
-from anchore_admission.errors import ReviewError
-from anchore_admission.models.review import AdmissionResponse, AdmissionReview, decode, decode_start, encode
+from anchore_admission.errors import Overloaded, ReviewError
+from anchore_admission.models.review import AdmissionResponse, AdmissionReview, decode, decode_start, encode, held_bytes
 from anchore_admission.ports import Deadline, Origin, Recorder
 from anchore_admission.services.review import Reviews
-from anchore_admission.web.bodies import Bodies, Received, is_small
+from anchore_admission.web.bodies import NO_ROOM, SMALL, Bodies, Received, is_small
 from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
 
 DEFAULT_TIMEOUT = 10.0
@@ -44,7 +44,7 @@ class AdmissionEndpoint:
             expect_json(scope)
             message = await receive()
             if is_small(message):
-                await self._answer(decode(message.get("body", b"")), scope, send, began)
+                await self._answer_small(message.get("body", b""), scope, send, began)
             else:
                 await self._answer_large(message, scope, receive, send, began)
         except Disconnected:
@@ -53,15 +53,38 @@ class AdmissionEndpoint:
             self.recorder.malformed_review(error.code, str(error))
             await send_error(send, error)
 
+    async def _answer_small(self, body: bytes | bytearray, scope: Scope, send: Send, began: float) -> None:
+        """Judge a review at once, unless it would hold much more memory than its bytes while Anchore is asked."""
+        review = decode(body)
+        held = held_bytes(review.request)
+        if held <= SMALL:
+            await self._answer(review, scope, send, began)
+            return
+        del review  # while it waits for room
+        async with self.bodies.room(held, budget(scope["query_string"], self.margin) / 2) as has_room:
+            known = decode(body) if has_room else decode_start(body, NO_ROOM)
+            if known is None:
+                raise Overloaded(NO_ROOM)
+            await self._answer(known, scope, send, began)
+
     async def _answer_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
         """Judge a review that comes in parts; of one that cannot be held, its first part is enough to deny it."""
         if message["type"] == "http.disconnect":
             raise Disconnected
         patience = budget(scope["query_string"], self.margin) / 2
         async with self.bodies.read(scope, receive, message, self.body_limit, patience) as received:
-            review = _decoded(received)
-            received.content = b""  # the review may wait for Anchore
-            await self._answer(review, scope, send, began)
+            if received.missing is None and len(received.content) <= SMALL:
+                small = received.content
+            else:
+                await self._answer_received(received, scope, send, began)
+                return
+        await self._answer_small(small, scope, send, began)
+
+    async def _answer_received(self, received: Received, scope: Scope, send: Send, began: float) -> None:
+        review = _decoded(received)
+        received.content = b""  # the review may wait for Anchore
+        received.hold(held_bytes(review.request))
+        await self._answer(review, scope, send, began)
 
     async def _answer(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
         deadline = Deadline(began + budget(scope["query_string"], self.margin))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +28,7 @@ _LOOK_SECONDS: Final = 0.25
 ROOM: Final = 96 * 1024 * 1024
 """Bytes for all bodies where no limit on memory is known."""
 LONGEST_QUEUE: Final = 64
+NO_ROOM: Final = "the controller holds too many large reviews at the moment; try again"
 _DIGITS: Final = 20
 _SHARED: Final = 4
 """One in so many bytes is for small bodies, which do not wait."""
@@ -39,6 +40,8 @@ class Received:
 
     content: bytes | bytearray
     missing: ReviewError | None = None
+    hold: Callable[[int], None] = lambda _: None
+    """To be told how many bytes the decoded body takes."""
 
     def error(self) -> ReviewError:
         """Return what to raise for a body that is not whole.
@@ -171,9 +174,19 @@ class Bodies:
             self._bound_small_ones(reader)
             received = await self._received(reader, first, _expected(scope), min(limit, self._large), patience)
             self._resize(reader, min(reader.share, KEPT))
+            received.hold = lambda amount: self._resize(reader, max(reader.share, amount))
             yield received
         finally:
             del self._readers[reader]
+            self._resize(reader, 0)
+
+    @asynccontextmanager
+    async def room(self, amount: int, patience: float) -> AsyncIterator[bool]:
+        """Hold room for what a small body takes once it is decoded; yields False where there is none in time."""
+        reader = _Reader(_nothing)
+        try:
+            yield await self._has_room(reader, min(amount, self._large), patience)
+        finally:
             self._resize(reader, 0)
 
     async def _received(
@@ -189,7 +202,7 @@ class Bodies:
                 if await self._has_room(reader, wanted, patience):
                     kept.grow(wanted, at_once=expected is not None)
                 else:
-                    missing = Overloaded("the controller holds too many large reviews at the moment; try again")
+                    missing = Overloaded(NO_ROOM)
             if reader.size > limit:
                 missing = missing or ReviewTooLarge(f"the body is larger than {limit} bytes, the most that is read")
                 kept.cut(START)
@@ -246,6 +259,10 @@ class Bodies:
         small = [reader for reader in self._readers if reader.is_small() and reader is not newcomer]
         if len(small) * SMALL >= self._small:
             min(small, key=_Reader.rate).give_up()
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _expected(scope: Scope) -> int | None:

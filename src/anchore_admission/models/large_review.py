@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined, from_json
 
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models.problems import described, in_words
-from anchore_admission.models.workload import Shape, Workload
+from anchore_admission.models.workload import MAX_KEYS, Shape, Workload
 
 MAX_BRACKETS = 400_000
 """Objects and lists in one review, more or less: brackets in texts count, too."""
@@ -25,10 +25,17 @@ MAX_KEPT = 1024 * 1024
 """Bytes of what an object holds of names, images, labels and annotations."""
 
 
+_KEYED = frozenset({"labels", "annotations"})
+"""Members that hold keys of an author's choice: they are built once it is known that they are few."""
+
+
 def _struct(shape: type[Shape]) -> type[msgspec.Struct]:
     """A msgspec type with the fields of a shape."""
-    fields = []
+    fields: list[tuple[str, Any, Any]] = []
     for name, field in shape.model_fields.items():
+        if name in _KEYED:
+            fields.append((name, msgspec.Raw, msgspec.Raw(b"null")))
+            continue
         default = None if field.default is PydanticUndefined else field.default
         fields.append((name, _narrowed(field.annotation), default))
     return msgspec.defstruct(shape.__name__, fields)
@@ -45,6 +52,11 @@ def _narrowed(annotation: Any) -> Any:
     return origin[arguments] if origin in {list, dict} else annotation
 
 
+_LONGEST_ESCAPE = 6
+"""Bytes in which JSON may write one."""
+_TOO_LONG = f"its names, images, labels and annotations are longer than {MAX_KEPT} bytes"
+_QUOTES = 4
+"""Of one key and its value."""
 _ENVELOPE_FIELDS = (
     *("uid", "kind", "resource", "subResource", "name", "namespace", "operation", "userInfo", "object", "oldObject"),
     "dryRun",
@@ -92,13 +104,36 @@ def read_object(raw: msgspec.Raw) -> tuple[Workload | None, str | None]:
         return None, None if bytes(raw) in {b"", b"null"} else "expected an object"
     try:
         narrow = _workloads.decode(raw)
-        if len(msgspec.json.encode(narrow)) > MAX_KEPT:
-            return None, f"its names, images, labels and annotations are longer than {MAX_KEPT} bytes"
-        return Workload.model_validate(msgspec.to_builtins(narrow)), None
+        kept = msgspec.json.encode(narrow)
+        if len(kept) > _LONGEST_ESCAPE * MAX_KEPT:
+            return None, _TOO_LONG
+        if any(_may_hold_more_keys(text) for metadata in _metadata(narrow) for text in metadata):
+            return None, f"its labels or annotations: expected at most {MAX_KEYS} entries"
+        value = msgspec.json.decode(kept)
+        if len(msgspec.json.encode(value)) > MAX_KEPT:
+            return None, _TOO_LONG
+        return Workload.model_validate(value), None
     except ValidationError as error:
         return None, described(error)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         return None, in_words(error)
+
+
+def _metadata(narrow: Any) -> typing.Iterator[tuple[msgspec.Raw, msgspec.Raw]]:
+    """Yield the labels and annotations of an object and of the templates in it."""
+    templates = [narrow.template, narrow.spec and narrow.spec.template]
+    for part in (narrow, *templates):
+        if part and part.metadata:
+            yield part.metadata.labels, part.metadata.annotations
+    job = narrow.spec and narrow.spec.jobTemplate and narrow.spec.jobTemplate.spec
+    if job and job.template and job.template.metadata:
+        yield job.template.metadata.labels, job.template.metadata.annotations
+
+
+def _may_hold_more_keys(text: msgspec.Raw) -> bool:
+    """Return whether labels or annotations hold more keys than are read; building a million takes a second or two."""
+    content = bytes(text)
+    return content.count(b'"') - content.count(b'\\"') > _QUOTES * MAX_KEYS
 
 
 def read_start(start: bytes | bytearray) -> dict[str, Any] | None:

@@ -279,6 +279,28 @@ def test_problem_far_from_a_template_is_named() -> None:
     assert "Helm" not in _problems('a: |\n  {{ x }}\nb: 1\nc: 1\nd: 1\nd: "')[0]
 
 
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param("a: |\n" + " {{\n" * 250_000 + "\n\n\n\nb: ]", "line 250006, column 4", id="templates"),
+        pytest.param("[]" * (MEBIBYTE // 2) + "!", f"line 1, column {MEBIBYTE + 1}", id="small documents"),
+    ],
+)
+def test_time_does_not_grow_with_the_square_of_a_text(text: str, place: str) -> None:
+    assert _problems(text)[0].startswith(place)
+
+
+def test_repeated_keys_are_found_in_one_walk() -> None:
+    keys = ",".join(f'"k{number}":1' for number in range(100_000))
+    manifests = load_manifests(f'{{{keys},"k7":2}}', source=_SOURCE)
+    assert [str(problem) for problem in manifests.notes] == [
+        'duplicate key "k7": the last value counts, as for kubectl'
+    ]
+
+
 def test_problems_are_bounded() -> None:
     problems = _problems("a: 1\n" * 100)
     assert len(problems) == 20

@@ -8,8 +8,10 @@ import base64
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NoReturn
 
 import yaml
@@ -141,8 +143,9 @@ def _json(text: str, *, repeats: bool) -> Manifests:
         if len(made) != len(pairs):
             if not repeats:
                 raise ValueError("duplicate key")
-            names = [name for name, _ in pairs]
-            keys.extend(name for name in made if names.count(name) > 1 and len(keys) < _MAX_PROBLEMS)
+            counts = Counter(name for name, _ in pairs)
+            repeated = (name for name, count in counts.items() if count > 1)
+            keys.extend(islice(repeated, _MAX_PROBLEMS - len(keys)))
         return made
 
     decoder = json.JSONDecoder(object_pairs_hook=mapping)
@@ -187,9 +190,11 @@ def _yaml(text: str, reading: _Reading, flaw: Problem | None) -> Manifests:
 
 def _template_hint(text: str, reading: _Reading, problem: Problem) -> Problem | None:
     """Return a better explanation where ``{{`` stands for a value at, or just before, the place of a problem."""
+    line, counted = 0, 0
     for match in _TEMPLATE.finditer(text):
         start = match.end() - 2
-        line, column = text.count("\n", 0, start), start - text.rfind("\n", 0, start) - 1
+        line, counted = line + text.count("\n", counted, start), start
+        column = start - text.rfind("\n", 0, start) - 1
         if any(problem.path.startswith(f"{reading.place(line + after, 0).partition(',')[0]},") for after in range(3)):
             hint = "looks like a Helm template that is not rendered; use the output of helm template"
             return Problem(reading.place(line, column), hint)
@@ -377,7 +382,9 @@ def _too_deep(document: Any) -> bool:
     level = [document]
     for _ in range(MAX_DEPTH + 2):
         level = [value for item in level if isinstance(item, dict | list) for value in _values(item)]
-    return bool(level)
+        if not level:
+            return False
+    return True
 
 
 def _values(item: dict[str, Any] | list[Any]) -> Any:

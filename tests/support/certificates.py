@@ -7,7 +7,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from anchore_admission.adapters.certificates import Pair, throw_away_pair
 from anchore_admission.web.tls import TlsFiles
@@ -50,6 +50,22 @@ def plain_pair(name: str) -> Pair:
     leaf = _builder(subject, issuer, key).add_extension(names, False).sign(authority_key, hashes.SHA256())
     pem = serialization.Encoding.PEM
     return Pair(authority.public_bytes(pem), leaf.public_bytes(pem), key_pem(key))
+
+
+def of_unknown_version(certificate: bytes) -> bytes:
+    """A certificate whose version does not exist; cryptography has an error of its own for it."""
+    der = ssl.PEM_cert_to_DER_cert(certificate.decode()).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x24", 1)
+    return ssl.DER_cert_to_PEM_cert(der).encode()
+
+
+def with_unknown_name() -> Pair:
+    """A self-signed certificate with an alternative name (x400Address) that cryptography cannot read."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x04\xa3\x02\x30\x00")
+    certificate = _builder(subject, subject, key).add_extension(names, False).sign(key, hashes.SHA256())
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    return Pair(pem, pem, key_pem(key))
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

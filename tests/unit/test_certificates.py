@@ -12,12 +12,13 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from anchore_admission.adapters.certificates import SelfSigned, read_authorities, throw_away_pair
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.ports import ServingPair
-from support.certificates import key_pem
+from support.certificates import key_pem, of_unknown_version, with_unknown_name
 
 NAMES = ["gate", "gate.security.svc", "10.0.0.1"]
 BEGIN = 1_800_000_000.0
 PAIR = SelfSigned().issue(NAMES, begin=BEGIN, seconds=3600)
 OTHER = SelfSigned().issue(NAMES, begin=BEGIN, seconds=3600)
+UNKNOWN_NAME = with_unknown_name()
 
 
 def test_what_was_issued_reads_back() -> None:
@@ -46,6 +47,9 @@ def test_the_authority_is_found_among_others() -> None:
         ServingPair(PAIR.authorities, b"", PAIR.key),
         ServingPair(PAIR.authorities, PAIR.certificate, b""),
         ServingPair(b"", b"", b""),
+        ServingPair(PAIR.authorities, of_unknown_version(PAIR.certificate), PAIR.key),
+        ServingPair(of_unknown_version(PAIR.authorities), PAIR.certificate, PAIR.key),
+        ServingPair(UNKNOWN_NAME.authority, UNKNOWN_NAME.certificate, UNKNOWN_NAME.key),
     ],
 )
 def test_a_pair_that_does_not_fit_together_is_none(pair: ServingPair) -> None:
@@ -74,7 +78,9 @@ def test_of_a_file_of_authorities_only_they_are_read(tmp_path: Path) -> None:
     assert read_authorities(file) == [PAIR.authorities.decode(), OTHER.authorities.decode()]
 
 
-@pytest.mark.parametrize("content", [b"", b"# nothing", PAIR.authorities + PAIR.key])
+@pytest.mark.parametrize(
+    "content", [b"", b"# nothing", PAIR.authorities + PAIR.key, of_unknown_version(PAIR.authorities)]
+)
 def test_a_file_without_authorities_or_with_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(content)

@@ -9,7 +9,7 @@ import pytest
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.services.complaints import AGAIN_SECONDS
 from anchore_admission.web.tls import ServingCertificate, TlsFiles
-from support.certificates import encrypted_key, pair, pair_valid, trusting, written
+from support.certificates import encrypted_key, of_unknown_version, pair, pair_valid, trusting, written
 from support.fakes import ManualClock
 from support.handshakes import handshake
 
@@ -52,6 +52,7 @@ def test_tls_1_1_is_refused(tmp_path: Path) -> None:
     [
         (b"garbage", GOOD.key, f"{CERTIFICATE}: {{folder}}/tls.crt holds no PEM certificate"),
         (b"", GOOD.key, f"{CERTIFICATE}: {{folder}}/tls.crt holds no PEM certificate"),
+        (of_unknown_version(GOOD.certificate), GOOD.key, f"{CERTIFICATE}: {{folder}}/tls.crt holds no PEM certificate"),
         (GOOD.key, GOOD.key, f"{CERTIFICATE}: {{folder}}/tls.crt holds no PEM certificate"),
         (GOOD.certificate, b"garbage", f"{KEY}: {{folder}}/tls.key holds no PEM private key that can be used"),
         (GOOD.certificate, GOOD.certificate, f"{KEY}: {{folder}}/tls.key holds no PEM private key that can be used"),

@@ -5,6 +5,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -22,6 +23,15 @@ _VALID = dt.timedelta(days=7)
 _CLOCK_SKEW = dt.timedelta(days=1)
 """The clock of an API server may be behind ours, and it would refuse a certificate of its future."""
 _COMMON_NAME_LIMIT = 64
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for certificates and keys that it cannot read; the last three are no ValueErrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ def read_authorities(path: Path) -> list[str]:
     text = read_text(path)
     try:
         authorities = x509.load_pem_x509_certificates(text.encode())
-    except ValueError as error:
+    except UNREADABLE as error:
         raise _no_authorities(path) from error
     if "PRIVATE KEY-----" in text:
         raise _no_authorities(path)
@@ -74,7 +84,7 @@ class SelfSigned:
             authorities = x509.load_pem_x509_certificates(pair.authorities)
             fits = _spki(key.public_key()) == _spki(certificate.public_key())
             names = _names(certificate)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except UNREADABLE:
             return None
         authority = next((each for each in authorities if _has_signed(each, certificate)), None)
         if not fits or authority is None:
@@ -160,7 +170,7 @@ def _alternative(name: str) -> x509.GeneralName:
 
 
 def _names(certificate: x509.Certificate) -> frozenset[str]:
-    """Raises ValueError when its extensions cannot be read."""
+    """Raises one of ``UNREADABLE``."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
@@ -171,7 +181,7 @@ def _names(certificate: x509.Certificate) -> frozenset[str]:
 def _has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from anchore_admission.adapters.certificates import UNREADABLE
 from anchore_admission.adapters.files import is_readable, why_unreadable
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports import Clock
@@ -238,7 +238,7 @@ def _client_authorities(path: Path) -> bytes:
 def _certificate(files: TlsFiles, pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificates(pem)[0]
-    except ValueError as error:
+    except UNREADABLE as error:
         raise _wrong(_CERTIFICATE, f"{files.certificate} holds no PEM certificate") from error
 
 
@@ -247,7 +247,7 @@ def _private_key(files: TlsFiles, pem: bytes) -> PrivateKeyTypes:
         return load_pem_private_key(pem, None)
     except TypeError as error:
         raise _wrong(_KEY, f"{files.key} is encrypted; give a key without a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise _wrong(_KEY, f"{files.key} holds no PEM private key that can be used") from error
 
 
@@ -255,7 +255,7 @@ def _belongs(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
     own = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     try:
         return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == own
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
 
 

@@ -169,9 +169,23 @@ def account_credentials(account: str, environ: Mapping[str, str]) -> Credentials
     if bool(username) != bool(password):
         missing, given = ("PASSWORD", "USERNAME") if username else ("USERNAME", "PASSWORD")
         raise _wrong(f"{prefix}{missing}", f"expected, because {prefix}{given} is set")
+    for name, text in zip(_SECRETS, (username, password, api_key), strict=True):
+        if not _is_utf8(text):
+            raise _wrong(f"{prefix}{name}", "expected UTF-8 text")
+    if ":" in username:
+        raise _wrong(f"{prefix}USERNAME", "expected without a colon, which ends the name in Basic credentials")
     if api_key:
         return Credentials.api_key(SecretStr(api_key))
     return Credentials(username, SecretStr(password)) if username else None
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a variable held UTF-8; Python reads other bytes as lone surrogates, which cannot be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def credential_sources(

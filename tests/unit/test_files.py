@@ -165,6 +165,14 @@ def test_every_file_that_is_wrong_at_the_start_is_listed(tmp_path: Path) -> None
     assert void == f"{empty}: is empty"
 
 
+def test_a_user_name_with_a_colon_is_named_by_its_file(secret: MountedSecret, clock: Clock) -> None:
+    secret.write(username="admin:x", password="first")
+    with pytest.raises(ConfigurationError) as caught:
+        secret.source(clock)
+    (problem,) = caught.value.problems
+    assert str(problem) == f"{secret.username}: holds a colon, which ends the name in Basic credentials"
+
+
 @pytest.mark.parametrize("broken", ["\n", "x" * (SECRET_LIMIT + 1)])
 def test_the_patient_wait_for_what_files_should_hold(
     broken: str, secret: MountedSecret, clock: Clock, caplog: pytest.LogCaptureFixture

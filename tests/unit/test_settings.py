@@ -220,6 +220,9 @@ def test_an_account_finds_its_secrets_in_the_environment(
         (account_variables(USERNAME="u"), "_PASSWORD: expected, because"),
         (account_variables(PASSWORD="the-secret"), "_USERNAME: expected, because"),
         (account_variables(API_KEY="the-secret", USERNAME="u"), "_API_KEY: expected without"),
+        (account_variables(USERNAME="u", PASSWORD="the-secret\udcff"), "_PASSWORD: expected UTF-8 text"),
+        (account_variables(API_KEY="the-secret\udcff"), "_API_KEY: expected UTF-8 text"),
+        (account_variables(USERNAME="u:the-secret", PASSWORD="p"), "_USERNAME: expected without a colon"),
     ],
 )
 def test_secrets_that_do_not_fit_together_are_refused_without_repeating_them(

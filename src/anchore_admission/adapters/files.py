@@ -68,6 +68,9 @@ class FileCredentials:
         cls, username: Path, password: Path, clock: Clock = time.monotonic, *, patient: bool = False
     ) -> "FileCredentials":
         def build(user: str, secret: str) -> Credentials:
+            if ":" in user:
+                colon = Problem(str(username), "holds a colon, which ends the name in Basic credentials")
+                raise ConfigurationError("credentials", [colon])
             return Credentials(user, SecretStr(secret))
 
         return cls(build, username, password, clock=clock, patient=patient)

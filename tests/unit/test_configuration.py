@@ -27,6 +27,10 @@ def _parse(text: str | bytes) -> Configuration:
     return parse_configuration(text, "configuration.yaml")
 
 
+_HOSTS = "a host has letters, digits, '.', '-' and '_'; variables are not expanded here"
+_FILE = "the name of a file has no control characters"
+
+
 def _problems(text: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         _parse(text)
@@ -187,6 +191,14 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
         ("limits: {answer: 1024MiB}", "limits.answer: expected at most 268435456 bytes"),
         ("lookups: {concurrency: 0}", "lookups.concurrency: expected at least 1"),
         ("lookups: {concurrency: many}", "lookups.concurrency: expected a whole number"),
+        ("lookups: {concurrency: yes}", "lookups.concurrency: expected a whole number"),
+        ("messages: {maxFindings: on}", "messages.maxFindings: expected a whole number"),
+        ('accounts: [{name: a, apiKeyFile: "a\\0"}]', f"accounts[0].apiKeyFile: {_FILE}"),
+        ('accounts: [{name: a, caFile: "a\\n"}]', f"accounts[0].caFile: {_FILE}"),
+        *(
+            (f"accounts: [{{name: a, endpoint: 'http://{host}:8228'}}]", f"accounts[0].endpoint: {_HOSTS}")
+            for host in ("${HOST}", "$(HOST)")
+        ),
         ("lookups: {concurrency: null}", "lookups.concurrency: expected a whole number"),
         ("messages: {maxFindings: 1.5}", "messages.maxFindings: expected a whole number"),
         ("analysis: null", f"analysis: {_MAPPING}"),

@@ -1,5 +1,6 @@
 """The configuration file: which Anchore, which rules, which bounds. Key for key what users write."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from anchore_admission.models.quantities import Duration, Size
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 class ModeName(StrEnum):
@@ -80,6 +83,25 @@ def _no_credentials(url: HttpUrl) -> HttpUrl:
     return url
 
 
+def _plain_host(url: HttpUrl) -> HttpUrl:
+    if not _HOST.fullmatch(url.host or ""):
+        raise ValueError("a host has letters, digits, '.', '-' and '_'; variables are not expanded here")
+    return url
+
+
+def _path(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("the name of a file has no control characters")
+    return value
+
+
+def _no_truth_value(value: object) -> object:
+    """YAML reads ``on`` and ``yes`` without quotes as a boolean, and Pydantic a boolean as 0 or 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")  # noqa: TRY004 - Pydantic reports a ValueError
+    return value
+
+
 def _off(value: object) -> object:
     """YAML reads ``off`` without quotes as a boolean."""
     return WorkloadHandling.OFF if value is False else value
@@ -89,7 +111,9 @@ Glob = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterVal
 Globs = Annotated[list[Glob], Field(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-Endpoint = Annotated[HttpUrl, AfterValidator(_no_credentials)]
+File = Annotated[Text, AfterValidator(_path)]
+Endpoint = Annotated[HttpUrl, AfterValidator(_no_credentials), AfterValidator(_plain_host)]
+_WHOLE = BeforeValidator(_no_truth_value)
 
 
 class Section(BaseModel):
@@ -113,7 +137,7 @@ class AnchoreSection(Section):
     """Address of Anchore's API, such as http://anchore-engine-api.anchore.svc:8228."""
     api_version: ApiVersion = ApiVersion.AUTO
     """Anchore's API version; auto asks Anchore."""
-    ca_file: Text | None = None
+    ca_file: File | None = None
     """PEM file with the CAs to trust, followed while it changes; null trusts those of the system."""
     verify_tls: bool = True
     """Whether Anchore's certificate is verified."""
@@ -124,11 +148,11 @@ class AccountSection(Section):
 
     name: Name
     """The name that rules use, and that environment variables carry in upper case."""
-    username_file: Text | None = None
+    username_file: File | None = None
     """File that holds the user name."""
-    password_file: Text | None = None
+    password_file: File | None = None
     """File that holds the password."""
-    api_key_file: Text | None = None
+    api_key_file: File | None = None
     """File that holds an API key of Anchore Enterprise, instead of user name and password."""
     anchore_account: Text | None = None
     """Act in this account of Anchore's (x-anchore-account), which an administrator may."""
@@ -136,7 +160,7 @@ class AccountSection(Section):
     """Address of this account's Anchore, where it is not anchore.endpoint."""
     api_version: ApiVersion | None = None
     """API version, where it is not anchore.apiVersion."""
-    ca_file: Text | None = None
+    ca_file: File | None = None
     """PEM file with the CAs to trust, where it is not anchore.caFile."""
 
     @model_validator(mode="after")
@@ -260,16 +284,16 @@ class Passive(Section):
 class Analysis(Section):
     """The queue of requests for analysis."""
 
-    concurrency: Annotated[int, Field(ge=1, le=64)] = 3
+    concurrency: Annotated[int, Field(ge=1, le=64), _WHOLE] = 3
     """How many requests are sent at once."""
-    queue_size: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    queue_size: Annotated[int, Field(ge=1, le=100_000), _WHOLE] = 1000
     """How many requests may wait; more are dropped and counted."""
 
 
 class Lookups(Section):
     """Calls to Anchore that a verdict waits for."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
+    concurrency: Annotated[int, Field(ge=1, le=1024), _WHOLE] = 32
     """How many calls are under way at once, for each account."""
 
 
@@ -291,14 +315,14 @@ class Limits(Section):
     """A call to the webhook; a larger one is denied. Default 16MiB."""
     answer: Size = 4 * 1024 * 1024
     """An answer of Anchore's, unpacked. Default 4MiB."""
-    images: Annotated[int, Field(ge=1, le=10_000)] = 200
+    images: Annotated[int, Field(ge=1, le=10_000), _WHOLE] = 200
     """How many different images an object may name; an object with more is denied without a look at them."""
 
 
 class Messages(Section):
     """The words of a denial."""
 
-    max_findings: Annotated[int, Field(ge=0, le=100)] = 5
+    max_findings: Annotated[int, Field(ge=0, le=100), _WHOLE] = 5
     """How many findings of an image are shown."""
     notice: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """Shown as a warning with every answer about images, for example that a sandbox gives the verdicts."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -170,3 +171,38 @@ def test_reader_that_goes_away_ends_it_quietly() -> None:
         said = process.stderr.read()
 
     assert (process.returncode, said) == (141, b"")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["version"], ["config", "schema"]])
+def test_output_that_cannot_be_written_is_explained(words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(  # noqa: S603 - ourselves
+            [*PROGRAM, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=clean_environment()
+        )
+
+    assert ended.returncode == 2
+    assert "No space left on device" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "said"),
+    [
+        ("check - --anchore http://127.0.0.1:1", "<&-", 2, "cannot be read: it is closed"),
+        ("review -f - --anchore http://127.0.0.1:1", "<&-", 2, "cannot be read: it is closed"),
+        ("config validate -", "<&-", 2, "cannot be read: it is closed"),
+        ("check sha256:0123abcd --anchore http://127.0.0.1:1", "2>&-", 1, "is an image ID"),
+        ("check sha256:0123abcd --anchore http://127.0.0.1:1", ">&-", 1, ""),
+    ],
+)
+def test_closed_stream_changes_no_exit_code(words: str, closed: str, code: int, said: str) -> None:
+    script = f"{' '.join(PROGRAM)} {words} {closed}"
+    ended = subprocess.run(  # noqa: S602 - a shell closes streams
+        script, shell=True, capture_output=True, text=True, check=False, env=clean_environment(CREDENTIALS)
+    )
+
+    assert ended.returncode == code
+    assert said in ended.stdout + ended.stderr
+    assert "unexpected" not in ended.stderr

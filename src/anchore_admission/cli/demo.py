@@ -55,7 +55,7 @@ def command(
         try:
             url, trust = _start(stack, Path(folder), host, port)
         except DemoFailed as error:
-            console.print(f"[red]{error}[/red]", highlight=False)
+            console.print(f"[red]{escape(str(error))}[/red]", highlight=False)
             raise typer.Exit(2) from error
         _show(console, "Right after each Pod is created", [_post(url, trust, scene) for scene in FIRST])
         console.print(f"\nWaiting {ANALYSIS_SECONDS + 1} seconds for the sandbox to finish its analyses …\n")

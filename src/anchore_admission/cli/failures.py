@@ -60,7 +60,7 @@ def explained(*, debug: bool) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         raise typer.Exit(INTERRUPTED) from interrupt
     except BrokenPipeError as error:
-        _discard_output()
+        discard_output()
         raise typer.Exit(BROKEN_PIPE) from error
     except Exception as error:
         if debug:
@@ -96,7 +96,7 @@ def _prepare_logs(*, debug: bool) -> None:
         logging.getLogger().addHandler(logging.NullHandler())
 
 
-def _discard_output() -> None:
+def discard_output() -> None:
     """Nobody reads any more, so that Python's flush at the end must not fail. Source: docs.python.org, "signal"."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 from anchore_admission import __version__
 
 PROGRAM = "anchore-admission"
+_LAST_STREAM = 2
+"""The file descriptor of standard error."""
 COMMANDS = {
     "serve": "Answer the API server's AdmissionReviews.",
     "review": "Review manifests as the admission controller would.",
@@ -89,9 +92,31 @@ def _write_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _open_closed_streams() -> None:
+    """Let a program that was started with closed streams write to nowhere.
+
+    A socket or file that is opened later would otherwise take the place of the closed stream. Standard input stays
+    None: a command that reads it says that it is closed.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as the program runs
+
+
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program; always ends in SystemExit."""
     if os.getpid() == 1:  # of a container: the kernel keeps signals without a handler from it
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    _open_closed_streams()
     _write_any_text()
-    typer.main.get_command(app).main(args=arguments, prog_name=PROGRAM)
+    try:
+        typer.main.get_command(app).main(args=arguments, prog_name=PROGRAM)
+    except OSError as error:  # of help and version, which are written outside any command
+        from anchore_admission.cli.failures import CANNOT_TELL, discard_output, note  # noqa: PLC0415 - only to fail
+
+        discard_output()
+        note(f"Error: cannot write the output: {error.strerror or error}", "red")
+        sys.exit(CANNOT_TELL)

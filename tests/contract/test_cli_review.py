@@ -1,6 +1,8 @@
 """``anchore-admission review`` against the sandbox: what it reads, what it says, how it ends."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,51 @@ def test_directory_is_read_at_any_depth_without_hidden_files(
     assert ended.code == 0
 
 
+def test_directory_that_cannot_be_listed_is_no_pass(
+    program: CommandLine, anchore: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.yaml").write_text(json.dumps(pod(GOOD)))
+    scandir = os.scandir
+
+    def denying(path: str) -> object:
+        if path.endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denying)
+    ended = program("review", "-f", tmp_path, "--anchore", anchore)
+
+    assert ended.code == 2
+    assert f"{tmp_path}/locked: cannot be read: Permission denied" in ended.out
+    assert "1 admitted" in ended.out
+
+
+@pytest.mark.parametrize("option", ["--anchore", "--policy"])
+def test_variable_that_is_not_set_does_not_leave_the_configuration_as_it_is(
+    program: CommandLine, config: Path, option: str
+) -> None:
+    ended = program("review", "-f", "-", "-c", config, option, "", stdin=stream(pod(GOOD)))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "must not be empty" in ended.err
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "a b", "shop/x", "a" * 64])
+def test_namespace_that_no_rule_can_match_is_rejected(program: CommandLine, config: Path, name: str) -> None:
+    ended = program("review", "-f", "-", "-c", config, "--namespace", name, stdin=stream(pod(BAD)))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "expected a name of lower-case" in ended.err
+
+
+def test_file_without_a_name_is_named_as_such(program: CommandLine, anchore: str) -> None:
+    ended = program("review", "-f", "", "--anchore", anchore)
+
+    assert ended.code == 2
+    assert '"": names no file: the text is empty' in ended.out
+
+
 def test_directory_without_manifests_is_no_pass(program: CommandLine, anchore: str, tmp_path: Path) -> None:
     ended = program("review", "-f", tmp_path, "--anchore", anchore)
 
@@ -411,6 +458,16 @@ def test_kind_of_a_request_hides_no_object(program: CommandLine, anchore: str, k
     document["request"]["kind"] = kind
 
     assert program("review", "-f", "-", "--anchore", anchore, stdin=stream(document)).code == code
+
+
+def test_namespace_of_an_object_is_the_one_of_its_request(program: CommandLine, anchore: str) -> None:
+    document = review(pod(GOOD))
+    document["request"]["object"]["metadata"]["namespace"] = "elsewhere"
+
+    ended = program("review", "-f", "-", "--anchore", anchore, stdin=stream(document))
+
+    assert ended.code == 2
+    assert "in another namespace than its request names" in ended.out
 
 
 def test_request_names_the_kind_of_a_raw_object(program: CommandLine, anchore: str) -> None:

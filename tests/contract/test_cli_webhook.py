@@ -148,6 +148,7 @@ def test_authorities_are_published(program: CommandLine, tmp_path: Path) -> None
         (["--url", "https://a/?x=1"], ["--url: expected https://"]),
         (["--url", "https://a/#x"], ["--url: expected https://"]),
         (["--url", "https://a:b/"], ["--url: expected https://"]),
+        (["--url", "https://a:0/"], ["--url: expected https://"]),
         (["--url", "https:///validate"], ["--url: expected https://"]),
     ],
 )

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from anchore_admission.cli.failures import note
@@ -78,19 +78,32 @@ def read_configuration_file(path: Path) -> tuple[bytes, str]:
 
 
 def _named(name: str) -> Iterator[Document]:
+    if not name:
+        yield Document(source='""', problem="names no file: the text is empty")
+        return
     if name == STANDARD_INPUT or not Path(name).is_dir():
         yield from _documents(name)
         return
-    files = sorted(_files(name))
-    if not files:
+    unreadable: list[Document] = []
+
+    def cannot_list(error: OSError) -> None:
+        problem = f"cannot be read: {error.strerror or error}"
+        unreadable.append(Document(source=shown(str(error.filename or name)), problem=problem))
+
+    files = sorted(_files(name, cannot_list))
+    yield from unreadable
+    if not files and not unreadable:
         yield Document(source=shown(name), problem=f"holds no file that ends in {', '.join(_ENDINGS)}")
     for file in files:
         yield from _documents(file)
 
 
-def _files(directory: str) -> Iterator[str]:
-    """Hidden ones are left out: repositories, and the doubles that Kubernetes keeps in mounted volumes."""
-    for folder, folders, names in os.walk(directory):
+def _files(directory: str, cannot_list: Callable[[OSError], None]) -> Iterator[str]:
+    """Find manifests at any depth; ``cannot_list`` hears of directories that cannot be read.
+
+    Hidden ones are left out: repositories, and the doubles that Kubernetes keeps in mounted volumes.
+    """
+    for folder, folders, names in os.walk(directory, onerror=cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if name.endswith(_ENDINGS) and not name.startswith("."):
@@ -141,6 +154,8 @@ def _is_blank(part: str) -> bool:
 def _read(name: str) -> bytes:
     try:
         if name == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise _Unreadable("cannot be read: it is closed")
             if sys.stdin.isatty():
                 note("Reading from the terminal; Ctrl-D ends it.")
             text = sys.stdin.buffer.read(FILE_LIMIT + 1)

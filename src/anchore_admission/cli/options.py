@@ -8,12 +8,27 @@ import typer
 
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.services.manual import DEFAULT_NAMESPACE
+from anchore_admission.services.objects import is_namespace
 
 CONFIG_VARIABLE = "ANCHORE_ADMISSION_CONFIG"
 EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be told or read."
 REVIEW_EXIT_CODES = EXIT_CODES.removesuffix(".") + ", 3 something was not checked: its kind is not known."
 _RULES = "Rules"
 _ASKER = "On whose behalf"
+
+
+def _not_empty(value: str | None) -> str | None:
+    """Reject an empty text, as of a variable that is not set: it would leave the configuration's value in place."""
+    if value == "":
+        raise typer.BadParameter("must not be empty; leave the option out to use the configuration's value")
+    return value
+
+
+def _namespace(value: str) -> str:
+    """Reject what is no namespace: no rule for a namespace would match it."""
+    if not is_namespace(value):
+        raise typer.BadParameter("expected a name of lower-case letters, digits and '-', at most 63")
+    return value
 
 
 class OutputFormat(StrEnum):
@@ -48,6 +63,7 @@ AnchoreUrl = Annotated[
     typer.Option(
         "--anchore",
         metavar="URL",
+        callback=_not_empty,
         help="Address of Anchore's API, instead of the configuration's anchore.endpoint; "
         "without a configuration file, images are judged in strict mode.",
         rich_help_panel=_RULES,
@@ -66,6 +82,7 @@ Policy = Annotated[
     typer.Option(
         "--policy",
         metavar="ID",
+        callback=_not_empty,
         help="Evaluate this policy (bundle) for every image, whatever its rule says.",
         rich_help_panel=_RULES,
     ),
@@ -90,7 +107,11 @@ IgnoreUnknownKinds = Annotated[
 Namespace = Annotated[
     str,
     typer.Option(
-        "--namespace", "-n", help="Namespace of what names none, for rules that match it.", rich_help_panel=_ASKER
+        "--namespace",
+        "-n",
+        callback=_namespace,
+        help="Namespace of what names none, for rules that match it.",
+        rich_help_panel=_ASKER,
     ),
 ]
 User = Annotated[

@@ -128,7 +128,8 @@ def _address_problems(service: str | None, namespace: str | None, url: str | Non
 def _is_usable(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        if parts.port == 0:
+            return False
     except ValueError:
         return False
     return bool(parts.scheme == "https" and parts.hostname and "@" not in parts.netloc and _ADDRESS.fullmatch(url))

@@ -10,6 +10,7 @@ from anchore_admission.models.review import GroupVersionKind
 from anchore_admission.models.workload import Metadata
 
 DEFAULT_NAMESPACE = "default"
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LIST = "List"
 _POD_PARTS = frozenset({"containers", "initcontainers", "container", "podtemplate", "podtemplatespec", "podspec"})
 _IMAGE_IN_TEXT = re.compile(r"\bimage[\"']?\s{0,20}:", re.IGNORECASE)
@@ -22,6 +23,11 @@ class Asker:
     namespace: str = DEFAULT_NAMESPACE
     user: str = ""
     groups: tuple[str, ...] = ()
+
+
+def is_namespace(text: str) -> bool:
+    """Return True for a name that a namespace may have; a rule for namespaces never matches any other."""
+    return bool(_NAMESPACE.fullmatch(text))
 
 
 def opened(document: Any) -> Iterator[Any]:
@@ -59,7 +65,7 @@ def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None,
 
     Raises:
         MalformedReview: an AdmissionReview that holds no object, such as one about a DELETE, or one of another kind
-            than its request names.
+            or namespace than its request names.
     """
     kind = kind_of(value)
     if kind is None or (kind.group, kind.kind) != ("admission.k8s.io", "AdmissionReview"):
@@ -76,8 +82,11 @@ def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None,
     written = kind_of(request["object"])
     if requested.kind and written and (requested.group, requested.kind) != (written.group, written.kind):
         raise MalformedReview("an AdmissionReview whose object is of another kind than its request names")
+    namespace, own = _text(request.get("namespace")), naming(request["object"]).namespace
+    if namespace and own and namespace != own:
+        raise MalformedReview("an AdmissionReview whose object is in another namespace than its request names")
     asker = Asker(
-        namespace=_text(request.get("namespace")) or asker.namespace,
+        namespace=namespace or asker.namespace,
         user=_text(user.get("username")) or asker.user,
         groups=tuple(map(_text, groups)) if isinstance(groups, list) else asker.groups,
     )

@@ -1,7 +1,6 @@
 """POST /review: reviews by hand for people, without side effects."""
 
 import asyncio
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from anchore_admission.errors import DocumentError, MalformedReview, Overloaded,
 from anchore_admission.ports import Deadline
 from anchore_admission.services.documents import load_documents
 from anchore_admission.services.manual import DEFAULT_NAMESPACE, Asker, ManualReviews, Summary, as_document
+from anchore_admission.services.objects import is_namespace
 from anchore_admission.web.bodies import Bodies, Received
 from anchore_admission.web.body import Disconnected, content_type, media_type, send_error, send_json
 
@@ -23,7 +23,6 @@ SECONDS = 8.0
 _OBJECTS = 1000
 _AT_ONCE = 2
 _PARAMETERS = ("namespace", "user")
-_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _NAME_LIMIT = 253
 _MEDIA_TYPES = frozenset({b"application/json", b"application/yaml", b"application/x-yaml", b"text/yaml", b"text/plain"})
 
@@ -110,6 +109,6 @@ def _asker(scope: Scope) -> Asker:
         if len(query.getlist(name)) > 1:
             raise MalformedReview(f"the query parameter {name} is given more than once")
     namespace = query.get("namespace") or DEFAULT_NAMESPACE
-    if not _NAMESPACE.fullmatch(namespace):
+    if not is_namespace(namespace):
         raise MalformedReview("namespace: expected a name of lower-case letters, digits and '-', at most 63")
     return Asker(namespace=namespace, user=shown(query.get("user") or "", _NAME_LIMIT))

@@ -253,6 +253,27 @@ async def test_mapping_is_not_evaded_by_another_spelling_of_the_registry(
             assert "failed policy checks" in (await attacked.review(f"{written}{suffix}")).message
 
 
+@pytest.mark.parametrize(
+    ("pattern", "written", "allowed"),
+    [
+        ("registry*", "registry-1.docker.io/team/app", False),
+        ("*:443", "docker.io:443/team/app", False),
+        ("docker.io", "registry-1.docker.io/team/app", True),
+        ("*", "registry-1.docker.io/team/app", True),
+    ],
+)
+async def test_spelling_of_the_registry_brings_no_mapping_about(
+    version: ApiVersion, pattern: str, written: str, *, allowed: bool
+) -> None:
+    """``requireMapping`` denies what no mapping covers under the registry's own name."""
+    image = {"tag": f"{written}:1", "digest": CLEAN}
+    mapping = policy("strict")["mappings"][0] | {"registry": pattern}
+    seed: Json = {"images": [image], "policies": [{"policy": policy("strict", mappings=[mapping]), "active": True}]}
+    async with replica(version, seed, {"defaults": {"mode": "strict", "requireMapping": True}}) as attacked:
+        assert await attacked.admits(f"{written}:1") is allowed
+        assert await attacked.admits(f"{written}@{CLEAN}") is allowed
+
+
 @pytest.mark.parametrize("requests", [True, False], ids=["requests analysis", "requests none"])
 async def test_tag_that_moved_and_was_added_by_others_is_judged_anew(version: ApiVersion, *, requests: bool) -> None:
     """A replica that remembers where the tag pointed agrees at once with one that does not."""

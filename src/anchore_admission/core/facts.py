@@ -68,6 +68,7 @@ class PolicyEvaluation:
 
     ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
     ``selectors`` are those by which the policy tells repositories apart, None where Anchore does not show them.
+    ``repository`` is the name of the image's repository that it was evaluated for.
     """
 
     passed: bool
@@ -78,6 +79,7 @@ class PolicyEvaluation:
     problems: tuple[str, ...] = ()
     list_rule: str = ""
     selectors: tuple[Selector, ...] | None = field(default=None, compare=False)
+    repository: str = field(default="", compare=False)
 
 
 class SubmissionState(StrEnum):

@@ -107,7 +107,8 @@ class Strict:
             return _not_analyzed(image, facts, unknown=unknown)
         if not facts.evaluations:
             return _no_verdict(image, PolicyNotEvaluated.code, "its policy was not evaluated")
-        return _strictest([_by_policy(image, facts, evaluation, rule) for evaluation in facts.evaluations])
+        judged = [(_by_policy(image, facts, evaluation, rule), evaluation) for evaluation in facts.evaluations]
+        return judged[0][0] if len(judged) == 1 else _strictest(image, judged)
 
     def refuse(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.DENY, reason, message)
@@ -164,10 +165,18 @@ def _not_analyzed(image: str, facts: ImageFacts, *, unknown: str) -> Verdict:
             return Verdict(Decision.DENY, Reason.UNKNOWN, f"{unknown}. {step}")
 
 
-def _strictest(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the strictest of the verdicts under an image's names; a mapping of one of them covers the image."""
-    covered = [verdict for verdict in verdicts if verdict.reason is not Reason.UNMAPPED] or verdicts
-    return max(covered, key=lambda verdict: (_STRICTNESS.index(verdict.decision), bool(verdict.warning)))
+def _strictest(image: str, judged: Sequence[tuple[Verdict, PolicyEvaluation]]) -> Verdict:
+    """Return the strictest of the verdicts under an image's names; a mapping of one of them covers the image.
+
+    A mapping that holds only for the author's spelling of the registry (``registry*`` for ``registry-1.docker.io``)
+    covers nothing.
+    """
+    names = parse(image).repositories
+    known = [verdict for verdict, evaluation in judged if evaluation.repository in names]
+    verdicts = [verdict for verdict, _ in judged]
+    if any(verdict.reason is not Reason.UNMAPPED for verdict in known or verdicts):
+        verdicts = [verdict for verdict in verdicts if verdict.reason is not Reason.UNMAPPED]
+    return max(verdicts, key=lambda verdict: (_STRICTNESS.index(verdict.decision), bool(verdict.warning)))
 
 
 def _by_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule) -> Verdict:

@@ -18,7 +18,14 @@ from anchore_admission.core.facts import (
 from anchore_admission.core.modes import MODES, NOTHING, Needs
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules import Rule
-from anchore_admission.core.submission import analysis_request, check_tags, distinguishes, lookup_tags, newest
+from anchore_admission.core.submission import (
+    analysis_request,
+    check_tags,
+    distinguishes,
+    lookup_tags,
+    newest,
+    repository_of,
+)
 from anchore_admission.errors import DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports import Anchore, AnchoreAccounts, Deadline
 from anchore_admission.services.analysis import AnalysisRequests
@@ -294,7 +301,7 @@ async def _evaluated(
             continue  # an Anchore that takes only names it has seen on the image judges it by no other
         if isinstance(evaluation, AnalysisState):
             return evaluation
-        evaluations.append(evaluation)
+        evaluations.append(replace(evaluation, repository=repository_of(full_tag)))
         if evaluation.selectors is not None and not distinguishes(evaluation.selectors, tags):
             break
     return tuple(evaluations)

@@ -93,16 +93,16 @@ class Scene:
 
 
 FIRST = (
-    Scene("passive", "ubuntu", "passive admits everything and asks Anchore to analyse it"),
+    Scene("passive", "ubuntu", "passive admits everything and asks Anchore to analyze it"),
     Scene("strict", "ubuntu", "strict waits for the analysis"),
-    Scene("analysis", "quay.io/team/new:1.0", "a new image is asked for, and refused until it is analysed"),
-    Scene("strict", "nginx:1.27", "analysed, and its policy passes"),
+    Scene("analysis", "quay.io/team/new:1.0", "an analysis is requested, and the image is denied until it is analyzed"),
+    Scene("strict", "nginx:1.27", "analyzed, and its policy passes"),
     Scene("strict", "registry.example.com/private/app:1.0", "Anchore may not pull it"),
     Scene("strict", "sha256:0123abcd", "an image ID cannot be looked up anywhere"),
 )
 LATER = (
-    Scene("analysis", "quay.io/team/new:1.0", "analysed by now"),
-    Scene("strict", "ubuntu", "analysed by now, and its policy fails"),
+    Scene("analysis", "quay.io/team/new:1.0", "analyzed by now"),
+    Scene("strict", "ubuntu", "analyzed by now, and its policy fails"),
     Scene("strict", "nginx:1.27", "init containers count too", init_image="ubuntu"),
     Scene("strict", "registry.example.com/private/app:1.0", "the registry's refusal is told"),
 )

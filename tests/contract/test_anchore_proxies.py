@@ -129,3 +129,10 @@ def test_credentials_are_sent_decoded_and_shown_nowhere(user_info: str, pair: st
 def test_a_password_is_redacted_from_other_texts_even_if_the_address_cannot_be_read(secret: str) -> None:
     proxy_for(TLS, {"HTTPS_PROXY": f"http://svc-user:{secret}@proxy.example.com:3128"})
     assert "Pw1" not in redacted(f"cannot connect to http://svc-user:{secret}@proxy.example.com:3128")
+
+
+@pytest.mark.parametrize("address", ["http://t0ken-Pw1@proxy.example.com:3128", "http://t0ken-Pw1:@proxy.example.com"])
+def test_a_token_in_place_of_a_user_name_is_redacted(address: str) -> None:
+    proxy_for("http://anchore.test", {"http_proxy": address})
+    for text in ("t0ken-Pw1", b64encode(b"t0ken-Pw1:").decode()):
+        assert redacted(f"sent {text}").startswith("sent [redacted]")

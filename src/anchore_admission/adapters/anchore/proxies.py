@@ -57,6 +57,8 @@ def _remember(name: str, value: str) -> None:
     if at:
         username, _, password = _SCHEME.sub("", before, count=1).partition(":")
         texts = {(username, password), (unquote(username), unquote(password))}
+        if not password:  # a token in place of the name
+            texts |= {("", username), ("", unquote(username))}
         remember(f"proxy {name}", [form for pair in texts for form in pair_forms(*pair)])
 
 

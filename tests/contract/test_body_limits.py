@@ -121,12 +121,15 @@ async def test_what_needs_no_judging_is_admitted_however_large(changes: dict[str
     assert response["allowed"] is True
 
 
-async def test_so_is_an_object_that_is_being_deleted() -> None:
+@pytest.mark.parametrize(("kind", "allowed"), [("Pod", False), ("Rollout", True)])
+async def test_an_object_that_is_being_deleted_may_hide_a_new_image(kind: str, *, allowed: bool) -> None:
+    """A Pod that is padded enough before it is deleted could otherwise be given any image while it ends."""
     sent = json.loads(POD_CREATE)
     sent["request"]["operation"] = "UPDATE"
+    sent["request"]["kind"]["kind"] = kind
     sent["request"]["object"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     response = await Webhook(body_limit=LIMIT).judged(json.dumps(sent).encode().ljust(3 * LIMIT))
-    assert response["allowed"] is True
+    assert response["allowed"] is allowed
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT * 2, LIMIT * 20])

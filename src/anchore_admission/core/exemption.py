@@ -56,9 +56,10 @@ def template_handling(request: AdmissionRequest, handling: WorkloadHandling) -> 
 
 
 def _changes_images(request: AdmissionRequest) -> bool:
+    """Return whether an image is new, or may be: an object that is too large to be read could hide one."""
     if not request.object or not workload.is_known(request.kind):
         return False
-    return workload.changes_images(request.kind, request.object, request.oldObject)
+    return bool(request.unreadable) or workload.changes_images(request.kind, request.object, request.oldObject)
 
 
 def _is_mirror(request: AdmissionRequest) -> bool:

@@ -65,7 +65,7 @@ class _RuleSet(BaseModel):
 
 
 class PolicyDocument(BaseModel):
-    """What of an evaluated policy decides whether an image's name matters, in the words of both API versions."""
+    """The parts of a policy that decide whether an image's name matters, in the words of both API versions."""
 
     mappings: list[_Selector] | None = None
     whitelisted_images: list[_Selector] = []
@@ -77,7 +77,7 @@ class PolicyDocument(BaseModel):
 
     @property
     def selectors(self) -> tuple[Selector, ...] | None:
-        """What tells repositories apart; None where it is not shown or a gate looks at the tag."""
+        """The patterns that tell repositories apart; None where they are not shown or a gate looks at the tag."""
         gates = {rule.gate for rules in (*self.policies, *self.rule_sets) for rule in rules.rules}
         if self.mappings is None or gates & _GATES_BY_TAG:
             return None

@@ -25,7 +25,7 @@ class TagDetail(BaseModel):
 
     @property
     def is_of_a_digest(self) -> bool:
-        """Whether the submission of a digest made this row: it carries text that nothing compared with the registry."""
+        """True if a digest submission made this row: it carries text that nothing compared with the registry."""
         times = {comparable(self.tag_detected_at), comparable(self.created_at)}
         return LABEL_TIME in times or is_label((self.full_tag or "").rpartition(":")[2])
 

@@ -77,7 +77,7 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
             await self._session.close()
 
     def _opened(self) -> aiohttp.ClientSession:
-        """A load balancer's cookie must not bind us to a server, nor a session to somebody's login: none are kept."""
+        """A load balancer's cookie must not bind us to a server, nor a session to another login: none are kept."""
         connector = aiohttp.TCPConnector(
             limit=_CONNECTIONS,
             keepalive_timeout=_KEPT_SECONDS,
@@ -94,7 +94,7 @@ class _Connection(ResponseHandler):
     _interim = 0
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Pass one response on to whoever waits for it, or give the connection up after a few interim ones."""
+        """Pass one response on to its reader, or give the connection up after a few interim ones."""
         if self._interim > _MOST_INTERIM:  # given up
             return
         self._interim = self._interim + 1 if data[0].code in _INTERIM else 0

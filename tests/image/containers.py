@@ -16,7 +16,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anch
 ARCHIVE = CACHE / "anchore-admission.tar"
 SBOM = CACHE / "anchore-admission.cdx.json"
 PYTHON = "/app/bin/python"
-MEMORY = "192m"
+MEMORY = "256m"
 
 HARDENED = (
     *("--pull", "never", "--network", "host", "--no-healthcheck", "--log-driver", "k8s-file"),

@@ -1,6 +1,5 @@
 """How the process runs: addresses, TLS files, logs; and the secrets that come through the environment."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -8,20 +7,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
-from anchore_admission.adapters.files import FileCredentials
 from anchore_admission.adapters.logs import LogFormat, LogLevel, shortened
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.models.configuration import AccountSection
 from anchore_admission.models.quantities import Duration, parse_duration
-from anchore_admission.services.configuration import environment_name
+from anchore_admission.services.config.load import environment_name
 
 PREFIX: Final = "ANCHORE_ADMISSION_"
-_ACCOUNT = f"{PREFIX}ACCOUNT_"
-_SECRETS = ("USERNAME", "PASSWORD", "API_KEY")
+ACCOUNT = f"{PREFIX}ACCOUNT_"
+SECRETS = ("USERNAME", "PASSWORD", "API_KEY")
 _LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 _SERVICE_VARIABLE = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -160,63 +156,13 @@ def spelled(name: str) -> str:
     return f"--{flag} / {PREFIX}{name.upper()}"
 
 
-def account_credentials(account: str, environ: Mapping[str, str]) -> Credentials | None:
-    """The credentials that the environment holds for an account. Raises ConfigurationError when they are incomplete."""
-    prefix = f"{_ACCOUNT}{environment_name(account)}_"
-    username, password, api_key = (environ.get(prefix + name, "").rstrip("\r\n") for name in _SECRETS)
-    if api_key and (username or password):
-        raise _wrong(f"{prefix}API_KEY", f"expected without {prefix}USERNAME and {prefix}PASSWORD")
-    if bool(username) != bool(password):
-        missing, given = ("PASSWORD", "USERNAME") if username else ("USERNAME", "PASSWORD")
-        raise _wrong(f"{prefix}{missing}", f"expected, because {prefix}{given} is set")
-    for name, text in zip(_SECRETS, (username, password, api_key), strict=True):
-        if not _is_utf8(text):
-            raise _wrong(f"{prefix}{name}", "expected UTF-8 text")
-    if ":" in username:
-        raise _wrong(f"{prefix}USERNAME", "expected without a colon, which ends the name in Basic credentials")
-    if api_key:
-        return Credentials.api_key(SecretStr(api_key))
-    return Credentials(username, SecretStr(password)) if username else None
-
-
-def _is_utf8(text: str) -> bool:
-    """Return whether a variable held UTF-8; Python reads other bytes as lone surrogates, which cannot be sent."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def credential_sources(
-    accounts: Iterable[AccountSection], environ: Mapping[str, str] = os.environ, *, patient: bool = False
-) -> dict[str, CredentialSource]:
-    """Where each account's credentials come from; an account that names none is left out.
-
-    ``patient`` waits for files to hold what they should. Raises ConfigurationError with the problems of all accounts.
-    """
-    sources: dict[str, CredentialSource] = {}
-    problems: list[Problem] = []
-    for account in accounts:
-        try:
-            source = _credential_source(account, environ, patient=patient)
-        except ConfigurationError as error:
-            problems.extend(error.problems)
-        else:
-            if source:
-                sources[account.name] = source
-    if problems:
-        raise ConfigurationError("credentials", problems)
-    return sources
-
-
 def unknown_variables(environ: Mapping[str, str], accounts: Iterable[str] | None = None) -> list[str]:
     """Warnings about ``ANCHORE_ADMISSION_*`` variables that nothing reads; without ``accounts`` any may be meant."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     if accounts is None:
-        known |= {name for name in environ if re.fullmatch(rf"{_ACCOUNT}\w+_({'|'.join(_SECRETS)})", name)}
+        known |= {name for name in environ if re.fullmatch(rf"{ACCOUNT}\w+_({'|'.join(SECRETS)})", name)}
     else:
-        known |= {f"{_ACCOUNT}{environment_name(name)}_{secret}" for name in accounts for secret in _SECRETS}
+        known |= {f"{ACCOUNT}{environment_name(name)}_{secret}" for name in accounts for secret in SECRETS}
     return [
         _unknown(name, known)
         for name, value in sorted(environ.items())
@@ -233,21 +179,6 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     """Compared without the prefix, which would make any two names look alike."""
     close = get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], n=1)
     return f"{name} is not known and ignored" + (f"; was {PREFIX}{close[0]} meant?" if close else "")
-
-
-def _credential_source(
-    account: AccountSection, environ: Mapping[str, str], *, patient: bool
-) -> CredentialSource | None:
-    fixed = account_credentials(account.name, environ)
-    key, username, password = account.api_key_file, account.username_file, account.password_file
-    if fixed and (key or username):
-        variables = f"{_ACCOUNT}{environment_name(account.name)}_*"
-        raise _wrong(variables, f"expected without files in the configuration of account {account.name}")
-    if key:
-        return FileCredentials.api_key(Path(key), patient=patient)
-    if username and password:
-        return FileCredentials.user(Path(username), Path(password), patient=patient)
-    return fixed
 
 
 def _contradictions(settings: Settings) -> Iterator[Problem]:
@@ -293,7 +224,3 @@ def _contradictions_of_clients(settings: Settings) -> Iterator[Problem]:
 
 def _problem(name: int | str, value: object) -> Problem:
     return Problem(spelled(str(name)), f"expected {_EXPECTED[str(name)]}, not {shortened(repr(value), 100)}")
-
-
-def _wrong(path: str, message: str) -> ConfigurationError:
-    return ConfigurationError("credentials", [Problem(path, message)])

@@ -11,7 +11,7 @@ from support.cluster_stages import KUBECONFIG_VARIABLE
 
 pytestmark = pytest.mark.cluster
 
-CONTRACT: Final = Path(__file__).parents[1] / "contract/test_cluster_port.py"
+CONTRACT: Final = Path(__file__).parents[1] / "contract/adapters/test_cluster_port.py"
 
 
 def test_the_client_keeps_the_promises_of_the_port(kubectl: Kubectl) -> None:

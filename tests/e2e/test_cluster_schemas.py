@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contract.test_chart import EVERYTHING
+from contract.chart.test_chart import EVERYTHING
 from e2e.cluster.api import Api
 from e2e.cluster.kubectl import Kubectl
 from e2e.conftest import Namespaces

@@ -14,7 +14,7 @@ from anchore_admission.models.configuration import Configuration
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint
-from anchore_admission.wiring import build
+from anchore_admission.wiring.controller import build
 from support.command_line import CREDENTIALS
 from support.sandbox_server import sandbox_served
 from support.served import HOST, served

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from anchore_admission.core.facts import Submission, SubmissionState
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnalysisRefused
-from anchore_admission.services.analysis import AnalysisRequests, Schedule
+from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
 from support.fakes import FakeAnchore, FakeRecorder, ManualClock, digest_of, settled
 
 APP = AnalysisRequest("registry.example.com/app:1")

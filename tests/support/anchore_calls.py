@@ -15,7 +15,8 @@ from anchore_admission.adapters.anchore.dialect import AnchoreApi
 from anchore_admission.adapters.anchore.http import AnchoreHttp
 from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.models.configuration import ApiVersion
-from anchore_admission.ports import Deadline, ReviewRecord
+from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.telemetry import ReviewRecord
 
 SECRET = "hunter2-not-to-be-seen"
 ADMIN = Credentials("admin", SecretStr(SECRET))

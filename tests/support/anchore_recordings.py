@@ -12,9 +12,9 @@ import respx
 
 from anchore_admission.adapters.anchore import DetectingAnchore
 from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation, PolicyReason
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import EvaluationError
-from anchore_admission.ports import Anchore
+from anchore_admission.ports.anchore import Anchore
 from support.anchore_calls import Played, client, deadline
 
 _RECORDINGS = Path(__file__).parent.parent / "data" / "anchore-engine-v1"

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from anchore_admission.adapters.anchore import Credentials, DetectingAnchore
 from anchore_admission.models.configuration import ApiVersion
-from anchore_admission.ports import Anchore
+from anchore_admission.ports.anchore import Anchore
 from anchore_admission.sandbox import Seed, create_sandbox
 from support.anchore_calls import Clock, client
 

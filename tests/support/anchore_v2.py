@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import EvaluationError
 from anchore_admission.models.configuration import ApiVersion
-from anchore_admission.ports import Anchore
+from anchore_admission.ports.anchore import Anchore
 from support.anchore_calls import DIGEST, TAG, Played, answering, client, deadline, playing
 
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"

@@ -6,7 +6,7 @@ from typing import Any
 
 from anchore_admission.core.facts import AnalysisState, Finding, ImageFacts, ImageRecord, PolicyEvaluation, TagRow
 from anchore_admission.core.reference import parse
-from anchore_admission.core.rules import Rule
+from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError

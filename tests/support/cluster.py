@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from anchore_admission.errors import ClusterConflict, ClusterError, ClusterNotFound, WebhookSilent
-from anchore_admission.ports import LeaseState, Repair, SecretContent, WebhookConfiguration
+from anchore_admission.ports.cluster import LeaseState, SecretContent, WebhookConfiguration
+from anchore_admission.ports.telemetry import Repair
 
 NAME = "anchore-admission"
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from lightkube.resources.core_v1 import Namespace, Secret
 from lightkube.types import PatchType
 
 from anchore_admission.adapters.kubernetes import LightkubeCluster, ObjectNames, WebhookConfigurations, connect
-from anchore_admission.ports import Cluster, WebhookConfiguration
+from anchore_admission.ports.cluster import Cluster, WebhookConfiguration
 from support.cluster import InMemoryCluster, Recorded
 from support.kubernetes_api import KubernetesApi, secret
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from anchore_admission.core.facts import ImageFacts
 from anchore_admission.core.reference import parse
-from anchore_admission.core.rules import Rule
+from anchore_admission.core.rules.book import Rule
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
-from anchore_admission.ports import Deadline
-from anchore_admission.services.evaluation import Evaluation, Question
+from anchore_admission.ports.deadline import Deadline
+from anchore_admission.services.reviews.facts import Evaluation, Question
 from support.analysis_bench import Bench
 
 HOUR = 3600.0

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, TagRow
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
-from anchore_admission.ports import Anchore, Deadline, Recorder, ReviewRecord
+from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.telemetry import Recorder, ReviewRecord
 
 ACTIVE_POLICY = "active"
 PASS = PolicyEvaluation(passed=True, policy=ACTIVE_POLICY)

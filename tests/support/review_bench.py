@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anchore_admission.core.facts import Finding, PolicyEvaluation
-from anchore_admission.core.rules import compile_rules
+from anchore_admission.core.rules.book import compile_rules
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.models.review import decode
-from anchore_admission.ports import Origin
-from anchore_admission.services.review import Reviews, Rules
+from anchore_admission.ports.telemetry import Origin
+from anchore_admission.services.reviews.review import Reviews, Rules
 from support.evaluation_bench import DEADLINE, EvaluationBench
 from support.fakes import ACTIVE_POLICY, digest_of
 

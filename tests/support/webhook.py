@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 
 from anchore_admission.core.facts import PolicyEvaluation
-from anchore_admission.core.rules import compile_rules
+from anchore_admission.core.rules.book import compile_rules
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.services.analysis import AnalysisRequests, Schedule
-from anchore_admission.services.evaluation import Evaluation
-from anchore_admission.services.manual import ManualReviews
-from anchore_admission.services.review import Reviews, Rules
+from anchore_admission.services.reviews.facts import Evaluation
+from anchore_admission.services.reviews.manual import ManualReviews
+from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint

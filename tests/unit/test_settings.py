@@ -10,14 +10,8 @@ from anchore_admission.adapters.files import FileCredentials
 from anchore_admission.adapters.logs import LogFormat, LogLevel
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import AccountSection
-from anchore_admission.settings import (
-    CertificateSource,
-    Settings,
-    account_credentials,
-    credential_sources,
-    spelled,
-    unknown_variables,
-)
+from anchore_admission.settings import CertificateSource, Settings, spelled, unknown_variables
+from anchore_admission.wiring.credentials import account_credentials, credential_sources
 
 SERVICE_VARIABLES = {
     "ANCHORE_ADMISSION_SERVICE_HOST": "10.0.0.1",

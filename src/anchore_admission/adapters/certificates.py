@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from anchore_admission.adapters.files import read_text
-from anchore_admission.core.rotation import Leaf
+from anchore_admission.core.webhook.rotation import Leaf
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.ports import ServingPair
+from anchore_admission.ports.cluster import ServingPair
 
 _VALID = dt.timedelta(days=7)
 _CLOCK_SKEW = dt.timedelta(days=1)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from anchore_admission.ports import Repair
+from anchore_admission.ports.telemetry import Repair
 
 
 class ClusterMetrics:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from anchore_admission.adapters.anchore.credentials import Credentials
 from anchore_admission.errors import AnchoreRefused, ConfigurationError, Problem
-from anchore_admission.ports import Clock
+from anchore_admission.ports.deadline import Clock
 
 TEXT_LIMIT: Final = 4 * 1024 * 1024
 SECRET_LIMIT: Final = 64 * 1024

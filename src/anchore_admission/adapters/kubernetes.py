@@ -22,7 +22,7 @@ from lightkube.types import PatchType
 
 from anchore_admission.adapters.redaction import cut
 from anchore_admission.adapters.trust import lenient
-from anchore_admission.core.registration import foreign_conditions
+from anchore_admission.core.webhook.drift import foreign_conditions
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -33,7 +33,8 @@ from anchore_admission.errors import (
     ConfigurationError,
     Problem,
 )
-from anchore_admission.ports import ClusterRecorder, LeaseState, SecretContent, WebhookConfiguration
+from anchore_admission.ports.cluster import LeaseState, SecretContent, WebhookConfiguration
+from anchore_admission.ports.telemetry import ClusterRecorder
 
 FIELD_MANAGER: Final = "anchore-admission"
 CALL_SECONDS: Final = 5.0

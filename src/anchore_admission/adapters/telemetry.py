@@ -23,7 +23,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, Outcome, log_review, outcome_of
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
-from anchore_admission.ports import Origin, ReviewRecord
+from anchore_admission.ports.telemetry import Origin, ReviewRecord
 
 M = TypeVar("M", bound=MetricWrapperBase)
 

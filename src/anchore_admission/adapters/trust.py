@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.ports import Clock
+from anchore_admission.ports.deadline import Clock
 
 _log = logging.getLogger("anchore_admission.trust")
 _AGAIN_SECONDS = 300.0

@@ -8,7 +8,7 @@ import typer
 from anchore_admission.cli import options
 from anchore_admission.cli.inputs import read_images
 from anchore_admission.cli.judging import Wanted, judge
-from anchore_admission.services.manual import Asker, ManualReviews, Progress, Summary
+from anchore_admission.services.reviews.manual import Asker, ManualReviews, Progress, Summary
 
 EPILOG = options.EXIT_CODES
 

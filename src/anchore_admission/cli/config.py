@@ -11,7 +11,7 @@ from anchore_admission.cli.failures import guarded
 from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.cli.options import CONFIG_VARIABLE
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.services.configuration import configuration_schema, parse_configuration
+from anchore_admission.services.config.load import configuration_schema, parse_configuration
 
 command = typer.Typer(
     add_completion=False,

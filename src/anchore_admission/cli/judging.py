@@ -16,9 +16,9 @@ from anchore_admission.cli.options import CONFIG_VARIABLE, Judging, OutputFormat
 from anchore_admission.cli.output import write
 from anchore_admission.cli.progress import progress_on_terminal
 from anchore_admission.models.configuration import Configuration, ModeName, RuleSection, WorkloadHandling
-from anchore_admission.services.configuration import parse_configuration
-from anchore_admission.services.manual import ManualReviews, Progress, Summary
-from anchore_admission.wiring import build
+from anchore_admission.services.config.load import parse_configuration
+from anchore_admission.services.reviews.manual import ManualReviews, Progress, Summary
+from anchore_admission.wiring.controller import build
 
 DENIED = 1
 NOT_CHECKED = 3

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich import progress
 from rich.console import Console
 
-from anchore_admission.services.manual import Progress
+from anchore_admission.services.reviews.manual import Progress
 
 MANY = 10
 

@@ -9,7 +9,7 @@ from anchore_admission.cli import options
 from anchore_admission.cli.inputs import read_documents
 from anchore_admission.cli.judging import Wanted, judge
 from anchore_admission.models.configuration import WorkloadHandling
-from anchore_admission.services.manual import Asker, ManualReviews, Progress, Summary
+from anchore_admission.services.reviews.manual import Asker, ManualReviews, Progress, Summary
 
 EPILOG = options.REVIEW_EXIT_CODES
 

@@ -5,7 +5,7 @@ import uvloop
 from anchore_admission.adapters.logs import configure_logging
 from anchore_admission.adapters.memory import return_large_blocks
 from anchore_admission.cli import serve_options as options
-from anchore_admission.cli.serving import prepared, run
+from anchore_admission.process import prepared, run
 from anchore_admission.settings import Settings
 
 

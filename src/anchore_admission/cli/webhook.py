@@ -13,7 +13,7 @@ import yaml
 
 from anchore_admission.adapters.certificates import read_authorities
 from anchore_admission.adapters.logs import shortened
-from anchore_admission.core.webhook import WebhookOptions, service_client, webhook_configuration
+from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
 
 EPILOG = (

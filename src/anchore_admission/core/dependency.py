@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from anchore_admission.core.registration import Entry, judges_namespace
-from anchore_admission.core.rules import Circumstances, Rule, compile_rules
+from anchore_admission.core.rules.book import Rule, compile_rules
+from anchore_admission.core.rules.match import Circumstances
+from anchore_admission.core.webhook.drift import Entry, judges_namespace
 from anchore_admission.models.configuration import Configuration, Enforcement, Match, ModeName, OnError
 
 _SERVICE = "svc"

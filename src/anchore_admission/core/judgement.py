@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from anchore_admission.core import messages
-from anchore_admission.core.exemption import Exemption
 from anchore_admission.core.facts import NOTHING_KNOWN, ImageFacts
+from anchore_admission.core.images import Refusal, Subject, is_asked_by_controller
 from anchore_admission.core.modes import MODES
 from anchore_admission.core.reference import ImageReference
-from anchore_admission.core.rules import Rule
-from anchore_admission.core.subject import Refusal, Subject, is_asked_by_controller
+from anchore_admission.core.rules.book import Rule
+from anchore_admission.core.scope import Exemption
 from anchore_admission.core.verdict import (
     Decision,
     Effect,

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from anchore_admission.core.exemption import Exemption
 from anchore_admission.core.facts import Finding, ImageFacts
 from anchore_admission.core.reference import ImageReference
-from anchore_admission.core.rules import Rule
+from anchore_admission.core.rules.book import Rule
+from anchore_admission.core.scope import Exemption
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
 

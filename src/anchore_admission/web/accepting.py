@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from anchore_admission.services.complaints import Complaints
+from anchore_admission.throttled import Complaints
 from anchore_admission.web.connections import HEADER_SECONDS, Closed, log_closed
 
 HANDSHAKES: Final = 256

@@ -15,9 +15,9 @@ from anchore_admission.adapters.files import read_secret_text
 from anchore_admission.adapters.logs import shortened
 from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import ConfigurationError, NotServed, Problem
-from anchore_admission.ports import Clock
-from anchore_admission.services.complaints import Complaints
+from anchore_admission.ports.deadline import Clock
 from anchore_admission.settings import spelled
+from anchore_admission.throttled import Complaints
 from anchore_admission.web.app import VALIDATE
 from anchore_admission.web.body import send_error, send_json
 from anchore_admission.web.connections import Connection

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from anchore_admission.services.complaints import AGAIN_SECONDS, Complaints
+from anchore_admission.throttled import AGAIN_SECONDS, Complaints
 
 HEADER_SECONDS: Final = 10.0
 """From the first byte of a request, or from the handshake, to the end of its header; API servers take milliseconds."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from anchore_admission.models.review import GroupVersionKind
-from anchore_admission.services.manual import DEFAULT_NAMESPACE
+from anchore_admission.services.reviews.manual import DEFAULT_NAMESPACE
 from anchore_admission.web.examples import DIGEST, SUBJECTS, SUMMARY
 
 _VERSIONS = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from anchore_admission.adapters.certificates import UNREADABLE
 from anchore_admission.adapters.files import is_readable, why_unreadable
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.ports import Clock
-from anchore_admission.services.complaints import Complaints
+from anchore_admission.ports.deadline import Clock
 from anchore_admission.settings import spelled
+from anchore_admission.throttled import Complaints
 
 _log = logging.getLogger("anchore_admission.tls")
 _CERTIFICATE, _KEY, _CLIENTS = spelled("tls_cert_file"), spelled("tls_key_file"), spelled("client_ca_file")

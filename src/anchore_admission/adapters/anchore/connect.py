@@ -12,7 +12,7 @@ from anchore_admission.adapters.anchore.endpoint import AnchoreEndpoint, Bounds,
 from anchore_admission.adapters.anchore.http import AnchoreHttp
 from anchore_admission.adapters.anchore.proxies import proxy_for
 from anchore_admission.adapters.anchore.transport import AnchoreTransport
-from anchore_admission.ports import Recorder
+from anchore_admission.ports.telemetry import Recorder
 
 
 def connect(

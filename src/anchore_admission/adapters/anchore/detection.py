@@ -15,10 +15,11 @@ from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
 from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.adapters.anchore.v2 import V2
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
-from anchore_admission.core.submission import AnalysisRequest
+from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreReplyInvalid, DeadlineExceeded, EvaluationError
 from anchore_admission.models.configuration import ApiVersion
-from anchore_admission.ports import Anchore, Clock, Deadline
+from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.deadline import Clock, Deadline
 
 T = TypeVar("T")
 

@@ -22,8 +22,8 @@ from anchore_admission.adapters.anchore.records import (
 )
 from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
-from anchore_admission.core.submission import AnalysisRequest
-from anchore_admission.ports import Deadline
+from anchore_admission.core.names import AnalysisRequest
+from anchore_admission.ports.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)

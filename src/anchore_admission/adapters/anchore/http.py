@@ -35,7 +35,8 @@ from anchore_admission.errors import (
     DeadlineExceeded,
     EvaluationError,
 )
-from anchore_admission.ports import Deadline, Recorder
+from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.telemetry import Recorder
 
 T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from anchore_admission.adapters.anchore.answers import Answer, bad_request, contains, shortened
 from anchore_admission.core.facts import AnalysisState, ImageRecord, TagRow
-from anchore_admission.core.submission import LABEL_TIME, is_label
+from anchore_admission.core.names import LABEL_TIME, is_label
 from anchore_admission.errors import AnchoreRefused, AnchoreReplyInvalid
 
 _DIGEST = re.compile(r"[a-z0-9]+:[a-f0-9]{32,}")

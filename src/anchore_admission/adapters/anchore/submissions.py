@@ -6,7 +6,7 @@ from typing import Any
 from anchore_admission.adapters.anchore.answers import Answer, bad_request, is_conflict, is_license_limit, shortened
 from anchore_admission.adapters.anchore.records import ImageRow, lookup_tag, record, with_digest
 from anchore_admission.core.facts import ImageRecord
-from anchore_admission.core.submission import LABEL_TIME, AnalysisRequest
+from anchore_admission.core.names import LABEL_TIME, AnalysisRequest
 from anchore_admission.errors import AnalysisRefused, AnchoreReplyInvalid, EvaluationError
 
 _ANNOTATIONS = {"requestor": "anchore-admission-controller"}

@@ -1,0 +1,123 @@
+"""Under which names Anchore may hold an image, and how it is asked to analyse one."""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from anchore_admission.core.facts import ImageRecord, Selector
+from anchore_admission.core.reference import ImageReference
+
+_LABEL = re.compile(r"sha256-(?:[0-9a-f]{12}|[0-9a-f]{64})")
+LABEL_TIME = "2000-01-01T00:00:00Z"
+"""The time of the tag row that a digest submission makes; Anchore keeps it if it did not hold the image before.
+
+Earlier releases submitted a digest under the author's own tag with this time, so such rows are recognized by it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRequest:
+    """What is submitted: a full tag, or a digest with a full tag as its label (Anchore takes no digest alone)."""
+
+    full_tag: str
+    digest: str | None = None
+
+    @property
+    def repository(self) -> str:
+        return repository_of(self.full_tag)
+
+
+def repositories(reference: ImageReference) -> tuple[str, ...]:
+    """Return the names under which Anchore may hold the image's repository, the one to submit it under last.
+
+    To Anchore, ``docker.io/library/nginx`` and ``docker.io/nginx`` are two repositories, and so are all spellings of a
+    registry (``Registry.example.com:443``). People add images under one and map policies by one, and authors write
+    another.
+    """
+    names = reference.repositories
+    return names if reference.repository in names else (*names, reference.repository)
+
+
+def lookup_tags(reference: ImageReference) -> tuple[str, ...]:
+    """The full tags to look a tag reference up by; none for a reference that carries a digest."""
+    if reference.digest:
+        return ()
+    return tuple(f"{repository}:{reference.tag}" for repository in repositories(reference))
+
+
+def label_of(digest: str) -> str:
+    """Return the tag that stands for a digest, since Anchore takes no digest without one: ``sha256-<hex>``.
+
+    It spells the whole digest, so no other image can have it.
+    """
+    algorithm, _, encoded = digest.partition(":")
+    return f"{algorithm}-{encoded}"
+
+
+def is_label(tag: str) -> bool:
+    """Return whether a tag is a digest's label, also as earlier releases wrote it, with 12 digits."""
+    return _LABEL.fullmatch(tag) is not None
+
+
+def analysis_request(reference: ImageReference, found: ImageRecord | None = None) -> AnalysisRequest:
+    """Submit a tag under the name that Anchore ``found`` it by, else under the short one that people see in Anchore.
+
+    A digest is submitted under its own label. The tag in front of it is the author's text: under that tag, the
+    submission would change what the tag means to every other workload.
+    """
+    if reference.digest:
+        return AnalysisRequest(f"{repositories(reference)[-1]}:{label_of(reference.digest)}", reference.digest)
+    names = lookup_tags(reference)
+    held = [tag for tag in found.tags if tag.full_tag in names] if found else []
+    return AnalysisRequest(max(held, key=lambda tag: tag.detected_at).full_tag if held else names[-1])
+
+
+def newest(records: list[ImageRecord], reference: ImageReference) -> ImageRecord | None:
+    """Of records found under several names, the one whose matching tag was detected last."""
+    names = lookup_tags(reference)
+
+    def detected(record: ImageRecord) -> str:
+        return max((tag.detected_at for tag in record.tags if tag.full_tag in names), default="")
+
+    return max(records, key=detected, default=None)
+
+
+def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...]:
+    """Return the full tags to evaluate a policy for: one per name of the workload's own repository.
+
+    A policy maps by registry, repository and tag, as text. The tag is the reference's own; for ``repo:tag@digest``
+    that tag if the record carries it, else the newest tag of the repository on the record, else the digest's label.
+    Names that the record carries come first. A digest must never stand there: Anchore answers with a false stop.
+    """
+    names = repositories(reference)
+    own = [tag for tag in record.tags if repository_of(tag.full_tag) in names]
+    tag = reference.tag or ""
+    if reference.digest and tag not in {_tag(row.full_tag) for row in own}:
+        latest = max(own, key=lambda row: row.detected_at, default=None)
+        tag = _tag(latest.full_tag) if latest else label_of(reference.digest)
+    carried = {row.full_tag for row in own}
+    return tuple(sorted((f"{name}:{tag}" for name in names), key=lambda full_tag: full_tag not in carried))
+
+
+def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bool:
+    """Return whether any of a policy's selectors holds for some of the names and not for the others.
+
+    Anchore's patterns are case-sensitive, match the whole registry and repository, and know ``*`` only.
+    """
+    names = [repository_of(full_tag).partition("/") for full_tag in full_tags]
+    for selector in selectors:
+        host, path = (part.replace("[", "[[]").replace("?", "[?]") for part in selector)
+        holds = {fnmatch.fnmatchcase(name[0], host) and fnmatch.fnmatchcase(name[2], path) for name in names}
+        if len(holds) > 1:
+            return True
+    return False
+
+
+def repository_of(full_tag: str) -> str:
+    """Return a full tag without its tag."""
+    return full_tag.rpartition(":")[0]
+
+
+def _tag(full_tag: str) -> str:
+    return full_tag.rpartition(":")[2]

@@ -1,0 +1,1 @@
+"""Rules: which one an image of a workload falls under."""

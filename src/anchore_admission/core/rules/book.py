@@ -1,0 +1,118 @@
+"""Which rule an image of a workload falls under: the compiled rule book and its first match."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from anchore_admission.core.rules.match import Circumstances, Condition, ImageCondition, conditions_of
+from anchore_admission.models.configuration import (
+    Configuration,
+    Defaults,
+    Enforcement,
+    ModeName,
+    OnError,
+    RuleSection,
+)
+
+DEFAULTS_NAME = "defaults"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """What is done with an image. ``policy`` None means the account's active policy.
+
+    Compared by identity, which costs nothing where a verdict is remembered for a rule.
+    """
+
+    name: str
+    mode: ModeName
+    account: str
+    policy: str | None
+    enforcement: Enforcement
+    on_error: OnError
+    request_analysis: bool
+    require_mapping: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """The rules in order, and what holds when none matches."""
+
+    rules: tuple[tuple[tuple[Condition, ...], Rule], ...]
+    defaults: Rule
+
+    @property
+    def asking(self) -> list[Rule]:
+        """Every rule that any image may fall under and that asks Anchore."""
+        rules = (*(rule for _, rule in self.rules), self.defaults)
+        return [rule for rule in rules if rule.mode is not ModeName.SKIP]
+
+    def select(self, names: tuple[str, ...], circumstances: Circumstances) -> Rule:
+        """The first rule whose conditions all hold for an image known by these names."""
+        for conditions, rule in self.rules:
+            for condition in conditions:
+                if not condition(names, circumstances):
+                    break
+            else:
+                return rule
+        return self.defaults
+
+    def narrowed(self, circumstances: Circumstances) -> "RuleBook":
+        """Return the rules that some image may fall under in these circumstances, with their conditions on images.
+
+        An author chooses how many images there are, and how long the annotations. Conditions on anything but the image
+        are therefore evaluated once for an object, not once for each of its images.
+        """
+        rules: list[tuple[tuple[Condition, ...], Rule]] = []
+        for conditions, rule in self.rules:
+            others = [condition for condition in conditions if not isinstance(condition, ImageCondition)]
+            if all(condition((), circumstances) for condition in others):
+                rules.append((tuple(c for c in conditions if isinstance(c, ImageCondition)), rule))
+                if len(others) == len(conditions):
+                    break
+        return RuleBook(tuple(rules), self.defaults)
+
+    def possible(self, circumstances: Circumstances, names: tuple[str, ...] = ()) -> Iterator[Rule]:
+        """Yield every rule that some image may fall under in these circumstances, to the first that ``names`` match."""
+        for conditions, rule in self.rules:
+            if all(isinstance(holds, ImageCondition) or holds(names, circumstances) for holds in conditions):
+                yield rule
+                if all(holds(names, circumstances) for holds in conditions):
+                    return
+        yield self.defaults
+
+    def strictest(self, image_id: str, circumstances: Circumstances) -> Rule:
+        """Return the strictest rule for an image ID, which may be any image's: its author must not choose a laxer one.
+
+        A rule whose globs name image IDs (``sha256:*``) or hold for everything (``*``) counts before those below it.
+        """
+        return max(reversed(list(self.possible(circumstances, (image_id,)))), key=_strictness)
+
+
+_ENFORCEMENTS = (Enforcement.AUDIT, Enforcement.WARN, Enforcement.DENY)
+
+
+def _strictness(rule: Rule) -> tuple[bool, int]:
+    return rule.mode in {ModeName.ANALYSIS, ModeName.STRICT}, _ENFORCEMENTS.index(rule.enforcement)
+
+
+def compile_rules(configuration: Configuration) -> RuleBook:
+    defaults = configuration.defaults
+    return RuleBook(
+        tuple((conditions_of(section.match), _rule(section, defaults)) for section in configuration.rules),
+        _rule(RuleSection(name=DEFAULTS_NAME), defaults),
+    )
+
+
+def _rule(section: RuleSection, defaults: Defaults) -> Rule:
+    """A null policy that is written down means the active policy, even where the defaults name one."""
+    written = section.model_fields_set
+    return Rule(
+        name=section.name,
+        mode=section.mode or defaults.mode,
+        account=section.account or defaults.account,
+        policy=section.policy if "policy" in written else defaults.policy,
+        enforcement=section.enforcement or defaults.enforcement,
+        on_error=section.on_error or defaults.on_error,
+        request_analysis=defaults.request_analysis if section.request_analysis is None else section.request_analysis,
+        require_mapping=defaults.require_mapping if section.require_mapping is None else section.require_mapping,
+    )

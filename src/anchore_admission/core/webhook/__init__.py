@@ -1,0 +1,1 @@
+"""The webhook's own entry in the cluster and its certificate, as pure values."""

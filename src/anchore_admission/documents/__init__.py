@@ -1,0 +1,1 @@
+"""YAML and JSON texts, and the Kubernetes objects in them."""

@@ -1,0 +1,43 @@
+"""The one deadline that every call of a review obeys."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from anchore_admission.errors import DeadlineExceeded
+
+Clock = Callable[[], float]
+"""Monotonic seconds."""
+_LATE = "no answer before the deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The moment (monotonic seconds) by which an answer must be ready."""
+
+    at: float
+    clock: Clock = time.monotonic
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock = time.monotonic) -> "Deadline":
+        return cls(clock() + seconds, clock)
+
+    def left(self) -> float:
+        """Seconds that remain, never negative."""
+        return max(0.0, self.at - self.clock())
+
+    @asynccontextmanager
+    async def bound(self) -> AsyncIterator[None]:
+        """Cancel the block when the time is up. Raises DeadlineExceeded."""
+        if self.left() <= 0:  # a block that never suspends would not notice
+            raise DeadlineExceeded(_LATE)
+        timeout = asyncio.timeout(self.left())
+        try:
+            async with timeout:
+                yield
+        except TimeoutError as error:
+            if timeout.expired():
+                raise DeadlineExceeded(_LATE) from error
+            raise

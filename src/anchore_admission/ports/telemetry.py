@@ -1,0 +1,77 @@
+"""Where adapters and services report what happened; turned into logs and metrics."""
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from anchore_admission.core.verdict import ReviewVerdict
+
+
+class Origin(StrEnum):
+    """Who asks for a review: the API server, or a person by hand (web page, command line)."""
+
+    ADMISSION = "admission"
+    MANUAL = "manual"
+
+
+class ReviewRecord(NamedTuple):
+    """One review that ended; ``name`` is the object's, or its ``generateName`` with a star."""
+
+    origin: Origin
+    uid: str
+    operation: str
+    kind: str
+    namespace: str
+    name: str
+    user: str
+    dry_run: bool
+    verdict: ReviewVerdict
+    seconds: float
+    """From the request line to the verdict."""
+
+
+class Recorder(Protocol):
+    """Where the adapters and services tell what happened; turned into logs and metrics."""
+
+    def review(self, record: ReviewRecord) -> None:
+        """One review ended."""
+
+    def malformed_review(self, code: str, message: str) -> None:
+        """A call could not be read; ``code`` is a ReviewError's."""
+
+    def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
+        """One call to Anchore ended; ``outcome`` is ``ok``, ``not_found`` or an error's code."""
+
+    def anchore_in_flight(self, change: int) -> None:
+        """A call to Anchore began (1) or ended (-1)."""
+
+    def submission(self, *, account: str, outcome: str) -> None:
+        """A request for analysis ended: ``answered``, ``refused``, ``dropped`` or an error's code."""
+
+    def queue_depth(self, waiting: int) -> None:
+        """How many requests for analysis wait to be sent."""
+
+
+class Repair(StrEnum):
+    """When the leader found something of the registration missing or changed."""
+
+    ON_TAKING_OVER = "taking_over"
+    """As it began to lead, or where there was no object before: after an installation, an upgrade, or a change while no
+    replica led."""
+    WHILE_LEADING = "leading"
+    """After this leader had registered the webhook: someone else has changed it."""
+
+
+class ClusterRecorder(Protocol):
+    """Where the adapters and services tell what happened with the cluster."""
+
+    def cluster_error(self, *, operation: str, code: str) -> None:
+        """A call failed; ``code`` is a ClusterError's."""
+
+    def registration_current(self, current: bool) -> None:
+        """Whether the webhook is registered as it should be."""
+
+    def registration_repaired(self, when: Repair) -> None:
+        """The leader put right what was missing or changed."""
+
+    def registration_left_in_place(self, terms: int) -> None:
+        """How many terms of others the registration holds that are not taken back."""

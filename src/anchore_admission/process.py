@@ -1,0 +1,230 @@
+"""Brings the controller up by its settings, serves until told to stop, and takes it down in order."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from anchore_admission import __version__
+from anchore_admission.adapters.files import read_secret_text, read_text
+from anchore_admission.adapters.memory import memory_limit, room_for_bodies
+from anchore_admission.adapters.redaction import remember
+from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.background import repeated, repeated_in_thread, supervised
+from anchore_admission.core.dependency import deadlocked_namespaces
+from anchore_admission.core.webhook.drift import Registration
+from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.cluster import ServingPair
+from anchore_admission.services.config.load import fingerprint, parse_configuration
+from anchore_admission.settings import Settings, spelled, unknown_variables
+from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.app import Surfaces, create_app
+from anchore_admission.web.bodies import ROOM, Bodies
+from anchore_admission.web.clients import ClientNames, SecretPath, SecretPathFile
+from anchore_admission.web.manual import ManualEndpoint
+from anchore_admission.web.operations import Readiness, create_operations
+from anchore_admission.web.server import FOLLOW_SECONDS, Listener, serve
+from anchore_admission.web.tls import ServingCertificate, TlsFiles
+from anchore_admission.wiring.cluster import ClusterWork, build_cluster_work
+from anchore_admission.wiring.controller import Controller, build
+
+logger = logging.getLogger("anchore_admission")
+
+SUBMISSION_SECONDS = 5.0
+"""What a stop grants to requests for analysis that wait to be sent."""
+OPERATIONS_CONNECTIONS = 128
+"""Kubelets and Prometheus need a handful; each may hold an answer of 100 KiB that is not read."""
+_SERVING, _CERTIFICATE, _CREDENTIALS = "serving", "certificate", "credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that was read and checked before the first port is bound."""
+
+    settings: Settings
+    controller: Controller
+    certificate: ServingCertificate | None
+    listeners: Sequence[Listener]
+    cluster: ClusterWork | None
+    readiness: Readiness
+    secret_path: SecretPathFile | None
+
+
+def prepared(settings: Settings) -> Prepared:
+    """Raises ConfigurationError."""
+    configuration = _configuration(settings)
+    controller = build(configuration, Telemetry(), patient=True)
+    certificate = _certificate(settings)
+    readiness = _readiness(controller, certificate)
+
+    def present(pair: ServingPair) -> None:
+        if certificate:
+            certificate.present(pair.certificate, pair.key)
+
+    cluster = build_cluster_work(settings, controller.telemetry, present) if settings.uses_cluster else None
+    listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
+    _describe(configuration, cluster.registration if cluster else None, controller.telemetry)
+    _tell(settings, configuration)
+    secret_path, guard = None, listeners[0].app
+    if settings.secret_path_file and isinstance(guard, SecretPath):
+        secret_path = SecretPathFile(guard, settings.secret_path_file)
+        controller.telemetry.watch_unusable(Followed.SECRET_PATH, secret_path.is_unusable)
+    return Prepared(settings, controller, certificate, listeners, cluster, readiness, secret_path)
+
+
+async def run(process: Prepared) -> None:
+    """Until SIGTERM or SIGINT. Raises ConfigurationError when a port cannot be had."""
+    controller, readiness = process.controller, process.readiness
+    controller.telemetry.watch_readiness(readiness.is_ready)
+    if process.certificate:
+        controller.telemetry.watch_certificate(process.certificate.not_after)
+        controller.telemetry.watch_unusable(Followed.CERTIFICATE, process.certificate.is_unusable)
+
+    def on_ready(_: Sequence[int]) -> None:
+        readiness.set(_SERVING, True)
+
+    try:
+        async with (
+            supervised("analysis requests", controller.requests.run),
+            supervised("mounted files", partial(repeated_in_thread, partial(_refresh, process), FOLLOW_SECONDS)),
+            supervised("credentials", partial(repeated, controller.refresh_credentials, FOLLOW_SECONDS, asyncio.sleep)),
+            _looking_after(process.cluster),
+        ):
+            await serve(
+                process.listeners,
+                on_ready=on_ready,
+                on_stop=lambda: readiness.set(_SERVING, False),
+                linger_seconds=process.settings.shutdown_delay,
+            )
+            await controller.requests.drain(SUBMISSION_SECONDS)
+    finally:
+        await controller.aclose()
+    logger.info("stopped")
+
+
+def _refresh(process: Prepared) -> None:
+    """Read mounted files again, in a thread."""
+    process.controller.refresh_trust()
+    if process.secret_path:
+        process.secret_path.refresh()
+
+
+@asynccontextmanager
+async def _looking_after(cluster: ClusterWork | None) -> AsyncIterator[None]:
+    """Whatever the process does with its cluster, beside the block."""
+    if cluster is None:
+        yield
+        return
+    async with cluster.connected() as stewardship:
+        async with (
+            supervised("the Lease", stewardship.hold_lease),
+            supervised("certificate and registration", stewardship.look_after),
+        ):
+            yield
+        await stewardship.leadership.release()
+
+
+def _readiness(controller: Controller, certificate: ServingCertificate | None) -> Readiness:
+    """What files must hold before reviews may come; once it was good, what they hold later changes nothing here."""
+    readiness = Readiness(_SERVING, _CERTIFICATE, _CREDENTIALS)
+    readiness.watch(_CERTIFICATE, certificate.serves if certificate else lambda: True)
+    readiness.watch(_CREDENTIALS, controller.has_credentials)
+    return readiness
+
+
+def _webhook(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> Listener:
+    configuration = controller.configuration
+    bodies = _bodies(configuration)
+    admission = AdmissionEndpoint(
+        controller.reviews,
+        controller.telemetry,
+        body_limit=configuration.limits.body,
+        margin=configuration.timeouts.margin,
+        notice=configuration.messages.notice,
+        bodies=bodies,
+    )
+    app = create_app(Surfaces(admission, ManualEndpoint(controller.manual, bodies) if settings.docs else None))
+    names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
+    guarded = app if settings.secret_path_file is None else SecretPath(app, _secret(settings.secret_path_file))
+    closed = controller.telemetry.connection_closed
+    return Listener(guarded, settings.host, settings.port, certificate, clients=names, on_closed=closed)
+
+
+def _secret(file: Path) -> str:
+    secret = read_secret_text(file)
+    remember("secret path", [secret])
+    return secret
+
+
+def _bodies(configuration: Configuration) -> Bodies:
+    """Derive the room for requests from the container's memory limit."""
+    wanted, memory = configuration.limits.body, memory_limit()
+    if memory is None:
+        return Bodies(max(ROOM, 2 * wanted))
+    bodies = Bodies(room_for_bodies(memory))
+    if wanted > bodies.largest:
+        logger.warning(
+            "limits.body is %d bytes, but the memory limit of %d MiB leaves room for %d: larger reviews are denied",
+            wanted,
+            memory // 2**20,
+            bodies.largest,
+        )
+    return bodies
+
+
+def _operations(settings: Settings, controller: Controller, readiness: Readiness) -> Listener:
+    app = create_operations(readiness, controller.telemetry.exposition)
+    return Listener(
+        app,
+        settings.host,
+        settings.operations_port,
+        setting="operations_port",
+        connections=OPERATIONS_CONNECTIONS,
+        on_closed=controller.telemetry.connection_closed,
+    )
+
+
+def _certificate(settings: Settings) -> ServingCertificate | None:
+    if settings.insecure_http:
+        return None
+    files = TlsFiles(*settings.tls_files) if settings.tls_files else None
+    return ServingCertificate(files, settings.client_ca_file)
+
+
+def _configuration(settings: Settings) -> Configuration:
+    if settings.config is None:
+        raise ConfigurationError("settings", [Problem(spelled("config"), "expected the path of a configuration file")])
+    return parse_configuration(read_text(settings.config), str(settings.config))
+
+
+def _describe(configuration: Configuration, registration: Registration | None, telemetry: Telemetry) -> None:
+    webhooks = registration.webhooks if registration else ()
+    digest, deadlocked = fingerprint(configuration, list(webhooks)), deadlocked_namespaces(configuration, webhooks)
+    telemetry.describe_configuration(digest, deadlocked)
+    logger.info("configuration %s", digest)
+    for namespace in deadlocked:
+        logger.warning(
+            "Anchore's namespace %s is judged: once Anchore is down, its own Pods are denied there; name it in "
+            "webhook.excludedNamespaces, or add a rule for it with mode skip and Anchore's images",
+            namespace,
+        )
+
+
+def _tell(settings: Settings, configuration: Configuration) -> None:
+    names = [account.name for account in configuration.accounts] or [configuration.defaults.account]
+    for warning in unknown_variables(os.environ, {*names, configuration.defaults.account}):
+        logger.warning("%s", warning)
+    if settings.insecure_http:
+        logger.warning("serving without TLS: whoever can reach port %d can read and forge reviews", settings.port)
+    if settings.secret_path_file and settings.docs:
+        logger.warning("the secret path does not guard /docs and /review; --no-docs switches them off")
+    if not configuration.anchore.verify_tls:
+        logger.warning("anchore.verifyTls is false: whoever is on the path to Anchore can forge its answers")
+    modes = ", ".join(f"{rule.name} ({rule.mode or configuration.defaults.mode})" for rule in configuration.rules)
+    rules = f"rules {modes}, then " if modes else ""
+    logger.info("anchore-admission %s: %sdefaults (%s)", __version__, rules, configuration.defaults.mode)

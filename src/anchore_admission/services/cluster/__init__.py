@@ -1,0 +1,1 @@
+"""Certificates and the webhook's registration, kept as they should be."""

@@ -1,0 +1,107 @@
+"""Which replica does what must happen once: the holder of a Lease, judged by this process's own clock."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from anchore_admission.errors import ClusterConflict, ClusterError
+from anchore_admission.ports.cluster import Cluster, LeaseState
+from anchore_admission.ports.deadline import Clock
+from anchore_admission.throttled import Complaints
+
+_log = logging.getLogger("anchore_admission.leadership")
+_TOPIC = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTiming:
+    """Seconds, as client-go has them: another replica waits longer than the holder trusts a renewal."""
+
+    duration: int = 15
+    deadline: float = 10.0
+    every: float = 2.0
+
+
+class Leadership:
+    """Renews or takes the Lease, one attempt per ``step``.
+
+    The times in a Lease are other machines' clocks, so a Lease counts as abandoned when it has not changed before our
+    eyes for as long as it says. Source: k8s.io/client-go, tools/leaderelection.
+    """
+
+    def __init__(
+        self, cluster: Cluster, identity: str, *, clock: Clock = time.monotonic, timing: LeaseTiming | None = None
+    ) -> None:
+        self._cluster = cluster
+        self._identity = identity
+        self._clock = clock
+        self._timing = timing or LeaseTiming()
+        self._seen: tuple[LeaseState, float] | None = None
+        self._renewed: float | None = None
+        self._led = False
+        self._complaints = Complaints(_log, clock)
+
+    def leads(self) -> bool:
+        """Whether this replica may act: it renewed the Lease, and not too long ago."""
+        return self._renewed is not None and self._clock() - self._renewed < self._timing.deadline
+
+    @property
+    def holder(self) -> str:
+        """Who held the Lease when it was last read; empty when nobody did."""
+        return self._seen[0].holder if self._seen else ""
+
+    async def step(self) -> None:
+        """Read the Lease, and renew or take it if it is ours or free. Raises nothing."""
+        try:
+            await self._attempt()
+        except ClusterConflict:
+            self._complaints.settle(_TOPIC)  # somebody else was faster, or renewed in this moment
+        except ClusterError as error:
+            self._complaints.tell(_TOPIC, f"the Lease cannot be held: {error}")
+        else:
+            self._complaints.settle(_TOPIC, lambda: _log.info("the Lease can be read and written again"))
+        self._tell()
+
+    async def release(self) -> None:
+        """Free the Lease, so that another replica need not wait until it is abandoned."""
+        if not (self.leads() and self._seen):
+            return
+        self._renewed = None
+        try:
+            await self._cluster.write_lease(replace(self._seen[0], holder="", seconds=1), taken=False)
+        except ClusterError as error:
+            _log.warning("the Lease cannot be freed: %s", error)
+
+    async def _attempt(self) -> None:
+        lease = await self._cluster.read_lease()
+        self._observe(lease)
+        if not self._is_ours_or_free(lease):
+            self._renewed = None
+            return
+        began = self._clock()
+        taken = lease.holder != self._identity
+        wanted = replace(
+            lease,
+            holder=self._identity,
+            seconds=self._timing.duration,
+            transitions=lease.transitions + taken,
+        )
+        self._observe(await self._cluster.write_lease(wanted, taken=taken))
+        self._renewed = began
+
+    def _observe(self, lease: LeaseState) -> None:
+        if not self._seen or self._seen[0].version != lease.version:
+            self._seen = (lease, self._clock())
+
+    def _is_ours_or_free(self, lease: LeaseState) -> bool:
+        if lease.holder in {"", self._identity} or not self._seen:
+            return True
+        return self._clock() - self._seen[1] >= lease.seconds
+
+    def _tell(self) -> None:
+        leads = self.leads()
+        if leads is not self._led:
+            self._led = leads
+            message: Callable[..., None] = _log.info if leads else _log.warning
+            message("this replica leads" if leads else "this replica leads no more")

@@ -1,0 +1,124 @@
+"""Whether a configuration file is right: every mistake in it at once, those between its parts too."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from anchore_admission.core.rules.book import DEFAULTS_NAME
+from anchore_admission.documents.reader import load_documents
+from anchore_admission.errors import ConfigurationError, DocumentError, Problem
+from anchore_admission.models.configuration import Configuration, Defaults, ModeName
+from anchore_admission.services.config.patterns import pattern_problems
+from anchore_admission.services.config.problems import problems_of
+
+Part = dict[str, Any]
+IMPLICIT_ACCOUNT = Defaults().account
+"""May be left out of ``accounts``: its credentials then come from the environment."""
+_FINGERPRINT = 12
+"""Hexadecimal digits: enough to tell configurations apart, short enough to read out."""
+_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def parse_configuration(text: str | bytes, source: str) -> Configuration:
+    """Read a configuration file. ``source`` names it in the error.
+
+    Raises:
+        ConfigurationError: with every problem, each with its path; values that may be secret are not repeated.
+    """
+    document = _document(text, source)
+    try:
+        configuration = Configuration.model_validate(document)
+        problems = []
+    except ValidationError as error:
+        configuration = None
+        problems = problems_of(error)
+    if isinstance(document, dict):
+        problems.extend(_between_parts(document))
+        problems.extend(pattern_problems(document))
+    if configuration is None or problems:
+        raise ConfigurationError(source, problems)
+    return configuration
+
+
+def configuration_schema() -> dict[str, Any]:
+    """JSON Schema of the file, for editors."""
+    return {"$schema": _SCHEMA_DIALECT, **Configuration.model_json_schema(by_alias=True)}
+
+
+def fingerprint(configuration: Configuration, registration: object = None) -> str:
+    """Return a short hash of what is in effect, defaults included, by which replicas are compared.
+
+    Layout and comments of the file do not count. No secret is hashed: the configuration names the files that hold them.
+    """
+    effective = [configuration.model_dump(mode="json", by_alias=True), registration]
+    return hashlib.sha256(json.dumps(effective, sort_keys=True).encode()).hexdigest()[:_FINGERPRINT]
+
+
+def environment_name(account: str) -> str:
+    """The part of an environment variable's name that stands for an account: upper case, ``_`` for ``.`` and ``-``."""
+    return account.upper().replace("-", "_").replace(".", "_")
+
+
+def _document(text: str | bytes, source: str) -> Any:
+    try:
+        documents = load_documents(text, source=source, aliases=True)
+    except DocumentError as error:
+        raise ConfigurationError(source, error.problems) from error
+    if len(documents) > 1:
+        raise ConfigurationError(source, [Problem("", "expected one document; leave the line --- out")])
+    return documents[0] if documents else {}
+
+
+def _between_parts(document: Part) -> Iterator[Problem]:
+    """Mistakes that no part shows alone; read from the raw document, so that they are found whatever else is wrong."""
+    accounts = list(_entries(document, "accounts"))
+    rules = list(_entries(document, "rules"))
+    users = [("defaults", _part(document, "defaults")), *rules]
+    yield from _same_names(accounts, environment_name, ": their environment variables would be the same")
+    yield from _same_names(rules, str, "")
+    for path, rule in rules:
+        if rule.get("name") == DEFAULTS_NAME:
+            yield Problem(f"{path}.name", f"the name {DEFAULTS_NAME} stands for what holds where no rule matches")
+    names = {_text(account, "name") for _, account in accounts} | {IMPLICIT_ACCOUNT}
+    for path, user in users:
+        if _text(user, "account") not in {"", *names}:
+            yield Problem(f"{path}.account", "names an account that is not in accounts")
+    if not _part(document, "anchore").get("endpoint"):
+        with_endpoint = {_text(account, "name") for _, account in accounts if account.get("endpoint")}
+        for account in sorted(_asked_with(users) & names - with_endpoint):
+            yield Problem("anchore.endpoint", f"is required: account {account} has no endpoint of its own")
+
+
+def _same_names(entries: list[tuple[str, Part]], written: Callable[[str], str], why: str) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for path, entry in entries:
+        name = written(_text(entry, "name"))
+        if name and first.setdefault(name, path) != path:
+            yield Problem(f"{path}.name", f"is the name of {first[name]} already{why}")
+
+
+def _asked_with(users: list[tuple[str, Part]]) -> set[str]:
+    """The accounts that some image may need, the defaults' values standing in for what a rule leaves out."""
+    fallback = {"mode": ModeName.PASSIVE, "account": IMPLICIT_ACCOUNT, **users[0][1]}
+    outcomes = [{**fallback, **{key: value for key, value in user.items() if value is not None}} for _, user in users]
+    return {_text(outcome, "account") for outcome in outcomes if outcome["mode"] != ModeName.SKIP}
+
+
+def _entries(document: Part, key: str) -> Iterator[tuple[str, Part]]:
+    entries = document.get(key)
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict):
+            yield f"{key}[{index}]", entry
+
+
+def _part(document: Part, key: str) -> Part:
+    part = document.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(part: Part, key: str) -> str:
+    value = part.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,301 @@
+"""Fetches the facts about images: only what each mode needs, concurrently, under the review's one deadline."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from anchore_admission.core.facts import (
+    AnalysisState,
+    ImageFacts,
+    ImageRecord,
+    PolicyEvaluation,
+    Submission,
+    SubmissionState,
+)
+from anchore_admission.core.modes import MODES, NOTHING, Needs
+from anchore_admission.core.names import analysis_request, check_tags, distinguishes, lookup_tags, newest, repository_of
+from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.rules.book import Rule
+from anchore_admission.errors import DeadlineExceeded, EvaluationError, ImageNotReached
+from anchore_admission.ports.anchore import Anchore, AnchoreAccounts
+from anchore_admission.ports.deadline import Deadline
+from anchore_admission.services.reviews.submissions import AnalysisRequests
+
+logger = logging.getLogger("anchore_admission.evaluation")
+
+_REPEATED_STATES = frozenset({AnalysisState.UNKNOWN, AnalysisState.FAILED})
+"""States that no waiting changes: Anchore has to be asked (again)."""
+_WORKERS = 512
+"""Images whose facts are gathered at once in all reviews; beyond that, each review gathers one image's at a time."""
+_NAMES = 3
+"""Names that Anchore may hold an image under, looked up at once."""
+_UNEXPECTED = "an unexpected error, see the controller's log"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What has to be known of one image; equal questions are asked once."""
+
+    repository: str
+    tag: str | None
+    digest: str | None
+    account: str
+    policy: str | None
+    needs: Needs
+    request_analysis: bool
+
+    @classmethod
+    def about(cls, reference: ImageReference, rule: Rule) -> "Question | None":
+        """None where the rule's mode asks nothing."""
+        needs = MODES[rule.mode].needs
+        if needs is NOTHING:
+            return None
+        return cls(
+            repository=reference.repository,
+            tag=reference.tag,
+            digest=reference.digest,
+            account=rule.account,
+            policy=rule.policy if needs.evaluation else None,
+            needs=needs,
+            request_analysis=rule.request_analysis,
+        )
+
+
+class _Account:
+    """One account on behalf of one review: ``slots`` bound the calls of all reviews, ``share`` those of this one."""
+
+    def __init__(
+        self, anchore: Anchore, slots: asyncio.Semaphore, share: asyncio.Semaphore, deadline: Deadline
+    ) -> None:
+        self._anchore = anchore
+        self._slots = slots
+        self._share = share
+        self._deadline = deadline
+        self._waiting = 0
+        self._asking = 0
+
+    @property
+    def is_unreached(self) -> bool:
+        """Return whether what broke off stood behind the review's own other images, and nothing was being asked."""
+        return self._waiting > 0 and self._asking == 0
+
+    async def newest(self, reference: ImageReference) -> ImageRecord | None:
+        """The newest record under any of the tag's names. An error under one of them is an error."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                calls = [group.create_task(self._by_tag(name)) for name in lookup_tags(reference)]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return newest([record for call in calls if (record := call.result())], reference)
+
+    async def by_digest(self, digest: str) -> ImageRecord | None:
+        async with self._turn():
+            return await self._anchore.by_digest(digest, self._deadline)
+
+    async def check(self, digest: str, full_tag: str, policy: str | None) -> PolicyEvaluation | AnalysisState:
+        async with self._turn():
+            return await self._anchore.check(digest, full_tag, policy, self._deadline)
+
+    async def _by_tag(self, full_tag: str) -> ImageRecord | None:
+        async with self._turn():
+            return await self._anchore.by_tag(full_tag, self._deadline)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Count what waits for the review's share and what is being asked; a call that breaks off stays counted."""
+        self._waiting += 1
+        async with self._share:
+            self._waiting -= 1
+            self._asking += 1
+            async with self._slots:
+                yield
+            self._asking -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What the images of one review share.
+
+    ``passive_end`` is how long passive mode waits; ``is_whole`` says that no other review takes workers from this one.
+    """
+
+    deadline: Deadline
+    share: asyncio.Semaphore
+    passive_end: Deadline
+    is_whole: bool
+
+    def unreached(self) -> EvaluationError:
+        """Return why an image was not looked up: only the review's own other images are its author's choice."""
+        kind = ImageNotReached if self.is_whole else DeadlineExceeded
+        return kind("no answer before the deadline")
+
+
+class Evaluation:
+    """Gathers facts for many images at once, with at most ``concurrency`` calls per account in all reviews together.
+
+    The bound is each account's own: an Anchore that hangs must not keep reviews from asking another. One review makes
+    at most half of that many calls at once, and no more than its images can use, so that a Pod with hundreds of images
+    leaves room for the others.
+    ``passive_wait`` is how many seconds passive mode waits for the answer to a submission.
+    """
+
+    def __init__(
+        self, accounts: AnchoreAccounts, requests: AnalysisRequests, *, concurrency: int, passive_wait: float
+    ) -> None:
+        self._accounts = accounts
+        self._requests = requests
+        self._slots = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(concurrency))
+        self._most_of_one_review = max(1, concurrency // 2)
+        self._passive_wait = passive_wait
+        self._workers = 0
+
+    async def facts(
+        self, questions: dict[Question, ImageReference], deadline: Deadline, *, side_effects: bool
+    ) -> dict[Question, ImageFacts]:
+        """Every question gets its facts, with an error in them where something could not be learnt in time.
+
+        Without ``side_effects`` (a dry run, a review by hand) Anchore is asked for no analysis.
+        """
+        if not questions:
+            return {}
+        wanted = min(len(questions), self._most_of_one_review)
+        workers = max(1, min(wanted, _WORKERS - self._workers))
+        share = asyncio.Semaphore(min(_NAMES * len(questions), self._most_of_one_review))
+        turn = _Turn(deadline, share, Deadline.after(self._passive_wait, deadline.clock), workers == wanted)
+        if workers < len(questions) and side_effects:
+            self._ask_early(questions)
+        found: dict[Question, ImageFacts] = {}
+        rest = iter(questions.items())
+        self._workers += workers
+        try:
+            work = [self._work(rest, found, turn, side_effects=side_effects) for _ in range(workers)]
+            await (work[0] if workers == 1 else asyncio.gather(*work))
+        finally:
+            self._workers -= workers
+        return {question: found[question] for question in questions}
+
+    def _ask_early(self, questions: dict[Question, ImageReference]) -> None:
+        """Queue what passive mode submits before the first image is waited for."""
+        for question, reference in questions.items():
+            if question.needs.submission and question.request_analysis:
+                self._requests.ask(question.account, analysis_request(reference, None), needed=False)
+
+    async def _work(
+        self,
+        rest: Iterator[tuple[Question, ImageReference]],
+        found: dict[Question, ImageFacts],
+        turn: "_Turn",
+        *,
+        side_effects: bool,
+    ) -> None:
+        """Gather the facts about one image after another.
+
+        A task for each image would let a few hundred Pods with many images fill the memory while Anchore is slow.
+        """
+        is_first = True
+        for question, reference in rest:
+            if question.needs.record and not is_first and turn.deadline.left() <= 0:
+                found[question] = ImageFacts(error=turn.unreached())
+                continue
+            is_first = False
+            found[question] = await self._facts(question, reference, turn, side_effects=side_effects)
+
+    async def _facts(
+        self,
+        question: Question,
+        reference: ImageReference,
+        turn: "_Turn",
+        *,
+        side_effects: bool,
+    ) -> ImageFacts:
+        """A request for analysis that fails takes nothing away from what was looked up."""
+        facts, by_tag = ImageFacts(), None
+        if question.needs.record:
+            facts, by_tag = await self._look_up(question, reference, turn.deadline, turn.share)
+        try:
+            submission = await self._submission(question, reference, facts, by_tag, turn, side_effects=side_effects)
+        except Exception:
+            logger.exception("asking for the analysis of %s failed unexpectedly", reference.repository)
+            submission = Submission(SubmissionState.REFUSED, reason=_UNEXPECTED)
+        return replace(facts, submission=submission)
+
+    async def _look_up(
+        self, question: Question, reference: ImageReference, deadline: Deadline, share: asyncio.Semaphore
+    ) -> tuple[ImageFacts, ImageRecord | None]:
+        """Return the facts and what Anchore holds by tag. A late or failed check still leaves the record."""
+        by_tag: ImageRecord | None = None
+        record: ImageRecord | None = None
+        account: _Account | None = None
+        try:
+            async with deadline.bound():
+                account = _Account(self._accounts[question.account], self._slots[question.account], share, deadline)
+                if reference.digest:
+                    record = await account.by_digest(reference.digest)
+                else:
+                    by_tag = record = await account.newest(reference)
+                    answer = self._requests.resolved(question.account, lookup_tags(reference))
+                    if answer and answer.overrides(by_tag):
+                        record = None
+                        record = await account.by_digest(answer.digest)
+                if not question.needs.evaluation or record is None or record.state is not AnalysisState.ANALYZED:
+                    return ImageFacts(record), by_tag
+                evaluated = await _evaluated(account, record, reference, question.policy)
+        except EvaluationError as error:
+            is_unreached = isinstance(error, DeadlineExceeded) and account is not None and account.is_unreached
+            return ImageFacts(record, error=ImageNotReached(str(error)) if is_unreached else error), by_tag
+        except Exception:
+            logger.exception("looking up %s failed unexpectedly", reference.repository)
+            return ImageFacts(record, error=EvaluationError(_UNEXPECTED)), by_tag
+        if isinstance(evaluated, AnalysisState):
+            return ImageFacts(None if evaluated is AnalysisState.UNKNOWN else replace(record, state=evaluated)), by_tag
+        return ImageFacts(record, evaluations=evaluated), by_tag
+
+    async def _submission(
+        self,
+        question: Question,
+        reference: ImageReference,
+        facts: ImageFacts,
+        by_tag: ImageRecord | None,
+        turn: "_Turn",
+        *,
+        side_effects: bool,
+    ) -> Submission:
+        """Ask for an analysis that is missing, and now and then where a tag points to; only passive mode waits."""
+        needed = facts.error is None and facts.state in _REPEATED_STATES
+        moves = facts.error is None and reference.digest is None
+        if not question.request_analysis or not (needed or moves):
+            return Submission()
+        if not side_effects:
+            return Submission(SubmissionState.DRY_RUN)
+        request = analysis_request(reference, by_tag)
+        if question.needs.submission:
+            seconds = min(turn.passive_end.left(), turn.deadline.left())
+            return await self._requests.ask_and_wait(question.account, request, seconds)
+        looked_up = by_tag.digest if by_tag else ""
+        return self._requests.ask(question.account, request, needed=needed, looked_up=looked_up)
+
+
+async def _evaluated(
+    account: _Account, record: ImageRecord, reference: ImageReference, policy: str | None
+) -> tuple[PolicyEvaluation, ...] | AnalysisState:
+    """Evaluate the policy under every name that it may judge differently.
+
+    To Anchore, the two names of Docker Hub's official images and the spellings of a registry are different images.
+    Which of them it holds may depend on our own submissions, and an author chooses what to write; the verdict must
+    depend on neither. Anchore's answer shows the policy, which mostly saves the other questions.
+    """
+    evaluations: list[PolicyEvaluation] = []
+    tags = check_tags(record, reference)
+    for full_tag in tags:
+        evaluation = await account.check(record.digest, full_tag, policy)
+        if evaluation is AnalysisState.UNKNOWN and evaluations:
+            continue  # an Anchore that takes only names it has seen on the image judges it by no other
+        if isinstance(evaluation, AnalysisState):
+            return evaluation
+        evaluations.append(replace(evaluation, repository=repository_of(full_tag)))
+        if evaluation.selectors is not None and not distinguishes(evaluation.selectors, tags):
+            break
+    return tuple(evaluations)

@@ -1,0 +1,183 @@
+"""The one place that knows ports and adapters: a configuration becomes a controller."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, CredentialSource, DetectingAnchore, connect
+from anchore_admission.adapters.files import FileCredentials
+from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.adapters.trust import FollowedTrust
+from anchore_admission.core.rules.book import RuleBook, compile_rules
+from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.models.configuration import AccountSection, Configuration
+from anchore_admission.services.config.load import environment_name
+from anchore_admission.services.reviews.facts import Evaluation
+from anchore_admission.services.reviews.manual import ManualReviews
+from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
+from anchore_admission.settings import PREFIX
+from anchore_admission.wiring.credentials import credential_sources
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Everything that a configuration brings to life. Nothing is sent to Anchore before the first review."""
+
+    configuration: Configuration
+    telemetry: Telemetry
+    accounts: Mapping[str, DetectingAnchore]
+    requests: AnalysisRequests
+    reviews: Reviews
+    manual: ManualReviews
+    credentials: Sequence[FileCredentials]
+    """Those that are followed."""
+    trust: Sequence[FollowedTrust]
+    """The CA files that are followed."""
+
+    def has_credentials(self) -> bool:
+        """Whether every account can be asked."""
+        return all(source.is_there() for source in self.credentials)
+
+    def refresh_credentials(self) -> None:
+        """Reviews look at them too, but not before there are any."""
+        for source in self.credentials:
+            source.refresh()
+
+    def refresh_trust(self) -> None:
+        """Read the CA files again; for a thread beside the event loop."""
+        for trust in self.trust:
+            trust.refresh()
+
+    async def aclose(self) -> None:
+        """Close the connections to Anchore."""
+        async with AsyncExitStack() as stack:
+            for anchore in self.accounts.values():
+                stack.push_async_callback(anchore.aclose)
+
+
+def build(
+    configuration: Configuration,
+    telemetry: Telemetry,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    patient: bool = False,
+) -> Controller:
+    """Raises ConfigurationError with every account that cannot be used; ``patient`` waits for credentials in files."""
+    book = compile_rules(configuration)
+    used = _used_accounts(configuration, book)
+    sources = _sources(used, environ, patient=patient)
+    timeouts = configuration.timeouts
+    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.answer)
+    trust = _trust(configuration, used, telemetry)
+    accounts = {
+        s.name: _connected(
+            configuration,
+            s,
+            sources[s.name],
+            telemetry,
+            bounds=bounds,
+            trust=trust.get(_ca_file(configuration, s)),
+        )
+        for s in used
+    }
+    analysis = configuration.analysis
+    schedule = Schedule(analysis.concurrency, analysis.queue_size, configuration.passive.refresh_interval)
+    requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
+    evaluation = Evaluation(
+        accounts,
+        requests,
+        concurrency=configuration.lookups.concurrency,
+        passive_wait=configuration.passive.wait,
+    )
+    rules = Rules(
+        book,
+        workloads=configuration.workloads,
+        unknown_kinds=configuration.unknown_kinds,
+        max_findings=configuration.messages.max_findings,
+        max_images=configuration.limits.images,
+    )
+    reviews = Reviews(rules, evaluation, telemetry)
+    followed = _followed(sources.values(), telemetry)
+    cas = list(trust.values())
+    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), followed, cas)
+
+
+def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:
+    """Only the accounts that some rule asks with; ``default`` need not be written down."""
+    asked = {rule.account for rule in book.asking}
+    sections = {section.name: section for section in configuration.accounts}
+    return [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]
+
+
+def _sources(
+    used: Sequence[AccountSection], environ: Mapping[str, str], *, patient: bool
+) -> dict[str, CredentialSource]:
+    sources = credential_sources(used, environ, patient=patient)
+    problems = [_without_credentials(section) for section in used if section.name not in sources]
+    if problems:
+        raise ConfigurationError("credentials", problems)
+    return sources
+
+
+def _followed(sources: Iterable[CredentialSource], telemetry: Telemetry) -> list[FileCredentials]:
+    files = [source for source in sources if isinstance(source, FileCredentials)]
+    for source in files:
+        telemetry.watch_unusable(Followed.CREDENTIALS, source.is_unusable)
+    return files
+
+
+def _connected(
+    configuration: Configuration,
+    account: AccountSection,
+    source: CredentialSource,
+    telemetry: Telemetry,
+    *,
+    bounds: Bounds,
+    trust: FollowedTrust | None,
+) -> DetectingAnchore:
+    shared = configuration.anchore
+    endpoint = AnchoreEndpoint(
+        url=str(account.endpoint or shared.endpoint or ""),
+        api_version=account.api_version or shared.api_version,
+        ca_file=_ca_file(configuration, account) or None,
+        verify_tls=shared.verify_tls,
+    )
+    return connect(
+        endpoint,
+        source,
+        name=account.name,
+        recorder=telemetry,
+        bounds=bounds,
+        anchore_account=account.anchore_account,
+        trusted=trust.current if trust else None,
+    )
+
+
+def _ca_file(configuration: Configuration, account: AccountSection) -> str:
+    return account.ca_file or configuration.anchore.ca_file or ""
+
+
+def _trust(
+    configuration: Configuration, used: Sequence[AccountSection], telemetry: Telemetry
+) -> dict[str, FollowedTrust]:
+    """Follow the CA file of each account; accounts that share one follow it once."""
+    if not configuration.anchore.verify_tls:
+        return {}
+    paths = {_ca_file(configuration, account) for account in used} - {""}
+    trust = {path: FollowedTrust(Path(path)) for path in sorted(paths)}
+    for followed in trust.values():
+        telemetry.watch_unusable(Followed.ANCHORE_CA, followed.is_unusable)
+    return trust
+
+
+def _without_credentials(account: AccountSection) -> Problem:
+    prefix = f"{PREFIX}ACCOUNT_{environment_name(account.name)}"
+    return Problem(
+        f"account {account.name}",
+        f"has no credentials: give usernameFile and passwordFile (or apiKeyFile), or {prefix}_USERNAME and "
+        f"{prefix}_PASSWORD in the environment",
+    )

@@ -1,0 +1,255 @@
+"""What every implementation of the port ``Anchore`` owes its callers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyReason
+from anchore_admission.core.names import AnalysisRequest, label_of
+from anchore_admission.errors import (
+    AnalysisRefused,
+    AnchoreRefused,
+    AnchoreReplyInvalid,
+    AnchoreUnavailable,
+    DeadlineExceeded,
+    EvaluationError,
+    PolicyNotEvaluated,
+    PolicyNotFound,
+)
+from support.anchore_calls import deadline
+from support.anchore_stage import (
+    ABSENT,
+    BAD,
+    BAD_DIGEST,
+    FAILED,
+    FIRST_DIGEST,
+    GOOD,
+    GOOD_DIGEST,
+    GOOD_TOO,
+    LIST_DIGEST,
+    MOVED,
+    MULTI,
+    MULTI_DIGEST,
+    NEW,
+    NEW_DIGEST,
+    NO_DIGEST,
+    PENDING,
+    PRIVATE,
+    REPOSITORY,
+    SECOND_DIGEST,
+    SHORT,
+    STAGES,
+    Part,
+    Stage,
+)
+
+UNFINISHED = [(PENDING, AnalysisState.ANALYZING), (FAILED, AnalysisState.FAILED)]
+
+
+@pytest.fixture(params=STAGES)
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    async with STAGES[request.param]() as opened:
+        yield opened
+
+
+async def by_tag(stage: Stage, full_tag: str) -> ImageRecord:
+    record = await stage.anchore.by_tag(full_tag, deadline())
+    assert record is not None
+    return record
+
+
+async def check(stage: Stage, digest: str, full_tag: str, policy: str | None = "strict") -> PolicyEvaluation:
+    evaluation = await stage.anchore.check(digest, full_tag, policy, deadline())
+    assert isinstance(evaluation, PolicyEvaluation)
+    return evaluation
+
+
+class TestByTag:
+    @pytest.mark.parametrize("full_tag", [GOOD, GOOD_TOO, SHORT])
+    async def test_finds_the_image_by_each_of_its_tags(self, stage: Stage, full_tag: str) -> None:
+        record = await by_tag(stage, full_tag)
+        assert (record.digest, record.state, record.parent_digest) == (GOOD_DIGEST, AnalysisState.ANALYZED, None)
+        assert record.architecture == "amd64"
+        assert {tag.full_tag for tag in record.tags} == {GOOD, GOOD_TOO, SHORT}
+        assert all(tag.detected_at.endswith("Z") for tag in record.tags)
+
+    @pytest.mark.parametrize(
+        "full_tag", [ABSENT, NEW, f"{REPOSITORY}/good:9", "docker.io/library/tool:1", "other.example.com/shop/good:1"]
+    )
+    async def test_none_where_anchore_surely_holds_none(self, stage: Stage, full_tag: str) -> None:
+        assert await stage.anchore.by_tag(full_tag, deadline()) is None
+
+    @pytest.mark.parametrize(
+        ("full_tag", "state"), [(PENDING, AnalysisState.ANALYZING), (FAILED, AnalysisState.FAILED)]
+    )
+    async def test_tells_how_far_the_analysis_is(self, stage: Stage, full_tag: str, state: AnalysisState) -> None:
+        assert (await by_tag(stage, full_tag)).state is state
+
+    async def test_knows_of_the_registry_only_what_was_submitted(self, stage: Stage) -> None:
+        assert (await by_tag(stage, MOVED)).digest == FIRST_DIGEST
+
+
+class TestByDigest:
+    @pytest.mark.parametrize("digest", [MULTI_DIGEST, LIST_DIGEST])
+    async def test_finds_the_image_by_its_own_and_by_its_lists_digest(self, stage: Stage, digest: str) -> None:
+        record = await stage.anchore.by_digest(digest, deadline())
+        assert record is not None
+        assert (record.digest, record.parent_digest) == (MULTI_DIGEST, LIST_DIGEST)
+        assert [tag.full_tag for tag in record.tags] == [MULTI]
+
+    async def test_none_where_anchore_surely_holds_none(self, stage: Stage) -> None:
+        assert await stage.anchore.by_digest(NO_DIGEST, deadline()) is None
+
+
+class TestCheck:
+    async def test_a_pass(self, stage: Stage) -> None:
+        assert await check(stage, GOOD_DIGEST, GOOD) == PolicyEvaluation(passed=True, policy="strict")
+
+    async def test_a_failure_with_what_stops_it(self, stage: Stage) -> None:
+        evaluation = await check(stage, BAD_DIGEST, BAD)
+        assert (evaluation.passed, evaluation.policy, evaluation.mapped) == (False, "strict", True)
+        assert (evaluation.reason, evaluation.problems) == (PolicyReason.EVALUATION, ())
+        (finding,) = evaluation.findings
+        assert (finding.gate, finding.trigger) == ("vulnerabilities", "package")
+        assert finding.trigger_id == "CVE-2026-0001+openssl"
+        assert "openssl" in finding.message
+
+    async def test_warnings_pass_and_are_no_findings(self, stage: Stage) -> None:
+        assert await check(stage, BAD_DIGEST, BAD, "lenient") == PolicyEvaluation(passed=True, policy="lenient")
+
+    async def test_the_active_policy_is_named_by_the_answer(self, stage: Stage) -> None:
+        assert (await check(stage, GOOD_DIGEST, GOOD, None)).policy == "strict"
+
+    async def test_an_allow_list_passes_what_its_rules_stop(self, stage: Stage) -> None:
+        evaluation = await check(stage, BAD_DIGEST, BAD, "blessing")
+        assert (evaluation.passed, evaluation.reason) == (True, PolicyReason.ALLOWLISTED)
+        assert evaluation.list_rule == "blessed"
+
+    async def test_a_deny_list_stops_what_its_rules_pass(self, stage: Stage) -> None:
+        evaluation = await check(stage, GOOD_DIGEST, GOOD, "banning")
+        assert (evaluation.passed, evaluation.reason) == (False, PolicyReason.DENYLISTED)
+        assert (evaluation.list_rule, evaluation.findings) == ("banned", ())
+
+    async def test_a_policy_that_maps_nothing_to_the_image(self, stage: Stage) -> None:
+        evaluation = await check(stage, BAD_DIGEST, BAD, "elsewhere")
+        assert (evaluation.passed, evaluation.mapped) == (True, False)
+
+    async def test_the_tag_decides_what_is_mapped_and_need_not_be_the_images(self, stage: Stage) -> None:
+        evaluation = await check(stage, BAD_DIGEST, "other.example.com/any:1", "elsewhere")
+        assert (evaluation.passed, evaluation.mapped) == (False, True)
+
+    async def test_by_the_digest_of_the_list(self, stage: Stage) -> None:
+        assert (await check(stage, LIST_DIGEST, MULTI)).passed
+
+    async def test_a_policy_that_does_not_exist(self, stage: Stage) -> None:
+        with pytest.raises(PolicyNotFound, match="policy missing does not exist in Anchore"):
+            await check(stage, GOOD_DIGEST, GOOD, "missing")
+
+    async def test_an_image_that_does_not_exist(self, stage: Stage) -> None:
+        assert await stage.anchore.check(NO_DIGEST, GOOD, "strict", deadline()) is AnalysisState.UNKNOWN
+
+    @pytest.mark.parametrize(
+        ("full_tag", "state"), [(PENDING, AnalysisState.ANALYZING), (FAILED, AnalysisState.FAILED)]
+    )
+    async def test_an_image_that_is_not_analysed(self, stage: Stage, full_tag: str, state: AnalysisState) -> None:
+        digest = (await by_tag(stage, full_tag)).digest
+        assert await stage.anchore.check(digest, full_tag, "strict", deadline()) is state
+
+    async def test_a_digest_is_no_tag(self, stage: Stage) -> None:
+        with pytest.raises(ValueError, match="not a full tag"):
+            await stage.anchore.check(GOOD_DIGEST, f"{REPOSITORY}/good@{GOOD_DIGEST}", "strict", deadline())
+
+
+class TestSubmit:
+    async def test_a_new_image_is_queued_and_then_analysed(self, stage: Stage) -> None:
+        record = await stage.anchore.submit(AnalysisRequest(NEW), deadline())
+        assert (record.digest, record.state) == (NEW_DIGEST, AnalysisState.NOT_ANALYZED)
+        assert [tag.full_tag for tag in record.tags] == [NEW]
+        assert (await by_tag(stage, NEW)).state is AnalysisState.NOT_ANALYZED
+        stage.pass_time()
+        assert (await by_tag(stage, NEW)).state is AnalysisState.ANALYZED
+        assert (await check(stage, NEW_DIGEST, NEW)).passed
+
+    async def test_an_analysed_image_stays_analysed(self, stage: Stage) -> None:
+        record = await stage.anchore.submit(AnalysisRequest(BAD), deadline())
+        assert (record.digest, record.state) == (BAD_DIGEST, AnalysisState.ANALYZED)
+        assert not (await check(stage, BAD_DIGEST, BAD)).passed
+
+    async def test_a_failed_analysis_is_begun_again(self, stage: Stage) -> None:
+        record = await stage.anchore.submit(AnalysisRequest(FAILED), deadline())
+        assert record.state is AnalysisState.NOT_ANALYZED
+
+    async def test_the_answer_says_where_a_tag_points_now(self, stage: Stage) -> None:
+        record = await stage.anchore.submit(AnalysisRequest(MOVED), deadline())
+        assert record.digest == SECOND_DIGEST
+        assert (await by_tag(stage, MOVED)).digest == SECOND_DIGEST
+
+    async def test_a_digest_with_a_label(self, stage: Stage) -> None:
+        label = f"{REPOSITORY}/new:{label_of(NEW_DIGEST)}"
+        record = await stage.anchore.submit(AnalysisRequest(label, NEW_DIGEST), deadline())
+        assert (record.digest, record.tags) == (NEW_DIGEST, ())
+        assert await stage.anchore.by_digest(NEW_DIGEST, deadline()) == record
+        assert await stage.anchore.by_tag(label, deadline()) is None
+
+    @pytest.mark.parametrize("tag", [GOOD, f"{REPOSITORY}/good:2", f"{REPOSITORY}/good:9"])
+    async def test_a_digest_says_nothing_about_the_tag_it_is_submitted_with(self, stage: Stage, tag: str) -> None:
+        """Otherwise the author of a Pod could decide what a tag means to all others."""
+        before = await stage.anchore.by_tag(tag, deadline())
+        record = await stage.anchore.submit(AnalysisRequest(tag, SECOND_DIGEST), deadline())
+        assert tag not in {row.full_tag for row in record.tags}
+        assert await stage.anchore.by_tag(tag, deadline()) == before
+
+    @pytest.mark.parametrize(
+        ("full_tag", "reason"),
+        [
+            (PRIVATE, "Anchore cannot pull it: registry needs credentials"),
+            (ABSENT, "Anchore cannot pull it: not found in the registry"),
+        ],
+    )
+    async def test_a_refusal_says_why(self, stage: Stage, full_tag: str, reason: str) -> None:
+        with pytest.raises(AnalysisRefused) as caught:
+            await stage.anchore.submit(AnalysisRequest(full_tag), deadline())
+        assert str(caught.value) == reason
+
+
+class TestNoAnswer:
+    @pytest.mark.parametrize(
+        ("part", "kind"),
+        [
+            (Part.CATALOG, AnchoreUnavailable),
+            (Part.DATABASE, AnchoreRefused),
+            (Part.LOGIN_PROXY, AnchoreReplyInvalid),
+            (Part.EVERYTHING, AnchoreUnavailable),
+        ],
+    )
+    async def test_what_is_broken_is_never_an_absence(
+        self, stage: Stage, part: Part, kind: type[EvaluationError]
+    ) -> None:
+        await stage.break_down(part)
+        with pytest.raises(kind):
+            await stage.anchore.by_tag(ABSENT, deadline())
+        with pytest.raises(kind):
+            await stage.anchore.by_digest(NO_DIGEST, deadline())
+        with pytest.raises(kind):
+            await stage.anchore.check(NO_DIGEST, GOOD, "strict", deadline())
+        with pytest.raises(kind):
+            await stage.anchore.submit(AnalysisRequest(NEW), deadline())
+
+    async def test_a_policy_engine_that_is_down_gives_no_verdict(self, stage: Stage) -> None:
+        await stage.break_down(Part.POLICY_ENGINE)
+        assert (await by_tag(stage, GOOD)).digest == GOOD_DIGEST
+        with pytest.raises(PolicyNotEvaluated):
+            await check(stage, GOOD_DIGEST, GOOD)
+
+    async def test_an_anchore_that_hangs_costs_no_more_than_the_deadline(self, stage: Stage) -> None:
+        await stage.break_down(Part.TIME)
+        with pytest.raises(DeadlineExceeded):
+            await stage.anchore.by_tag(GOOD, deadline(0.02))
+
+    async def test_a_deadline_that_has_passed(self, stage: Stage) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await stage.anchore.by_tag(GOOD, deadline(0))
+
+    async def test_wrong_credentials(self, stage: Stage) -> None:
+        with pytest.raises(AnchoreRefused):
+            await stage.stranger.by_tag(GOOD, deadline())

@@ -1,0 +1,116 @@
+"""The question that the controller asks itself, over real TLS connections."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from anchore_admission.adapters.probe import HttpSelfQuestion
+from anchore_admission.errors import WebhookSilent
+from anchore_admission.models.review import decode
+from anchore_admission.web.body import send_json
+from anchore_admission.web.server import Listener
+from anchore_admission.web.tls import ServingCertificate
+from support.certificates import pair, written
+from support.cluster import Recorded
+from support.listening import HOST, quick, running
+
+SERVER, OTHER = pair(), pair()
+Answer = Callable[[dict[str, Any]], object]
+
+
+def answering(answer: Answer, status: int = 200) -> ASGIApp:
+    """An application whose answer is made from the request's ``request``."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        request = json.loads((await receive())["body"])["request"]
+        await send_json(send, status, json.dumps(answer(request)).encode())
+
+    return app
+
+
+def admit(request: dict[str, Any]) -> object:
+    return {"response": {"uid": request["uid"], "allowed": True}}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> ServingCertificate:
+    return ServingCertificate(written(tmp_path, SERVER.certificate, SERVER.key))
+
+
+async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: ServingCertificate) -> None:
+    recorded = Recorded()
+    async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
+        await HttpSelfQuestion(recorded).ask(server.url(scheme="https"), OTHER.authority + SERVER.authority)
+    assert recorded.errors == []
+
+
+@pytest.mark.parametrize(
+    ("app", "reason"),
+    [
+        (answering(lambda _: {"response": {"uid": "other", "allowed": True}}), "HTTP 200 is not the answer"),
+        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": False}}), "HTTP 200 is not the answer"),
+        (answering(lambda _: []), "HTTP 200 is not the answer"),
+        (answering(lambda _: {"response": None}), "HTTP 200 is not the answer"),
+        (answering(admit, 503), "HTTP 503 is not the answer"),
+        (quick, "HTTP 200 is not the answer"),
+    ],
+)
+async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificate: ServingCertificate) -> None:
+    recorded = Recorded()
+    async with running(Listener(app, HOST, 0, certificate)) as server:
+        with pytest.raises(WebhookSilent, match=reason):
+            await HttpSelfQuestion(recorded).ask(server.url(scheme="https") + "secret", SERVER.authority)
+    assert recorded.errors == [("self_question", "silent")]
+
+
+@pytest.mark.parametrize("authorities", [OTHER.authority, None, b"garbage"])
+async def test_a_certificate_that_api_servers_would_not_trust_is_no_answer(
+    authorities: bytes | None, certificate: ServingCertificate
+) -> None:
+    async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
+        with pytest.raises(WebhookSilent):
+            await HttpSelfQuestion(Recorded()).ask(server.url(scheme="https"), authorities)
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:1/validate/secret", "https://no-such-host.invalid/secret"])
+async def test_nobody_there_is_told_without_the_path(url: str) -> None:
+    with pytest.raises(WebhookSilent) as caught:
+        await HttpSelfQuestion(Recorded()).ask(url, SERVER.authority)
+    assert str(caught.value).startswith(url.partition("/validate")[0].partition("/secret")[0])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+async def test_a_replica_that_lets_in_api_servers_only_has_answered_by_asking_for_their_certificate(
+    checked: bool, tmp_path: Path
+) -> None:
+    clients = tmp_path / "clients.crt"
+    clients.write_bytes(OTHER.authority)
+    certificate = ServingCertificate(written(tmp_path, SERVER.certificate, SERVER.key), clients)
+    question = HttpSelfQuestion(Recorded(), clients_are_checked=checked)
+    async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
+        if checked:
+            await question.ask(server.url(scheme="https"), SERVER.authority)
+            with pytest.raises(WebhookSilent):
+                await question.ask(server.url(scheme="https"), OTHER.authority)
+        else:
+            with pytest.raises(WebhookSilent):
+                await question.ask(server.url(scheme="https"), SERVER.authority)
+
+
+async def test_the_question_is_a_review_that_judges_nothing(certificate: ServingCertificate) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def keep(request: dict[str, Any]) -> object:
+        asked.append(request)
+        return admit(request)
+
+    async with running(Listener(answering(keep), HOST, 0, certificate)) as server:
+        await HttpSelfQuestion(Recorded()).ask(server.url(scheme="https"), SERVER.authority)
+    envelope = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked[0]}
+    review = decode(json.dumps(envelope).encode())
+    assert (review.request.operation, review.request.dryRun) == ("DELETE", True)

@@ -1,0 +1,65 @@
+"""``anchore-admission config``."""
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from support.command_line import CommandLine
+from support.paths import ROOT
+
+EXAMPLE = ROOT / "docs/examples/configuration.yaml"
+
+
+@pytest.fixture(name="program")
+def _program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(capsys, monkeypatch)
+
+
+def test_right_file_is_valid_and_its_rules_are_told(program: CommandLine) -> None:
+    ended = program("config", "validate", EXAMPLE, environ={})
+
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"{EXAMPLE}: valid; rules in order: cluster-components (skip), payments (strict), ")
+    assert ended.out.endswith("defaults (passive)\n")
+
+
+def test_every_problem_is_listed_with_its_path(program: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "configuration.yaml"
+    file.write_text("defaults: {mode: severe}\nrules: [{name: a}, {name: a, match: {image: [x]}}]\n")
+
+    ended = program("config", "validate", file)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[0] == f"Error: {file}: 4 problem(s)"
+    paths = [line.strip().partition(":")[0] for line in ended.err.splitlines()[1:]]
+    assert sorted(paths) == ["anchore.endpoint", "defaults.mode", "rules[1].match.image", "rules[1].name"]
+
+
+def test_file_comes_from_the_environment_or_standard_input(program: CommandLine) -> None:
+    named = program("config", "validate", environ={"ANCHORE_ADMISSION_CONFIG": str(EXAMPLE)})
+    piped = program("config", "validate", "-", stdin="anchore: {endpoint: http://anchore}\nrule: []\n")
+
+    assert named.code == 0
+    assert (piped.code, piped.err) == (
+        2,
+        "Error: standard input: 1 problem(s)\n  rule: unknown key; did you mean rules?\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [["validate"], ["validate", "/nowhere"], ["convert"], []])
+def test_nothing_to_validate_is_no_success(program: CommandLine, arguments: list[str]) -> None:
+    ended = program("config", *arguments)
+
+    assert ended.code == 2
+    assert ended.out + ended.err
+
+
+def test_schema_accepts_the_example_and_refuses_a_typo(program: CommandLine) -> None:
+    schema = program("config", "schema", environ={}).document
+    example = yaml.safe_load(EXAMPLE.read_text())
+
+    jsonschema.validate(example, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**example, "rule": []}, schema)

@@ -1,0 +1,160 @@
+"""The controller as ``serve`` runs it with a managed certificate, over an API server in memory and real connections."""
+
+import asyncio
+import base64
+import json
+import logging
+import re
+import signal
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.ports.cluster import ServingPair
+from anchore_admission.process import prepared, run
+from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
+from anchore_admission.settings import Settings
+from anchore_admission.web.server import Listener
+from anchore_admission.web.tls import ServingCertificate
+from support.cluster import InMemoryCluster
+from support.kubernetes_api import KubernetesApi
+from support.listening import HOST, quick, running
+
+SECRET = "/api/v1/namespaces/security/secrets/gate-tls"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/security/leases/gate"
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gate"
+DAY = 86400.0
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def settings(folder: Path, port: int, operations_port: int) -> Settings:
+    configuration, registration = folder / "configuration.json", folder / "registration.json"
+    configuration.write_text(json.dumps({"anchore": {"endpoint": "http://127.0.0.1:1"}, "defaults": {"mode": "skip"}}))
+    entry = {"name": "gate.admission.anchore.io", "clientConfig": {"url": f"https://localhost:{port}/validate"}}
+    kind = "ValidatingWebhookConfiguration"
+    registration.write_text(json.dumps({"kind": kind, "metadata": {"name": "gate"}, "webhooks": [entry]}))
+    return Settings.load(
+        config=configuration,
+        host=HOST,
+        port=port,
+        operations_port=operations_port,
+        docs=False,
+        certificates="managed",
+        tls_secret="gate-tls",
+        lease="gate",
+        namespace="security",
+        pod_name="gate-0",
+        service="localhost",
+        registration=registration,
+    )
+
+
+@asynccontextmanager
+async def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesApi]:
+    api = KubernetesApi()
+    for path in (SECRET, LEASE, WEBHOOKS):
+        api.put(path)
+    async with running(Listener(api.serve, HOST, 0)) as server:
+        address = {"name": "c", "cluster": {"server": server.url()}}
+        user = {"name": "u", "user": {"token": "t"}}
+        context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+        kubeconfig = {"clusters": [address], "users": [user], "contexts": [context], "current-context": "x"}
+        (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+        monkeypatch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
+        yield api
+
+
+async def test_it_fills_the_secret_answers_registers_and_frees_the_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, operations_port = free_port(), free_port()
+    async with cluster(tmp_path, monkeypatch) as api, httpx.AsyncClient() as client:
+        process = asyncio.create_task(run(prepared(settings(tmp_path, port, operations_port))))
+        await asyncio.wait([process, waiting := asyncio.create_task(api.applied.wait())], return_when="FIRST_COMPLETED")
+        assert waiting.done()
+        assert api.objects[LEASE]["spec"]["holderIdentity"] == "gate-0"
+        (entry,) = api.objects[WEBHOOKS]["webhooks"]
+        bundle = base64.b64decode(entry["clientConfig"]["caBundle"])
+        assert bundle == base64.b64decode(api.objects[SECRET]["data"]["ca.crt"])
+
+        ready = await client.get(f"http://{HOST}:{operations_port}/readyz")
+        assert ready.json() == {
+            "ready": True,
+            "conditions": {"serving": True, "certificate": True, "credentials": True},
+        }
+        metrics = (await client.get(f"http://{HOST}:{operations_port}/metrics")).text
+        assert "\nanchore_admission_leader 1.0\n" in metrics
+        assert "\nanchore_admission_certificate_expiry_timestamp_seconds 1" in metrics
+        async with httpx.AsyncClient(verify=ssl.create_default_context(cadata=bundle.decode())) as trusting:
+            assert (await trusting.post(f"https://localhost:{port}/validate")).status_code == 415
+
+        signal.raise_signal(signal.SIGTERM)
+        await process
+        assert api.objects[LEASE]["spec"]["holderIdentity"] == ""
+
+
+async def test_connections_and_handshakes_survive_a_renewal() -> None:
+    serving, memory, trusted = ServingCertificate(), InMemoryCluster(), set[bytes]()
+    now = [time.time() - 61 * DAY]  # so that both certificates are valid by the clock of this machine
+    plan = CertificatePlan(["localhost"], 90 * DAY)
+
+    def present(pair: ServingPair) -> None:
+        serving.present(pair.certificate, pair.key)
+
+    certificates = ManagedCertificates(
+        memory, SelfSigned(), plan, present=present, trusted=trusted.__contains__, now=lambda: now[0]
+    )
+
+    def client() -> httpx.AsyncClient:
+        context = ssl.create_default_context(cadata=(certificates.authorities or b"").decode())
+        return httpx.AsyncClient(verify=context)
+
+    async def step() -> None:
+        await certificates.step(leads=True, leader="self")
+
+    await step()
+    async with running(Listener(quick, HOST, 0, serving)) as server, client() as old:
+        url = server.url(scheme="https", host="localhost")
+        assert (await old.get(url)).text == "ok"
+        now[0] += 60 * DAY
+        await step()
+        async with client() as both:
+            assert (await both.get(url)).text == "ok"
+        trusted.add(certificates.authorities or b"")
+        await step()
+        assert (await old.get(url)).text == "ok"  # its connection goes on
+        async with client() as both:
+            assert (await both.get(url)).text == "ok"
+
+
+def test_it_tells_which_configuration_runs_and_that_anchore_is_judged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission")
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"ANCHORE_ADMISSION_ACCOUNT_DEFAULT_{name}", "x")
+    given = settings(tmp_path, 8443, 8080)
+    written = {"anchore": {"endpoint": "http://api.default.svc:8228"}, "defaults": {"mode": "strict"}}
+    (tmp_path / "configuration.json").write_text(json.dumps(written))
+    text = prepared(given).controller.telemetry.exposition(None)[0].decode()
+    (digest,) = re.findall(r'anchore_admission_configuration_info\{hash="([0-9a-f]{12})"\} 1.0', text)
+    assert f"configuration {digest}" in caplog.messages
+    assert 'anchore_admission_anchore_judged{namespace="default"} 1.0' in text
+    assert "Anchore's namespace default is judged: once Anchore is down, its own Pods are denied there" in caplog.text
+
+    caplog.clear()
+    edited = (tmp_path / "registration.json").read_text().replace("gate.admission", "other.admission")
+    (tmp_path / "registration.json").write_text(edited)
+    prepared(given)
+    assert f"configuration {digest}" not in caplog.messages

@@ -1,0 +1,173 @@
+"""The controller as ``serve`` runs it with files that are no good at the start: it waits, and says so everywhere."""
+
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from anchore_admission import process as process_module
+from anchore_admission.adapters import files
+from anchore_admission.errors import ConfigurationError
+from anchore_admission.process import prepared, run
+from anchore_admission.settings import Settings
+from anchore_admission.web import server
+from contract.process.test_managed import free_port
+from support.certificates import pair, trusting, written
+from support.listening import HOST
+
+GOOD, OTHER = pair(), pair()
+REGISTRATION = """
+kind: ValidatingWebhookConfiguration
+metadata: {name: gate}
+webhooks: [{name: a.b.c, clientConfig: {service: {name: gate, namespace: security}}}]
+"""
+
+
+@dataclass
+class Mounted:
+    """What a container gets: a configuration, a certificate, credentials; and how the process is told of them."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    operations_port: int = field(default_factory=free_port)
+
+    def __post_init__(self) -> None:
+        account = {"name": "default", "usernameFile": str(self.username), "passwordFile": str(self.password)}
+        configuration = {"anchore": {"endpoint": "http://127.0.0.1:1"}, "accounts": [account]}
+        (self.folder / "configuration.json").write_text(json.dumps(configuration))
+        (self.folder / "registration.yaml").write_text(REGISTRATION)
+        self.username.write_text("admin")
+        self.password.write_text("secret")
+        self.authorities.write_bytes(GOOD.authority)
+        written(self.folder, GOOD.certificate, GOOD.key)
+
+    @property
+    def username(self) -> Path:
+        return self.folder / "username"
+
+    @property
+    def password(self) -> Path:
+        return self.folder / "password"
+
+    @property
+    def authorities(self) -> Path:
+        return self.folder / "ca.crt"
+
+    def settings(self, **more: Any) -> Settings:
+        return Settings.load(
+            config=self.folder / "configuration.json",
+            host=HOST,
+            port=self.port,
+            operations_port=self.operations_port,
+            docs=False,
+            tls_cert_file=self.folder / "tls.crt",
+            tls_key_file=self.folder / "tls.key",
+            **more,
+        )
+
+    def registering(self) -> Settings:
+        registration = self.folder / "registration.yaml"
+        names = {"lease": "gate", "namespace": "security", "pod_name": "gate-0"}
+        return self.settings(registration=registration, ca_file=self.authorities, **names)
+
+
+class Told(logging.Handler):
+    """Wakes who waits for a line of the log, whichever thread writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self.lines: list[str] = []
+        self._more = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._loop.call_soon_threadsafe(self._add, record.getMessage())
+
+    def _add(self, line: str) -> None:
+        self.lines.append(line)
+        self._more.set()
+
+    async def line(self, beginning: str) -> None:
+        while not any(line.startswith(beginning) for line in self.lines):
+            self._more.clear()
+            await self._more.wait()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Mounted:
+    return Mounted(tmp_path)
+
+
+@pytest.fixture
+async def told(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Told]:
+    caplog.set_level(logging.INFO, "anchore_admission")
+    handler = Told()
+    logging.getLogger("anchore_admission").addHandler(handler)
+    yield handler
+    logging.getLogger("anchore_admission").removeHandler(handler)
+
+
+def unusable(metrics: str) -> set[str]:
+    beginning, end = 'anchore_admission_unusable{what="', '"} 1.0'
+    lines = metrics.splitlines()
+    return {line[len(beginning) : -len(end)] for line in lines if line.startswith(beginning) and line.endswith(end)}
+
+
+async def test_it_waits_unready_and_comes_up_when_the_files_are_mended(
+    mounted: Mounted, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(process_module, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(files, "CHECK_EVERY", 0.0)
+    written(mounted.folder, GOOD.certificate, OTHER.key)
+    mounted.password.write_text("\n")
+    process = asyncio.create_task(run(prepared(mounted.settings())))
+    operations = httpx.AsyncClient(base_url=f"http://{HOST}:{mounted.operations_port}")
+    async with operations, httpx.AsyncClient(verify=trusting(GOOD)) as api_server:
+        await told.line(f"listening on http://{HOST}:{mounted.operations_port}")
+        for problem in (f"{mounted.folder}/tls.key does not belong", f"{mounted.password}: is empty"):
+            assert any(problem in line for line in told.lines if line.startswith("not ready until this is mended: "))
+        waiting = await operations.get("/readyz")
+        assert waiting.status_code == 503
+        assert waiting.json()["conditions"] == {"serving": True, "certificate": False, "credentials": False}
+        assert (await operations.get("/livez")).status_code == 200
+        assert unusable((await operations.get("/metrics")).text) == {"certificate", "credentials"}
+        with pytest.raises(httpx.ConnectError):
+            await api_server.post(f"https://localhost:{mounted.port}/validate")
+
+        written(mounted.folder, GOOD.certificate, GOOD.key)
+        mounted.password.write_text("secret")
+        await told.line("certificate in use, valid until ")
+        await told.line("credentials in use: ")
+        assert (await operations.get("/readyz")).json()["ready"] is True
+        assert unusable((await operations.get("/metrics")).text) == set()
+        assert (await api_server.post(f"https://localhost:{mounted.port}/validate")).status_code == 415
+    signal.raise_signal(signal.SIGTERM)
+    await process
+
+
+@pytest.mark.parametrize("name", ["tls.crt", "tls.key", "username", "password", "ca.crt"])
+def test_a_file_that_is_not_there_is_not_waited_for(name: str, mounted: Mounted) -> None:
+    (mounted.folder / name).unlink()
+    with pytest.raises(ConfigurationError, match=f"{name}(?s:.)*cannot be read: No such file or directory"):
+        prepared(mounted.registering())
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff", GOOD.key])
+def test_authorities_that_are_no_good_are_waited_for(content: bytes, mounted: Mounted) -> None:
+    mounted.authorities.write_bytes(content)
+    text = prepared(mounted.registering()).controller.telemetry.exposition(None)[0].decode()
+    assert unusable(text) == {"authorities"}
+
+
+def test_all_is_well_with_good_files(mounted: Mounted) -> None:
+    process = prepared(mounted.registering())
+    assert unusable(process.controller.telemetry.exposition(None)[0].decode()) == set()
+    assert process.readiness.conditions() == {"serving": False, "certificate": True, "credentials": True}

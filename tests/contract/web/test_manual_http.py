@@ -1,0 +1,284 @@
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from anchore_admission.services.reviews import manual
+from anchore_admission.web.manual import BODY_LIMIT
+from support.builders import pod_spec, workload
+from support.fakes import digest_of
+from support.webhook import JSON, POD_CREATE, Webhook, failure
+
+Json = dict[str, Any]
+GOOD, BAD, NEW = (f"registry.example.com/{name}:1" for name in ("good", "bad", "new"))
+YAML = "application/yaml"
+POD = workload("Pod", pod_spec(GOOD))
+POD_YAML = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: shop}}
+spec:
+  initContainers: [{{name: setup, image: {BAD}}}]
+  containers: [{{name: web, image: {GOOD}}}]
+"""
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: shop}\n"
+RULES: Json = {
+    "defaults": {"mode": "strict"},
+    "rules": [
+        {"name": "sandbox", "match": {"namespaces": ["sandbox"]}, "mode": "passive"},
+        {"name": "robots", "match": {"users": ["ci-*"]}, "mode": "passive"},
+    ],
+}
+
+
+@pytest.fixture
+def webhook() -> Webhook:
+    """Strict; Anchore holds a good image and a bad one."""
+    webhook = Webhook(RULES)
+    webhook.anchore.store(GOOD)
+    webhook.fail(BAD)
+    return webhook
+
+
+async def post(webhook: Webhook, body: Any, content_type: str = JSON, query: str = "") -> httpx.Response:
+    content = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await webhook.http.post(f"/review?{query}", content=content, headers={"content-type": content_type})
+
+
+async def reviewed(webhook: Webhook, body: Any, content_type: str = JSON, query: str = "") -> Any:
+    answer = await post(webhook, body, content_type, query)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == JSON
+    return answer.json()
+
+
+def verdicts(document: Json) -> list[tuple[str, str, str]]:
+    return [(image["object"]["kind"], image["image"], image["verdict"]) for image in document["images"]]
+
+
+async def test_an_object_is_told_image_by_image_with_all_reasons(webhook: Webhook) -> None:
+    document = await reviewed(webhook, POD_YAML, YAML)
+    assert document["allowed"] is False
+    assert verdicts(document) == [("Pod", BAD, "deny"), ("Pod", GOOD, "admit")]
+    assert document["images"][0] == {
+        "image": BAD,
+        "digest": digest_of(BAD),
+        "object": {"kind": "Pod", "namespace": "default", "name": "shop"},
+        "places": ['initContainers "setup"'],
+        "rule": "defaults",
+        "mode": "strict",
+        "verdict": "deny",
+        "reason": "policy_failed",
+        "effect": "deny",
+        "message": f"Image {BAD} with digest {digest_of(BAD)} failed policy checks for policy bundle active",
+        "findings": ["HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0"],
+    }
+    assert document["errors"] == []
+    assert document["objects"] == {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0}
+
+
+@pytest.mark.parametrize("content_type", [JSON, YAML, "application/x-yaml", "text/yaml; charset=utf-8", "text/plain"])
+async def test_json_is_read_under_every_name_of_yaml_too(content_type: str, webhook: Webhook) -> None:
+    document = await reviewed(webhook, POD, content_type)
+    assert (document["allowed"], verdicts(document)) == (True, [("Pod", GOOD, "admit")])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "came"),
+    [
+        ("application/xml", "as application/xml"),
+        ("multipart/form-data; boundary=x", "as multipart/form-data"),
+        (
+            "application/x-www-form-urlencoded",
+            "as application/x-www-form-urlencoded, as curl sends it unless told otherwise",
+        ),
+        ("", "without a content type"),
+    ],
+)
+async def test_another_content_type_is_told(content_type: str, came: str, webhook: Webhook) -> None:
+    how = "send it with the header 'Content-Type: application/yaml', or application/json"
+    expected = f"the body comes {came}: {how}"
+    assert failure(await post(webhook, POD, content_type)) == (415, "UnsupportedMediaType", expected)
+
+
+LISTS: dict[str, tuple[Any, str]] = {
+    "a List": ({"apiVersion": "v1", "kind": "List", "items": [POD, workload("Deployment", pod_spec(BAD))]}, JSON),
+    "a PodList": ({"apiVersion": "v1", "kind": "PodList", "items": [POD, workload("Deployment", pod_spec(BAD))]}, JSON),
+    "documents": (f"{json.dumps(POD)}\n---\n{json.dumps(workload('Deployment', pod_spec(BAD)))}\n---\n", YAML),
+}
+
+
+@pytest.mark.parametrize(("body", "content_type"), LISTS.values(), ids=LISTS)
+async def test_many_objects_are_reviewed_in_their_order(body: Any, content_type: str, webhook: Webhook) -> None:
+    document = await reviewed(webhook, body, content_type)
+    assert document["allowed"] is False
+    assert verdicts(document) == [("Pod", GOOD, "admit"), ("Deployment", BAD, "deny")]
+    assert document["objects"] == {"reviewed": 2, "withoutImages": 0, "notChecked": 0, "unread": 0}
+
+
+async def test_what_holds_no_images_is_counted_and_what_cannot_be_read_is_told(webhook: Webhook) -> None:
+    broken = "apiVersion: v1\nkind: Pod\nmetadata: {name: odd}\nspec: []\n"
+    document = await reviewed(webhook, f"{SERVICE}---\n{POD_YAML}---\njust: text\n---\n{broken}---\n{SERVICE}", YAML)
+    assert len(document["images"]) == 2
+    assert document["objects"] == {"reviewed": 1, "withoutImages": 2, "notChecked": 0, "unread": 2}
+    no_object, odd = document["errors"]
+    assert no_object["message"] == "not a Kubernetes object: it has no apiVersion and kind"
+    assert {key: odd[key] for key in ("kind", "namespace", "name")} == {
+        "kind": "Pod",
+        "namespace": "default",
+        "name": "odd",
+    }
+    assert odd["message"].startswith("spec: ")
+
+
+async def test_only_objects_without_images_are_fine(webhook: Webhook) -> None:
+    document = await reviewed(webhook, SERVICE, YAML)
+    assert (document["allowed"], document["images"], document["errors"]) == (True, [], [])
+
+
+async def test_unknown_kinds_are_told_as_not_checked(webhook: Webhook) -> None:
+    rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {"template": {"spec": pod_spec(BAD)}}}
+    document = await reviewed(webhook, rollout)
+    assert (document["allowed"], document["images"], document["errors"]) == (False, [], [])
+    assert document["notChecked"][0]["message"].startswith("not checked: kind Rollout of argoproj.io/v1alpha1")
+    assert document["objects"] == {"reviewed": 0, "withoutImages": 0, "notChecked": 1, "unread": 0}
+
+
+async def test_an_empty_list_is_no_pass(webhook: Webhook) -> None:
+    document = await reviewed(webhook, {"apiVersion": "v1", "kind": "List", "items": []})
+    assert (document["allowed"], document["objects"]["unread"]) == (False, 1)
+
+
+async def test_a_list_of_images_is_reviewed_as_one_pod(webhook: Webhook) -> None:
+    document = await reviewed(webhook, [GOOD, BAD, "sha256:0123abcd"])
+    assert document["allowed"] is False
+    assert verdicts(document) == [("Pod", GOOD, "admit"), ("Pod", BAD, "deny"), ("Pod", "sha256:0123abcd", "deny")]
+    assert document["images"][2]["reason"] == "image_id"
+
+
+async def test_an_admission_review_is_reviewed_for_whoever_asked_then(webhook: Webhook) -> None:
+    document = await reviewed(webhook, POD_CREATE, query="namespace=sandbox")
+    (image,) = document["images"]
+    assert image["object"] == {"kind": "Pod", "namespace": "shop", "name": "shop"}
+    assert image["mode"] == "strict"
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "namespace", "mode"),
+    [
+        ("", POD, "default", "strict"),
+        ("namespace=sandbox", POD, "sandbox", "passive"),
+        ("namespace=", POD, "default", "strict"),
+        ("namespace=sandbox", workload("Pod", pod_spec(GOOD), metadata={"namespace": "shop"}), "shop", "strict"),
+        ("user=ci-7", POD, "default", "passive"),
+    ],
+)
+async def test_namespace_and_user_stand_in_where_the_object_does_not_say(
+    query: str, body: Json, namespace: str, mode: str, webhook: Webhook
+) -> None:
+    (image,) = (await reviewed(webhook, body, query=query))["images"]
+    assert (image["object"]["namespace"], image["mode"]) == (namespace, mode)
+
+
+@pytest.mark.parametrize("query", ["", "namespace=sandbox"], ids=["strict", "passive"])
+async def test_nothing_is_asked_of_anchore_but_what_it_knows(query: str, webhook: Webhook) -> None:
+    document = await reviewed(webhook, [NEW], query=query)
+    assert document["images"][0]["reason"] == ("requested" if query else "unknown")
+    assert webhook.recorder.depths == []
+    assert webhook.recorder.submissions == []
+    assert webhook.anchore.subjects("submit") == []
+
+
+UNREADABLE: dict[str, tuple[Any, str]] = {
+    "nothing": ("", "the body is empty: send a Kubernetes object or a list of images"),
+    "only comments": ("# nothing\n---\n", "the body is empty: send a Kubernetes object or a list of images"),
+    "an empty list": ("[]", "a list must be one of images, such as [ubuntu, nginx:1.25]"),
+    "a list of objects": ([POD], "a list must be one of images, such as [ubuntu, nginx:1.25]"),
+    "too many images": ([GOOD] * 1001, "more than 1000 images"),
+    "too many documents": ("---\n".join(["a: 1\n"] * 1001), "more than 1000 objects"),
+    "an alias": ("a: &a [x]\nb: *a\n", "alias"),
+    "a bomb": ("a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "alias"),
+    "a tag": ("a: !!int id\n", "!!int does not fit the value"),
+    "a duplicate key": ("kind: Pod\nkind: Job\n", "line 2"),
+    "invalid UTF-8": (b"a: \xff", "is not UTF-8 text"),
+    "NUL": (b"a: \0", "is not valid YAML"),
+    "deep nesting": ("[" * 5000, "deep"),
+    "truncated": ('{"apiVersion": "v1", ', "line 1, column 22: is not valid JSON"),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), UNREADABLE.values(), ids=UNREADABLE)
+async def test_an_unreadable_body_is_a_400_that_says_where(body: Any, message: str, webhook: Webhook) -> None:
+    code, reason, text = failure(await post(webhook, body, YAML))
+    assert (code, reason) == (400, "BadRequest")
+    assert message in text
+
+
+async def test_a_body_up_to_a_mebibyte_is_read_and_no_more(webhook: Webhook) -> None:
+    fits = json.dumps(POD).ljust(BODY_LIMIT)
+    assert (await reviewed(webhook, fits))["allowed"] is True
+    expected = (413, "RequestEntityTooLarge", f"the body is larger than {BODY_LIMIT} bytes, the most that is read")
+    assert failure(await post(webhook, fits + " ")) == expected
+    assert BODY_LIMIT == 1024 * 1024
+
+
+async def test_reviews_by_hand_and_their_page_can_be_switched_off() -> None:
+    webhook = Webhook(docs=False)
+    for path in ("/review", "/docs", "/openapi.json", "/redoc", "/static-offline-docs/swagger-ui.css"):
+        assert (await webhook.http.request("POST" if path == "/review" else "GET", path)).status_code == 404
+    assert (await webhook.validate(POD_CREATE)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("unknown=1", "unknown query parameter unknown: there are namespace and user"),
+        ("namepsace=shop", "unknown query parameter namepsace: there are namespace and user"),
+        ("a%00b=", "unknown query parameter a?b: there are namespace and user"),
+        ("namespace=shop&namespace=other", "the query parameter namespace is given more than once"),
+        ("namespace=a%00b", "namespace: expected a name of lower-case letters, digits and '-', at most 63"),
+        ("namespace=Shop", "namespace: expected a name of lower-case letters, digits and '-', at most 63"),
+        (f"namespace={'a' * 64}", "namespace: expected a name of lower-case letters, digits and '-', at most 63"),
+    ],
+)
+async def test_a_parameter_that_would_have_no_effect_is_told(query: str, why: str, webhook: Webhook) -> None:
+    assert failure(await post(webhook, POD, query=query)) == (400, "BadRequest", why)
+
+
+async def test_objects_in_lists_count(webhook: Webhook) -> None:
+    pods = [workload("Pod", pod_spec(GOOD))] * 1001
+    inner = {"apiVersion": "v1", "kind": "List", "items": pods}
+    for body in (inner, {"apiVersion": "v1", "kind": "List", "items": [inner]}, [POD, inner][1]):
+        code, _, text = failure(await post(webhook, body))
+        assert (code, text) == (400, "more than 1000 objects, those in Lists counted; send fewer at once")
+    assert webhook.anchore.calls == []
+
+
+async def test_past_so_many_images_the_rest_is_not_reviewed_and_said_so(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manual, "MAX_IMAGES", 3)
+    monkeypatch.setattr(manual, "_AT_ONCE", 1)
+    pods = [workload("Pod", pod_spec(GOOD), metadata={"name": f"p{number}"}) for number in range(5)]
+    document = await reviewed(webhook, {"apiVersion": "v1", "kind": "List", "items": pods})
+    assert document["allowed"] is False
+    assert [(error["name"], error["message"]) for error in document["errors"]] == [
+        (name, "not reviewed: the objects before it name 3 images; send fewer at once") for name in ("p3", "p4")
+    ]
+    assert len(document["images"]) == 3
+
+
+async def test_what_there_is_no_time_for_is_not_reviewed_and_said_so(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anchore_admission.web.manual.SECONDS", 0.3)
+    monkeypatch.setattr(manual, "_AT_ONCE", 1)
+    webhook.anchore.hang("by_tag")
+    pods = [workload("Pod", pod_spec(GOOD), metadata={"name": f"p{number}"}) for number in range(3)]
+    document = await reviewed(webhook, {"apiVersion": "v1", "kind": "List", "items": pods})
+    assert document["allowed"] is False
+    late = [
+        error for error in document["errors"] if "not reviewed: the time for this call was over" in error["message"]
+    ]
+    assert [error["name"] for error in late] == ["p1", "p2"]

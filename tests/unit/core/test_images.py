@@ -1,0 +1,295 @@
+"""What of a request is judged, and under which rule."""
+
+from typing import Any
+
+import pytest
+
+from anchore_admission.core import workload
+from anchore_admission.core.images import Refusal, Subject, distinct_images, is_asked_by_controller, subjects
+from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.rules.book import RuleBook, compile_rules
+from anchore_admission.core.rules.match import Circumstances
+from anchore_admission.core.verdict import Reason
+from anchore_admission.models.configuration import Configuration
+from support import builders
+from support.builders import DIGEST, pod_spec
+
+
+def _book(*rules: dict[str, Any]) -> RuleBook:
+    return compile_rules(Configuration.model_validate({"rules": list(rules)}))
+
+
+def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[Subject]:
+    request = builders.request(body, **changes)
+    view = workload.pod_view(request.kind, request.object)
+    return subjects(request, view, book or _book(), distinct_images(request, view)) if view else []
+
+
+def _pod(*images: str | None, **more: Any) -> dict[str, Any]:
+    return builders.workload("Pod", pod_spec(*images, **more))
+
+
+def _deployment(*images: str | None) -> dict[str, Any]:
+    return builders.workload("Deployment", pod_spec(*images))
+
+
+def test_each_text_once_with_all_its_places() -> None:
+    body = _pod("redis", "nginx", "redis", initContainers=[{"name": "setup", "image": "redis"}])
+    found = [(subject.image, [place.place for place in subject.places]) for subject in _subjects(body)]
+    assert found == [
+        ("redis", ['initContainers "setup"', 'containers "c1"', 'containers "c3"']),
+        ("nginx", ['containers "c2"']),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "judged"),
+    [
+        (_pod("a"), _pod("a"), []),
+        (_pod("a"), _pod("b"), ["b"]),
+        (_pod("a"), _pod("a", ephemeralContainers=[{"name": "d", "image": "debug"}]), ["debug"]),
+        (_pod("a", initContainers=[{"image": "b"}]), _pod("b"), []),
+        (None, _pod("a"), ["a"]),
+        ({"spec": {"containers": 1}}, _pod("a"), ["a"]),
+        ({}, _pod("a"), ["a"]),
+        (_deployment("a"), _deployment("a", "b"), ["b"]),
+        (_deployment("a"), _deployment("a"), []),
+    ],
+    ids=["same", "changed", "ephemeral", "moved", "no old", "unreadable old", "empty old", "template", "same template"],
+)
+def test_an_update_judges_what_is_new(old: Any, new: dict[str, Any], judged: list[str]) -> None:
+    assert [subject.image for subject in _subjects(new, operation="UPDATE", oldObject=old)] == judged
+
+
+def test_a_create_judges_everything() -> None:
+    assert [subject.image for subject in _subjects(_pod("a"), oldObject=_pod("a"))] == ["a"]
+
+
+def _named(name: str, **rule: Any) -> dict[str, Any]:
+    return {"name": name, **rule}
+
+
+_HUB, _OURS, _ANY = ({"images": [glob]} for glob in ("docker.io/*", "registry.example.com/*", "*"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([_named("hub", match=_HUB, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("hub", match=_HUB, mode="passive"), _named("ours", match=_OURS, mode="analysis")], "ours"),
+        ([_named("ours", match=_OURS, mode="strict"), _named("rest", mode="passive")], "ours"),
+        ([_named("tags", match={"images": ["*app:0*"]}, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("ids", match={"images": ["sha256:*"]}, mode="skip"), _named("rest", mode="strict")], "ids"),
+        ([_named("ids", match={"images": ["sha256:01*"]}, mode="skip"), _named("rest", mode="strict")], "ids"),
+        ([_named("any", match=_ANY, mode="skip"), _named("rest", mode="strict")], "any"),
+        ([_named("all", mode="skip"), _named("rest", mode="strict")], "all"),
+        ([_named("other", match={"namespaces": ["x"]}, mode="strict"), _named("rest", mode="passive")], "rest"),
+        (
+            [_named("ours", match=_OURS, mode="strict", enforcement="warn"), _named("rest", mode="strict")],
+            "rest",
+        ),
+        ([_named("ours", match=_OURS, mode="strict"), _named("rest", mode="strict")], "rest"),
+    ],
+)
+@pytest.mark.parametrize("image", ["sha256:0123", f"sha256:0123{DIGEST[11:]}", f"0123{DIGEST[11:]}"])
+def test_an_image_id_may_be_any_image_and_falls_under_the_strictest_rule(
+    rules: list[dict[str, Any]], expected: str, image: str
+) -> None:
+    """The ID of an image that a node holds does not tell its repository, so that it must match no laxer rule."""
+    if expected == "ids" and not image.startswith("sha256:"):
+        expected = "rest"
+    (subject,) = _subjects(_pod(image), _book(*rules))
+    assert subject.rule.name == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "reason", "message"),
+    [
+        (None, Reason.NO_IMAGE, 'containers "c1" names no image'),
+        ("", Reason.NO_IMAGE, 'containers "c1" names no image'),
+        (
+            "sha256:0123",
+            Reason.IMAGE_ID,
+            'containers "c1": image sha256:0123 is an image ID, which Anchore cannot check; name a repository',
+        ),
+        (
+            DIGEST,
+            Reason.IMAGE_ID,
+            f'containers "c1": image {DIGEST} is an image ID, which Anchore cannot check; name a repository',
+        ),
+        (
+            "team/App",
+            Reason.MALFORMED_REFERENCE,
+            'containers "c1": image team/App is not a valid image reference: its repository name must be lower case',
+        ),
+        ("a\nb", Reason.MALFORMED_REFERENCE, 'containers "c1": image a?b is not a valid image reference: its'),
+    ],
+)
+def test_what_anchore_cannot_be_asked_about(image: str | None, reason: Reason, message: str) -> None:
+    [subject] = _subjects(_pod(image))
+    assert isinstance(subject.meaning, Refusal)
+    assert subject.meaning.reason is reason
+    assert subject.meaning.message.startswith(message)
+
+
+_SHA512 = "sha512:" + "e" * 128
+_SHA384 = "sha384:" + "e" * 96
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ("[2001:db8::1]:5000/evil:1", "Anchore takes no IPv6 address for a registry; use a host name"),
+        ("[::1]/app", "Anchore takes no IPv6 address for a registry; use a host name"),
+        (f"[::ffff:c000:201]/app@{DIGEST}", "Anchore takes no IPv6 address for a registry; use a host name"),
+        (f"r.example.com/a@{_SHA512}", "Anchore takes no digest but sha256"),
+        (f"r.example.com/a:1@{_SHA384}", "Anchore takes no digest but sha256"),
+        ("Myorg/app", "Anchore takes the registry for a part of the path; write the registry with its port"),
+        (f"Myorg/app@{DIGEST}", "Anchore takes the registry for a part of the path; write the registry with its port"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_what_a_runtime_can_pull_and_anchore_cannot_read(image: str, problem: str) -> None:
+    [subject] = _subjects(_pod(image))
+    message = f'containers "c1": image {image} cannot be checked: {problem}'
+    assert subject.meaning == Refusal(Reason.UNSUPPORTED_REFERENCE, message)
+
+
+@pytest.mark.parametrize("image", ["localhost/app", "Myorg:5000/app", "192.0.2.1/app", "a_b.example/app", "A.io/app"])
+def test_what_anchore_can_read(image: str) -> None:
+    [subject] = _subjects(_pod(image))
+    assert isinstance(subject.meaning, ImageReference)
+
+
+@pytest.mark.parametrize("tail", ["/a" * 200_000, "\n" * 200_000, "@" * 400_000, ":" * 400_000])
+def test_a_text_too_long_for_an_image_is_cut_before_anything_looks_at_it(tail: str) -> None:
+    body = _pod(f"r.example.com{tail}")
+    body["spec"]["containers"][0]["name"] = "n" * 100_000
+    [subject] = _subjects(body)
+    assert isinstance(subject.meaning, Refusal)
+    assert subject.meaning.reason is Reason.MALFORMED_REFERENCE
+    assert len(subject.image) == 1025
+    assert len(subject.meaning.message) < 700
+
+
+def test_a_template_may_leave_an_image_out() -> None:
+    assert [subject.image for subject in _subjects(_deployment(None, "", "nginx"))] == ["nginx"]
+
+
+def test_a_reference_is_parsed() -> None:
+    [subject] = _subjects(_pod("nginx"))
+    assert isinstance(subject.meaning, ImageReference)
+    assert subject.meaning.repository == "docker.io/library/nginx"
+    assert subject.rule.name == "defaults"
+
+
+_POD = builders.workload(
+    "Pod", pod_spec("nginx"), metadata={"labels": {"app": "own", "none": None}, "annotations": {"note": "own"}}
+)
+_POD_OF_BUILDER = _pod("nginx", serviceAccount="builder")
+_POD_OF_TWO = _pod("nginx", serviceAccountName="runner", serviceAccount="builder")
+_DEPLOYMENT = builders.workload(
+    "Deployment",
+    pod_spec("nginx", serviceAccountName="runner"),
+    metadata={"labels": {"app": "own", "only": "own"}, "annotations": {"note": "own"}},
+    pod_metadata={"labels": {"app": "pod"}, "annotations": {"note": "pod"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "match", "matches"),
+    [
+        (_POD, {"namespaces": ["shop"]}, True),
+        (_POD, {"kinds": ["Pod"]}, True),
+        (_POD, {"kinds": ["*/Pod"]}, False),
+        (_POD, {"users": ["alice"]}, True),
+        (_POD, {"groups": ["system:authenticated"]}, True),
+        (_POD, {"serviceAccounts": ["default"]}, True),
+        (_POD, {"serviceAccounts": ["shop/default"]}, True),
+        (_POD, {"objectSelector": {"matchLabels": {"app": "own"}}}, True),
+        (_POD, {"objectSelector": {"matchLabels": {"none": ""}}}, True),
+        (_POD, {"annotations": {"note": ["own"]}}, True),
+        (_POD_OF_BUILDER, {"serviceAccounts": ["builder"]}, True),
+        (_POD_OF_BUILDER, {"serviceAccounts": ["shop/builder"]}, True),
+        (_POD_OF_BUILDER, {"serviceAccounts": ["default"]}, False),
+        (_POD_OF_TWO, {"serviceAccounts": ["runner"]}, True),
+        (_POD_OF_TWO, {"serviceAccounts": ["builder"]}, False),
+        (_DEPLOYMENT, {"kinds": ["Deployment"]}, True),
+        (_DEPLOYMENT, {"kinds": ["apps/Deployment"]}, True),
+        (_DEPLOYMENT, {"serviceAccounts": ["shop/runner"]}, True),
+        (_DEPLOYMENT, {"objectSelector": {"matchLabels": {"app": "pod", "only": "own"}}}, True),
+        (_DEPLOYMENT, {"objectSelector": {"matchLabels": {"app": "own"}}}, False),
+        (_DEPLOYMENT, {"annotations": {"note": ["pod"]}}, True),
+        (_DEPLOYMENT, {"annotations": {"note": ["own"]}}, False),
+    ],
+)
+def test_what_rules_see_of_a_request(body: dict[str, Any], match: dict[str, Any], matches: bool) -> None:
+    [subject] = _subjects(body, _book({"name": "it", "match": match}))
+    assert (subject.rule.name == "it") is matches
+
+
+def test_the_namespace_of_the_request_counts_not_the_one_written_in_the_object() -> None:
+    body = builders.workload("Pod", pod_spec("nginx"), metadata={"namespace": "trusted"})
+    [subject] = _subjects(body, _book({"name": "it", "match": {"namespaces": ["trusted"]}}))
+    assert subject.rule.name == "defaults"
+
+
+def test_images_of_one_pod_may_fall_under_different_rules() -> None:
+    book = _book({"name": "own", "match": {"images": ["registry.example.com/*"]}}, {"name": "rest"})
+    found = _subjects(_pod("registry.example.com/a", "nginx", "sha256:0123"), book)
+    assert [subject.rule.name for subject in found] == ["own", "rest", "rest"]
+
+
+@pytest.mark.parametrize(
+    ("user", "controller"),
+    [
+        ({"username": "system:serviceaccount:kube-system:replicaset-controller"}, True),
+        ({"username": "system:node:node-1"}, True),
+        ({"username": "system:kube-controller-manager"}, True),
+        ({"username": "alice"}, False),
+        ({"username": "kubernetes-admin"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_who_reads_warnings(user: dict[str, Any] | None, controller: bool) -> None:
+    assert is_asked_by_controller(builders.request(_POD, userInfo=user)) is controller
+
+
+def test_a_subject_is_made_once_for_a_short_image_under_a_rule() -> None:
+    book, other = _book(), _book()
+    (first,), (again,), (elsewhere,) = (_subjects(_pod("quay.io/team/app:1"), by) for by in (book, book, other))
+    assert again is first
+    assert elsewhere is not first
+    assert elsewhere.rule is other.defaults
+
+
+def test_a_long_image_is_not_kept_in_memory() -> None:
+    long = "a." * 300 + "io/team/app:1"
+    book = _book()
+    (first,), (again,) = (_subjects(_pod(long), book) for _ in range(2))
+    assert (again, again.image) == (first, long)
+    assert again is not first
+
+
+def test_the_same_image_in_another_place_is_another_subject() -> None:
+    book = _book()
+    (first,) = _subjects(_pod("sha256:01"), book)
+    (second,) = _subjects(_pod(initContainers=[{"name": "setup", "image": "sha256:01"}]), book)
+    assert isinstance(second.meaning, Refusal)
+    assert "setup" in second.meaning.message
+    assert second.places != first.places
+
+
+def test_what_is_not_about_images_is_compared_once_for_all_of_them() -> None:
+    compared: list[str] = []
+
+    def condition(_: tuple[str, ...], circumstances: Circumstances) -> bool:
+        compared.append(circumstances.namespace)
+        return True
+
+    images, other = _book({"name": "images", "match": {"images": ["b*"]}, "mode": "skip"}).rules[0]
+    book = RuleBook((((condition, *images), other), ((condition,), _book().defaults)), _book().defaults)
+    found = _subjects(_pod("a", "b", "c"), book)
+    assert [subject.rule.name for subject in found] == ["defaults", "images", "defaults"]
+    assert len(compared) == 2

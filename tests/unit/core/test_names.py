@@ -1,0 +1,256 @@
+"""Under which names Anchore is asked, and what it is asked to analyse."""
+
+import pytest
+
+from anchore_admission.core.facts import AnalysisState, ImageRecord, Selector
+from anchore_admission.core.names import (
+    AnalysisRequest,
+    analysis_request,
+    check_tags,
+    distinguishes,
+    is_label,
+    lookup_tags,
+    newest,
+    repositories,
+)
+from anchore_admission.core.reference import parse
+from anchore_admission.core.tags import TagAnswer
+from support.builders import DIGEST, OTHER_DIGEST, record
+
+_LABEL = DIGEST.replace(":", "-")
+_EARLY, _LATE = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("image", "names", "tags"),
+    [
+        (
+            "nginx",
+            ("docker.io/library/nginx", "docker.io/nginx"),
+            ("docker.io/library/nginx:latest", "docker.io/nginx:latest"),
+        ),
+        (
+            "docker.io/library/nginx:1",
+            ("docker.io/library/nginx", "docker.io/nginx"),
+            ("docker.io/library/nginx:1", "docker.io/nginx:1"),
+        ),
+        ("team/app:1", ("docker.io/team/app",), ("docker.io/team/app:1",)),
+        ("library/deep/app", ("docker.io/library/deep/app",), ("docker.io/library/deep/app:latest",)),
+        ("quay.io/library/app:1", ("quay.io/library/app",), ("quay.io/library/app:1",)),
+        ("Quay.IO:443/a/b:1", ("quay.io/a/b", "Quay.IO:443/a/b"), ("quay.io/a/b:1", "Quay.IO:443/a/b:1")),
+        (
+            "registry-1.docker.io/library/nginx:1",
+            ("docker.io/library/nginx", "docker.io/nginx", "registry-1.docker.io/library/nginx"),
+            ("docker.io/library/nginx:1", "docker.io/nginx:1", "registry-1.docker.io/library/nginx:1"),
+        ),
+        ("localhost:5000/a:1", ("localhost:5000/a",), ("localhost:5000/a:1",)),
+        (f"nginx@{DIGEST}", ("docker.io/library/nginx", "docker.io/nginx"), ()),
+        (f"quay.io/a/b:1@{DIGEST}", ("quay.io/a/b",), ()),
+    ],
+)
+def test_the_names_to_look_up(image: str, names: tuple[str, ...], tags: tuple[str, ...]) -> None:
+    assert repositories(parse(image)) == names
+    assert lookup_tags(parse(image)) == tags
+
+
+@pytest.mark.parametrize(
+    ("image", "request_", "repository"),
+    [
+        ("ubuntu", AnalysisRequest("docker.io/ubuntu:latest"), "docker.io/ubuntu"),
+        ("docker.io/library/ubuntu:24.04", AnalysisRequest("docker.io/ubuntu:24.04"), "docker.io/ubuntu"),
+        ("team/app", AnalysisRequest("docker.io/team/app:latest"), "docker.io/team/app"),
+        ("localhost:5000/app:1", AnalysisRequest("localhost:5000/app:1"), "localhost:5000/app"),
+        ("Quay.IO:443/a/b:1", AnalysisRequest("Quay.IO:443/a/b:1"), "Quay.IO:443/a/b"),
+        (f"ubuntu@{DIGEST}", AnalysisRequest(f"docker.io/ubuntu:{_LABEL}", DIGEST), "docker.io/ubuntu"),
+        (f"quay.io/a/b:1@{DIGEST}", AnalysisRequest(f"quay.io/a/b:{_LABEL}", DIGEST), "quay.io/a/b"),
+        (
+            "quay.io/a/b@sha512:" + "c" * 128,
+            AnalysisRequest("quay.io/a/b:sha512-" + "c" * 128, "sha512:" + "c" * 128),
+            "quay.io/a/b",
+        ),
+    ],
+)
+def test_what_is_submitted(image: str, request_: AnalysisRequest, repository: str) -> None:
+    assert analysis_request(parse(image)) == request_
+    assert request_.repository == repository
+
+
+def _found(name: str, **tags: str) -> ImageRecord:
+    return record(
+        tags={f"docker.io/{tag.replace('__', '/')}:1": at for tag, at in tags.items()}, digest=f"sha256:{name}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([], None),
+        ([_found("a", nginx=_EARLY)], "sha256:a"),
+        ([_found("a", nginx=_EARLY), _found("b", library__nginx=_LATE)], "sha256:b"),
+        ([_found("a", nginx=_LATE), _found("b", library__nginx=_EARLY)], "sha256:a"),
+        ([_found("a", library__nginx=_EARLY, redis=_LATE), _found("b", nginx=_LATE)], "sha256:b"),
+        ([_found("a", library__nginx=_EARLY, nginx=_LATE), _found("b", nginx=_EARLY)], "sha256:a"),
+        ([_found("a", nginx=""), _found("b", nginx=_EARLY)], "sha256:b"),
+        ([_found("a"), _found("b", nginx=_EARLY)], "sha256:b"),
+        ([_found("a", redis=_LATE)], "sha256:a"),
+    ],
+    ids=[
+        "none",
+        "one",
+        "long form newer",
+        "short form newer",
+        "another tag does not count",
+        "both forms on one record",
+        "no time loses",
+        "no tag loses",
+        "alone without the tag",
+    ],
+)
+def test_the_record_whose_tag_was_seen_last_wins(records: list[ImageRecord], expected: str | None) -> None:
+    chosen = newest(records, parse("nginx:1"))
+    assert (chosen.digest if chosen else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({}, "docker.io/nginx:1"),
+        ({"docker.io/nginx:1": _EARLY}, "docker.io/nginx:1"),
+        ({"docker.io/library/nginx:1": _EARLY}, "docker.io/library/nginx:1"),
+        ({"docker.io/library/nginx:1": _LATE, "docker.io/nginx:1": _EARLY}, "docker.io/library/nginx:1"),
+        ({"docker.io/library/nginx:1": _EARLY, "docker.io/nginx:1": _LATE}, "docker.io/nginx:1"),
+        ({"docker.io/library/nginx:2": _EARLY}, "docker.io/nginx:1"),
+        ({"quay.io/nginx:1": _EARLY}, "docker.io/nginx:1"),
+    ],
+)
+def test_a_tag_is_submitted_under_the_name_that_anchore_has(tags: dict[str, str], expected: str) -> None:
+    assert analysis_request(parse("nginx:1"), record(tags=tags)) == AnalysisRequest(expected)
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        (_LABEL, True),
+        ("sha256-0123456789ab", True),
+        ("sha256-0123456789abc", False),
+        (f"{_LABEL}.sig", False),
+        ("SHA256-0123456789ab", False),
+        ("1.25", False),
+    ],
+)
+def test_which_tags_are_labels(tag: str, expected: bool) -> None:
+    assert is_label(tag) is expected
+
+
+@pytest.mark.parametrize("tag", ["", ":1", ":latest", ":sha256-aaaaaaaaaaaa"])
+def test_a_digest_is_submitted_under_its_own_label_whatever_is_written_before_it(tag: str) -> None:
+    held = record(tags={f"quay.io/a/b{tag or ':1'}": _EARLY})
+    for found in (None, held):
+        assert analysis_request(parse(f"quay.io/a/b{tag}@{DIGEST}"), found).full_tag == f"quay.io/a/b:{_LABEL}"
+
+
+_HUB = ("docker.io/library/nginx:1", "docker.io/nginx:1")
+
+
+@pytest.mark.parametrize(
+    ("image", "tags", "expected"),
+    [
+        ("nginx:1", {"docker.io/nginx:1": _EARLY}, _HUB[::-1]),
+        ("nginx:1", {"docker.io/library/nginx:1": _EARLY}, _HUB),
+        ("nginx:1", {"docker.io/library/nginx:1": _LATE, "docker.io/nginx:1": _EARLY}, _HUB),
+        ("nginx:1", {"docker.io/nginx:2": _LATE}, _HUB),
+        ("nginx:1", {}, _HUB),
+        ("nginx:1", {"quay.io/other:1": _LATE}, _HUB),
+        ("quay.io/a/b", {"quay.io/a/b:latest": _EARLY, "quay.io/a/b:9": _LATE}, ("quay.io/a/b:latest",)),
+        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/a/b:1": _EARLY, "quay.io/a/b:2": _LATE}, ("quay.io/a/b:1",)),
+        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/a/b:2": _EARLY, "quay.io/a/b:3": _LATE}, ("quay.io/a/b:3",)),
+        (f"quay.io/a/b@{DIGEST}", {"quay.io/a/b:2": _LATE, "quay.io/a/b:3": _EARLY}, ("quay.io/a/b:2",)),
+        (f"quay.io/a/b@{DIGEST}", {"quay.io/trusted/b:1": _LATE}, (f"quay.io/a/b:{_LABEL}",)),
+        (f"quay.io/a/b:1@{DIGEST}", {"quay.io/trusted/b:1": _LATE}, (f"quay.io/a/b:{_LABEL}",)),
+        (f"quay.io/a/b:1@{DIGEST}", {}, (f"quay.io/a/b:{_LABEL}",)),
+        (
+            f"nginx@{DIGEST}",
+            {"docker.io/library/nginx:1": _EARLY, "docker.io/nginx:2": _LATE},
+            ("docker.io/nginx:2", "docker.io/library/nginx:2"),
+        ),
+        (f"nginx:1@{DIGEST}", {"docker.io/library/nginx:1": _EARLY, "docker.io/nginx:2": _LATE}, _HUB),
+        (f"nginx@{DIGEST}", {}, (f"docker.io/library/nginx:{_LABEL}", f"docker.io/nginx:{_LABEL}")),
+        ("localhost:5000/app:1", {"localhost:5000/app:1": _EARLY}, ("localhost:5000/app:1",)),
+        (f"localhost:5000/app@{DIGEST}", {"localhost:5000/app:7": ""}, ("localhost:5000/app:7",)),
+    ],
+)
+def test_a_policy_is_checked_for_a_tag_under_each_name_of_the_workloads_own_repository(
+    image: str, tags: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    assert check_tags(record(tags=tags, digest=OTHER_DIGEST), parse(image)) == expected
+
+
+@pytest.mark.parametrize("image", ["nginx", f"nginx@{DIGEST}", f"quay.io/a/b:1@{DIGEST}"])
+@pytest.mark.parametrize("state", AnalysisState)
+def test_a_digest_never_stands_for_a_tag(image: str, state: AnalysisState) -> None:
+    for tag in check_tags(record(state), parse(image)):
+        assert "@" not in tag
+        assert parse(tag).digest is None
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ([], False),
+        (["*"], False),
+        (["*nginx"], False),
+        (["redis", "team/*", "library/redis"], False),
+        (["Library/*"], False),
+        (["library/*"], True),
+        (["library/nginx"], True),
+        (["nginx"], True),
+        (["*", "n*"], True),
+        (["*/nginx"], True),
+        (["[nl]*"], False),
+        (["?????"], False),
+    ],
+)
+def test_which_policies_tell_docker_hubs_two_names_apart(patterns: list[str], expected: bool) -> None:
+    selectors = [Selector("*", pattern) for pattern in patterns]
+    assert distinguishes(selectors, _HUB) is expected
+    assert not distinguishes(selectors, _HUB[:1])
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [("*", False), ("quay.io", True), ("Quay.IO:443", True), ("*.example.com", False), ("*quay*", True)],
+)
+def test_which_policies_tell_spellings_of_a_registry_apart(registry: str, expected: bool) -> None:
+    assert distinguishes([Selector(registry, "*")], lookup_tags(parse("Quay.IO:443/a/b:1"))) is expected
+
+
+@pytest.mark.parametrize(
+    ("answered", "before", "now", "expected"),
+    [
+        (DIGEST, None, None, True),
+        (DIGEST, "", None, True),
+        (DIGEST, DIGEST, None, True),
+        (DIGEST, DIGEST, DIGEST, False),
+        (DIGEST, OTHER_DIGEST, DIGEST, False),
+        (DIGEST, OTHER_DIGEST, OTHER_DIGEST, True),
+        (DIGEST, DIGEST, OTHER_DIGEST, False),
+        (DIGEST, "", OTHER_DIGEST, False),
+        (DIGEST, None, OTHER_DIGEST, False),
+    ],
+    ids=[
+        "not held, never looked up",
+        "not held",
+        "no longer held",
+        "agreed",
+        "moved, and Anchore has learned of it",
+        "moved back to an image that Anchore knew",
+        "added since by others",
+        "added since, unknown before",
+        "nothing to compare with",
+    ],
+)
+def test_the_newer_of_look_up_and_submission_wins(
+    answered: str, before: str | None, now: str | None, expected: bool
+) -> None:
+    found = record(digest=now) if now else None
+    assert TagAnswer(answered, 0.0, before).overrides(found) is expected

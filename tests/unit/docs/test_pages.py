@@ -1,0 +1,208 @@
+"""What the pages name exists: links, the program's options, the chart's values; what they print can be read."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+from click import Command, Group
+
+from anchore_admission.cli.main import COMMANDS, PROGRAM, load
+from support.paths import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "deploy" / "helm" / "anchore-admission" / "README.md",
+    ROOT / "deploy" / "kustomize" / "README.md",
+    *sorted(DOCS.glob("*.md")),
+]
+VALUES = ROOT / "deploy" / "helm" / "anchore-admission" / "values.yaml"
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
+_VALUE = re.compile(r"[a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)+")
+_FILES = {"yaml", "crt", "key", "md", "json", "com", "io"}
+_OURS = ("command-line.md", "configuration.md", "operating.md", "sandbox.md")
+"""The pages whose prose names no other program's options."""
+_ORIGINAL = "From the original controller's chart"
+"""The section whose table begins with values of another chart."""
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def prose(page: Path) -> str:
+    return _FENCE.sub("", page.read_text())
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [dedent(fence[3]) for fence in _FENCE.finditer(page.read_text()) if fence[2] == language]
+
+
+def headings(page: Path) -> set[str]:
+    """Their anchors, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of every command of a shell's lines; what a console shows besides is left out."""
+    for fence in _FENCE.finditer(text):
+        language, body = fence[2], fence[3].replace("\\\n", " ")
+        if language == "console":
+            body = "\n".join(line.removeprefix("$ ") for line in body.splitlines() if line.startswith("$ "))
+        if language in {"sh", "console"}:
+            yield from _words(body)
+    for code in _CODE.findall(_FENCE.sub("", text)):
+        yield from _words(code)
+
+
+def _words(text: str) -> Iterator[list[str]]:
+    for line in text.splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;")
+        lexer.whitespace_split = True
+        words: list[str] = []
+        try:
+            for word in lexer:
+                if set(word) <= set("|&;"):
+                    yield words
+                    words = []
+                else:
+                    words.append(word)
+        except ValueError:
+            continue  # half a quotation, as in a message
+        yield words
+
+
+def of_program(words: list[str]) -> list[str] | None:
+    """What our program is given, when it is what the words run: itself, or by its image."""
+    words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
+    by_image = words[:2] in (["docker", "run"], ["podman", "run"])
+    for place, word in enumerate(words):
+        name = word.rpartition("/")[2].partition(":")[0]
+        if name == PROGRAM and (place == 0 or by_image) and words[place - 1] != "--name":
+            return words[place + 1 :]
+    return None
+
+
+@cache
+def options(command: str) -> Mapping[str, frozenset[str]]:
+    """The options of a command and of what stands below it, by its name."""
+
+    def own(found: Command) -> frozenset[str]:
+        return frozenset({"--help", "-h"}.union(*({*each.opts, *each.secondary_opts} for each in found.params)))
+
+    loaded = load(command)
+    below = {name: own(each) for name, each in loaded.commands.items()} if isinstance(loaded, Group) else {}
+    return {"": own(loaded)} | below
+
+
+def test_the_pages_are_found() -> None:
+    assert {"README.md", "install.md", "command-line.md"} <= {page.name for page in PAGES}
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    lost = []
+    for link in _LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            lost.append(link)
+    assert lost == []
+
+
+@pages
+def test_a_shell_can_read_every_command(page: Path) -> None:
+    """What stands for what differs are words to it: dots are anyway, ``<full name>`` is made one."""
+    unread = []
+    for block in blocks(page, "sh"):
+        text = re.sub(r"<[a-z ]+>", "NAME", block)
+        read = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)  # noqa: S607
+        if read.stderr:
+            unread.append(read.stderr)
+    assert unread == []
+
+
+@pages
+def test_every_example_is_yaml(page: Path) -> None:
+    assert all(list(yaml.safe_load_all(block)) for block in blocks(page, "yaml"))
+
+
+@pages
+def test_every_command_and_option_of_the_program_exists(page: Path) -> None:
+    unknown = []
+    for words in commands(page.read_text()):
+        given = of_program(words)
+        if not given:
+            continue
+        known = ROOT_OPTIONS
+        if given[0] in COMMANDS:
+            command = options(given[0])
+            known = command.get(given[1] if len(given) > 1 else "", command[""])
+        elif re.fullmatch(r"[a-z]+", given[0]):
+            unknown.append(given[0])
+        flags = [word.partition("=")[0] for word in given if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)]
+        unknown += [f"{given[0]} {flag}" for flag in flags if flag not in known]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("page", _OURS)
+def test_every_option_that_the_prose_names_is_one_of_the_program(page: str) -> None:
+    known = ROOT_OPTIONS.union(*(each for name in COMMANDS for each in options(name).values()))
+    named = {
+        code.partition(" ")[0].partition("=")[0] for code in _CODE.findall(prose(DOCS / page)) if code.startswith("--")
+    }
+    assert named - known == set()
+
+
+def test_every_value_that_the_installation_names_is_one_of_the_chart() -> None:
+    text = (DOCS / "install.md").read_text()
+    begin, _, rest = prose(DOCS / "install.md").partition(f"## {_ORIGINAL}\n")
+    section, _, end = rest.partition("\n## ")
+    assert section
+    ours = begin + end + re.sub(r"^\|[^|]*\|", "|", section, flags=re.MULTILINE)
+    named = {code for code in _CODE.findall(ours) if _VALUE.fullmatch(code) and code.rpartition(".")[2] not in _FILES}
+    named |= set(_set_by(text))
+    assert [name for name in sorted(named) if not _is_value(name)] == []
+
+
+@pages
+def test_every_value_that_a_command_sets_is_one_of_the_chart(page: Path) -> None:
+    assert [name for name in _set_by(page.read_text()) if not _is_value(name)] == []
+
+
+def _set_by(text: str) -> Iterator[str]:
+    for words in commands(text):
+        for flag, value in pairwise(words):
+            if flag in {"--set", "--set-file"}:
+                yield from re.findall(r"(?:^|,)([A-Za-z.]+)=", value)
+
+
+def _is_value(name: str) -> bool:
+    """Below a value that is an empty mapping, such as ``config``, anything may stand."""
+    found: Any = _values()
+    for part in name.split("."):
+        if found == {}:
+            return True
+        if not isinstance(found, dict) or part not in found:
+            return False
+        found = found[part]
+    return True
+
+
+@cache
+def _values() -> Any:
+    return yaml.safe_load(VALUES.read_text())

@@ -1,0 +1,203 @@
+import asyncio
+from base64 import b64encode
+from contextlib import suppress
+
+import pytest
+
+from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.core.webhook.drift import Registration
+from anchore_admission.errors import ClusterForbidden, ClusterUnavailable, ConfigurationError, Problem
+from anchore_admission.ports.cluster import ServingPair, WebhookConfiguration
+from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
+from anchore_admission.services.cluster.leadership import Leadership
+from anchore_admission.services.cluster.reconciler import HURRY_SECONDS, ROUND_SECONDS, Stewardship
+from anchore_admission.services.cluster.registration import SETTLE_SECONDS, KnownAuthorities, Registrar
+from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
+from support.fakes import ManualClock, settled
+
+DAY = 86400.0
+WANTED = Registration(NAME, [{"name": "a.b.c", "clientConfig": {"service": {"name": "gate", "namespace": "ns"}}}])
+PLAN = CertificatePlan(["gate.ns.svc"], 90 * DAY)
+
+
+class Replica:
+    """Everything that one replica does with its cluster; certificates live by the same clock as the Lease."""
+
+    def __init__(self, name: str, cluster: InMemoryCluster, clock: ManualClock, *, registers: bool = True) -> None:
+        self.served: list[ServingPair] = []
+        self.recorded, self.webhook = Recorded(), Webhook()
+        known = KnownAuthorities(clock)
+        self.leadership = Leadership(cluster, name, clock=clock)
+        certificates = ManagedCertificates(
+            cluster, SelfSigned(), PLAN, present=self.served.append, trusted=known.trusted, now=clock, clock=clock
+        )
+        registrar = Registrar(cluster, self.webhook, WANTED, self.recorded, known, clock=clock)
+        self.stewardship = Stewardship(
+            self.leadership,
+            certificates=certificates,
+            registrar=registrar if registers else None,
+            known=known,
+            bundle=lambda: certificates.authorities,
+        )
+
+    async def round(self) -> bool:
+        await self.leadership.step()
+        return await self.stewardship.round()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def cluster() -> InMemoryCluster:
+    return InMemoryCluster()
+
+
+def bundle(cluster: InMemoryCluster) -> str:
+    (entry,) = cluster.entries()
+    return str(entry["clientConfig"]["caBundle"])
+
+
+async def test_two_replicas_come_up_and_one_registers(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    first, second = (Replica(name, cluster, clock) for name in ("first", "second"))
+    assert await first.round()
+    assert await second.round()
+    assert first.served == second.served
+    assert (first.recorded.current[-1], second.recorded.current[-1]) == (True, False)
+    assert second.webhook.asked == []
+
+
+async def test_a_renewal_through_all_steps_with_a_registration(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Replica("first", cluster, clock)
+    await replica.round()
+    only_old = bundle(cluster)
+    clock.now += 60 * DAY
+    await replica.round()
+    both = bundle(cluster)
+    assert both != only_old
+    clock.now += SETTLE_SECONDS - 1
+    await replica.round()
+    assert len(replica.served) == 1
+    clock.now += 1
+    await replica.round()
+    assert replica.served[1].certificate != replica.served[0].certificate
+    await replica.round()
+    assert bundle(cluster) == both
+
+
+async def test_without_a_registration_others_get_the_same_time(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Replica("first", cluster, clock, registers=False)
+    await replica.round()
+    clock.now += 60 * DAY
+    await replica.round()
+    clock.now += SETTLE_SECONDS
+    await replica.round()
+    assert len({pair.certificate for pair in replica.served}) == 2
+    assert cluster.entries() == ()
+
+
+async def test_a_successor_goes_on_when_the_leader_is_lost(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    first, second = (Replica(name, cluster, clock) for name in ("first", "second"))
+    await first.round()
+    await second.round()
+    clock.now += 15
+    assert await second.round()
+    assert second.recorded.current[-1] is True
+    await first.round()
+    assert first.recorded.current[-1] is False
+
+
+async def test_an_api_server_that_is_down_at_the_start_is_waited_for(
+    cluster: InMemoryCluster, clock: ManualClock
+) -> None:
+    cluster.failing = dict.fromkeys(
+        ["read_lease", "read_secret", "read_webhooks", "write_lease", "write_secret"], ClusterUnavailable("down")
+    )
+    replica = Replica("first", cluster, clock)
+    for _ in range(3):
+        assert not await replica.round()
+    cluster.failing.clear()
+    assert await replica.round()
+    assert len(replica.served) == 1
+
+
+async def test_a_secret_that_is_out_of_order_keeps_nobody_from_looking_after_the_registration(
+    cluster: InMemoryCluster, clock: ManualClock
+) -> None:
+    replica = Replica("first", cluster, clock)
+    await replica.round()
+    good = cluster.entries()
+    cluster.fill({"tls.crt": b"nonsense"})
+    cluster.failing["write_secret"] = ClusterForbidden("no")
+    cluster.registered[NAME] = WebhookConfiguration("uid-1", ())
+    assert await replica.round()
+    assert cluster.entries() == good
+
+
+class Mounted:
+    """A replica whose authorities come from a file that the test fills."""
+
+    def __init__(self, cluster: InMemoryCluster, clock: ManualClock) -> None:
+        self.authorities: bytes | None = None
+        self.looked = 0
+        self.recorded = Recorded()
+        known = KnownAuthorities(clock)
+        self.leadership = Leadership(cluster, "first", clock=clock)
+        self.stewardship = Stewardship(
+            self.leadership,
+            certificates=None,
+            registrar=Registrar(cluster, Webhook(), WANTED, self.recorded, known, clock=clock),
+            known=known,
+            bundle=self._read,
+        )
+
+    def _read(self) -> bytes:
+        self.looked += 1
+        if self.authorities is None:
+            raise ConfigurationError("ca.crt", [Problem("", "no")])
+        return self.authorities
+
+
+async def test_nothing_is_registered_without_the_authorities_that_the_file_should_hold(
+    cluster: InMemoryCluster, clock: ManualClock
+) -> None:
+    replica = Mounted(cluster, clock)
+    await replica.leadership.step()
+    assert not await replica.stewardship.round()
+    assert cluster.entries() == ()
+    assert replica.recorded.current == [False]
+    replica.authorities = b"CA"
+    assert await replica.stewardship.round()
+    assert bundle(cluster) == b64encode(b"CA").decode()
+
+
+async def test_followers_look_at_the_authorities_too(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Mounted(cluster, clock)
+    replica.authorities = b"CA"
+    for _ in range(2):
+        assert await replica.stewardship.round()
+    assert replica.looked == len(replica.recorded.current)
+    assert cluster.entries() == ()
+
+
+async def test_rounds_hurry_until_everything_is_as_it_should_be(cluster: InMemoryCluster, clock: ManualClock) -> None:
+    replica = Replica("first", cluster, clock)
+    replica.webhook.answers = False
+    rounds = asyncio.create_task(replica.stewardship.look_after(clock.sleep))
+    await settled()
+    assert cluster.told == []
+    lease = asyncio.create_task(replica.stewardship.hold_lease(clock.sleep))
+    await clock.advance(3 * HURRY_SECONDS)
+    assert len(replica.webhook.asked) == 4
+    replica.webhook.answers = True
+    await clock.advance(HURRY_SECONDS)
+    cluster.told.clear()
+    await clock.advance(10 * ROUND_SECONDS)
+    assert cluster.told.count("read_webhooks") == 10
+    assert cluster.told.count("write_lease") == 50
+    for task in (lease, rounds):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,303 @@
+import base64
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from anchore_admission.core.webhook.drift import Registration, completed
+from anchore_admission.errors import ClusterConflict, ClusterForbidden, ClusterUnavailable, ConfigurationError
+from anchore_admission.ports.cluster import WebhookConfiguration
+from anchore_admission.ports.telemetry import Repair
+from anchore_admission.services.cluster.registration import (
+    SETTLE_SECONDS,
+    KnownAuthorities,
+    Registrar,
+    parse_registration,
+)
+from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
+from support.fakes import ManualClock
+
+ENTRY: dict[str, Any] = {
+    "name": "gate.admission.anchore.io",
+    "clientConfig": {"service": {"name": "gate", "namespace": "security", "path": "/validate"}},
+    "rules": [],
+}
+OFF = {"key": "team", "operator": "DoesNotExist"}
+AKS = {"key": "control-plane", "operator": "NotIn", "values": ["true"]}
+TEXT = """
+kind: ValidatingWebhookConfiguration
+metadata: {name: gate}
+webhooks: [{name: a.b.c, clientConfig: {url: "https://example.com/"}}]
+"""
+
+
+class Stage:
+    """A registrar with everything around it."""
+
+    def __init__(self) -> None:
+        self.cluster, self.webhook, self.recorded, self.clock = InMemoryCluster(), Webhook(), Recorded(), ManualClock()
+        self.known = KnownAuthorities(self.clock)
+        self.registrar = self.wanting(ENTRY)
+
+    def wanting(self, *entries: dict[str, Any]) -> Registrar:
+        wanted = Registration(NAME, entries)
+        return Registrar(self.cluster, self.webhook, wanted, self.recorded, self.known, clock=self.clock)
+
+    async def step(self, authorities: bytes | None = b"CA") -> bool:
+        return await self.registrar.step(authorities)
+
+    def entry(self) -> Mapping[str, Any]:
+        (entry,) = self.cluster.entries()
+        return entry
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def test_the_webhook_is_asked_first_and_then_registered(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission.registration")
+    assert await stage.step()
+    assert stage.webhook.asked == [("https://gate.security.svc:443/validate", b"CA")]
+    assert stage.entry()["clientConfig"]["caBundle"] == base64.b64encode(b"CA").decode()
+    assert stage.entry()["failurePolicy"] == "Fail"
+    assert stage.recorded.current == [False, True]
+    assert caplog.messages == [
+        f"registered the webhook in ValidatingWebhookConfiguration {NAME}: gate.admission.anchore.io is missing"
+    ]
+
+
+async def test_nothing_is_registered_before_somebody_answers(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission.registration")
+    stage.webhook.answers = False
+    for _ in range(3):
+        assert not await stage.step()
+    assert "apply_webhooks" not in stage.cluster.told
+    remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
+    assert caplog.messages == [f"not registered before the webhook answers: no answer; {remedy}"]
+    stage.webhook.answers = True
+    assert await stage.step()
+
+
+async def test_what_is_as_it_should_be_is_left_alone_and_not_asked(stage: Stage) -> None:
+    await stage.step()
+    for _ in range(3):
+        assert await stage.step()
+    assert stage.cluster.told.count("apply_webhooks") == 1
+    assert len(stage.webhook.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "wiped",
+    [
+        [],
+        [{**completed([ENTRY], b"CA")[0], "failurePolicy": "Ignore"}],
+        [{**completed([ENTRY], b"CA")[0], "objectSelector": {"matchLabels": {"a": "b"}}}],
+        completed([ENTRY], None),
+        [{**completed([ENTRY], b"CA")[0], "matchConditions": [{"name": "off", "expression": "false"}]}],
+        [{**completed([ENTRY], b"CA")[0], "namespaceSelector": {"matchExpressions": [OFF]}}],
+    ],
+)
+async def test_what_somebody_wipes_or_changes_is_restored(wiped: list[dict[str, Any]], stage: Stage) -> None:
+    await stage.step()
+    good = stage.entry()
+    stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", wiped)
+    assert await stage.step()
+    assert stage.entry() == good
+    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER, Repair.WHILE_LEADING]
+
+
+async def test_what_a_cloud_adds_stays_and_is_logged_and_counted_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission.registration")
+    await stage.step()
+    assert stage.recorded.left_in_place == 0
+    added = {**stage.entry(), "namespaceSelector": {"matchExpressions": [AKS]}}
+    stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", [added])
+    for _ in range(3):
+        assert await stage.step()
+    assert stage.entry() == added
+    assert stage.recorded.left_in_place == 1
+    term = "gate.admission.anchore.io: namespaceSelector: control-plane NotIn true"
+    assert caplog.messages[1:] == [
+        f"ValidatingWebhookConfiguration {NAME}: left in place what others have added: {term}"
+    ]
+    stage.registrar.rest()
+    assert stage.recorded.left_in_place == 0
+    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER]
+
+
+async def test_what_somebody_deletes_is_not_created_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    await stage.step()
+    del stage.cluster.registered[NAME]
+    for _ in range(3):
+        assert await stage.step()
+    assert stage.cluster.registered == {}
+    assert stage.cluster.told.count("apply_webhooks") == 1
+    assert stage.recorded.current[-3:] == [False] * 3
+    off = "does not exist: the webhook is switched off; helm upgrade switches it on again"
+    assert caplog.messages == [f"ValidatingWebhookConfiguration {NAME} {off}"]
+    stage.cluster.registered[NAME] = WebhookConfiguration("uid-2", ())  # helm upgrade
+    assert await stage.step()
+    assert stage.entry()["name"] == ENTRY["name"]
+    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER] * 2
+
+
+async def test_a_configuration_deleted_between_the_look_and_the_writing_stays_deleted(stage: Stage) -> None:
+    stage.cluster.before["apply_webhooks"] = stage.cluster.registered.clear
+    assert not await stage.step()
+    assert stage.cluster.registered == {}
+
+
+async def test_one_that_was_made_anew_meanwhile_is_looked_at_first(stage: Stage) -> None:
+    def replaced() -> None:
+        stage.cluster.registered[NAME] = WebhookConfiguration("uid-2", ())
+
+    stage.cluster.before["apply_webhooks"] = replaced
+    assert not await stage.step()
+    assert await stage.step()
+    assert stage.cluster.registered[NAME].uid == "uid-2"
+
+
+@pytest.mark.parametrize("error", [ClusterUnavailable("down"), ClusterForbidden("no permission")])
+@pytest.mark.parametrize("operation", ["read_webhooks", "apply_webhooks"])
+async def test_what_the_cluster_does_not_let_us_do_is_told_once_and_tried_again(
+    operation: str,
+    error: ClusterUnavailable | ClusterForbidden,
+    stage: Stage,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission.registration")
+    stage.cluster.failing[operation] = error
+    for _ in range(3):
+        assert not await stage.step()
+    assert caplog.messages == [f"the registration cannot be looked after: {error}"]
+    caplog.clear()
+    stage.cluster.failing.clear()
+    assert await stage.step()
+    assert caplog.messages[-1] == f"ValidatingWebhookConfiguration {NAME} is as it should be"
+
+
+async def test_a_conflict_is_looked_at_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.cluster.failing["apply_webhooks"] = ClusterConflict("changed")
+    assert not await stage.step()
+    stage.cluster.failing.clear()
+    assert await stage.step()
+    assert caplog.records == []
+
+
+async def test_somebody_who_changes_it_at_once_is_named(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    stage.registrar = stage.wanting(ENTRY, ENTRY | {"failurePolicy": "Ignore"})  # can never hold both
+    assert not await stage.step()
+    assert "was changed at once by somebody: gate.admission.anchore.io: failurePolicy changed" in caplog.text
+
+
+async def test_somebody_who_changes_something_else_at_once_does_not_keep_authorities_from_being_trusted(
+    stage: Stage,
+) -> None:
+    stage.registrar = stage.wanting(ENTRY, ENTRY | {"failurePolicy": "Ignore"})
+    assert not await stage.step(b"CA")
+    stage.clock.now += SETTLE_SECONDS
+    assert not await stage.step(b"CA")
+    assert stage.known.trusted(b"CA")
+
+
+async def test_what_an_earlier_release_had_set_goes_when_another_leads(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission.registration")
+    gone = ENTRY | {"ofBefore": "set"}
+    assert await stage.wanting(gone).step(b"CA")
+    stage.webhook.answers = False  # what is registered stays so; nobody need be asked
+    assert await stage.step()
+    assert "ofBefore" not in stage.entry()
+    assert caplog.messages[-1].endswith(": what an earlier release had set is taken away")
+    assert await stage.step()
+    assert stage.cluster.told.count("apply_webhooks") == 2
+    stage.registrar.rest()
+    assert await stage.step()
+    assert stage.cluster.told.count("apply_webhooks") == 3
+    assert len(caplog.messages) == 2
+
+
+async def test_a_leader_no_more_applies_nothing(stage: Stage) -> None:
+    """The question may take longer than the Lease."""
+    leads = iter([False, True])
+    wanted = Registration(NAME, [ENTRY])
+    registrar = Registrar(
+        stage.cluster, stage.webhook, wanted, stage.recorded, stage.known, leads=lambda: next(leads), clock=stage.clock
+    )
+    assert not await registrar.step(b"CA")
+    assert stage.cluster.entries() == ()
+    assert await registrar.step(b"CA")
+
+
+async def test_authorities_are_trusted_some_time_after_they_were_registered(stage: Stage) -> None:
+    assert not stage.known.trusted(b"CA")
+    await stage.step(b"CA")
+    stage.clock.now += SETTLE_SECONDS - 0.1
+    await stage.step(b"CA")
+    assert not stage.known.trusted(b"CA")
+    stage.clock.now += 0.1
+    assert stage.known.trusted(b"CA")
+    assert not stage.known.trusted(b"other")
+    await stage.step(b"other")
+    assert not stage.known.trusted(b"other")
+
+
+async def test_authorities_that_could_not_be_registered_are_never_trusted(stage: Stage) -> None:
+    stage.cluster.failing["apply_webhooks"] = ClusterForbidden("no")
+    for _ in range(5):
+        await stage.step(b"CA")
+        stage.clock.now += SETTLE_SECONDS
+    assert not stage.known.trusted(b"CA")
+
+
+async def test_switched_off_nobody_has_to_trust(stage: Stage) -> None:
+    stage.cluster.registered.clear()
+    await stage.step(b"CA")
+    stage.clock.now += SETTLE_SECONDS
+    assert stage.known.trusted(b"CA")
+
+
+def test_a_registration_is_read() -> None:
+    registration = parse_registration(TEXT, "file")
+    assert registration == Registration("gate", [{"name": "a.b.c", "clientConfig": {"url": "https://example.com/"}}])
+
+
+HEAD = "kind: ValidatingWebhookConfiguration\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("", ["expected one ValidatingWebhookConfiguration"]),
+        ("kind: ConfigMap", ["expected one ValidatingWebhookConfiguration"]),
+        (f"{TEXT}---\n{TEXT}", ["expected one ValidatingWebhookConfiguration"]),
+        (HEAD, ["metadata.name: expected a name", "webhooks: expected at least one entry"]),
+        (
+            f"{HEAD}metadata: x\nwebhooks: []",
+            ["metadata.name: expected a name", "webhooks: expected at least one entry"],
+        ),
+        (
+            HEAD + "metadata: {name: x}\nwebhooks: [x, {name: a}, {name: b, clientConfig: {service: {name: c}}}]",
+            [
+                "webhooks[0].name: expected a name",
+                "webhooks[1].clientConfig: expected a service with name and namespace, or a url",
+                "webhooks[2].clientConfig: expected a service with name and namespace, or a url",
+            ],
+        ),
+    ],
+)
+def test_every_problem_of_a_registration_is_told(text: str, problems: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_registration(text, "file")
+    assert [str(problem) for problem in caught.value.problems] == problems
+
+
+def test_a_text_that_is_no_yaml_is_told_with_its_line() -> None:
+    with pytest.raises(ConfigurationError, match="line 2"):
+        parse_registration("a: 1\n\tb", "file")

@@ -1,0 +1,349 @@
+"""What a configuration file means, and every mistake it can hold."""
+
+import json
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+
+from anchore_admission.documents.reader import load_documents
+from anchore_admission.errors import ConfigurationError
+from anchore_admission.models.configuration import ApiVersion, Configuration, ModeName, OnError, WorkloadHandling
+from anchore_admission.services.config.load import (
+    configuration_schema,
+    environment_name,
+    fingerprint,
+    parse_configuration,
+)
+from support.paths import ROOT
+
+DOCS = ROOT / "docs"
+EXAMPLE = (DOCS / "examples" / "configuration.yaml").read_text()
+_ANCHORE = "anchore: {endpoint: 'http://anchore:8228'}\n"
+
+
+def _parse(text: str | bytes) -> Configuration:
+    return parse_configuration(text, "configuration.yaml")
+
+
+_HOSTS = "a host has letters, digits, '.', '-' and '_'; variables are not expanded here"
+_FILE = "the name of a file has no control characters"
+
+
+def _problems(text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        _parse(text)
+    assert caught.value.source == "configuration.yaml"
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_shortest_file() -> None:
+    configuration = _parse(_ANCHORE)
+    assert str(configuration.anchore.endpoint) == "http://anchore:8228/"
+    assert configuration.anchore.api_version is ApiVersion.AUTO
+    assert configuration.defaults.mode is ModeName.PASSIVE
+    assert configuration.defaults.on_error is OnError.DENY
+    assert configuration.rules == []
+    assert configuration.workloads is WorkloadHandling.FINAL
+
+
+def test_the_example_is_what_it_says() -> None:
+    configuration = _parse(EXAMPLE)
+    assert [rule.name for rule in configuration.rules] == ["cluster-components", "payments", "production", "staging"]
+    assert configuration.rules[1].require_mapping is True
+    assert configuration.accounts[1].api_version is ApiVersion.V2
+    defaults = Configuration().model_dump(exclude={"anchore", "accounts", "rules"})
+    assert configuration.model_dump(exclude={"anchore", "accounts", "rules"}) == defaults
+
+
+def test_json_is_read_too() -> None:
+    [document] = load_documents(EXAMPLE, source="example", aliases=False)
+    assert _parse(json.dumps(document).encode()) == _parse(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "handling"),
+    [("off", WorkloadHandling.OFF), ("'off'", WorkloadHandling.OFF), ("deny", WorkloadHandling.DENY)],
+)
+def test_workloads_off_needs_no_quotes(text: str, handling: WorkloadHandling) -> None:
+    assert _parse(f"{_ANCHORE}workloads: {text}").workloads is handling
+
+
+def test_quantities() -> None:
+    text = "passive: {wait: 500ms, refreshInterval: 1h30m}\nlimits: {body: 512KiB}\ntimeouts: {read: 3}"
+    configuration = _parse(_ANCHORE + text)
+    assert configuration.passive.wait == 0.5
+    assert configuration.passive.refresh_interval == 5400
+    assert configuration.limits.body == 512 * 1024
+    assert configuration.timeouts.read == 3
+
+
+_MAPPING = "expected a mapping of keys to values; leave the key out if there is nothing to say"
+_LIST = "expected a list; leave the key out if there is nothing to say"
+_URL = "expected an http or https address such as http://anchore-engine-api.anchore.svc:8228"
+_SECRETS = "unknown key; secrets come from files (usernameFile, passwordFile, apiKeyFile) or the environment"
+_NAME = "expected letters, digits, '.', '_' and '-', at most 63, with a letter or digit at either end"
+_REGEX = "regular expressions are not supported yet; use a glob (* matches any text)"
+_SELECTOR = "rules[0].match.objectSelector"
+_DURATION = "expected a duration such as 500ms, 8s or 10m"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("rule: []", "rule: unknown key; did you mean rules?"),
+        ("unknown_kinds: warn", "unknown_kinds: unknown key; did you mean unknownKinds?"),
+        ("Defaults: {}", "Defaults: unknown key; did you mean defaults?"),
+        ("zzz: 1", "zzz: unknown key"),
+        ("'a b': 1", "['a b']: unknown key"),
+        ("defaults: {onerror: deny}", "defaults.onerror: unknown key; did you mean onError?"),
+        ("defaults: {match: {}}", "defaults.match: unknown key"),
+        ("accounts: [{name: a, usernamFile: u}]", "accounts[0].usernamFile: unknown key; did you mean usernameFile?"),
+        ("accounts: [{name: a, password: hunter2}]", f"accounts[0].password: {_SECRETS}"),
+        ("accounts: [{name: a, username: hunter2}]", f"accounts[0].username: {_SECRETS}"),
+        ("accounts: [{name: a, apiKey: hunter2}]", f"accounts[0].apiKey: {_SECRETS}"),
+        ("accounts: [{name: a, api_key_file: f}]", "accounts[0].api_key_file: unknown key; did you mean apiKeyFile?"),
+        ("token: hunter2", f"token: {_SECRETS}"),
+        ("rules: [{name: a, match: {image: [x]}}]", "rules[0].match.image: unknown key; did you mean images?"),
+        ("exemptions: []", "exemptions: not supported yet; a rule with mode: skip lets images through"),
+        (
+            "rules: [{name: a, match: {namespaceSelector: {}}}]",
+            "rules[0].match.namespaceSelector: not supported yet; use namespaces",
+        ),
+        (
+            "rules: [{name: a, match: {images: [x, 'regex:.*']}}]",
+            f"rules[0].match.images[1]: {_REGEX}",
+        ),
+        (
+            "rules: [{name: a, match: {annotations: {a/b: ['regex:.*']}}}]",
+            f"rules[0].match.annotations['a/b'][0]: {_REGEX}",
+        ),
+        ("defaults: {mode: hunter2}", "defaults.mode: expected one of passive, analysis, strict, skip"),
+        ("defaults: {mode: null}", "defaults.mode: expected one of passive, analysis, strict, skip"),
+        ("defaults: {enforcement: off}", "defaults.enforcement: expected one of deny, warn, audit"),
+        ("rules: [{name: a, onError: fail}]", "rules[0].onError: expected one of deny, warn, allow"),
+        ("workloads: on", "workloads: expected one of final, deny, warn, off"),
+        ("unknownKinds: off", "unknownKinds: expected one of allow, warn, deny"),
+        ("defaults: {policy: 123}", "defaults.policy: expected text; put it in quotes"),
+        ("defaults: {policy: ''}", "defaults.policy: must not be empty"),
+        ("defaults: {requireMapping: maybe}", "defaults.requireMapping: expected true or false"),
+        ("defaults: {requireMapping: []}", "defaults.requireMapping: expected true or false"),
+        ("rules: [{mode: skip}]", "rules[0].name: is required"),
+        ("rules: [{name: 'a b'}]", f"rules[0].name: {_NAME}"),
+        ('rules: [{name: "a\\n"}]', f"rules[0].name: {_NAME}"),
+        ("rules: [{name: é}]", f"rules[0].name: {_NAME}"),
+        ("rules: {a: 1}", f"rules: {_LIST}"),
+        ("rules:", f"rules: {_LIST}"),
+        ("rules: [x]", f"rules[0]: {_MAPPING}"),
+        ("rules: [{name: a, match: {images: x}}]", f"rules[0].match.images: {_LIST}"),
+        (
+            "rules: [{name: a, match: {images: []}}]",
+            "rules[0].match.images: must not be empty; leave the key out if anything may match",
+        ),
+        ("rules: [{name: a, match: {images: ['']}}]", "rules[0].match.images[0]: must not be empty"),
+        (
+            f"rules: [{{name: a, match: {{images: [{'x' * 1025}]}}}}]",
+            "rules[0].match.images[0]: expected at most 1024 characters",
+        ),
+        (
+            "rules: [{name: a, match: {annotations: {}}}]",
+            "rules[0].match.annotations: must not be empty; leave the key out if anything may match",
+        ),
+        (
+            "rules: [{name: a, match: {objectSelector: {}}}]",
+            "rules[0].match.objectSelector: give matchLabels or matchExpressions",
+        ),
+        (
+            "rules: [{name: a, match: {objectSelector: {matchLabels: {version: 1}}}}]",
+            "rules[0].match.objectSelector.matchLabels.version: expected text; put it in quotes",
+        ),
+        (
+            "rules: [{name: a, match: {objectSelector: {matchExpressions: [{key: a, operator: in, values: [b]}]}}}]",
+            f"{_SELECTOR}.matchExpressions[0].operator: expected one of In, NotIn, Exists, DoesNotExist",
+        ),
+        (
+            "rules: [{name: a, match: {objectSelector: {matchExpressions: [{key: a, operator: In}]}}}]",
+            f"{_SELECTOR}.matchExpressions[0]: In and NotIn need values, Exists and DoesNotExist take none",
+        ),
+        (
+            "accounts: [{name: a, usernameFile: u}]",
+            "accounts[0]: usernameFile and passwordFile belong together",
+        ),
+        (
+            "accounts: [{name: a, usernameFile: u, passwordFile: p, apiKeyFile: k}]",
+            "accounts[0]: give either apiKeyFile or usernameFile and passwordFile, not both",
+        ),
+        ("accounts: [{name: a, endpoint: 'ftp://x'}]", f"accounts[0].endpoint: {_URL}"),
+        ("accounts: [{name: a, endpoint: 'anchore:8228'}]", f"accounts[0].endpoint: {_URL}"),
+        ("accounts: [{name: a, endpoint: 8228}]", f"accounts[0].endpoint: {_URL}"),
+        (
+            "accounts: [{name: a, endpoint: 'http://u:hunter2@x'}]",
+            "accounts[0].endpoint: must be a plain http(s) address; credentials belong into files or the environment",
+        ),
+        ("passive: {wait: 5 minutes}", f"passive.wait: {_DURATION}"),
+        ("passive: {wait: .nan}", f"passive.wait: {_DURATION}"),
+        ("passive: {refreshInterval: 500ms}", "passive.refreshInterval: expected at least 1s"),
+        ("timeouts: {read: 0}", "timeouts.read: expected more than 0s"),
+        ("timeouts: {margin: 48h}", "timeouts.margin: expected at most 86400s"),
+        ("limits: {body: 8MB}", "limits.body: expected a size such as 512KiB or 8MiB"),
+        ("limits: {body: 10}", "limits.body: expected at least 1024 bytes"),
+        ("limits: {answer: 1024MiB}", "limits.answer: expected at most 268435456 bytes"),
+        ("lookups: {concurrency: 0}", "lookups.concurrency: expected at least 1"),
+        ("lookups: {concurrency: many}", "lookups.concurrency: expected a whole number"),
+        ("lookups: {concurrency: yes}", "lookups.concurrency: expected a whole number"),
+        ("messages: {maxFindings: on}", "messages.maxFindings: expected a whole number"),
+        ('accounts: [{name: a, apiKeyFile: "a\\0"}]', f"accounts[0].apiKeyFile: {_FILE}"),
+        ('accounts: [{name: a, caFile: "a\\n"}]', f"accounts[0].caFile: {_FILE}"),
+        *(
+            (f"accounts: [{{name: a, endpoint: 'http://{host}:8228'}}]", f"accounts[0].endpoint: {_HOSTS}")
+            for host in ("${HOST}", "$(HOST)")
+        ),
+        ("lookups: {concurrency: null}", "lookups.concurrency: expected a whole number"),
+        ("messages: {maxFindings: 1.5}", "messages.maxFindings: expected a whole number"),
+        ("analysis: null", f"analysis: {_MAPPING}"),
+        ("workloads: final\nworkloads: off", 'line 3, column 1: duplicate key "workloads"'),
+        ("a: *b", "line 2, column 4: an alias must stand after the end of what it repeats"),
+        ("---\nrules: []", "expected one document; leave the line --- out"),
+        # between the parts of the file
+        ("rules: [{name: a}, {name: b}, {name: a}]", "rules[2].name: is the name of rules[0] already"),
+        ("rules: [{name: defaults}]", "rules[0].name: the name defaults stands for what holds where no rule matches"),
+        (
+            "accounts: [{name: a-b}, {name: A.b}]",
+            "accounts[1].name: is the name of accounts[0] already: their environment variables would be the same",
+        ),
+        ("rules: [{name: a, account: b}]", "rules[0].account: names an account that is not in accounts"),
+        ("defaults: {account: b}", "defaults.account: names an account that is not in accounts"),
+    ],
+)
+def test_one_mistake(text: str, problem: str) -> None:
+    problems = _problems(_ANCHORE + text)
+    assert problems == [problem]
+    assert "hunter2" not in str(problems)
+
+
+_TWO_ACCOUNTS = "accounts: [{name: a, endpoint: 'http://a'}, {name: b}]\ndefaults: {account: a}"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("", ["anchore.endpoint: is required: account default has no endpoint of its own"]),
+        ("# nothing", ["anchore.endpoint: is required: account default has no endpoint of its own"]),
+        ("defaults: {mode: skip}", []),
+        ("accounts: [{name: default, endpoint: 'http://a'}]", []),
+        ("accounts: [{name: a, endpoint: 'http://a'}]\ndefaults: {account: a}", []),
+        (
+            f"{_TWO_ACCOUNTS}\nrules: [{{name: r, account: b}}]",
+            ["anchore.endpoint: is required: account b has no endpoint of its own"],
+        ),
+        (
+            f"{_TWO_ACCOUNTS}\nrules: [{{name: r, account: b, mode: skip}}]",
+            [],
+        ),
+        (
+            "defaults: {mode: skip}\nrules: [{name: r, mode: strict}]",
+            ["anchore.endpoint: is required: account default has no endpoint of its own"],
+        ),
+        ("defaults: {mode: skip}\nrules: [{name: r}]", []),
+    ],
+)
+def test_an_endpoint_for_every_account_in_use(text: str, problems: list[str]) -> None:
+    if problems:
+        assert _problems(text) == problems
+    else:
+        assert isinstance(_parse(text), Configuration)
+
+
+@pytest.mark.parametrize("text", ["- a", "text", "[]", "false"])
+def test_a_file_that_is_no_mapping(text: str) -> None:
+    assert _problems(text) == [_MAPPING]
+
+
+def test_every_mistake_at_once() -> None:
+    text = """
+anchore: {verifyTls: maybe, password: hunter2}
+accounts: [{name: a}, {name: a, usernameFile: x}]
+defaults: {mode: hunter2, account: gone}
+rules:
+  - {match: {images: []}, account: gone, policy: 3}
+  - x
+exemptions: []
+"""
+    assert _problems(text) == [
+        "anchore.verifyTls: expected true or false",
+        f"anchore.password: {_SECRETS}",
+        "accounts[1]: usernameFile and passwordFile belong together",
+        "defaults.mode: expected one of passive, analysis, strict, skip",
+        "rules[0].policy: expected text; put it in quotes",
+        "rules[0].name: is required",
+        "rules[0].match.images: must not be empty; leave the key out if anything may match",
+        f"rules[1]: {_MAPPING}",
+        "exemptions: not supported yet; a rule with mode: skip lets images through",
+        "accounts[1].name: is the name of accounts[0] already: their environment variables would be the same",
+        "defaults.account: names an account that is not in accounts",
+        "rules[0].account: names an account that is not in accounts",
+    ]
+
+
+@pytest.mark.parametrize(("account", "name"), [("default", "DEFAULT"), ("team-a.eu", "TEAM_A_EU"), ("A_1", "A_1")])
+def test_environment_name(account: str, name: str) -> None:
+    assert environment_name(account) == name
+
+
+def test_the_committed_schema_is_current() -> None:
+    """Write it anew with ``json.dumps(configuration_schema(), indent=2)`` and a newline."""
+    committed = (DOCS / "configuration.schema.json").read_text()
+    assert committed == json.dumps(configuration_schema(), indent=2) + "\n"
+
+
+def test_the_schema_accepts_the_example_and_refuses_mistakes() -> None:
+    schema = configuration_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    [document] = load_documents(EXAMPLE, source="example", aliases=False)
+    validator.validate(document)
+    wrong: list[dict[str, Any]] = [
+        {"rule": []},
+        {"workloads": "never"},
+        {"passive": {"wait": "5 minutes"}},
+        {"rules": [{"mode": "skip"}]},
+    ]
+    assert [validator.is_valid({**document, **mistake}) for mistake in wrong] == [False] * len(wrong)
+
+
+def test_every_key_has_a_description_and_is_documented() -> None:
+    text = (DOCS / "configuration.md").read_text()
+    for name, section in [("", configuration_schema()), *configuration_schema()["$defs"].items()]:
+        for key, value in section.get("properties", {}).items():
+            assert f"`{key}`" in text or f".{key}`" in text or f"{key}:" in text, f"{name}.{key} is not documented"
+            assert "description" in value or "$ref" in value, f"{name}.{key} has no description"
+
+
+def test_the_documentation_shows_the_example() -> None:
+    text = (DOCS / "configuration.md").read_text()
+    blocks = [block.partition("```")[0] for block in text.split("```yaml\n")[1:]]
+    assert blocks[0] == EXAMPLE
+    configurations: list[Any] = [_parse(block) for block in blocks]
+    assert len(configurations) == 2
+
+
+def test_a_fingerprint_is_of_what_is_in_effect_and_not_of_how_it_is_written() -> None:
+    written = parse_configuration("anchore: {endpoint: 'http://a'}\ndefaults: {mode: strict}", "a")
+    again = parse_configuration(
+        "# a comment\ndefaults:\n  mode: strict\n  onError: deny\nanchore: {endpoint: http://a/}", "b"
+    )
+    assert fingerprint(written) == fingerprint(again)
+    assert re.fullmatch("[0-9a-f]{12}", fingerprint(written))
+    other = parse_configuration("anchore: {endpoint: 'http://a'}\ndefaults: {mode: analysis}", "c")
+    registered = [{"name": "gate", "failurePolicy": "Fail"}]
+    ignored = [{"failurePolicy": "Ignore", "name": "gate"}]
+    different = {
+        fingerprint(written),
+        fingerprint(other),
+        fingerprint(written, registered),
+        fingerprint(written, ignored),
+    }
+    assert len(different) == 4
+    assert fingerprint(written, registered) == fingerprint(written, [dict(reversed(registered[0].items()))])
+    assert fingerprint(_parse(EXAMPLE))

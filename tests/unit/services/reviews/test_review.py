@@ -1,0 +1,321 @@
+"""Which requests are judged, which images of them, and by which rule: whole reviews."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from anchore_admission.core.facts import AnalysisState
+from anchore_admission.core.scope import Exemption
+from anchore_admission.core.verdict import Decision, Effect, Reason, ReviewVerdict
+from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
+from anchore_admission.services.reviews.review import Reviews
+from support.fakes import FakeRecorder, settled
+from support.review_bench import APP, BAD, REGISTRY, ReviewBench, containers, defaults, pod, template
+
+ANALYSIS = defaults("analysis")
+WORKLOADS = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"]
+OWNER: dict[str, Any] = {"ownerReferences": [{"kind": "Deployment", "controller": True}]}
+MIRROR = {"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}, "nodeName": "node-1"}
+NODE = {"user": "system:node:node-1", "groups": ("system:nodes",)}
+
+
+@pytest.fixture
+async def bench() -> ReviewBench:
+    """Anchore has analysed one image, and failed on another."""
+    bench = ReviewBench(settings=ANALYSIS)
+    bench.anchore.store(APP)
+    bench.anchore.store(BAD, AnalysisState.FAILED)
+    return bench
+
+
+def judged(verdict: ReviewVerdict) -> list[str]:
+    return [image.image for image in verdict.images]
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "images"),
+    [
+        pytest.param(pod(APP, BAD), pod(APP), [BAD], id="one more"),
+        pytest.param(pod(BAD), pod(APP), [BAD], id="changed"),
+        pytest.param(pod(APP, metadata={"labels": {"a": "b"}}), pod(APP), [], id="labels only"),
+        pytest.param(pod(BAD), pod(APP, initContainers=containers(BAD)), [], id="moved within the Pod"),
+        pytest.param(pod(f"{REGISTRY}/app"), pod(f"{REGISTRY}/app:latest"), [f"{REGISTRY}/app"], id="other spelling"),
+        pytest.param(pod(APP, BAD), {"spec": "unreadable"}, [APP, BAD], id="unreadable old object"),
+        pytest.param(pod(APP, BAD), {"metadata": {}}, [APP, BAD], id="old object without a spec"),
+    ],
+)
+async def test_update_is_judged_by_its_new_images(bench: ReviewBench, new: Any, old: Any, images: list[str]) -> None:
+    verdict = await bench.review(new, old=old)
+
+    assert judged(verdict) == images
+    assert verdict.allowed is (images == [])
+    assert len(bench.anchore.subjects("by_tag")) == len(images)
+
+
+async def test_ephemeral_container_is_judged(bench: ReviewBench) -> None:
+    old = pod(APP)
+    new = pod(APP, ephemeralContainers=[{"name": "debug", "image": BAD}])
+    verdict = await bench.review(new, old=old, subresource="ephemeralcontainers")
+
+    assert (verdict.allowed, judged(verdict)) == (False, [BAD])
+
+
+@pytest.mark.parametrize(
+    ("more", "exemption"),
+    [
+        ({"operation": "DELETE"}, Exemption.OPERATION),
+        ({"operation": "CONNECT"}, Exemption.OPERATION),
+        ({"subresource": "status"}, Exemption.SUBRESOURCE),
+        ({"subresource": "binding"}, Exemption.SUBRESOURCE),
+    ],
+    ids=str,
+)
+async def test_what_starts_no_container_is_admitted_silently(
+    bench: ReviewBench, more: dict[str, str], exemption: Exemption
+) -> None:
+    verdict = await bench.review(pod(BAD), operation=more.get("operation", ""), subresource=more.get("subresource"))
+
+    assert (verdict.allowed, verdict.exemption, verdict.warnings) == (True, exemption, ())
+    assert bench.operations == []
+
+
+async def test_object_that_is_being_deleted_is_admitted(bench: ReviewBench) -> None:
+    new = pod(BAD, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
+
+    assert (await bench.review(new, old=pod(BAD))).exemption is Exemption.BEING_DELETED
+    assert not (await bench.review(new, old=pod(APP))).allowed, "its images change"
+    assert not (await bench.review(new)).allowed, "nothing is created as deleted"
+
+
+@pytest.mark.parametrize(
+    ("new", "more", "mirror"),
+    [
+        pytest.param(pod(BAD, **MIRROR), NODE, True, id="by its node"),
+        pytest.param(pod(BAD, **MIRROR), {}, False, id="by a user"),
+        pytest.param(pod(BAD, **MIRROR), {"groups": ("system:nodes",)}, False, id="by a user in the group"),
+        pytest.param(pod(BAD, **MIRROR), {**NODE, "groups": ()}, False, id="by a user of that name"),
+        pytest.param(pod(BAD, **MIRROR), {**NODE, "user": "system:node:node-2"}, False, id="by another node"),
+        pytest.param(pod(BAD, nodeName="node-1"), NODE, False, id="without the annotation"),
+    ],
+)
+async def test_mirror_pod_is_admitted_when_its_node_makes_it(
+    bench: ReviewBench, new: Any, more: dict[str, Any], *, mirror: bool
+) -> None:
+    verdict = await bench.review(new, **more)
+
+    assert (verdict.allowed, verdict.exemption) == (mirror, Exemption.MIRROR_POD if mirror else None)
+
+
+@pytest.mark.parametrize("mode", ["analysis", "strict"])
+@pytest.mark.parametrize("image", ["registry.example.com/private:1", BAD])
+async def test_job_of_a_cron_job_is_denied_at_once(mode: str, image: str) -> None:
+    bench = ReviewBench(settings=defaults(mode))
+    bench.anchore.store(BAD, AnalysisState.FAILED)
+    owner: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "controller": True}
+    verdict = await bench.review(template("Job", image, group="batch", ownerReferences=[owner]))
+
+    assert (verdict.allowed, judged(verdict)) == (False, [image])
+
+
+async def test_owned_replica_set_is_left_to_its_pods(bench: ReviewBench) -> None:
+    verdict = await bench.review(template("ReplicaSet", BAD, **OWNER))
+
+    assert (verdict.exemption, bench.operations) == (Exemption.OWNED, [])
+
+
+async def test_owner_excuses_no_pod(bench: ReviewBench) -> None:
+    assert not (await bench.review(pod(BAD, metadata=OWNER))).allowed
+
+
+@pytest.mark.parametrize("field", ["initContainers", "ephemeralContainers", "volumes", "containers"])
+async def test_list_that_is_null_is_empty(bench: ReviewBench, field: str) -> None:
+    verdict = await bench.review(pod(*([] if field == "containers" else [APP]), **{field: None}))
+    assert verdict.allowed
+
+
+@pytest.mark.parametrize("image", ["", None])
+async def test_empty_image_is_denied_in_a_pod_and_ignored_in_a_template(bench: ReviewBench, image: str | None) -> None:
+    verdict = await bench.review(pod(APP, image))
+    assert (verdict.allowed, verdict.message) == (False, 'containers "c1" names no image')
+
+    verdict = await bench.review(template("Deployment", APP, image))
+    assert (verdict.allowed, judged(verdict), verdict.warnings) == (True, [APP], ())
+
+
+async def test_image_that_stands_often_is_judged_once(bench: ReviewBench) -> None:
+    verdict = await bench.review(pod(*[APP, BAD] * 500, initContainers=containers(BAD)))
+
+    assert judged(verdict) == [BAD, APP]
+    assert sorted(bench.operations) == ["by_tag", "by_tag"]
+
+
+async def test_thousand_images_are_each_looked_up_once() -> None:
+    bench = ReviewBench(settings={**ANALYSIS, "limits": {"images": 1000}})
+    images = [f"{REGISTRY}/app:{number}" for number in range(1000)]
+    verdict = await bench.review(pod(*images, *images))
+
+    assert not verdict.allowed
+    assert (judged(verdict), bench.anchore.subjects("by_tag")) == (images, images)
+
+
+@pytest.mark.parametrize(
+    ("choice", "allowed", "warned"), [("allow", True, False), ("warn", True, True), ("deny", False, False)]
+)
+async def test_unknown_kind_is_what_the_configuration_says(choice: str, *, allowed: bool, warned: bool) -> None:
+    bench = ReviewBench(settings={**ANALYSIS, "unknownKinds": choice})
+    verdict = await bench.review({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"})
+
+    text = "images in objects of kind argoproj.io/Rollout cannot be checked: the kind is not known"
+    assert (verdict.allowed, verdict.reason) == (allowed, Reason.UNKNOWN_KIND)
+    assert verdict.message == ("" if allowed else text)
+    assert verdict.warnings == ((text,) if warned else ())
+
+
+async def test_object_that_cannot_be_read_is_denied(bench: ReviewBench) -> None:
+    verdict = await bench.review({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": "many"}})
+
+    assert (verdict.allowed, verdict.reason) == (False, Reason.UNREADABLE_OBJECT)
+    assert verdict.message.startswith("the object cannot be read: spec.containers: ")
+
+
+POLICY_FAILS, UNKNOWN, IMAGE_ID, MALFORMED = BAD, f"{REGISTRY}/new:1", f"sha256:{'a' * 64}", "Nginx"
+
+LOWER_CASE = "is not a valid image reference: its repository name must be lower case"
+
+
+@pytest.mark.parametrize("image", [POLICY_FAILS, UNKNOWN, IMAGE_ID, MALFORMED])
+@pytest.mark.parametrize("workloads", ["final", "deny", "warn", "off"])
+@pytest.mark.parametrize("kind", [*WORKLOADS, "Pod"])
+async def test_workloads_are_handled_as_configured_and_pods_always_judged(
+    kind: str, workloads: str, image: str
+) -> None:
+    bench = ReviewBench(settings={**defaults("strict"), "workloads": workloads})
+    bench.anchore.store(BAD)
+    bench.fail_policy(BAD)
+    verdict = await bench.review(pod(image) if kind == "Pod" else template(kind, image))
+
+    denied = kind == "Pod" or workloads == "deny" or (workloads == "final" and image != UNKNOWN)
+    assert verdict.allowed is not denied
+    assert bool(verdict.warnings) is (not denied and workloads != "off")
+    assert (verdict.exemption is Exemption.WORKLOADS_OFF) is (kind != "Pod" and workloads == "off")
+
+
+@pytest.mark.parametrize(
+    ("mode", "allowed", "warned"),
+    [("passive", True, True), ("skip", True, True), ("analysis", False, False), ("strict", False, False)],
+)
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            IMAGE_ID,
+            f'containers "c0": image {IMAGE_ID} is an image ID, which Anchore cannot check; name a repository',
+        ),
+        (
+            MALFORMED,
+            f'containers "c0": image {MALFORMED} {LOWER_CASE}',
+        ),
+    ],
+    ids=["image ID", "malformed"],
+)
+async def test_what_anchore_cannot_be_asked_about(
+    mode: str, image: str, message: str, *, allowed: bool, warned: bool
+) -> None:
+    bench = ReviewBench(settings=defaults(mode))
+    verdict = await bench.review(pod(image))
+
+    assert (verdict.allowed, message in verdict.warnings) == (allowed, warned)
+    assert message in (*verdict.warnings, verdict.message)
+    assert bench.operations == []
+
+
+async def test_images_of_one_pod_fall_under_different_rules() -> None:
+    rules = [
+        {"name": "platform", "match": {"images": ["registry.example.com/platform/*"]}, "mode": "skip"},
+        {"name": "team", "match": {"images": ["registry.example.com/bad:*"]}, "mode": "strict", "account": "other"},
+    ]
+    bench = ReviewBench(settings={**ANALYSIS, "rules": rules})
+    bench.anchore.store(APP)
+    bench.other.store(BAD)
+    bench.fail_policy(BAD)
+    verdict = await bench.review(pod(f"{REGISTRY}/platform/proxy", APP, BAD))
+
+    assert [(i.rule.name, i.verdict.reason) for i in verdict.images] == [
+        ("platform", Reason.SKIPPED),
+        ("defaults", Reason.ANALYZED),
+        ("team", Reason.POLICY_FAILED),
+    ]
+    assert not verdict.allowed
+    assert dict(verdict.audit_annotations)["rules"] == "team; platform; defaults"
+    assert (bench.anchore.subjects("by_tag"), bench.other.subjects("by_tag")) == ([APP], [BAD])
+
+
+async def test_deadline_passes_and_the_answer_names_what_is_known_and_what_is_not() -> None:
+    bench = ReviewBench(settings=ANALYSIS)
+    bench.anchore.store(BAD, AnalysisState.FAILED)
+    bench.anchore.hang("by_tag", subject=APP)
+    verdict = await bench.late_review(pod(BAD, APP))
+
+    assert (verdict.allowed, verdict.decision) == (False, Decision.DENY)
+    bad, hanging = verdict.message.splitlines()
+    assert bad.startswith(f"Image {BAD} with digest")
+    assert hanging == f"Image {APP} could not be checked: no answer before the deadline"
+    assert bench.recorder.reviews[0].seconds == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("on_error", "allowed", "warned"), [("deny", False, False), ("warn", True, True), ("allow", True, False)]
+)
+async def test_unexpected_exception_is_for_the_default_rules_on_error(
+    on_error: str, caplog: pytest.LogCaptureFixture, *, allowed: bool, warned: bool
+) -> None:
+    bench = ReviewBench(settings=defaults("strict", onError=on_error))
+    bench.evaluation.facts = None  # type: ignore[method-assign, assignment]
+    verdict = await bench.review(pod(APP))
+
+    text = "the review failed unexpectedly, see the controller's log"
+    assert (verdict.allowed, verdict.decision) == (allowed, Decision.NO_VERDICT)
+    assert (verdict.message, verdict.warnings) == ("" if allowed else text, (text,) if warned else ())
+    assert "review 3c9a failed unexpectedly" in caplog.text
+    assert [record.verdict for record in bench.recorder.reviews] == [verdict]
+
+
+class BrokenRecorder(FakeRecorder):
+    def review(self, record: ReviewRecord) -> None:
+        raise ZeroDivisionError(record)
+
+
+async def test_verdict_does_not_depend_on_its_record(bench: ReviewBench) -> None:
+    recorder: Recorder = BrokenRecorder()
+    bench.reviews = Reviews(bench.reviews._rules, bench.evaluation, recorder, clock=bench.clock)
+
+    assert (await bench.review(pod(APP))).allowed
+    assert not (await bench.review(pod(BAD))).allowed
+
+
+async def test_review_that_is_cancelled_leaves_nothing_under_way(bench: ReviewBench) -> None:
+    """The API server hangs up when its own time is up."""
+    bench.anchore.hang("by_tag")
+    review = asyncio.create_task(bench.review(pod(APP, BAD, "nginx")))
+    await settled()
+    review.cancel()
+    await settled()
+
+    assert review.cancelled()
+    assert (bench.anchore.in_flight, bench.recorder.reviews) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [({"name": "web-1"}, "web-1"), ({"name": None, "generateName": "web-"}, "web-*"), ({"name": None}, "")],
+)
+async def test_review_is_recorded(bench: ReviewBench, metadata: dict[str, str | None], name: str) -> None:
+    verdict = await bench.review(pod(APP, metadata=metadata), dry_run=True, origin=Origin.MANUAL)
+
+    assert bench.recorder.reviews == [
+        ReviewRecord(
+            Origin.MANUAL, "3c9a", "CREATE", "Pod", "shop", name, "jane", dry_run=True, verdict=verdict, seconds=0
+        )
+    ]
+    assert [image.effect for image in verdict.images] == [Effect.ALLOW]

@@ -199,5 +199,5 @@ class ClusterRefused(ClusterError):
     code = "refused"
 
 
-class WebhookSilent(ClusterError):
+class ProbeFailed(ClusterError):
     code = "silent"

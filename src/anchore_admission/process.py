@@ -58,7 +58,7 @@ class Prepared:
 def prepared(settings: Settings) -> Prepared:
     """Raises ConfigurationError."""
     configuration = _configuration(settings)
-    controller = build(configuration, Telemetry(), patient=True)
+    controller = build(configuration, Telemetry(), wait_until_valid=True)
     certificate = _certificate(settings)
     readiness = _readiness(controller, certificate)
 
@@ -120,13 +120,13 @@ async def _looking_after(cluster: ClusterWork | None) -> AsyncIterator[None]:
     if cluster is None:
         yield
         return
-    async with cluster.connected() as stewardship:
+    async with cluster.connected() as reconciler:
         async with (
-            supervised("the Lease", stewardship.hold_lease),
-            supervised("certificate and registration", stewardship.look_after),
+            supervised("the Lease", reconciler.hold_lease),
+            supervised("certificate and registration", reconciler.run),
         ):
             yield
-        await stewardship.leadership.release()
+        await reconciler.leadership.release()
 
 
 def _readiness(controller: Controller, certificate: ServingCertificate | None) -> Readiness:

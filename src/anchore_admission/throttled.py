@@ -1,28 +1,29 @@
-"""Says what is wrong when it begins and now and then while it lasts, not in every round of a loop."""
+"""Rate-limited warnings for loops that meet the same problem again and again."""
 
 import logging
 from collections.abc import Callable
 
 from anchore_admission.ports.deadline import Clock
 
-AGAIN_SECONDS = 300.0
+REPEAT_SECONDS = 300.0
 
 
-class Complaints:
-    """One topic holds one complaint at a time; another text is told at once."""
+class Throttled:
+    """At most one warning per topic every five minutes; a different message is logged immediately."""
 
     def __init__(self, logger: logging.Logger, clock: Clock) -> None:
-        self._logger = logger
+        self.logger = logger
         self._clock = clock
-        self._told: dict[str, tuple[str, float]] = {}
+        self._logged: dict[str, tuple[str, float]] = {}
 
-    def tell(self, topic: str, text: str, level: int = logging.WARNING) -> None:
-        before, at = self._told.get(topic, ("", 0.0))
-        if text != before or self._clock() - at >= AGAIN_SECONDS:
-            self._told[topic] = (text, self._clock())
-            self._logger.log(level, "%s", text)
+    def warn(self, topic: str, text: str, level: int = logging.WARNING) -> None:
+        """Log a problem, unless the same text was logged for the topic in the last five minutes."""
+        before, at = self._logged.get(topic, ("", 0.0))
+        if text != before or self._clock() - at >= REPEAT_SECONDS:
+            self._logged[topic] = (text, self._clock())
+            self.logger.log(level, "%s", text)
 
-    def settle(self, topic: str, tell: Callable[[], None] = lambda: None) -> None:
-        """The topic is well (again); ``tell`` is called if something was wrong."""
-        if self._told.pop(topic, None):
-            tell()
+    def clear(self, topic: str, report: Callable[[], None] = lambda: None) -> None:
+        """End a topic's problem; ``report`` is called if one had been logged."""
+        if self._logged.pop(topic, None):
+            report()

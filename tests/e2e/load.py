@@ -73,12 +73,12 @@ def steady(namespace: str) -> Iterator[Load]:
     with Api() as api:
         load = Load(counted=calls.failed(api, WEBHOOK))
     askers = [threading.Thread(target=load.ask, args=[namespace]) for _ in range(ASKERS)]
-    for asker in askers:
-        asker.start()
+    for requester in askers:
+        requester.start()
     try:
         load.more()
         yield load
     finally:
         load.stop()
-        for asker in askers:
-            asker.join()
+        for requester in askers:
+            requester.join()

@@ -114,13 +114,13 @@ def others_answered() -> Iterator[None]:
             while not stop.is_set():
                 codes.append(api.create(HERE, thing("Pod", PASSING), dry_run=True).code)
 
-    asker = threading.Thread(target=ask)
-    asker.start()
+    requester = threading.Thread(target=ask)
+    requester.start()
     try:
         yield
     finally:
         stop.set()
-        asker.join()
+        requester.join()
     assert 201 in codes
     assert set(codes) <= {201, 500, 504}, codes
 

@@ -48,7 +48,7 @@ class Visit:
     page: Page
     url: str
     asked: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -57,7 +57,7 @@ class Visit:
 
     def _note(self, kind: str, text: str) -> None:
         if kind in {"error", "warning"}:
-            self.complaints.append(text)
+            self.warnings.append(text)
 
     async def open(self, route: str) -> Locator:
         """Show the page, and what can be done with one route."""
@@ -95,7 +95,7 @@ async def execute(operation: Locator) -> Locator:
 def assert_at_home(visit: Visit) -> None:
     """Nothing was asked of another host, and the browser has nothing to complain of."""
     assert {urlsplit(url).netloc for url in visit.asked if not url.startswith("data:")} == {urlsplit(visit.url).netloc}
-    assert visit.complaints == []
+    assert visit.warnings == []
 
 
 async def test_a_reader_sees_a_denial_without_leaving_the_page(visit: Visit) -> None:

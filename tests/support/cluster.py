@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from anchore_admission.errors import ClusterConflict, ClusterError, ClusterNotFound, WebhookSilent
+from anchore_admission.errors import ClusterConflict, ClusterError, ClusterNotFound, ProbeFailed
 from anchore_admission.ports.cluster import LeaseState, SecretContent, WebhookConfiguration
 from anchore_admission.ports.telemetry import Repair
 
@@ -94,7 +94,7 @@ def _expect(holds: bool) -> None:
 
 @dataclass
 class Webhook:
-    """The ``SelfQuestion`` of tests: answers or does not, and keeps what it was asked."""
+    """The ``Probe`` of tests: answers or does not, and keeps what it was asked."""
 
     answers: bool = True
     asked: list[tuple[str, bytes | None]] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Webhook:
     async def ask(self, url: str, authorities: bytes | None) -> None:
         self.asked.append((url, authorities))
         if not self.answers:
-            raise WebhookSilent("no answer")
+            raise ProbeFailed("no answer")
 
 
 @dataclass

@@ -10,7 +10,7 @@ from anchore_admission.core.reference import parse
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.facts import Evaluation, Question
+from anchore_admission.services.reviews.facts import FactGathering, Question
 from support.analysis_bench import Bench
 
 HOUR = 3600.0
@@ -43,11 +43,11 @@ class EvaluationBench(Bench):
 
     concurrency: int = 32
     passive_wait: float = HOUR
-    evaluation: Evaluation = field(init=False)
+    evaluation: FactGathering = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.evaluation = Evaluation(
+        self.evaluation = FactGathering(
             self.accounts, self.requests, concurrency=self.concurrency, passive_wait=self.passive_wait
         )
 

@@ -12,7 +12,7 @@ import httpx
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.core.rules.book import compile_rules
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.services.reviews.facts import Evaluation
+from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import Reviews, Rules
 from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
@@ -46,7 +46,7 @@ class Webhook:
         configuration = Configuration.model_validate(self.settings)
         accounts = {"default": self.anchore}
         self.requests = AnalysisRequests(accounts, self.recorder, Schedule(), clock=time.monotonic)
-        evaluation = Evaluation(accounts, self.requests, concurrency=32, passive_wait=0)
+        evaluation = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
         rules = Rules(
             compile_rules(configuration),
             workloads=configuration.workloads,

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from anchore_admission.adapters.files import read_text
-from anchore_admission.core.webhook.rotation import Leaf
+from anchore_admission.core.webhook.rotation import CertificateDetails
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports.cluster import ServingPair
 
@@ -77,7 +77,7 @@ class SelfSigned:
         pair = _pair(f"anchore-admission {start:%Y-%m-%dT%H:%M:%SZ}", names, life)
         return ServingPair(pair.authority, pair.certificate, pair.key)
 
-    def read(self, pair: ServingPair) -> Leaf | None:
+    def read(self, pair: ServingPair) -> CertificateDetails | None:
         try:
             certificate = x509.load_pem_x509_certificates(pair.certificate)[0]
             key = serialization.load_pem_private_key(pair.key, None)
@@ -89,7 +89,7 @@ class SelfSigned:
         authority = next((each for each in authorities if _has_signed(each, certificate)), None)
         if not fits or authority is None:
             return None
-        return Leaf(
+        return CertificateDetails(
             certificate.not_valid_before_utc.timestamp(),
             certificate.not_valid_after_utc.timestamp(),
             names,

@@ -20,7 +20,7 @@ CHECK_EVERY: Final = 1.0
 AGAIN_SECONDS: Final = 300.0
 """After which files that are still no good are told again."""
 
-_log = logging.getLogger("anchore_admission.files")
+logger = logging.getLogger("anchore_admission.files")
 _MISSING: Final = "does not exist: create the Secret or ConfigMap that is mounted at {}, with the key {}"
 _NONE_YET = "there are no credentials for Anchore yet"
 _Build = Callable[..., Credentials]
@@ -42,12 +42,14 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
 class FileCredentials:
     """A ``CredentialSource`` over mounted files. Once they were good, the last good ones stay in use.
 
-    Raises ConfigurationError when they are not good at the start. If ``patient``, only when one of them cannot be
-    read, a mistake of whoever named it: what they hold may still be mended, and is waited for. So is a file that a
-    mounted Secret does not hold yet.
+    Raises ConfigurationError when a file is invalid at the start. With ``wait_until_valid``, only an unreadable path is
+    an error (a configuration mistake): invalid contents, or a key that a mounted Secret does not hold yet, may still be
+    corrected, so the source starts without credentials and keeps checking.
     """
 
-    def __init__(self, build: _Build, *paths: Path, clock: Clock = time.monotonic, patient: bool = False) -> None:
+    def __init__(
+        self, build: _Build, *paths: Path, clock: Clock = time.monotonic, wait_until_valid: bool = False
+    ) -> None:
         self._build = build
         self._paths = paths
         self._clock = clock
@@ -58,14 +60,14 @@ class FileCredentials:
         try:
             self._credentials = self._read()
         except ConfigurationError as error:
-            if not patient or not all(map(is_readable, paths)):
+            if not wait_until_valid or not all(map(is_readable, paths)):
                 raise
             self._complain(error)
         self._next_look = clock() + CHECK_EVERY
 
     @classmethod
     def user(
-        cls, username: Path, password: Path, clock: Clock = time.monotonic, *, patient: bool = False
+        cls, username: Path, password: Path, clock: Clock = time.monotonic, *, wait_until_valid: bool = False
     ) -> "FileCredentials":
         def build(user: str, secret: str) -> Credentials:
             if ":" in user:
@@ -73,11 +75,13 @@ class FileCredentials:
                 raise ConfigurationError("credentials", [colon])
             return Credentials(user, SecretStr(secret))
 
-        return cls(build, username, password, clock=clock, patient=patient)
+        return cls(build, username, password, clock=clock, wait_until_valid=wait_until_valid)
 
     @classmethod
-    def api_key(cls, key: Path, clock: Clock = time.monotonic, *, patient: bool = False) -> "FileCredentials":
-        return cls(lambda secret: Credentials.api_key(SecretStr(secret)), key, clock=clock, patient=patient)
+    def api_key(cls, key: Path, clock: Clock = time.monotonic, *, wait_until_valid: bool = False) -> "FileCredentials":
+        return cls(
+            lambda secret: Credentials.api_key(SecretStr(secret)), key, clock=clock, wait_until_valid=wait_until_valid
+        )
 
     def current(self) -> Credentials:
         self.refresh()
@@ -117,7 +121,7 @@ class FileCredentials:
         if credentials != self._credentials:
             what = "changed" if self._credentials else "in use"
             self._credentials = credentials
-            _log.info("credentials %s: %s", what, ", ".join(map(str, self._paths)))
+            logger.info("credentials %s: %s", what, ", ".join(map(str, self._paths)))
 
     def _read(self) -> Credentials:
         problems: list[Problem] = []
@@ -145,7 +149,7 @@ class FileCredentials:
             return
         self._complaint, self._told_at = why, self._clock()
         meanwhile = "the last good credentials stay in use" if self._credentials else "not ready until this is mended"
-        _log.error("%s: %s", meanwhile, why)
+        logger.error("%s: %s", meanwhile, why)
 
 
 def is_readable(path: Path) -> bool:

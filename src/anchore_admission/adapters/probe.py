@@ -10,7 +10,7 @@ import httpx
 
 from anchore_admission.adapters.redaction import cut
 from anchore_admission.adapters.trust import trusting
-from anchore_admission.errors import WebhookSilent
+from anchore_admission.errors import ProbeFailed
 from anchore_admission.ports.telemetry import ClusterRecorder
 
 ANSWER_SECONDS: Final = 5.0
@@ -19,7 +19,7 @@ _HUNG_UP = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """What a replica does, after it has shown its own certificate, to a client without the one that API servers have."""
 
 
-class HttpSelfQuestion:
+class HttpProbe:
     """Asks about the deletion of a Pod: a question that judges no image and that every replica answers by admitting."""
 
     def __init__(self, recorder: ClusterRecorder, *, clients_are_checked: bool = False) -> None:
@@ -29,7 +29,7 @@ class HttpSelfQuestion:
     async def ask(self, url: str, authorities: bytes | None) -> None:
         try:
             await self._ask(url, authorities)
-        except WebhookSilent as error:
+        except ProbeFailed as error:
             self._recorder.cluster_error(operation="self_question", code=error.code)
             raise
 
@@ -45,9 +45,9 @@ class HttpSelfQuestion:
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError, ValueError) as error:
             if self._clients_are_checked and isinstance(error, _HUNG_UP):
                 return
-            raise WebhookSilent(f"{_place(url)}: {cut(_reason(error), _REASON_LIMIT)}") from error
+            raise ProbeFailed(f"{_place(url)}: {cut(_reason(error), _REASON_LIMIT)}") from error
         if not _is_expected(answer, uid):
-            raise WebhookSilent(f"{_place(url)}: HTTP {answer.status_code} is not the answer of this controller")
+            raise ProbeFailed(f"{_place(url)}: HTTP {answer.status_code} is not the answer of this controller")
 
 
 def _reason(error: Exception) -> str:

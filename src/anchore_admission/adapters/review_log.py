@@ -24,12 +24,12 @@ _TEXTS = ",".join(
 )
 _LOG = "log"
 
-_log = logging.getLogger("anchore_admission.review")
-_RECORD = vars(logging.makeLogRecord({"name": _log.name}))
+logger = logging.getLogger("anchore_admission.review")
+_RECORD = vars(logging.makeLogRecord({"name": logger.name}))
 """What every log record of ours has in common."""
 
 
-class Outcome(StrEnum):
+class ReviewOutcome(StrEnum):
     """The outcome of a call. ``warned`` is admitted with a warning; what passive mode tells of a submission is none."""
 
     ALLOWED = "allowed"
@@ -39,19 +39,19 @@ class Outcome(StrEnum):
     MALFORMED = "malformed"
 
 
-def outcome_of(verdict: ReviewVerdict) -> Outcome:
-    if verdict.exemption:
-        return Outcome.EXEMPT
+def outcome_of(verdict: ReviewVerdict) -> ReviewOutcome:
+    if verdict.out_of_scope:
+        return ReviewOutcome.EXEMPT
     if not verdict.allowed:
-        return Outcome.DENIED
+        return ReviewOutcome.DENIED
     if Effect.WARN in [image.effect for image in verdict.images] or (verdict.warnings and not verdict.images):
-        return Outcome.WARNED
-    return Outcome.ALLOWED
+        return ReviewOutcome.WARNED
+    return ReviewOutcome.ALLOWED
 
 
-def log_review(record: ReviewRecord, outcome: Outcome) -> None:
+def log_review(record: ReviewRecord, outcome: ReviewOutcome) -> None:
     level = _level_of(record.verdict, outcome)
-    if _log.isEnabledFor(level):
+    if logger.isEnabledFor(level):
         _write(level, f"{outcome} {_subject(record)}", _members(record, outcome))
 
 
@@ -77,19 +77,19 @@ class MalformedLog:
             self._omitted += 1
             return
         self._told.add((code, text))
-        members = f'"outcome":{quoted(Outcome.MALFORMED)},"code":{quoted(code)}'
+        members = f'"outcome":{quoted(ReviewOutcome.MALFORMED)},"code":{quoted(code)}'
         if self._omitted:
             members += f',"omitted":{self._omitted}'
             self._omitted = 0
-        if _log.isEnabledFor(logging.WARNING):
+        if logger.isEnabledFor(logging.WARNING):
             _write(logging.WARNING, f"unreadable review: {text}", members)
 
 
-def _level_of(verdict: ReviewVerdict, outcome: Outcome) -> int:
+def _level_of(verdict: ReviewVerdict, outcome: ReviewOutcome) -> int:
     """A busy cluster's status and label updates stay out of the log: they judge no image and admit."""
     if verdict.decision is Decision.NO_VERDICT:
         return logging.WARNING
-    if outcome is Outcome.EXEMPT or (outcome is Outcome.ALLOWED and not verdict.images):
+    if outcome is ReviewOutcome.EXEMPT or (outcome is ReviewOutcome.ALLOWED and not verdict.images):
         return logging.DEBUG
     return logging.INFO
 
@@ -99,7 +99,7 @@ def _subject(record: ReviewRecord) -> str:
     return shortened(f"{record.kind} {place}", _TEXT_LIMIT)
 
 
-def _members(record: ReviewRecord, outcome: Outcome) -> str:
+def _members(record: ReviewRecord, outcome: ReviewOutcome) -> str:
     """What the line says beside its message, as JSON: a general encoder would take longer than judging four images."""
     verdict = record.verdict
     texts: list[str] = [
@@ -116,8 +116,8 @@ def _members(record: ReviewRecord, outcome: Outcome) -> str:
     if max(map(len, texts)) > _TEXT_LIMIT:
         texts = [shortened(text, _TEXT_LIMIT) for text in texts]
     members = _TEXTS % tuple(map(quoted, texts))
-    if verdict.exemption:
-        members += f',"exemption":{quoted(verdict.exemption)}'
+    if verdict.out_of_scope:
+        members += f',"exemption":{quoted(verdict.out_of_scope)}'
     if verdict.reason:
         detail = shortened(verdict.message, _IMAGE_LIMIT)
         members += f',"reason":{quoted(verdict.reason)},"detail":{quoted(detail)}'
@@ -171,4 +171,4 @@ def _write(level: int, message: str, members: str) -> None:
         "msg": message,
         "encoded": members,
     }
-    _log.handle(record)
+    logger.handle(record)

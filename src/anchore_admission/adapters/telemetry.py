@@ -21,7 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from anchore_admission import __version__
-from anchore_admission.adapters.review_log import MalformedLog, Outcome, log_review, outcome_of
+from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
 from anchore_admission.ports.telemetry import Origin, ReviewRecord
 
@@ -125,7 +125,7 @@ class Telemetry:
             counter.inc(number)
 
     def malformed_review(self, code: str, message: str) -> None:
-        self._reviews[Outcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
+        self._reviews[ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
         self._malformed[code,].inc()
         self._malformed_log.write(code, message)
 

@@ -12,7 +12,7 @@ import httpx
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports.deadline import Clock
 
-_log = logging.getLogger("anchore_admission.trust")
+logger = logging.getLogger("anchore_admission.trust")
 _AGAIN_SECONDS = 300.0
 """How often to repeat the warning about an invalid file."""
 
@@ -40,7 +40,7 @@ def system_trust() -> ssl.SSLContext:
     context = trusting()
     if context.cert_store_stats()["x509_ca"] or _has_certificates(ssl.get_default_verify_paths().capath):
         return context
-    _log.warning("the system has no CA certificates (SSL_CERT_FILE, SSL_CERT_DIR): those of certifi are trusted")
+    logger.warning("the system has no CA certificates (SSL_CERT_FILE, SSL_CERT_DIR): those of certifi are trusted")
     return lenient(httpx.create_ssl_context(trust_env=False))
 
 
@@ -82,7 +82,7 @@ class FollowedTrust:
                 if content != self._content:
                     self._context = _context(self._path, content)
                     self._content = content
-                    _log.info("Anchore's CA certificates changed: %s", self._path)
+                    logger.info("Anchore's CA certificates changed: %s", self._path)
                 self._problem = ""
             except ConfigurationError as error:
                 self._warn("; ".join(map(str, error.problems)))
@@ -90,7 +90,7 @@ class FollowedTrust:
     def _warn(self, problem: str) -> None:
         if problem != self._problem or self._clock() - self._logged_at >= _AGAIN_SECONDS:
             self._problem, self._logged_at = problem, self._clock()
-            _log.error("the last valid CA certificates of Anchore stay in use: %s", problem)
+            logger.error("the last valid CA certificates of Anchore stay in use: %s", problem)
 
 
 def _content(path: Path) -> bytes:

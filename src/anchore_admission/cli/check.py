@@ -8,7 +8,7 @@ import typer
 from anchore_admission.cli import options
 from anchore_admission.cli.inputs import read_images
 from anchore_admission.cli.judging import Wanted, judge
-from anchore_admission.services.reviews.manual import Asker, ManualReviews, Progress, Summary
+from anchore_admission.services.reviews.manual import ManualReviews, Progress, Requester, Summary
 
 EPILOG = options.EXIT_CODES
 
@@ -41,9 +41,9 @@ def command(
     [bold]anchore-admission check nginx:1.25 --anchore http://localhost:8228 --mode strict[/bold]
     """
     names = read_images(images)
-    asker = Asker(namespace, user, tuple(group or ()))
+    requester = Requester(namespace, user, tuple(group or ()))
 
     def ask(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
-        return manual.each_image(names, asker, timeout, progress)
+        return manual.each_image(names, requester, timeout, progress)
 
     judge(Wanted(config, anchore, mode, policy), ask, output, objects=False)

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.core.messages import finding_line, shown, worst_first
-from anchore_admission.core.scope import Exemption
+from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict
 from anchore_admission.services.reviews.manual import ManualReview, Summary, as_document, whole_error
 
@@ -29,7 +29,7 @@ _LAST_OF_FOUR_DIGITS = 0xFFFF
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
-class Outcome(StrEnum):
+class ImageOutcome(StrEnum):
     """A verdict and what it does, in one word."""
 
     ADMITTED = "admitted"
@@ -43,24 +43,24 @@ class Outcome(StrEnum):
 
 
 _STYLES = {
-    Outcome.ADMITTED: "green",
-    Outcome.WARNED: "yellow",
-    Outcome.RECORDED: "yellow",
-    Outcome.DENIED: "bold red",
-    Outcome.UNDECIDED: "bold magenta",
-    Outcome.UNREAD: "bold magenta",
-    Outcome.NOT_CHECKED: "bold magenta",
-    Outcome.EXEMPT: "dim",
+    ImageOutcome.ADMITTED: "green",
+    ImageOutcome.WARNED: "yellow",
+    ImageOutcome.RECORDED: "yellow",
+    ImageOutcome.DENIED: "bold red",
+    ImageOutcome.UNDECIDED: "bold magenta",
+    ImageOutcome.UNREAD: "bold magenta",
+    ImageOutcome.NOT_CHECKED: "bold magenta",
+    ImageOutcome.EXEMPT: "dim",
 }
 _EXEMPT = {
-    Exemption.OPERATION: "the operation starts no container",
-    Exemption.SUBRESOURCE: "the subresource carries no image",
-    Exemption.BEING_DELETED: "it is being deleted",
-    Exemption.MIRROR_POD: "a mirror Pod: the kubelet already runs it",
-    Exemption.OWNED: "a controller made it; its Pods are judged",
-    Exemption.WORKLOADS_OFF: "workloads: off, only Pods are judged",
+    OutOfScope.OPERATION: "the operation starts no container",
+    OutOfScope.SUBRESOURCE: "the subresource carries no image",
+    OutOfScope.BEING_DELETED: "it is being deleted",
+    OutOfScope.MIRROR_POD: "a mirror Pod: the kubelet already runs it",
+    OutOfScope.OWNED: "a controller made it; its Pods are judged",
+    OutOfScope.WORKLOADS_OFF: "workloads: off, only Pods are judged",
 }
-_REFUSED = {Effect.DENY: Outcome.DENIED, Effect.WARN: Outcome.WARNED, Effect.ALLOW: Outcome.RECORDED}
+_REFUSED = {Effect.DENY: ImageOutcome.DENIED, Effect.WARN: ImageOutcome.WARNED, Effect.ALLOW: ImageOutcome.RECORDED}
 
 
 def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects: bool) -> None:
@@ -75,12 +75,12 @@ def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects:
             _print_table(summary, max_findings, objects=objects)
 
 
-def outcome_of(image: ImageVerdict) -> Outcome:
+def outcome_of(image: ImageVerdict) -> ImageOutcome:
     match image.verdict.decision:
         case Decision.ADMIT:
-            return Outcome.ADMITTED
+            return ImageOutcome.ADMITTED
         case Decision.NO_VERDICT:
-            return Outcome.UNDECIDED
+            return ImageOutcome.UNDECIDED
         case Decision.DENY:
             return _REFUSED[image.effect]
 
@@ -88,7 +88,7 @@ def outcome_of(image: ImageVerdict) -> Outcome:
 def summary_line(summary: Summary, *, objects: bool) -> str:
     """``12 images in 5 objects: 9 admitted, 2 denied, 1 undecided; 3 objects hold no images``."""
     counts = Counter(map(outcome_of, summary.images))
-    counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
+    counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ImageOutcome if counts[outcome])
     holding = sum(1 for review in summary.reviews if review.verdict and review.verdict.images)
     line = _number(len(summary.images), "image") + (f" in {_number(holding, 'object')}" if objects else "")
     parts = [f"{line}: {counted}" if counted else line]
@@ -181,7 +181,7 @@ def _table(*, terminal: bool, objects: bool) -> Table:
 class _Row:
     about: str
     image: str
-    outcome: Outcome
+    outcome: ImageOutcome
     message: str
     findings: tuple[str, ...] = ()
 
@@ -205,11 +205,13 @@ def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
         error = shown(whole_error(review), _TEXT_LIMIT)
         if error:
             place = f"{review.source}: " if review.source else ""
-            yield _Row(about, "-", Outcome.DENIED if review.is_denied_whole else Outcome.UNREAD, f"{place}{error}")
+            yield _Row(
+                about, "-", ImageOutcome.DENIED if review.is_denied_whole else ImageOutcome.UNREAD, f"{place}{error}"
+            )
         elif review.unchecked:
-            yield _Row(about, "-", Outcome.NOT_CHECKED, shown(review.unchecked.removeprefix("not checked: ")))
-        elif review.verdict and review.verdict.exemption:
-            yield _Row(about, "-", Outcome.EXEMPT, _EXEMPT[review.verdict.exemption])
+            yield _Row(about, "-", ImageOutcome.NOT_CHECKED, shown(review.unchecked.removeprefix("not checked: ")))
+        elif review.verdict and review.verdict.out_of_scope:
+            yield _Row(about, "-", ImageOutcome.EXEMPT, _EXEMPT[review.verdict.out_of_scope])
         elif review.verdict:
             for image in review.verdict.images:
                 yield _row(about, image, max_findings)
@@ -237,7 +239,7 @@ def _holds_none(review: ManualReview) -> bool:
 
 
 def _is_exempt(review: ManualReview) -> bool:
-    return review.verdict is not None and review.verdict.exemption is not None
+    return review.verdict is not None and review.verdict.out_of_scope is not None
 
 
 def _number(count: int, noun: str) -> str:

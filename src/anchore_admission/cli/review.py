@@ -9,7 +9,7 @@ from anchore_admission.cli import options
 from anchore_admission.cli.inputs import read_documents
 from anchore_admission.cli.judging import Wanted, judge
 from anchore_admission.models.configuration import WorkloadHandling
-from anchore_admission.services.reviews.manual import Asker, ManualReviews, Progress, Summary
+from anchore_admission.services.reviews.manual import ManualReviews, Progress, Requester, Summary
 
 EPILOG = options.REVIEW_EXIT_CODES
 
@@ -53,10 +53,10 @@ def command(
     [bold]helm template chart | anchore-admission review -f - --namespace shop -o json[/bold]
     """
     documents = read_documents(files)
-    asker = Asker(namespace, user, tuple(group or ()))
+    requester = Requester(namespace, user, tuple(group or ()))
 
     def ask(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
-        return manual.documents(documents, asker, timeout, progress)
+        return manual.documents(documents, requester, timeout, progress)
 
     wanted = Wanted(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
     judge(wanted, ask, output, objects=True)

@@ -27,7 +27,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class JudgedImage:
     """One distinct image text of a request: where it stands, what it means, what it is judged by.
 
     The same image in the same place under the same rule is most often the same object: where nothing is asked about
@@ -49,9 +49,9 @@ def distinct_images(request: AdmissionRequest, view: PodView) -> dict[str, list[
     return places
 
 
-def subjects(
+def judged_images(
     request: AdmissionRequest, view: PodView, book: RuleBook, places: dict[str, list[ContainerImage]]
-) -> list[Subject]:
+) -> list[JudgedImage]:
     """Return the images with what each means and the rule it falls under."""
     circumstances = circumstances_of(request, view) if book.rules else _UNSEEN
     if len(places) > 1 and book.rules:
@@ -70,7 +70,7 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
     return workload.changed(images, old.spec if old else None)
 
 
-def _subject(text: str, places: list[ContainerImage], circumstances: Circumstances, book: RuleBook) -> Subject:
+def _subject(text: str, places: list[ContainerImage], circumstances: Circumstances, book: RuleBook) -> JudgedImage:
     """A cluster runs the same images again and again; only what is short is remembered, to bound the memory."""
     is_remembered = len(places) == 1 and len(text) + len(places[0].name) <= _REMEMBERED
     if not book.rules:
@@ -80,7 +80,7 @@ def _subject(text: str, places: list[ContainerImage], circumstances: Circumstanc
     else:
         rule = book.select(_names(text) if is_remembered else _names.__wrapped__(text), circumstances)
     if not is_remembered:
-        return Subject(text, tuple(places), _meaning(text, places[0]), rule)
+        return JudgedImage(text, tuple(places), _meaning(text, places[0]), rule)
     return _ruled(places[0], rule)
 
 
@@ -94,8 +94,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _ruled(place: ContainerImage, rule: Rule) -> Subject:
-    return Subject(place.image, (place,), _meaning(place.image, place), rule)
+def _ruled(place: ContainerImage, rule: Rule) -> JudgedImage:
+    return JudgedImage(place.image, (place,), _meaning(place.image, place), rule)
 
 
 def _meaning(text: str, place: ContainerImage) -> ImageReference | Refusal:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from anchore_admission.core import messages
 from anchore_admission.core.facts import NOTHING_KNOWN, ImageFacts
-from anchore_admission.core.images import Refusal, Subject, is_asked_by_controller
+from anchore_admission.core.images import JudgedImage, Refusal, is_asked_by_controller
 from anchore_admission.core.modes import MODES
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules.book import Rule
-from anchore_admission.core.scope import Exemption
+from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import (
     Decision,
     Effect,
@@ -24,7 +24,7 @@ from anchore_admission.models.configuration import ModeName, UnknownKinds, Workl
 from anchore_admission.models.review import AdmissionRequest
 
 
-def settled(subject: Subject, handling: WorkloadHandling) -> ImageVerdict:
+def settled(subject: JudgedImage, handling: WorkloadHandling) -> ImageVerdict:
     """The verdict on a subject that nothing is asked about (``skip``, no reference), which never changes."""
     verdict = subject.verdicts.get(handling)
     if verdict is None:
@@ -32,7 +32,7 @@ def settled(subject: Subject, handling: WorkloadHandling) -> ImageVerdict:
     return verdict
 
 
-def judge(subject: Subject, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
+def judge(subject: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
     """The verdict of the rule's mode, and what it does; ``handling`` is DENY for a Pod, which is authoritative."""
     mode = MODES[subject.rule.mode]
     meaning = subject.meaning
@@ -69,10 +69,10 @@ def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findin
     )
 
 
-def exempt(reason: Exemption) -> ReviewVerdict:
+def exempt(reason: OutOfScope) -> ReviewVerdict:
     """Admitted without a look at any image."""
     annotations = (("verdict", "exempt"), ("exemptions", reason.value))
-    return ReviewVerdict(allowed=True, decision=Decision.ADMIT, exemption=reason, audit_annotations=annotations)
+    return ReviewVerdict(allowed=True, decision=Decision.ADMIT, out_of_scope=reason, audit_annotations=annotations)
 
 
 def nothing_to_judge() -> ReviewVerdict:

@@ -12,7 +12,7 @@ _UNJUDGED_OPERATIONS = frozenset({"DELETE", "CONNECT"})
 _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 
 
-class Exemption(StrEnum):
+class OutOfScope(StrEnum):
     """A reason to admit without a verdict; its value stands in the audit trail and in metrics."""
 
     OPERATION = "operation"  # DELETE and CONNECT start no container
@@ -23,22 +23,22 @@ class Exemption(StrEnum):
     WORKLOADS_OFF = "workloads_off"  # only Pods are judged
 
 
-def exemption(request: AdmissionRequest, handling: WorkloadHandling) -> Exemption | None:
+def out_of_scope(request: AdmissionRequest, handling: WorkloadHandling) -> OutOfScope | None:
     """The first reason that holds, or None when the images have to be judged."""
     if request.operation in _UNJUDGED_OPERATIONS:
-        return Exemption.OPERATION
+        return OutOfScope.OPERATION
     if (request.subResource or "") not in _JUDGED_SUBRESOURCES:
-        return Exemption.SUBRESOURCE
+        return OutOfScope.SUBRESOURCE
     metadata = request.object.metadata if request.object else None
     if metadata and metadata.deletionTimestamp and request.operation == "UPDATE" and not _changes_images(request):
-        return Exemption.BEING_DELETED
+        return OutOfScope.BEING_DELETED
     if workload.is_pod(request.kind):
-        return Exemption.MIRROR_POD if _is_mirror(request) else None
+        return OutOfScope.MIRROR_POD if _is_mirror(request) else None
     if not workload.is_known(request.kind):
         return None
     if request.kind.kind == "ReplicaSet" and metadata and _is_controlled(metadata):
-        return Exemption.OWNED
-    return Exemption.WORKLOADS_OFF if handling is WorkloadHandling.OFF else None
+        return OutOfScope.OWNED
+    return OutOfScope.WORKLOADS_OFF if handling is WorkloadHandling.OFF else None
 
 
 def template_handling(request: AdmissionRequest, handling: WorkloadHandling) -> WorkloadHandling:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from anchore_admission.core.facts import Finding, ImageFacts
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules.book import Rule
-from anchore_admission.core.scope import Exemption
+from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
 
@@ -107,7 +107,7 @@ class ReviewVerdict(NamedTuple):
     allowed: bool
     decision: Decision
     images: tuple[ImageVerdict, ...] = ()
-    exemption: Exemption | None = None
+    out_of_scope: OutOfScope | None = None
     reason: Reason | None = None  # of a decision about the object as a whole
     message: str = ""
     warnings: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ _IMAGE_IN_TEXT = re.compile(r"\bimage[\"']?\s{0,20}:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """On whose behalf is asked, where the object itself does not say."""
 
     namespace: str = DEFAULT_NAMESPACE
@@ -58,7 +58,7 @@ def _with_kind_of_list(item: Any, kind: str, version: Any) -> Any:
     return {**item, "kind": named, "apiVersion": version}
 
 
-def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None, Asker]:
+def asked_about(value: Any, requester: Requester) -> tuple[Any, GroupVersionKind | None, Requester]:
     """Return the object of an AdmissionReview, its kind, and the user who sent it; anything else as it is.
 
     The kind is the one that the request names, as for the webhook; None for a value that is no Kubernetes object.
@@ -69,7 +69,7 @@ def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None,
     """
     kind = kind_of(value)
     if kind is None or (kind.group, kind.kind) != ("admission.k8s.io", "AdmissionReview"):
-        return value, kind, asker
+        return value, kind, requester
     request = _mapping(value.get("request"))
     if request.get("object") is None:
         raise MalformedReview("an AdmissionReview that holds no object")
@@ -85,12 +85,12 @@ def asked_about(value: Any, asker: Asker) -> tuple[Any, GroupVersionKind | None,
     namespace, own = _text(request.get("namespace")), naming(request["object"]).namespace
     if namespace and own and namespace != own:
         raise MalformedReview("an AdmissionReview whose object is in another namespace than its request names")
-    asker = Asker(
-        namespace=namespace or asker.namespace,
-        user=_text(user.get("username")) or asker.user,
-        groups=tuple(map(_text, groups)) if isinstance(groups, list) else asker.groups,
+    requester = Requester(
+        namespace=namespace or requester.namespace,
+        user=_text(user.get("username")) or requester.user,
+        groups=tuple(map(_text, groups)) if isinstance(groups, list) else requester.groups,
     )
-    return request["object"], requested if requested.kind else written, asker
+    return request["object"], requested if requested.kind else written, requester
 
 
 def kind_of(value: Any) -> GroupVersionKind | None:

@@ -225,7 +225,7 @@ class Match(Section):
     """Annotations that must exist, each with globs for its value."""
 
 
-class Outcome(Section):
+class ActionSection(Section):
     """What a rule may set; a key left out falls back to ``defaults``."""
 
     mode: ModeName | None = None
@@ -244,7 +244,7 @@ class Outcome(Section):
     """Whether strict mode refuses what none of the policy's mappings covers."""
 
 
-class RuleSection(Outcome):
+class RuleSection(ActionSection):
     """One entry of ``rules``; the first whose ``match`` holds decides an image's fate."""
 
     name: Name

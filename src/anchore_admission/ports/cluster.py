@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from anchore_admission.core.webhook.rotation import Leaf
+from anchore_admission.core.webhook.rotation import CertificateDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class CertificateMaker(Protocol):
     def issue(self, names: Sequence[str], *, begin: float, seconds: float) -> ServingPair:
         """A new authority, whose key is forgotten at once, and a certificate of it; ``begin`` is Unix time."""
 
-    def read(self, pair: ServingPair) -> Leaf | None:
+    def read(self, pair: ServingPair) -> CertificateDetails | None:
         """What the certificate says; None unless the key fits and one of the authorities has signed it."""
 
 
@@ -81,7 +81,7 @@ class Cluster(Protocol):
         """
 
 
-class SelfQuestion(Protocol):
+class Probe(Protocol):
     """Asks our own webhook a question that changes nothing, the way an API server would."""
 
     async def ask(self, url: str, authorities: bytes | None) -> None:

@@ -26,7 +26,7 @@ _OPERATIONS = (
     *policy_routes.OPERATIONS,
     *image_routes.OPERATIONS,
 )
-_logger = logging.getLogger("anchore_admission.sandbox")
+logger = logging.getLogger("anchore_admission.sandbox")
 
 
 def create_sandbox(
@@ -53,7 +53,7 @@ def create_sandbox(
     app.add_exception_handler(HTTPException, answers.on_http_exception)
     app.add_middleware(Front, api_versions=seed.api_versions, faults=world.faults, sleep=sleep)
     versions = ", ".join(seed.api_versions)
-    _logger.warning("This is a sandbox, not Anchore: API %s, %d images from its seed", versions, world.image_count())
+    logger.warning("This is a sandbox, not Anchore: API %s, %d images from its seed", versions, world.image_count())
     return app
 
 

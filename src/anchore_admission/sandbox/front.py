@@ -16,7 +16,7 @@ from anchore_admission.sandbox.seed import ApiName, Fault
 CONTROL = "/sandbox"
 MARK = (b"x-anchore-sandbox", b"true")
 LOGIN_PAGE = "<!doctype html><title>Sign in</title><h1>Sign in</h1><p>anchore-admission sandbox: fault html</p>"
-_logger = logging.getLogger("anchore_admission.sandbox")
+logger = logging.getLogger("anchore_admission.sandbox")
 
 
 def versioned(path: str, api_versions: Collection[ApiName]) -> str:
@@ -61,7 +61,7 @@ class Front:
         try:
             await self._serve(call, receive, answer, fault)
         finally:
-            self._log(scope, answer.status, perf_counter() - started, fault)
+            self.logger(scope, answer.status, perf_counter() - started, fault)
 
     async def _serve(self, call: Scope, receive: Receive, send: Send, fault: Fault | None) -> None:
         if fault is None:
@@ -74,12 +74,12 @@ class Front:
             return
         await (_instead(fault) or self._app)(call, receive, send)
 
-    def _log(self, scope: Scope, status: int | None, seconds: float, fault: Fault | None) -> None:
+    def logger(self, scope: Scope, status: int | None, seconds: float, fault: Fault | None) -> None:
         query = scope["query_string"].decode("latin-1")
         target = quote(scope["path"]) + (f"?{quote(query, safe='=&%:/@')}" if query else "")
         note = f" fault={fault.mode}" if fault else ""
         outcome = status or "no answer"
-        _logger.info("sandbox %s %s %s %.1fms%s", scope["method"], target, outcome, seconds * 1000, note)
+        logger.info("sandbox %s %s %s %.1fms%s", scope["method"], target, outcome, seconds * 1000, note)
 
 
 class _Answer:

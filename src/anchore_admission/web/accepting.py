@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from anchore_admission.throttled import Complaints
+from anchore_admission.throttled import Throttled
 from anchore_admission.web.connections import HEADER_SECONDS, Closed, log_closed
 
 HANDSHAKES: Final = 256
@@ -21,7 +21,7 @@ PAUSE_SECONDS: Final = 0.1
 """Before the next attempt when the system has no more file descriptors or memory."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_log = logging.getLogger("anchore_admission.server")
+logger = logging.getLogger("anchore_admission.server")
 
 
 class Acceptor:
@@ -42,7 +42,7 @@ class Acceptor:
         self._tls = tls
         self._on_closed = on_closed
         self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order of their beginning
-        self._complaints = Complaints(_log, time.monotonic)
+        self._warnings = Throttled(logger, time.monotonic)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class Acceptor:
                 connection, _ = await loop.sock_accept(self._bound)
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    self._complaints.tell("accept", f"cannot accept connections: {error.strerror}", logging.ERROR)
+                    self._warnings.warn("accept", f"cannot accept connections: {error.strerror}", logging.ERROR)
                     await asyncio.sleep(PAUSE_SECONDS)
                 continue  # anything else is about one connection that is gone already
             self._begin(connection)
@@ -89,7 +89,7 @@ class Acceptor:
         if task.cancelled():
             connection.close()
         elif error := task.exception():
-            _log.error("a connection could not be opened", exc_info=error)
+            logger.error("a connection could not be opened", exc_info=error)
 
     async def _open(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -100,7 +100,7 @@ class Acceptor:
         except ConnectionAbortedError:  # the handshake's time is over
             self._closed()
         except OSError as error:  # ssl.SSLError too: a client that speaks no TLS, does not trust us, or is gone
-            _log.debug("no connection: %s", error)
+            logger.debug("no connection: %s", error)
             connection.close()
 
     def _closed(self) -> None:

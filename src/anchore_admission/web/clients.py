@@ -17,12 +17,12 @@ from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import ConfigurationError, NotServed, Problem
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.settings import spelled
-from anchore_admission.throttled import Complaints
+from anchore_admission.throttled import Throttled
 from anchore_admission.web.app import VALIDATE
 from anchore_admission.web.body import send_error, send_json
 from anchore_admission.web.connections import Connection
 
-_log = logging.getLogger("anchore_admission.clients")
+logger = logging.getLogger("anchore_admission.clients")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
 _FORBIDDEN: Final = b'{"message":"this client certificate is not allowed here"}'
 _ELSEWHERE: Final = "nothing is served at this path: reviews are answered at a secret path only"
@@ -64,7 +64,7 @@ class SecretPathFile:
         self._guard = guard
         self._path = path
         self._secret = read_secret_text(path)
-        self._complaints = Complaints(_log, clock)
+        self._warnings = Throttled(logger, clock)
         self._unusable = False
 
     def is_unusable(self) -> bool:
@@ -79,14 +79,14 @@ class SecretPathFile:
                 remember("secret path", [secret])
                 self._guard.use(secret)
                 self._secret = secret
-                _log.info("the secret path changed: %s", self._path)
+                logger.info("the secret path changed: %s", self._path)
         except ConfigurationError as error:
             self._unusable = True
             why = "; ".join(map(str, error.problems))
-            self._complaints.tell("", f"the last valid secret path stays in use: {why}", logging.ERROR)
+            self._warnings.warn("", f"the last valid secret path stays in use: {why}", logging.ERROR)
         else:
             self._unusable = False
-            self._complaints.settle("")
+            self._warnings.clear("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class ClientNames:
         names = list(_names(certificate))
         if self.allowed.isdisjoint(names):
             shown = shortened(", ".join(names) or "no name", _NAMES_SHOWN)
-            _log.warning("refused a client whose certificate is for %s", shown)
+            logger.warning("refused a client whose certificate is for %s", shown)
             return False
         return True
 

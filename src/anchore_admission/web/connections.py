@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from anchore_admission.throttled import AGAIN_SECONDS, Complaints
+from anchore_admission.throttled import REPEAT_SECONDS, Throttled
 
 HEADER_SECONDS: Final = 10.0
 """From the first byte of a request, or from the handshake, to the end of its header; API servers take milliseconds."""
@@ -25,8 +25,8 @@ WRITERS: Final = 64
 STALLED_SECONDS: Final = 1.0
 """After which a client that owes the rest of a request is taken to have stalled."""
 
-_log = logging.getLogger("anchore_admission.connections")
-_complaints = Complaints(_log, time.monotonic)
+logger = logging.getLogger("anchore_admission.connections")
+_warnings = Throttled(logger, time.monotonic)
 
 
 class Closed(StrEnum):
@@ -58,7 +58,7 @@ class OncePerWindow(logging.Filter):
         if record.levelno != logging.WARNING:
             return True
         now = time.monotonic()
-        if now - self._told.get(record.msg, -AGAIN_SECONDS) < AGAIN_SECONDS:
+        if now - self._told.get(record.msg, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return False
         self._told[record.msg] = now
         return True
@@ -70,7 +70,7 @@ REPEATED: Final = OncePerWindow()
 def log_closed(why: Closed) -> None:
     """Say it once in five minutes; making room for others is no fault of a client."""
     if text := _WHY.get(why):
-        _complaints.tell(why, f"closed a connection: {text}")
+        _warnings.warn(why, f"closed a connection: {text}")
 
 
 def _ignored(_why: Closed) -> None:

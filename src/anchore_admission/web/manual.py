@@ -13,7 +13,7 @@ from anchore_admission.documents.objects import is_namespace
 from anchore_admission.documents.reader import load_documents
 from anchore_admission.errors import DocumentError, MalformedReview, Overloaded, ReviewError, UnsupportedMediaType
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.manual import DEFAULT_NAMESPACE, Asker, ManualReviews, Summary, as_document
+from anchore_admission.services.reviews.manual import DEFAULT_NAMESPACE, ManualReviews, Requester, Summary, as_document
 from anchore_admission.web.bodies import Bodies, Received
 from anchore_admission.web.body import Disconnected, content_type, media_type, send_error, send_json
 
@@ -42,12 +42,12 @@ class ManualEndpoint:
                     f"{content_type(scope)}: send it with the header 'Content-Type: application/yaml', "
                     "or application/json"
                 )
-            asker = _asker(scope)
+            requester = _requester(scope)
             deadline = Deadline.after(SECONDS)
             async with self.bodies.read(scope, receive, await receive(), BODY_LIMIT, SECONDS / 2) as received:
                 if received.missing:
                     raise received.error()
-                answer = await self._in_turn(received, asker, deadline)
+                answer = await self._in_turn(received, requester, deadline)
         except Disconnected:
             return
         except ReviewError as error:
@@ -55,7 +55,7 @@ class ManualEndpoint:
             return
         await send_json(send, 200, answer)
 
-    async def _in_turn(self, received: Received, asker: Asker, deadline: Deadline) -> bytes:
+    async def _in_turn(self, received: Received, requester: Requester, deadline: Deadline) -> bytes:
         """Only a few at once: parsing takes memory, and reviews by hand are not to slow admission down."""
         try:
             async with asyncio.timeout(deadline.left()):
@@ -64,15 +64,15 @@ class ManualEndpoint:
             raise Overloaded("too many reviews by hand at the moment; try again") from error
         try:
             documents = await asyncio.to_thread(_parsed, bytes(received.content))
-            return to_json(as_document(await self._review(documents, asker, deadline)))
+            return to_json(as_document(await self._review(documents, requester, deadline)))
         finally:
             self.turns.release()
 
-    async def _review(self, documents: list[Any], asker: Asker, deadline: Deadline) -> Summary:
+    async def _review(self, documents: list[Any], requester: Requester, deadline: Deadline) -> Summary:
         images = _images(documents)
         if images is not None:
-            return await self.reviews.images(images, asker, deadline.left())
-        return await self.reviews.objects(documents, asker, deadline.left(), most=_OBJECTS)
+            return await self.reviews.images(images, requester, deadline.left())
+        return await self.reviews.objects(documents, requester, deadline.left(), most=_OBJECTS)
 
 
 def _parsed(body: bytes) -> list[Any]:
@@ -99,7 +99,7 @@ def _images(documents: list[Any]) -> list[str] | None:
     return images
 
 
-def _asker(scope: Scope) -> Asker:
+def _requester(scope: Scope) -> Requester:
     """Raises MalformedReview for a parameter that would have no effect."""
     query = Request(scope).query_params
     for name in query:
@@ -111,4 +111,4 @@ def _asker(scope: Scope) -> Asker:
     namespace = query.get("namespace") or DEFAULT_NAMESPACE
     if not is_namespace(namespace):
         raise MalformedReview("namespace: expected a name of lower-case letters, digits and '-', at most 63")
-    return Asker(namespace=namespace, user=shown(query.get("user") or "", _NAME_LIMIT))
+    return Requester(namespace=namespace, user=shown(query.get("user") or "", _NAME_LIMIT))

@@ -34,7 +34,7 @@ FAREWELL_SECONDS: Final = 1.0
 FOLLOW_SECONDS: Final = 30.0
 """Between two looks at the certificate's files."""
 
-_log = logging.getLogger("anchore_admission.server")
+logger = logging.getLogger("anchore_admission.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class _Server(uvicorn.Server):
         self._acceptor = Acceptor(self._bound, self._protocol, self.config.ssl, self._on_closed)
         self._acceptor.start()
         self.started = True
-        _log.info("listening on %s", self.address)
+        logger.info("listening on %s", self.address)
 
     def _protocol(self) -> asyncio.Protocol:
         """As uvicorn's ``startup`` makes them."""
@@ -153,17 +153,17 @@ class _Server(uvicorn.Server):
         await self._connections_gone(FAREWELL_SECONDS)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        _log.info("closed %s", self.address)
+        logger.info("closed %s", self.address)
 
     async def _requests_answered(self, seconds: float) -> None:
         """Those too that a connection accepted just before brings meanwhile."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         while tasks := set(self.server_state.tasks):
-            _log.info("%s: %d requests in flight", self.address, len(tasks))
+            logger.info("%s: %d requests in flight", self.address, len(tasks))
             _, late = await asyncio.wait(tasks, timeout=max(0.0, end - clock()))
             if late:
-                _log.error("%s: the time to drain is over, %d requests cancelled", self.address, len(late))
+                logger.error("%s: the time to drain is over, %d requests cancelled", self.address, len(late))
                 for task in late:
                     task.cancel()
                 return
@@ -247,5 +247,5 @@ async def _follow(certificates: Sequence[ServingCertificate]) -> None:
         for certificate in certificates:
             try:
                 await asyncio.to_thread(certificate.refresh)
-            except Exception:  # noqa: BLE001 - logged, and the next look may go better
-                _log.exception("the certificate could not be looked at")
+            except Exception:
+                logger.exception("the certificate could not be looked at")

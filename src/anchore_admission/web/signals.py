@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-_log = logging.getLogger("anchore_admission.server")
+logger = logging.getLogger("anchore_admission.server")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -36,7 +36,7 @@ def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
 
 
 def _begin_to_stop(number: signal.Signals, stop: asyncio.Event) -> None:
-    _log.info("%s: stopping", number.name)
+    logger.info("%s: stopping", number.name)
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
         loop.remove_signal_handler(each)

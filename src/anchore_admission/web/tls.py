@@ -20,9 +20,9 @@ from anchore_admission.adapters.files import is_readable, why_unreadable
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.settings import spelled
-from anchore_admission.throttled import Complaints
+from anchore_admission.throttled import Throttled
 
-_log = logging.getLogger("anchore_admission.tls")
+logger = logging.getLogger("anchore_admission.tls")
 _CERTIFICATE, _KEY, _CLIENTS = spelled("tls_cert_file"), spelled("tls_key_file"), spelled("client_ca_file")
 
 
@@ -70,7 +70,7 @@ class ServingCertificate:
     ) -> None:
         self._files = files
         self._clients = clients
-        self._complaints = Complaints(_log, clock)
+        self._warnings = Throttled(logger, clock)
         self._lock = threading.Lock()
         self._given: tuple[bytes, bytes] | None = None
         self._authorities: bytes | None = None if clients else b""
@@ -131,9 +131,9 @@ class ServingCertificate:
         self._unusable = bool(problems)
         if problems:
             meanwhile = "the last good certificate stays in use" if self._pair else "not ready until this is mended"
-            self._complaints.tell("", f"{meanwhile}: {'; '.join(map(str, problems))}", logging.ERROR)
+            self._warnings.warn("", f"{meanwhile}: {'; '.join(map(str, problems))}", logging.ERROR)
         else:
-            self._complaints.settle("")
+            self._warnings.clear("")
 
     def _use(self, certificate: bytes, key: bytes) -> None:
         """While it is not known which clients to let in, a pair is checked and none is used."""
@@ -145,7 +145,7 @@ class ServingCertificate:
         if self._authorities is None:
             return
         self._pair = pair
-        _log.info("certificate %s, valid until %s", "changed" if before else "in use", _moment(pair.not_after))
+        logger.info("certificate %s, valid until %s", "changed" if before else "in use", _moment(pair.not_after))
         _warn_if_out_of_date(pair)
 
     def _paths(self) -> Iterator[Path]:
@@ -263,9 +263,11 @@ def _warn_if_out_of_date(pair: _Pair) -> None:
     """It is served all the same: a wrong clock on this node must not take the webhook away."""
     now = time.time()
     if now >= pair.not_after:
-        _log.warning("the certificate expired at %s; API servers will not trust it", _moment(pair.not_after))
+        logger.warning("the certificate expired at %s; API servers will not trust it", _moment(pair.not_after))
     elif now < pair.not_before:
-        _log.warning("the certificate is not valid before %s; API servers will not trust it", _moment(pair.not_before))
+        logger.warning(
+            "the certificate is not valid before %s; API servers will not trust it", _moment(pair.not_before)
+        )
 
 
 def _moment(at: float) -> str:

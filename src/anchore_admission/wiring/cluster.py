@@ -9,14 +9,14 @@ from pathlib import Path
 from anchore_admission.adapters.certificates import SelfSigned, read_authorities
 from anchore_admission.adapters.cluster_metrics import ClusterMetrics
 from anchore_admission.adapters.files import is_readable, read_text
-from anchore_admission.adapters.probe import HttpSelfQuestion
+from anchore_admission.adapters.probe import HttpProbe
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.core.webhook.drift import Registration
 from anchore_admission.ports.cluster import Cluster, ServingPair
 from anchore_admission.services.cluster.ca_bundle import AuthoritiesFile
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership
-from anchore_admission.services.cluster.reconciler import Stewardship
+from anchore_admission.services.cluster.reconciler import Reconciler
 from anchore_admission.services.cluster.registration import KnownAuthorities, Registrar, parse_registration
 from anchore_admission.settings import Settings
 
@@ -35,7 +35,7 @@ class ClusterWork:
     authorities: AuthoritiesFile | None
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Stewardship]:
+    async def connected(self) -> AsyncIterator[Reconciler]:
         """Raises ConfigurationError where there is no access to a Kubernetes API."""
         from anchore_admission.adapters.kubernetes import ObjectNames, connect  # noqa: PLC0415 - costs time and memory
 
@@ -43,17 +43,17 @@ class ClusterWork:
         names = ObjectNames(settings.namespace or "", settings.tls_secret or "", settings.lease or "")
         cluster = connect(names, self.metrics)
         try:
-            stewardship = self._stewardship(cluster)
-            self.metrics.watch_leadership(stewardship.leadership.leads)
-            yield stewardship
+            reconciler = self._reconciler(cluster)
+            self.metrics.watch_leadership(reconciler.leadership.leads)
+            yield reconciler
         finally:
             await cluster.aclose()
 
-    def _stewardship(self, cluster: Cluster) -> Stewardship:
+    def _reconciler(self, cluster: Cluster) -> Reconciler:
         known = KnownAuthorities()
         certificates = self._certificates(cluster, known) if self.settings.is_managed else None
         leadership = Leadership(cluster, self.settings.pod_name or "")
-        return Stewardship(
+        return Reconciler(
             leadership,
             certificates=certificates,
             registrar=self._registrar(cluster, known, leadership),
@@ -73,7 +73,7 @@ class ClusterWork:
     def _registrar(self, cluster: Cluster, known: KnownAuthorities, leadership: Leadership) -> Registrar | None:
         if self.registration is None:
             return None
-        question = HttpSelfQuestion(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
+        question = HttpProbe(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
         return Registrar(cluster, question, self.registration, self.metrics, known, leads=leadership.leads)
 
 
@@ -105,4 +105,4 @@ def _registration(path: Path) -> Registration:
 
 def _authorities(path: Path) -> AuthoritiesFile:
     """Of a mounted Secret that somebody may still mend; a file that is not there was named by mistake."""
-    return AuthoritiesFile(partial(read_authorities, path), str(path), patient=is_readable(path))
+    return AuthoritiesFile(partial(read_authorities, path), str(path), wait_until_valid=is_readable(path))

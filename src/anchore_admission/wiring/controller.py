@@ -15,7 +15,7 @@ from anchore_admission.core.rules.book import RuleBook, compile_rules
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
 from anchore_admission.services.config.load import environment_name
-from anchore_admission.services.reviews.facts import Evaluation
+from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import Reviews, Rules
 from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
@@ -64,12 +64,15 @@ def build(
     telemetry: Telemetry,
     *,
     environ: Mapping[str, str] = os.environ,
-    patient: bool = False,
+    wait_until_valid: bool = False,
 ) -> Controller:
-    """Raises ConfigurationError with every account that cannot be used; ``patient`` waits for credentials in files."""
+    """Build the controller; ``wait_until_valid`` accepts credential files that are not valid yet.
+
+    Raises ConfigurationError with every account that cannot be used.
+    """
     book = compile_rules(configuration)
     used = _used_accounts(configuration, book)
-    sources = _sources(used, environ, patient=patient)
+    sources = _sources(used, environ, wait_until_valid=wait_until_valid)
     timeouts = configuration.timeouts
     bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.answer)
     trust = _trust(configuration, used, telemetry)
@@ -87,7 +90,7 @@ def build(
     analysis = configuration.analysis
     schedule = Schedule(analysis.concurrency, analysis.queue_size, configuration.passive.refresh_interval)
     requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
-    evaluation = Evaluation(
+    evaluation = FactGathering(
         accounts,
         requests,
         concurrency=configuration.lookups.concurrency,
@@ -114,9 +117,9 @@ def _used_accounts(configuration: Configuration, book: RuleBook) -> list[Account
 
 
 def _sources(
-    used: Sequence[AccountSection], environ: Mapping[str, str], *, patient: bool
+    used: Sequence[AccountSection], environ: Mapping[str, str], *, wait_until_valid: bool
 ) -> dict[str, CredentialSource]:
-    sources = credential_sources(used, environ, patient=patient)
+    sources = credential_sources(used, environ, wait_until_valid=wait_until_valid)
     problems = [_without_credentials(section) for section in used if section.name not in sources]
     if problems:
         raise ConfigurationError("credentials", problems)

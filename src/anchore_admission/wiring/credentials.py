@@ -43,17 +43,19 @@ def _is_utf8(text: str) -> bool:
 
 
 def credential_sources(
-    accounts: Iterable[AccountSection], environ: Mapping[str, str] = os.environ, *, patient: bool = False
+    accounts: Iterable[AccountSection], environ: Mapping[str, str] = os.environ, *, wait_until_valid: bool = False
 ) -> dict[str, CredentialSource]:
     """Where each account's credentials come from; an account that names none is left out.
 
-    ``patient`` waits for files to hold what they should. Raises ConfigurationError with the problems of all accounts.
+    ``wait_until_valid`` accepts files that are not valid yet.
+
+    Raises ConfigurationError with the problems of all accounts.
     """
     sources: dict[str, CredentialSource] = {}
     problems: list[Problem] = []
     for account in accounts:
         try:
-            source = _credential_source(account, environ, patient=patient)
+            source = _credential_source(account, environ, wait_until_valid=wait_until_valid)
         except ConfigurationError as error:
             problems.extend(error.problems)
         else:
@@ -65,7 +67,7 @@ def credential_sources(
 
 
 def _credential_source(
-    account: AccountSection, environ: Mapping[str, str], *, patient: bool
+    account: AccountSection, environ: Mapping[str, str], *, wait_until_valid: bool
 ) -> CredentialSource | None:
     fixed = account_credentials(account.name, environ)
     key, username, password = account.api_key_file, account.username_file, account.password_file
@@ -73,9 +75,9 @@ def _credential_source(
         variables = f"{ACCOUNT}{environment_name(account.name)}_*"
         raise _wrong(variables, f"expected without files in the configuration of account {account.name}")
     if key:
-        return FileCredentials.api_key(Path(key), patient=patient)
+        return FileCredentials.api_key(Path(key), wait_until_valid=wait_until_valid)
     if username and password:
-        return FileCredentials.user(Path(username), Path(password), patient=patient)
+        return FileCredentials.user(Path(username), Path(password), wait_until_valid=wait_until_valid)
     return fixed
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anchore_admission.adapters.probe import HttpSelfQuestion
-from anchore_admission.errors import WebhookSilent
+from anchore_admission.adapters.probe import HttpProbe
+from anchore_admission.errors import ProbeFailed
 from anchore_admission.models.review import decode
 from anchore_admission.web.body import send_json
 from anchore_admission.web.server import Listener
@@ -44,7 +44,7 @@ def certificate(tmp_path: Path) -> ServingCertificate:
 async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: ServingCertificate) -> None:
     recorded = Recorded()
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
-        await HttpSelfQuestion(recorded).ask(server.url(scheme="https"), OTHER.authority + SERVER.authority)
+        await HttpProbe(recorded).ask(server.url(scheme="https"), OTHER.authority + SERVER.authority)
     assert recorded.errors == []
 
 
@@ -62,8 +62,8 @@ async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: Serv
 async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificate: ServingCertificate) -> None:
     recorded = Recorded()
     async with running(Listener(app, HOST, 0, certificate)) as server:
-        with pytest.raises(WebhookSilent, match=reason):
-            await HttpSelfQuestion(recorded).ask(server.url(scheme="https") + "secret", SERVER.authority)
+        with pytest.raises(ProbeFailed, match=reason):
+            await HttpProbe(recorded).ask(server.url(scheme="https") + "secret", SERVER.authority)
     assert recorded.errors == [("self_question", "silent")]
 
 
@@ -72,14 +72,14 @@ async def test_a_certificate_that_api_servers_would_not_trust_is_no_answer(
     authorities: bytes | None, certificate: ServingCertificate
 ) -> None:
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
-        with pytest.raises(WebhookSilent):
-            await HttpSelfQuestion(Recorded()).ask(server.url(scheme="https"), authorities)
+        with pytest.raises(ProbeFailed):
+            await HttpProbe(Recorded()).ask(server.url(scheme="https"), authorities)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/validate/secret", "https://no-such-host.invalid/secret"])
 async def test_nobody_there_is_told_without_the_path(url: str) -> None:
-    with pytest.raises(WebhookSilent) as caught:
-        await HttpSelfQuestion(Recorded()).ask(url, SERVER.authority)
+    with pytest.raises(ProbeFailed) as caught:
+        await HttpProbe(Recorded()).ask(url, SERVER.authority)
     assert str(caught.value).startswith(url.partition("/validate")[0].partition("/secret")[0])
     assert "secret" not in str(caught.value)
 
@@ -91,14 +91,14 @@ async def test_a_replica_that_lets_in_api_servers_only_has_answered_by_asking_fo
     clients = tmp_path / "clients.crt"
     clients.write_bytes(OTHER.authority)
     certificate = ServingCertificate(written(tmp_path, SERVER.certificate, SERVER.key), clients)
-    question = HttpSelfQuestion(Recorded(), clients_are_checked=checked)
+    question = HttpProbe(Recorded(), clients_are_checked=checked)
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
         if checked:
             await question.ask(server.url(scheme="https"), SERVER.authority)
-            with pytest.raises(WebhookSilent):
+            with pytest.raises(ProbeFailed):
                 await question.ask(server.url(scheme="https"), OTHER.authority)
         else:
-            with pytest.raises(WebhookSilent):
+            with pytest.raises(ProbeFailed):
                 await question.ask(server.url(scheme="https"), SERVER.authority)
 
 
@@ -110,7 +110,7 @@ async def test_the_question_is_a_review_that_judges_nothing(certificate: Serving
         return admit(request)
 
     async with running(Listener(answering(keep), HOST, 0, certificate)) as server:
-        await HttpSelfQuestion(Recorded()).ask(server.url(scheme="https"), SERVER.authority)
+        await HttpProbe(Recorded()).ask(server.url(scheme="https"), SERVER.authority)
     envelope = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked[0]}
     review = decode(json.dumps(envelope).encode())
     assert (review.request.operation, review.request.dryRun) == ("DELETE", True)

@@ -21,7 +21,7 @@ from anchore_admission.models.configuration import ApiVersion, Configuration
 from anchore_admission.models.review import decode
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
-from anchore_admission.services.reviews.facts import Evaluation
+from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.review import Reviews, Rules
 from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
 from support.anchore_calls import client
@@ -59,7 +59,7 @@ class Replica:
         accounts = {"default": self.anchore}
         self.recorder = FakeRecorder()
         self.requests = AnalysisRequests(accounts, self.recorder, Schedule(), clock=time.monotonic)
-        evaluation = Evaluation(accounts, self.requests, concurrency=32, passive_wait=0)
+        evaluation = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
         book = compile_rules(Configuration.model_validate(self.settings))
         self.reviews = Reviews(Rules(book), evaluation, self.recorder)
 

@@ -75,7 +75,7 @@ def uids(found: list[Json]) -> set[str]:
     return {pod["metadata"]["uid"] for pod in found}
 
 
-def complaints(stage: Stage, namespace: str, kind: str, name: str) -> str:
+def warnings(stage: Stage, namespace: str, kind: str, name: str) -> str:
     """What a controller of Kubernetes says about Pods that it could not make."""
     of = f"reason=FailedCreate,involvedObject.kind={kind},involvedObject.name={name}"
     events = stage.api.get(f"/api/v1/namespaces/{namespace}/events?fieldSelector={of}")["items"]
@@ -184,7 +184,7 @@ def test_a_restart_is_admitted_and_the_new_pods_are_judged(
 
     kubectl("rollout", "restart", "-n", earlier, f"{kind}/{named(kind)}")
 
-    said = until(lambda: complaints(stage, earlier, kind, named(kind)), f"the {kind} tells that its Pods are refused")
+    said = until(lambda: warnings(stage, earlier, kind, named(kind)), f"the {kind} tells that its Pods are refused")
     assert f'admission webhook "{stage.webhook}" denied the request: Image {FAILING} with digest sha256:' in said
     assert uids(pods(stage, earlier, kind)) < before
 
@@ -199,7 +199,7 @@ def test_a_job_that_a_cronjob_starts_is_denied_so_that_none_pile_up(stage: Stage
         answer = stage.api.call("PATCH", path, change, content_type=MERGE)
         assert (answer.code, answer.warnings) == (200, ()), answer.message
 
-    said = until(lambda: complaints(stage, earlier, "CronJob", "earlier"), "the CronJob tells that its Job is denied")
+    said = until(lambda: warnings(stage, earlier, "CronJob", "earlier"), "the CronJob tells that its Job is denied")
 
     assert f'admission webhook "{stage.webhook}" denied the request: Image {FAILING} with digest sha256:' in said
     assert stage.api.get(jobs)["items"] == []

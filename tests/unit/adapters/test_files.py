@@ -43,8 +43,8 @@ class MountedSecret:
         fresh.symlink_to(version.name)
         fresh.replace(self.root / "..data")
 
-    def source(self, clock: Clock, *, patient: bool = False) -> FileCredentials:
-        return FileCredentials.user(self.username, self.password, clock, patient=patient)
+    def source(self, clock: Clock, *, wait_until_valid: bool = False) -> FileCredentials:
+        return FileCredentials.user(self.username, self.password, clock, wait_until_valid=wait_until_valid)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_the_patient_wait_for_what_files_should_hold(
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER)
     secret.write(username="admin", password=broken)
-    source = secret.source(clock, patient=True)
+    source = secret.source(clock, wait_until_valid=True)
     for _ in range(3):
         with pytest.raises(AnchoreRefused, match="there are no credentials for Anchore yet"):
             source.current()
@@ -198,7 +198,7 @@ def test_the_patient_wait_for_what_files_should_hold(
 def test_the_patient_do_not_wait_for_files_that_are_not_there(secret: MountedSecret, clock: Clock) -> None:
     secret.write(username="")
     with pytest.raises(ConfigurationError) as caught:
-        secret.source(clock, patient=True)
+        secret.source(clock, wait_until_valid=True)
     assert [str(problem) for problem in caught.value.problems] == [
         f"{secret.username}: is empty",
         f"{secret.password}: cannot be read: No such file or directory",
@@ -217,7 +217,7 @@ def test_the_patient_wait_for_what_a_mounted_secret_does_not_hold_yet(
     secret = MountedSecret(tmp_path / "credentials")
     secret.write(**kept)
     monkeypatch.setattr(Path, "is_mount", lambda path: path == secret.root)
-    source = secret.source(clock, patient=True)
+    source = secret.source(clock, wait_until_valid=True)
     (said,) = caplog.messages
     missing = f"does not exist: create the Secret or ConfigMap that is mounted at {secret.root}, with the key"
     problems = [f"{secret.root / key}: {missing} {key}" for key in ("username", "password") if key not in kept]
@@ -235,7 +235,7 @@ def test_a_secret_that_is_deleted_leaves_the_last_good_credentials_in_use(
 ) -> None:
     """The kubelet empties the volume of an optional Secret."""
     monkeypatch.setattr(Path, "is_mount", lambda path: path == secret.root)
-    source = secret.source(clock, patient=True)
+    source = secret.source(clock, wait_until_valid=True)
     secret.write()
     clock.tick()
     assert password(source) == "first"
@@ -246,7 +246,7 @@ def test_a_secret_that_is_deleted_leaves_the_last_good_credentials_in_use(
 def test_the_root_file_system_brings_no_files(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_mount", lambda path: path == Path("/"))
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
-        FileCredentials.api_key(Path("/no-such-file"), clock, patient=True)
+        FileCredentials.api_key(Path("/no-such-file"), clock, wait_until_valid=True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from anchore_admission.adapters.review_log import AGAIN_SECONDS, IMAGES_PER_LINE
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.core.facts import AnalysisState, ImageFacts, ImageRecord
 from anchore_admission.core.rules.book import Rule
-from anchore_admission.core.scope import Exemption
+from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
 from anchore_admission.ports.telemetry import Origin, ReviewRecord
@@ -69,7 +69,7 @@ UNTOLD = ReviewVerdict(
     Decision.NO_VERDICT,
     (image(decision=Decision.NO_VERDICT, reason=Reason.ERROR, effect=Effect.DENY, error="unavailable"),),
 )
-EXEMPT = ReviewVerdict(True, Decision.ADMIT, exemption=Exemption.OWNED)
+EXEMPT = ReviewVerdict(True, Decision.ADMIT, out_of_scope=OutOfScope.OWNED)
 UNREADABLE = ReviewVerdict(False, Decision.DENY, reason=Reason.UNREADABLE_OBJECT, message="no object: " + ODD)
 
 

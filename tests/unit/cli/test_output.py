@@ -10,9 +10,9 @@ import yaml
 
 from anchore_admission.cli.judging import exit_code
 from anchore_admission.cli.options import OutputFormat
-from anchore_admission.cli.output import Outcome, outcome_of, summary_line, write
+from anchore_admission.cli.output import ImageOutcome, outcome_of, summary_line, write
 from anchore_admission.cli.progress import MANY, progress_on_terminal
-from anchore_admission.core.scope import Exemption
+from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, ReviewVerdict, Verdict
 from anchore_admission.services.reviews.manual import ManualReview, Summary
 from support.builders import DIGEST, image_verdict, vulnerability
@@ -33,8 +33,8 @@ def holding(*images: ImageVerdict) -> ManualReview:
     return ManualReview("Pod", "shop", "web", ReviewVerdict(allowed, decision, images))
 
 
-def exempt(reason: Exemption) -> ManualReview:
-    return ManualReview("ReplicaSet", "shop", "web-1", ReviewVerdict(True, Decision.ADMIT, exemption=reason))
+def exempt(reason: OutOfScope) -> ManualReview:
+    return ManualReview("ReplicaSet", "shop", "web-1", ReviewVerdict(True, Decision.ADMIT, out_of_scope=reason))
 
 
 UNREAD = ManualReview("", "shop", "", error="line 3: is odd", source="app.yaml, document 2")
@@ -58,17 +58,17 @@ def printed(
 @pytest.mark.parametrize(
     ("verdict", "effect", "outcome"),
     [
-        (ADMITTED, Effect.ALLOW, Outcome.ADMITTED),
-        (ADMITTED, Effect.WARN, Outcome.ADMITTED),
-        (DENIED, Effect.DENY, Outcome.DENIED),
-        (DENIED, Effect.WARN, Outcome.WARNED),
-        (DENIED, Effect.ALLOW, Outcome.RECORDED),
-        (UNTOLD, Effect.DENY, Outcome.UNDECIDED),
-        (UNTOLD, Effect.WARN, Outcome.UNDECIDED),
-        (UNTOLD, Effect.ALLOW, Outcome.UNDECIDED),
+        (ADMITTED, Effect.ALLOW, ImageOutcome.ADMITTED),
+        (ADMITTED, Effect.WARN, ImageOutcome.ADMITTED),
+        (DENIED, Effect.DENY, ImageOutcome.DENIED),
+        (DENIED, Effect.WARN, ImageOutcome.WARNED),
+        (DENIED, Effect.ALLOW, ImageOutcome.RECORDED),
+        (UNTOLD, Effect.DENY, ImageOutcome.UNDECIDED),
+        (UNTOLD, Effect.WARN, ImageOutcome.UNDECIDED),
+        (UNTOLD, Effect.ALLOW, ImageOutcome.UNDECIDED),
     ],
 )
-def test_outcome_is_the_verdict_and_what_it_does(verdict: Verdict, effect: Effect, outcome: Outcome) -> None:
+def test_outcome_is_the_verdict_and_what_it_does(verdict: Verdict, effect: Effect, outcome: ImageOutcome) -> None:
     assert outcome_of(of(verdict, effect)) is outcome
 
 
@@ -76,7 +76,7 @@ def test_outcome_is_the_verdict_and_what_it_does(verdict: Verdict, effect: Effec
     ("reviews", "code"),
     [
         ([], 0),
-        ([holding(of(ADMITTED)), WITHOUT_IMAGES, exempt(Exemption.OWNED)], 0),
+        ([holding(of(ADMITTED)), WITHOUT_IMAGES, exempt(OutOfScope.OWNED)], 0),
         ([holding(of(DENIED, Effect.WARN))], 0),
         ([holding(of(DENIED, Effect.DENY))], 1),
         ([holding(of(UNTOLD, Effect.ALLOW))], 2),
@@ -108,7 +108,7 @@ def test_exit_code(reviews: list[ManualReview], code: int) -> None:
         ([WITHOUT_IMAGES, holding()], True, "0 images in 0 objects; 2 objects hold no images"),
         ([UNCHECKED, REFUSED], True, "0 images in 0 objects; 1 object denied as a whole; 1 object not checked"),
         (
-            [exempt(Exemption.OWNED), UNREAD, BROKEN],
+            [exempt(OutOfScope.OWNED), UNREAD, BROKEN],
             True,
             "0 images in 0 objects; 1 object exempt; 2 could not be read",
         ),
@@ -118,8 +118,8 @@ def test_last_line_adds_up(reviews: list[ManualReview], objects: bool, line: str
     assert summary_line(Summary(tuple(reviews)), objects=objects) == line
 
 
-@pytest.mark.parametrize("reason", Exemption)
-def test_exemption_is_told_in_words(capsys: pytest.CaptureFixture[str], reason: Exemption) -> None:
+@pytest.mark.parametrize("reason", OutOfScope)
+def test_why_an_object_is_out_of_scope_is_shown(capsys: pytest.CaptureFixture[str], reason: OutOfScope) -> None:
     row = printed(capsys, exempt(reason)).splitlines()[1]
 
     assert row.startswith("ReplicaSet shop/web-1  -      exempt   ")

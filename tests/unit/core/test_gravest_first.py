@@ -5,7 +5,7 @@ import json
 import pytest
 
 from anchore_admission.adapters.logs import JsonFormatter
-from anchore_admission.adapters.review_log import Outcome, log_review, outcome_of
+from anchore_admission.adapters.review_log import ReviewOutcome, log_review, outcome_of
 from anchore_admission.core.judgement import reduce
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict, gravest_first
 from anchore_admission.models.configuration import ModeName
@@ -53,7 +53,7 @@ def test_the_log_line_names_the_worst_findings(caplog: pytest.LogCaptureFixture)
     found = [vulnerability(f"CVE-{number}", severity="LOW") for number in range(7)]
     failed = Verdict(Decision.DENY, Reason.POLICY_FAILED, "m", findings=(*found, vulnerability()))
     caplog.set_level("INFO")
-    log_review(_record(reduce([image_verdict(failed)], _REQUEST, 5)), Outcome.DENIED)
+    log_review(_record(reduce([image_verdict(failed)], _REQUEST, 5)), ReviewOutcome.DENIED)
     [image] = json.loads(JsonFormatter().format(caplog.records[-1]))["images"]
     assert image["findings"][0] == "HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0"
     assert (len(image["findings"]), image["findingsOmitted"]) == (5, 3)
@@ -63,7 +63,7 @@ def test_an_ordinary_passive_admission_is_allowed() -> None:
     verdict = Verdict(Decision.ADMIT, Reason.REQUESTED, "Image analysis for image nginx is being requested")
     image = image_verdict(verdict, by=rule(mode=ModeName.PASSIVE), effect=Effect.ALLOW)
     answer = reduce([image], _REQUEST, 5)
-    assert (len(answer.warnings), outcome_of(answer)) == (1, Outcome.ALLOWED)
+    assert (len(answer.warnings), outcome_of(answer)) == (1, ReviewOutcome.ALLOWED)
 
 
 def test_a_passive_submission_that_failed_is_warned_of_first() -> None:
@@ -74,7 +74,7 @@ def test_a_passive_submission_that_failed_is_warned_of_first() -> None:
     answer = reduce([*images, image_verdict(failed, by=passive, effect=Effect.WARN)], _REQUEST, 5)
     assert answer.warnings[0] == "failed to be requested"
     assert answer.message.startswith("failed to be requested")
-    assert outcome_of(answer) is Outcome.WARNED
+    assert outcome_of(answer) is ReviewOutcome.WARNED
 
 
 def _record(verdict: object) -> ReviewRecord:

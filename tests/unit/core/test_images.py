@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from anchore_admission.core import workload
-from anchore_admission.core.images import Refusal, Subject, distinct_images, is_asked_by_controller, subjects
+from anchore_admission.core.images import JudgedImage, Refusal, distinct_images, is_asked_by_controller, judged_images
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules.book import RuleBook, compile_rules
 from anchore_admission.core.rules.match import Circumstances
@@ -19,10 +19,10 @@ def _book(*rules: dict[str, Any]) -> RuleBook:
     return compile_rules(Configuration.model_validate({"rules": list(rules)}))
 
 
-def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[Subject]:
+def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[JudgedImage]:
     request = builders.request(body, **changes)
     view = workload.pod_view(request.kind, request.object)
-    return subjects(request, view, book or _book(), distinct_images(request, view)) if view else []
+    return judged_images(request, view, book or _book(), distinct_images(request, view)) if view else []
 
 
 def _pod(*images: str | None, **more: Any) -> dict[str, Any]:

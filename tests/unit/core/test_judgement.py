@@ -4,10 +4,10 @@ import pytest
 
 from anchore_admission.core import judgement
 from anchore_admission.core.facts import ImageFacts, Submission, SubmissionState
-from anchore_admission.core.images import Refusal, Subject
+from anchore_admission.core.images import JudgedImage, Refusal
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules.book import Rule
-from anchore_admission.core.scope import Exemption
+from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.errors import AnchoreUnavailable
@@ -22,8 +22,8 @@ _AUTHORITATIVE = WorkloadHandling.DENY
 _UNTOLD = Verdict(Decision.NO_VERDICT, Reason.ERROR, "untold", error="unavailable")
 
 
-def _subject(by: Rule, refusal: Refusal | None = None, image: str = "ubuntu") -> Subject:
-    return Subject(image, (ContainerImage("containers", "c1", image),), refusal or parse(image), by)
+def _subject(by: Rule, refusal: Refusal | None = None, image: str = "ubuntu") -> JudgedImage:
+    return JudgedImage(image, (ContainerImage("containers", "c1", image),), refusal or parse(image), by)
 
 
 def test_a_reference_is_judged_by_its_rules_mode() -> None:
@@ -156,10 +156,10 @@ def test_the_error_of_a_lookup_is_in_the_audit_trail() -> None:
     }
 
 
-@pytest.mark.parametrize("reason", Exemption)
-def test_an_exemption_is_silent_but_recorded(reason: Exemption) -> None:
+@pytest.mark.parametrize("reason", OutOfScope)
+def test_an_exemption_is_silent_but_recorded(reason: OutOfScope) -> None:
     answer = judgement.exempt(reason)
-    assert (answer.allowed, answer.message, answer.warnings, answer.exemption) == (True, "", (), reason)
+    assert (answer.allowed, answer.message, answer.warnings, answer.out_of_scope) == (True, "", (), reason)
     assert dict(answer.audit_annotations) == {"verdict": "exempt", "exemptions": reason.value}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from anchore_admission.core.scope import Exemption, exemption, template_handling
+from anchore_admission.core.scope import OutOfScope, out_of_scope, template_handling
 from anchore_admission.models.configuration import WorkloadHandling
 from support.builders import pod_spec, request, workload
 
@@ -29,8 +29,8 @@ def _of(kind: str, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
     return workload(kind, pod_spec("nginx"), metadata=metadata)
 
 
-def _found(body: Any, handling: WorkloadHandling = WorkloadHandling.FINAL, **changes: Any) -> Exemption | None:
-    return exemption(request(body, **changes), handling)
+def _found(body: Any, handling: WorkloadHandling = WorkloadHandling.FINAL, **changes: Any) -> OutOfScope | None:
+    return out_of_scope(request(body, **changes), handling)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +38,12 @@ def _found(body: Any, handling: WorkloadHandling = WorkloadHandling.FINAL, **cha
     [
         ("CREATE", None),
         ("UPDATE", None),
-        ("DELETE", Exemption.OPERATION),
-        ("CONNECT", Exemption.OPERATION),
+        ("DELETE", OutOfScope.OPERATION),
+        ("CONNECT", OutOfScope.OPERATION),
         ("create", None),
     ],
 )
-def test_operations(operation: str, expected: Exemption | None) -> None:
+def test_operations(operation: str, expected: OutOfScope | None) -> None:
     assert _found(_pod(), operation=operation) is expected
 
 
@@ -53,28 +53,30 @@ def test_operations(operation: str, expected: Exemption | None) -> None:
         (None, None),
         ("", None),
         ("ephemeralcontainers", None),
-        ("scale", Exemption.SUBRESOURCE),
-        ("status", Exemption.SUBRESOURCE),
-        ("binding", Exemption.SUBRESOURCE),
-        ("eviction", Exemption.SUBRESOURCE),
-        ("resize", Exemption.SUBRESOURCE),
+        ("scale", OutOfScope.SUBRESOURCE),
+        ("status", OutOfScope.SUBRESOURCE),
+        ("binding", OutOfScope.SUBRESOURCE),
+        ("eviction", OutOfScope.SUBRESOURCE),
+        ("resize", OutOfScope.SUBRESOURCE),
     ],
 )
-def test_subresources(subresource: str | None, expected: Exemption | None) -> None:
+def test_subresources(subresource: str | None, expected: OutOfScope | None) -> None:
     assert _found(_pod(), operation="UPDATE", subResource=subresource) is expected
 
 
 @pytest.mark.parametrize(
     ("metadata", "operation", "expected"),
     [
-        (_DELETED, "UPDATE", Exemption.BEING_DELETED),
+        (_DELETED, "UPDATE", OutOfScope.BEING_DELETED),
         ({"deletionTimestamp": None}, "UPDATE", None),
         ({"deletionTimestamp": ""}, "UPDATE", None),
         (_DELETED, "CREATE", None),
     ],
 )
 @pytest.mark.parametrize("kind", ["Pod", "Deployment", "CronJob"])
-def test_objects_being_deleted(kind: str, metadata: dict[str, Any], operation: str, expected: Exemption | None) -> None:
+def test_objects_being_deleted(
+    kind: str, metadata: dict[str, Any], operation: str, expected: OutOfScope | None
+) -> None:
     assert _found(_of(kind, metadata), operation=operation, oldObject=_of(kind)) is expected
 
 
@@ -82,9 +84,9 @@ def test_objects_being_deleted(kind: str, metadata: dict[str, Any], operation: s
 @pytest.mark.parametrize(
     ("old", "expected"),
     [
-        (pod_spec("nginx"), Exemption.BEING_DELETED),
-        (pod_spec("nginx", "redis"), Exemption.BEING_DELETED),
-        (pod_spec("redis", initContainers=[{"name": "i", "image": "nginx"}]), Exemption.BEING_DELETED),
+        (pod_spec("nginx"), OutOfScope.BEING_DELETED),
+        (pod_spec("nginx", "redis"), OutOfScope.BEING_DELETED),
+        (pod_spec("redis", initContainers=[{"name": "i", "image": "nginx"}]), OutOfScope.BEING_DELETED),
         (pod_spec("redis"), None),
         (pod_spec(), None),
         ({"containers": 1}, None),
@@ -92,7 +94,7 @@ def test_objects_being_deleted(kind: str, metadata: dict[str, Any], operation: s
     ids=["same", "fewer", "moved", "changed", "none before", "unreadable before"],
 )
 def test_an_image_that_changes_while_an_object_is_being_deleted_is_judged(
-    kind: str, old: dict[str, Any], expected: Exemption | None
+    kind: str, old: dict[str, Any], expected: OutOfScope | None
 ) -> None:
     assert _found(_of(kind, _DELETED), operation="UPDATE", oldObject=workload(kind, old)) is expected
 
@@ -105,7 +107,7 @@ def test_a_debug_container_is_judged_while_its_pod_is_being_deleted() -> None:
 
 def test_a_custom_resource_that_is_being_deleted_is_let_go() -> None:
     rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": _DELETED}
-    assert _found(rollout, operation="UPDATE") is Exemption.BEING_DELETED
+    assert _found(rollout, operation="UPDATE") is OutOfScope.BEING_DELETED
 
 
 def test_only_the_new_object_can_be_being_deleted() -> None:
@@ -115,9 +117,9 @@ def test_only_the_new_object_can_be_being_deleted() -> None:
 @pytest.mark.parametrize(
     ("metadata", "node", "user", "expected"),
     [
-        (_MIRROR, "node-1", _NODE, Exemption.MIRROR_POD),
-        ({"annotations": {"kubernetes.io/config.mirror": ""}}, "node-1", _NODE, Exemption.MIRROR_POD),
-        ({"annotations": {"kubernetes.io/config.mirror": None}}, "node-1", _NODE, Exemption.MIRROR_POD),
+        (_MIRROR, "node-1", _NODE, OutOfScope.MIRROR_POD),
+        ({"annotations": {"kubernetes.io/config.mirror": ""}}, "node-1", _NODE, OutOfScope.MIRROR_POD),
+        ({"annotations": {"kubernetes.io/config.mirror": None}}, "node-1", _NODE, OutOfScope.MIRROR_POD),
         ({}, "node-1", _NODE, None),
         ({"annotations": None}, "node-1", _NODE, None),
         ({"labels": _MIRROR["annotations"]}, "node-1", _NODE, None),
@@ -134,7 +136,7 @@ def test_only_the_new_object_can_be_being_deleted() -> None:
     ],
 )
 def test_mirror_pods_by_annotation_group_and_user(
-    metadata: dict[str, Any], node: str | None, user: dict[str, Any] | None, expected: Exemption | None
+    metadata: dict[str, Any], node: str | None, user: dict[str, Any] | None, expected: OutOfScope | None
 ) -> None:
     assert _found(_pod(metadata, nodeName=node), userInfo=user) is expected
 
@@ -147,7 +149,7 @@ def test_only_a_pod_can_be_a_mirror_pod() -> None:
 @pytest.mark.parametrize(
     ("kind", "metadata", "expected"),
     [
-        ("ReplicaSet", _CONTROLLED, Exemption.OWNED),
+        ("ReplicaSet", _CONTROLLED, OutOfScope.OWNED),
         ("Job", _CONTROLLED, None),
         ("Job", _of_cron_job(), None),
         ("Pod", _CONTROLLED, None),
@@ -159,10 +161,10 @@ def test_only_a_pod_can_be_a_mirror_pod() -> None:
         ("ReplicaSet", {"ownerReferences": []}, None),
         ("ReplicaSet", {"ownerReferences": [{"kind": "Deployment"}]}, None),
         ("ReplicaSet", {"ownerReferences": [{"controller": False}]}, None),
-        ("ReplicaSet", {"ownerReferences": [{"controller": False}, {"controller": True}]}, Exemption.OWNED),
+        ("ReplicaSet", {"ownerReferences": [{"controller": False}, {"controller": True}]}, OutOfScope.OWNED),
     ],
 )
-def test_objects_owned_by_a_controller(kind: str, metadata: dict[str, Any], expected: Exemption | None) -> None:
+def test_objects_owned_by_a_controller(kind: str, metadata: dict[str, Any], expected: OutOfScope | None) -> None:
     assert _found(_of(kind, metadata)) is expected
 
 
@@ -191,14 +193,14 @@ def test_a_job_of_a_cron_job_is_denied_at_once(
 
 
 def test_a_job_of_a_cron_job_is_left_to_its_pods_where_templates_are() -> None:
-    assert _found(_of("Job", _of_cron_job()), WorkloadHandling.OFF) is Exemption.WORKLOADS_OFF
+    assert _found(_of("Job", _of_cron_job()), WorkloadHandling.OFF) is OutOfScope.WORKLOADS_OFF
 
 
 @pytest.mark.parametrize("handling", WorkloadHandling)
 @pytest.mark.parametrize("kind", ["Pod", "Deployment", "PodTemplate"])
 def test_templates_may_be_left_to_their_pods(kind: str, handling: WorkloadHandling) -> None:
     off = kind != "Pod" and handling is WorkloadHandling.OFF
-    assert _found(_of(kind), handling) is (Exemption.WORKLOADS_OFF if off else None)
+    assert _found(_of(kind), handling) is (OutOfScope.WORKLOADS_OFF if off else None)
 
 
 @pytest.mark.parametrize("handling", WorkloadHandling)

@@ -11,14 +11,14 @@ from support.paths import ROOT
 
 SOURCE = ROOT / "src" / "anchore_admission"
 PAGE = ROOT / "docs" / "troubleshooting.md"
-TEXT_AT = {"warning": 0, "error": 0, "exception": 0, "critical": 0, "log": 1, "tell": 1, "_write": 1}
-"""Which argument of a call is what is logged; ``tell`` is that of Complaints, ``_write`` that of telemetry."""
+TEXT_AT = {"warning": 0, "error": 0, "exception": 0, "critical": 0, "log": 1, "warn": 1, "_write": 1}
+"""Which argument of a call is what is logged; ``warn`` is that of Throttled, ``_write`` that of telemetry."""
 OTHERS = frozenset({"sandbox/app.py"})
 """Files that log for somebody else: the sandbox says at its start what it is."""
 EXPLAINED = {
     ("cli/failures.py", "the command failed"): "only with --debug, before the error itself",
     ("process.py", "…"): "the warnings of settings.unknown_variables, see ELSEWHERE",
-    ("throttled.py", "…"): "what tell() is given, collected where it is called",
+    ("throttled.py", "…"): "what warn() is given, collected where it is called",
     ("adapters/review_log.py", "… …"): "the line of every review, whose fields say it: see operating.md",
 }
 ELSEWHERE = ("… is not known and ignored…",)
@@ -71,7 +71,7 @@ def _assigned(*nodes: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _place(call: ast.Call, methods: dict[str, ast.expr]) -> int | None:
-    """Which argument is logged, if any is: by its name, or by what the name was assigned (``tell = _log.warning``)."""
+    """Which argument is logged, if any is: by its name, or what it was assigned (``report = logger.warning``)."""
     if isinstance(call.func, ast.Attribute):
         return TEXT_AT.get(call.func.attr)
     name = call.func.id if isinstance(call.func, ast.Name) else ""
@@ -83,7 +83,7 @@ def _place(call: ast.Call, methods: dict[str, ast.expr]) -> int | None:
 
 @cache
 def logged() -> frozenset[tuple[str, str]]:
-    """The files and texts of what is logged as a warning or worse, or complained of."""
+    """The files and texts of what is logged as a warning or worse."""
     found: list[tuple[str, str]] = []
     for path in sorted(SOURCE.rglob("*.py")):
         tree = ast.parse(path.read_text())

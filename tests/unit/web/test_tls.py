@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anchore_admission.errors import ConfigurationError
-from anchore_admission.throttled import AGAIN_SECONDS
+from anchore_admission.throttled import REPEAT_SECONDS
 from anchore_admission.web.tls import ServingCertificate, TlsFiles
 from support.certificates import encrypted_key, of_unknown_version, pair, pair_valid, trusting, written
 from support.fakes import ManualClock
@@ -81,7 +81,7 @@ def test_a_pair_that_cannot_serve_says_why_and_is_waited_for(
             handshake(trusting(GOOD), serving.context)
     told = f"not ready until this is mended: {problem.format(folder=tmp_path)}"
     assert caplog.messages == [told]
-    clock.now += AGAIN_SECONDS
+    clock.now += REPEAT_SECONDS
     serving.refresh()
     assert caplog.messages == [told] * 2
     written(tmp_path, GOOD.certificate, GOOD.key)

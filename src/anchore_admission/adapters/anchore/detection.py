@@ -23,7 +23,7 @@ from anchore_admission.ports.deadline import Clock, Deadline
 
 T = TypeVar("T")
 
-_log = logging.getLogger("anchore_admission.anchore")
+logger = logging.getLogger("anchore_admission.anchore")
 _BACK_OFF = 1.0
 _WRONG_PATHS = 3
 _AT_V1, _AT_V2, _AT_ROOT = ("v1", "version"), ("v2", "version"), ("version",)
@@ -127,7 +127,7 @@ class DetectingAnchore:
             self._not_before = self._clock() + _BACK_OFF
             raise
         self._failure = None
-        _log.info("Anchore speaks API %s", version)
+        logger.info("Anchore speaks API %s", version)
         return version
 
     async def _probe(self, deadline: Deadline) -> ApiVersion:

@@ -41,7 +41,7 @@ from anchore_admission.ports.telemetry import Recorder
 T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]
 
-_log = logging.getLogger("anchore_admission.anchore")
+logger = logging.getLogger("anchore_admission.anchore")
 _BACK_OFF = (0.05, 0.15)
 _ROOM = 0.5  # seconds that must remain for a second attempt to be worth it
 _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
@@ -264,7 +264,7 @@ class AnchoreHttp:
         cause = shortened(str(error.__cause__)) if error.__cause__ else ""
         detail = f"{cause} {answer.excerpt() if answer else ''}".strip()
         level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
-        _log.log(level, "Anchore account %s, %s: %s [%s]", self._name, call.operation, error, detail)
+        logger.log(level, "Anchore account %s, %s: %s [%s]", self._name, call.operation, error, detail)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from anchore_admission.adapters.anchore.answers import shortened
 from anchore_admission.adapters.redaction import pair_forms, remember
 
-_log = logging.getLogger("anchore_admission.anchore")
+logger = logging.getLogger("anchore_admission.anchore")
 _PORTS: Final = {"http": 80, "https": 443}
 _BETWEEN = re.compile(r"[,\s]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
@@ -39,7 +39,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
         try:
             return _read(value)
         except ValueError as error:
-            _log.warning("%s cannot be used and is ignored: %s", name, error)
+            logger.warning("%s cannot be used and is ignored: %s", name, error)
     return None
 
 
@@ -105,7 +105,7 @@ def _matches(entry: str, host: str, port: int, name: str) -> bool:
         try:
             network = ip_network(entry.replace("[", "").replace("]", ""), strict=False)
         except ValueError:
-            _log.warning("%s holds an entry that cannot be used and is ignored: %s", name, shortened(entry))
+            logger.warning("%s holds an entry that cannot be used and is ignored: %s", name, shortened(entry))
             return False
         return address is not None and address in network
     pattern, wanted = _split(entry.lower())

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class CertificateDetails:
     """What a serving certificate says; ``authority`` is the PEM of the one that signed it. Times are Unix time."""
 
     not_before: float
@@ -25,27 +25,27 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class RotationState:
     """What the leader knows. ``shared`` is what the Secret holds, ``last_good`` what this process serves."""
 
-    shared: Leaf | None
-    last_good: Leaf | None
+    shared: CertificateDetails | None
+    last_good: CertificateDetails | None
     published: bool
     """A new authority of this process stands in the Secret."""
     trusted: bool
     """API servers have been told to trust it, long enough ago."""
 
 
-def next_step(situation: Situation, *, wanted: frozenset[str], lifetime: float, now: float) -> Step:
+def next_rotation_step(state: RotationState, *, wanted: frozenset[str], lifetime: float, now: float) -> Step:
     """A certificate is renewed after two thirds of its life, and when the names it must have change.
 
     Emptying the Secret renews it too: the certificate in use is kept until the new authority is trusted.
     """
-    leaf = situation.shared or situation.last_good
+    leaf = state.shared or state.last_good
     if leaf is None or now >= leaf.not_after:
         return Step.ISSUE
-    if situation.shared and situation.published:
-        return Step.SWITCH if situation.trusted else Step.WAIT
-    if situation.shared and now < leaf.not_after - lifetime / 3 and wanted <= leaf.names:
+    if state.shared and state.published:
+        return Step.SWITCH if state.trusted else Step.WAIT
+    if state.shared and now < leaf.not_after - lifetime / 3 and wanted <= leaf.names:
         return Step.REST
     return Step.PUBLISH

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.ports.deadline import Clock
-from anchore_admission.throttled import Complaints
+from anchore_admission.throttled import Throttled
 
-_log = logging.getLogger("anchore_admission.certificates")
+logger = logging.getLogger("anchore_admission.certificates")
 _FILE = "file"
 
 
@@ -16,22 +16,27 @@ class AuthoritiesFile:
     """Those of before a change stay beside the new ones: mounts do not change in all replicas at the same moment.
 
     ``read`` gives each as PEM, and raises ConfigurationError when they are not good. So does this at the start, unless
-    it is ``patient``: then they may still be mended.
+    it is ``wait_until_valid``: then they may still be mended.
     """
 
     def __init__(
-        self, read: Callable[[], Sequence[str]], source: str, clock: Clock = time.monotonic, *, patient: bool = False
+        self,
+        read: Callable[[], Sequence[str]],
+        source: str,
+        clock: Clock = time.monotonic,
+        *,
+        wait_until_valid: bool = False,
     ) -> None:
         self._read = read
         self._source = source
-        self._complaints = Complaints(_log, clock)
+        self._warnings = Throttled(logger, clock)
         self._before: Sequence[str] = ()
         self._now: Sequence[str] = ()
         self._unusable = False
         try:
             self._look()
         except ConfigurationError as error:
-            if not patient:
+            if not wait_until_valid:
                 raise
             self._complain(error)
 
@@ -55,14 +60,14 @@ class AuthoritiesFile:
     def _look(self) -> None:
         authorities = self._read()
         self._unusable = False
-        self._complaints.settle(_FILE)
+        self._warnings.clear(_FILE)
         if self._now and authorities != self._now:
             self._before = self._now
-            _log.info("%s has changed", self._source)
+            logger.info("%s has changed", self._source)
         self._now = authorities
 
     def _complain(self, error: ConfigurationError) -> None:
         self._unusable = True
         meanwhile = "the last good authorities stay in use" if self._now else "not registered until this is mended"
         why = "; ".join(f"{self._source}: {problem}" for problem in error.problems)
-        self._complaints.tell(_FILE, f"{meanwhile}: {why}", logging.ERROR)
+        self._warnings.warn(_FILE, f"{meanwhile}: {why}", logging.ERROR)

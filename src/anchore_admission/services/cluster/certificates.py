@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from anchore_admission.core.webhook.rotation import Leaf, Situation, Step, next_step
+from anchore_admission.core.webhook.rotation import CertificateDetails, RotationState, Step, next_rotation_step
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -21,9 +21,9 @@ from anchore_admission.errors import (
 )
 from anchore_admission.ports.cluster import CertificateMaker, Cluster, SecretContent, ServingPair
 from anchore_admission.ports.deadline import Clock
-from anchore_admission.throttled import Complaints
+from anchore_admission.throttled import Throttled
 
-_log = logging.getLogger("anchore_admission.certificates")
+logger = logging.getLogger("anchore_admission.certificates")
 AUTHORITIES, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"
 """The Secret's keys, named as cert-manager and ``kubectl create secret tls`` name them."""
 _SECRET, _PAIR = "secret", "pair"
@@ -60,10 +60,10 @@ class ManagedCertificates:
         self._present = present
         self._trusted = trusted
         self._now = now
-        self._complaints = Complaints(_log, clock)
+        self._warnings = Throttled(logger, clock)
         self._content: SecretContent | None = None
-        self._shared: tuple[ServingPair, Leaf] | None = None
-        self._served: tuple[ServingPair, Leaf] | None = None
+        self._shared: tuple[ServingPair, CertificateDetails] | None = None
+        self._served: tuple[ServingPair, CertificateDetails] | None = None
         self._pending: ServingPair | None = None
         self._unusable = False
         self._unreadable = False
@@ -97,10 +97,10 @@ class ManagedCertificates:
             # Not for a short while, as when the API server restarts: it takes a person to put these two right.
             self._unreadable = isinstance(error, ClusterNotFound | ClusterForbidden)
             unless = ", but a replica that restarts is not ready" if self._served and self._unreadable else ""
-            self._complaints.tell(_SECRET, f"the certificate cannot be shared: {error}; {self._meanwhile()}{unless}")
+            self._warnings.warn(_SECRET, f"the certificate cannot be shared: {error}; {self._meanwhile()}{unless}")
         else:
             self._unreadable = False
-            self._complaints.settle(_SECRET)
+            self._warnings.clear(_SECRET)
 
     def _take(self, content: SecretContent) -> None:
         """Serve what the Secret holds, if it is good; what could not be put to use is tried again."""
@@ -112,12 +112,12 @@ class ManagedCertificates:
         self._unusable = leaf is None and any(content.data.values())
         if self._unusable:
             why = "its key and certificate do not fit together, or no authority in it has signed the certificate"
-            self._complaints.tell(_PAIR, f"the Secret holds no usable certificate ({why}); {self._meanwhile()}")
+            self._warnings.warn(_PAIR, f"the Secret holds no usable certificate ({why}); {self._meanwhile()}")
         self._content = content
         self._shared = (pair, leaf) if leaf else None
         if leaf and self._is_served(pair):
             self._served = (pair, leaf)
-            self._complaints.settle(_PAIR)
+            self._warnings.clear(_PAIR)
         elif leaf:
             self._serve(pair, leaf)
 
@@ -126,29 +126,29 @@ class ManagedCertificates:
         served = self._served[0] if self._served else None
         return served is not None and (served.certificate, served.key) == (pair.certificate, pair.key)
 
-    def _serve(self, pair: ServingPair, leaf: Leaf) -> None:
+    def _serve(self, pair: ServingPair, leaf: CertificateDetails) -> None:
         try:
             self._present(pair)
         except (ConfigurationError, OSError) as error:
             if isinstance(error, ConfigurationError):  # else no room in /tmp, or no descriptor left, for now
                 self._shared = None
             self._unusable = True
-            self._complaints.tell(_PAIR, f"the Secret's certificate cannot be served: {error}; {self._meanwhile()}")
+            self._warnings.warn(_PAIR, f"the Secret's certificate cannot be served: {error}; {self._meanwhile()}")
             return
         self._served = (pair, leaf)
-        self._complaints.settle(_PAIR)
+        self._warnings.clear(_PAIR)
 
     async def _lead(self) -> None:
         served, pending = self._served, self._pending
         shared = self._shared[0].authorities if self._shared else b""
-        situation = Situation(
+        state = RotationState(
             shared=self._shared[1] if self._shared else None,
             last_good=served[1] if served else None,
             published=bool(pending and pending.authorities in shared),
             trusted=bool(shared and self._trusted(shared)),
         )
         plan = self._plan
-        step = next_step(situation, wanted=frozenset(plan.names), lifetime=plan.lifetime, now=self._now())
+        step = next_rotation_step(state, wanted=frozenset(plan.names), lifetime=plan.lifetime, now=self._now())
         match step:
             case Step.ISSUE:
                 await self._issue()
@@ -159,25 +159,25 @@ class ManagedCertificates:
             case Step.REST:
                 self._pending = None
             case _:
-                _log.debug("waiting until API servers trust the new authority")
+                logger.debug("waiting until API servers trust the new authority")
 
     async def _issue(self) -> None:
         pair = self._make()
         before = self._served[1].authority if self._served else b""
         await self._write(ServingPair(pair.authorities + before, pair.certificate, pair.key))
-        _log.info("issued a certificate for %s", self._plan.names[0])
+        logger.info("issued a certificate for %s", self._plan.names[0])
 
-    async def _publish(self, current: ServingPair, leaf: Leaf) -> None:
+    async def _publish(self, current: ServingPair, leaf: CertificateDetails) -> None:
         self._pending = self._make()
         authorities = self._pending.authorities + leaf.authority
         await self._write(ServingPair(authorities, current.certificate, current.key))
-        _log.info("renewing the certificate: published a new authority beside the one in use")
+        logger.info("renewing the certificate: published a new authority beside the one in use")
 
     async def _switch(self, pending: ServingPair) -> None:
         """The authorities stay: other replicas serve the old certificate until they have read the Secret."""
         await self._write(ServingPair(self.authorities or b"", pending.certificate, pending.key))
         self._pending = None
-        _log.info("renewed the certificate")
+        logger.info("renewed the certificate")
 
     def _make(self) -> ServingPair:
         return self._maker.issue(self._plan.names, begin=self._now(), seconds=self._plan.lifetime)
@@ -188,7 +188,7 @@ class ManagedCertificates:
 
     def _wait_for(self, leader: str) -> None:
         who = f"the leader, {leader}," if leader else "a leader (no replica holds the Lease yet)"
-        self._complaints.tell(_PAIR, f"waiting for {who} to fill the Secret; {self._meanwhile()}", logging.INFO)
+        self._warnings.warn(_PAIR, f"waiting for {who} to fill the Secret; {self._meanwhile()}", logging.INFO)
 
     def _meanwhile(self) -> str:
         return "the last good certificate stays in use" if self._served else "not ready until there is a certificate"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from anchore_admission.errors import ClusterConflict, ClusterError
 from anchore_admission.ports.cluster import Cluster, LeaseState
 from anchore_admission.ports.deadline import Clock
-from anchore_admission.throttled import Complaints
+from anchore_admission.throttled import Throttled
 
-_log = logging.getLogger("anchore_admission.leadership")
+logger = logging.getLogger("anchore_admission.leadership")
 _TOPIC = "lease"
 
 
@@ -40,7 +40,7 @@ class Leadership:
         self._seen: tuple[LeaseState, float] | None = None
         self._renewed: float | None = None
         self._led = False
-        self._complaints = Complaints(_log, clock)
+        self._warnings = Throttled(logger, clock)
 
     def leads(self) -> bool:
         """Whether this replica may act: it renewed the Lease, and not too long ago."""
@@ -56,11 +56,11 @@ class Leadership:
         try:
             await self._attempt()
         except ClusterConflict:
-            self._complaints.settle(_TOPIC)  # somebody else was faster, or renewed in this moment
+            self._warnings.clear(_TOPIC)  # somebody else was faster, or renewed in this moment
         except ClusterError as error:
-            self._complaints.tell(_TOPIC, f"the Lease cannot be held: {error}")
+            self._warnings.warn(_TOPIC, f"the Lease cannot be held: {error}")
         else:
-            self._complaints.settle(_TOPIC, lambda: _log.info("the Lease can be read and written again"))
+            self._warnings.clear(_TOPIC, lambda: logger.info("the Lease can be read and written again"))
         self._tell()
 
     async def release(self) -> None:
@@ -71,7 +71,7 @@ class Leadership:
         try:
             await self._cluster.write_lease(replace(self._seen[0], holder="", seconds=1), taken=False)
         except ClusterError as error:
-            _log.warning("the Lease cannot be freed: %s", error)
+            logger.warning("the Lease cannot be freed: %s", error)
 
     async def _attempt(self) -> None:
         lease = await self._cluster.read_lease()
@@ -103,5 +103,5 @@ class Leadership:
         leads = self.leads()
         if leads is not self._led:
             self._led = leads
-            message: Callable[..., None] = _log.info if leads else _log.warning
+            message: Callable[..., None] = logger.info if leads else logger.warning
             message("this replica leads" if leads else "this replica leads no more")

@@ -23,7 +23,7 @@ class Bundle(Protocol):
         """Raises ConfigurationError, told already, while there are none yet."""
 
 
-class Stewardship:
+class Reconciler:
     """Every replica follows the certificate; the leader also looks after certificate and registration.
 
     Without ``registrar`` somebody else publishes the authorities, and is given some time to do it.
@@ -77,7 +77,7 @@ class Stewardship:
             self._lease_was_read.set()
             await sleep(every)
 
-    async def look_after(self, sleep: Sleep = asyncio.sleep) -> None:
+    async def run(self, sleep: Sleep = asyncio.sleep) -> None:
         """Until cancelled. Begins when it is known who leads."""
         await self._lease_was_read.wait()
         while True:

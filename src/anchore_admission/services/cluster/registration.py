@@ -21,12 +21,12 @@ from anchore_admission.errors import (
     DocumentError,
     Problem,
 )
-from anchore_admission.ports.cluster import Cluster, SelfQuestion, WebhookConfiguration
+from anchore_admission.ports.cluster import Cluster, Probe, WebhookConfiguration
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.ports.telemetry import ClusterRecorder, Repair
-from anchore_admission.throttled import Complaints
+from anchore_admission.throttled import Throttled
 
-_log = logging.getLogger("anchore_admission.registration")
+logger = logging.getLogger("anchore_admission.registration")
 SETTLE_SECONDS = 10.0
 """How long API servers are given to notice that the registration has changed; they watch it, so it takes moments."""
 _KIND = "ValidatingWebhookConfiguration"
@@ -76,7 +76,7 @@ class Registrar:
     def __init__(
         self,
         cluster: Cluster,
-        question: SelfQuestion,
+        question: Probe,
         wanted: Registration,
         recorder: ClusterRecorder,
         known: KnownAuthorities,
@@ -91,7 +91,7 @@ class Registrar:
         self._question = question
         self._wanted = wanted
         self._recorder = recorder
-        self._complaints = Complaints(_log, clock)
+        self._warnings = Throttled(logger, clock)
         self._known = known
 
     async def step(self, authorities: bytes | None) -> bool:
@@ -105,7 +105,7 @@ class Registrar:
         except ClusterNotFound:
             self.rest()  # an object that is made anew is registered, not repaired
             self._known.carry(authorities)
-            self._complaints.tell(
+            self._warnings.warn(
                 _LIVE,
                 f"{_KIND} {wanted.name} does not exist: the webhook is switched off; helm upgrade switches it on again",
             )
@@ -114,7 +114,7 @@ class Registrar:
             return False  # changed in this moment; the next step looks again
         except ClusterError as error:
             self._recorder.registration_current(False)
-            self._complaints.tell(_LIVE, f"the registration cannot be looked after: {error}")
+            self._warnings.warn(_LIVE, f"the registration cannot be looked after: {error}")
             return False
 
     def rest(self) -> None:
@@ -140,9 +140,9 @@ class Registrar:
         if publishes(entries, live.webhooks):
             self._known.carry(authorities)
         if changes:
-            self._complaints.tell(_LIVE, f"{_KIND} {wanted.name} was changed at once by somebody: {'; '.join(changes)}")
+            self._warnings.warn(_LIVE, f"{_KIND} {wanted.name} was changed at once by somebody: {'; '.join(changes)}")
             return False
-        self._complaints.settle(_LIVE, lambda: _log.info("%s %s is as it should be", _KIND, wanted.name))
+        self._warnings.clear(_LIVE, lambda: logger.info("%s %s is as it should be", _KIND, wanted.name))
         self._recorder.registration_current(True)
         self._tell_left(wanted.name, left_in_place(entries, live.webhooks))
         return True
@@ -153,7 +153,7 @@ class Registrar:
         if left != self._left:
             self._left = left
             what = "; ".join(left) or "nothing any more"
-            _log.warning("%s %s: left in place what others have added: %s", _KIND, name, what)
+            logger.warning("%s %s: left in place what others have added: %s", _KIND, name, what)
 
     async def _apply(
         self, name: str, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
@@ -165,7 +165,7 @@ class Registrar:
         self._applied = True
         if changes or applied.webhooks != live.webhooks:
             why = "; ".join(changes) or "what an earlier release had set is taken away"
-            _log.info("registered the webhook in %s %s: %s", _KIND, name, why)
+            logger.info("registered the webhook in %s %s: %s", _KIND, name, why)
         return applied
 
     async def _answers(self, wanted: Registration, authorities: bytes | None) -> bool:
@@ -176,9 +176,9 @@ class Registrar:
         except ClusterError as error:
             # In the first seconds this is normal; the remedy is for what lasts.
             remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
-            self._complaints.tell(_ANSWER, f"not registered before the webhook answers: {error}; {remedy}")
+            self._warnings.warn(_ANSWER, f"not registered before the webhook answers: {error}; {remedy}")
             return False
-        self._complaints.settle(_ANSWER)
+        self._warnings.clear(_ANSWER)
         return True
 
 

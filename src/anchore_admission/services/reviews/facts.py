@@ -133,7 +133,7 @@ class _Turn:
         return kind("no answer before the deadline")
 
 
-class Evaluation:
+class FactGathering:
     """Gathers facts for many images at once, with at most ``concurrency`` calls per account in all reviews together.
 
     The bound is each account's own: an Anchore that hangs must not keep reviews from asking another. One review makes

@@ -12,7 +12,7 @@ from anchore_admission.core import imageless, messages, workload
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, ReviewVerdict
 from anchore_admission.documents.objects import (
     DEFAULT_NAMESPACE,
-    Asker,
+    Requester,
     asked_about,
     name_of,
     naming,
@@ -26,7 +26,7 @@ from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.review import Reviews
 
-__all__ = ["DEFAULT_NAMESPACE", "Asker", "Document", "ManualReview", "ManualReviews", "Summary", "as_document"]
+__all__ = ["DEFAULT_NAMESPACE", "Document", "ManualReview", "ManualReviews", "Requester", "Summary", "as_document"]
 
 _AT_ONCE = 8
 MAX_IMAGES = 2000
@@ -141,7 +141,7 @@ class ManualReviews:
     def __init__(self, reviews: Reviews) -> None:
         self._reviews = reviews
 
-    async def objects(self, documents: Sequence[Any], asker: Asker, seconds: float, *, most: int) -> Summary:
+    async def objects(self, documents: Sequence[Any], requester: Requester, seconds: float, *, most: int) -> Summary:
         """Review at most so many objects within ``seconds`` in all; Lists are opened.
 
         An object that there was no time for has an error of its own. Raises MalformedReview for more objects.
@@ -150,87 +150,93 @@ class ManualReviews:
         if len(found) > most:
             raise MalformedReview(f"more than {most} objects, those in Lists counted; send fewer at once")
         if not found:
-            return await self.documents([], asker, seconds)
+            return await self.documents([], requester, seconds)
         budget = _Budget(Deadline.after(seconds))
-        return await _gathered([partial(self._in_budget, value, asker, budget) for value in found], _no_progress)
+        return await _gathered([partial(self._in_budget, value, requester, budget) for value in found], _no_progress)
 
-    async def _in_budget(self, value: Any, asker: Asker, budget: "_Budget") -> ManualReview:
+    async def _in_budget(self, value: Any, requester: Requester, budget: "_Budget") -> ManualReview:
         if problem := budget.spent():
             kind = value.get("kind") if isinstance(value, dict) else None
-            return ManualReview(kind if isinstance(kind, str) else "", asker.namespace, name_of(value), error=problem)
-        review = await self.object(value, asker, budget.deadline.left())
+            return ManualReview(
+                kind if isinstance(kind, str) else "", requester.namespace, name_of(value), error=problem
+            )
+        review = await self.object(value, requester, budget.deadline.left())
         budget.images += len(review.verdict.images) if review.verdict else 0
         return review
 
     async def documents(
-        self, documents: Sequence[Document], asker: Asker, seconds: float, progress: Progress = _no_progress
+        self, documents: Sequence[Document], requester: Requester, seconds: float, progress: Progress = _no_progress
     ) -> Summary:
         """Review what stands in files; what cannot be read is told beside the rest."""
         found = [replace(document, value=item) for document in documents for item in opened(document.value)]
         if not found:
             source = ", ".join(dict.fromkeys(document.source for document in documents))
             found = [Document(source=source, problem="holds nothing to review: the List is empty")]
-        return await _gathered([partial(self._document, item, asker, seconds) for item in found], progress)
+        return await _gathered([partial(self._document, item, requester, seconds) for item in found], progress)
 
     async def each_image(
-        self, images: Sequence[str], asker: Asker, seconds: float, progress: Progress = _no_progress
+        self, images: Sequence[str], requester: Requester, seconds: float, progress: Progress = _no_progress
     ) -> Summary:
         """Review images one by one, so that ``seconds`` bound each."""
-        return await _gathered([partial(self._images, [image], asker, seconds) for image in images], progress)
+        return await _gathered([partial(self._images, [image], requester, seconds) for image in images], progress)
 
-    async def images(self, images: Sequence[str], asker: Asker, seconds: float) -> Summary:
+    async def images(self, images: Sequence[str], requester: Requester, seconds: float) -> Summary:
         """Review images as if one Pod named them all."""
-        return Summary((await self._images(images, asker, seconds),))
+        return Summary((await self._images(images, requester, seconds),))
 
-    async def object(self, value: Any, asker: Asker, seconds: float) -> ManualReview:
+    async def object(self, value: Any, requester: Requester, seconds: float) -> ManualReview:
         """Review one bare Kubernetes object, or the one that an AdmissionReview is about."""
         try:
-            value, kind, asker = asked_about(value, asker)
+            value, kind, requester = asked_about(value, requester)
         except MalformedReview as error:
-            return ManualReview("AdmissionReview", asker.namespace, "", error=str(error))
+            return ManualReview("AdmissionReview", requester.namespace, "", error=str(error))
         if kind is None:
-            return ManualReview("", asker.namespace, "", error="not a Kubernetes object: it has no apiVersion and kind")
+            return ManualReview(
+                "", requester.namespace, "", error="not a Kubernetes object: it has no apiVersion and kind"
+            )
         if imageless.is_imageless(kind):
-            return ManualReview(kind.kind, asker.namespace, name_of(value))
+            return ManualReview(kind.kind, requester.namespace, name_of(value))
         if not workload.is_known(kind):
-            return await self._unknown(value, kind, asker, seconds)
+            return await self._unknown(value, kind, requester, seconds)
         try:
-            return await self._review(_without_owners(read_workload(value)), kind, asker, seconds)
+            return await self._review(_without_owners(read_workload(value)), kind, requester, seconds)
         except MalformedReview as error:
-            return ManualReview(kind.kind, asker.namespace, name_of(value), error=str(error))
+            return ManualReview(kind.kind, requester.namespace, name_of(value), error=str(error))
 
-    async def _unknown(self, value: Any, kind: GroupVersionKind, asker: Asker, seconds: float) -> ManualReview:
+    async def _unknown(self, value: Any, kind: GroupVersionKind, requester: Requester, seconds: float) -> ManualReview:
         """Review an object of a kind that is not known: what ``unknownKinds`` denies is denied as by the webhook.
 
         Otherwise it was not checked, except a custom resource that shows no sign of an image.
         """
-        review = await self._review(Workload(kind=kind.kind, metadata=naming(value)), kind, asker, seconds)
+        review = await self._review(Workload(kind=kind.kind, metadata=naming(value)), kind, requester, seconds)
         if review.is_denied_whole:
             return review
         if imageless.is_custom(kind) and not shows_images(value):
             return replace(review, verdict=None)
         return replace(review, unchecked=_why_unchecked(kind))
 
-    async def _document(self, document: Document, asker: Asker, seconds: float) -> ManualReview:
+    async def _document(self, document: Document, requester: Requester, seconds: float) -> ManualReview:
         if document.problem:
-            return ManualReview("", asker.namespace, "", error=document.problem, source=document.source)
-        return replace(await self.object(document.value, asker, seconds), source=document.source)
+            return ManualReview("", requester.namespace, "", error=document.problem, source=document.source)
+        return replace(await self.object(document.value, requester, seconds), source=document.source)
 
-    async def _images(self, images: Sequence[str], asker: Asker, seconds: float) -> ManualReview:
+    async def _images(self, images: Sequence[str], requester: Requester, seconds: float) -> ManualReview:
         containers = [Container(name=f"image-{number}", image=image) for number, image in enumerate(images, 1)]
         pod = Workload(kind="Pod", metadata=Metadata(name="images"), spec=WorkloadSpec(containers=containers))
-        return await self._review(pod, GroupVersionKind(version="v1", kind="Pod"), asker, seconds)
+        return await self._review(pod, GroupVersionKind(version="v1", kind="Pod"), requester, seconds)
 
-    async def _review(self, value: Workload, kind: GroupVersionKind, asker: Asker, seconds: float) -> ManualReview:
+    async def _review(
+        self, value: Workload, kind: GroupVersionKind, requester: Requester, seconds: float
+    ) -> ManualReview:
         metadata = value.metadata or Metadata()
-        namespace = metadata.namespace or asker.namespace
+        namespace = metadata.namespace or requester.namespace
         request = AdmissionRequest(
             uid="manual",
             kind=kind,
             operation="CREATE",
             name=metadata.name,
             namespace=namespace,
-            userInfo=UserInfo(username=asker.user, groups=list(asker.groups)),
+            userInfo=UserInfo(username=requester.user, groups=list(requester.groups)),
             object=value,
         )
         began = time.monotonic()

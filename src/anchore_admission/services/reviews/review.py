@@ -5,17 +5,17 @@ import time
 from dataclasses import dataclass
 
 from anchore_admission.core import judgement, workload
-from anchore_admission.core.images import Subject, circumstances_of, distinct_images, subjects
+from anchore_admission.core.images import JudgedImage, circumstances_of, distinct_images, judged_images
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules.book import RuleBook
-from anchore_admission.core.scope import exemption, template_handling
+from anchore_admission.core.scope import out_of_scope, template_handling
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.core.workload import PodView
 from anchore_admission.models.configuration import UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
-from anchore_admission.services.reviews.facts import Evaluation, Question
+from anchore_admission.services.reviews.facts import FactGathering, Question
 
 logger = logging.getLogger("anchore_admission.review")
 
@@ -35,7 +35,7 @@ class Reviews:
     """The one path from a request to its verdict, whoever asks."""
 
     def __init__(
-        self, rules: Rules, evaluation: Evaluation, recorder: Recorder, *, clock: Clock = time.monotonic
+        self, rules: Rules, evaluation: FactGathering, recorder: Recorder, *, clock: Clock = time.monotonic
     ) -> None:
         self._rules = rules
         self._evaluation = evaluation
@@ -58,7 +58,7 @@ class Reviews:
         return verdict
 
     async def _verdict(self, request: AdmissionRequest, deadline: Deadline, origin: Origin) -> ReviewVerdict:
-        reason = exemption(request, self._rules.workloads)
+        reason = out_of_scope(request, self._rules.workloads)
         if reason:
             return judgement.exempt(reason)
         if not workload.is_known(request.kind):
@@ -79,7 +79,7 @@ class Reviews:
             return judgement.too_many_images(len(places), rules.max_images, possible, handling)
         found = [
             (subject, None if handling in subject.verdicts else _question(subject))
-            for subject in subjects(request, view, rules.book, places)
+            for subject in judged_images(request, view, rules.book, places)
         ]
         questions = {q: s.meaning for s, q in found if q and isinstance(s.meaning, ImageReference)}
         side_effects = origin is Origin.ADMISSION and not request.dryRun
@@ -88,7 +88,7 @@ class Reviews:
         return judgement.reduce(images, request, rules.max_findings)
 
 
-def _question(subject: Subject) -> Question | None:
+def _question(subject: JudgedImage) -> Question | None:
     return Question.about(subject.meaning, subject.rule) if isinstance(subject.meaning, ImageReference) else None
 
 

@@ -1,22 +1,29 @@
 import pytest
 
-from anchore_admission.core.webhook.rotation import Leaf, Situation, Step, next_step
+from anchore_admission.core.webhook.rotation import CertificateDetails, RotationState, Step, next_rotation_step
 
 DAY = 86400.0
 WANTED = frozenset({"x.ns.svc"})
 
 
-def leaf(*, end: float = 90 * DAY, names: frozenset[str] = WANTED) -> Leaf:
-    return Leaf(0, end, names, b"authority")
+def leaf(*, end: float = 90 * DAY, names: frozenset[str] = WANTED) -> CertificateDetails:
+    return CertificateDetails(0, end, names, b"authority")
 
 
 GOOD = leaf()
 
 
 def step(
-    shared: Leaf | None, last_good: Leaf | None, now: float, *, published: bool = False, trusted: bool = False
+    shared: CertificateDetails | None,
+    last_good: CertificateDetails | None,
+    now: float,
+    *,
+    published: bool = False,
+    trusted: bool = False,
 ) -> Step:
-    return next_step(Situation(shared, last_good, published, trusted), wanted=WANTED, lifetime=90 * DAY, now=now)
+    return next_rotation_step(
+        RotationState(shared, last_good, published, trusted), wanted=WANTED, lifetime=90 * DAY, now=now
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +42,9 @@ def step(
         (leaf(end=10 * DAY), GOOD, 0, Step.PUBLISH),
     ],
 )
-def test_what_is_made_when(shared: Leaf | None, last_good: Leaf | None, day: float, expected: Step) -> None:
+def test_what_is_made_when(
+    shared: CertificateDetails | None, last_good: CertificateDetails | None, day: float, expected: Step
+) -> None:
     assert step(shared, last_good, day * DAY) is expected
 
 
@@ -50,6 +59,6 @@ def test_what_is_made_when(shared: Leaf | None, last_good: Leaf | None, day: flo
     ],
 )
 def test_the_switch_waits_for_trust_but_not_beyond_the_end(
-    shared: Leaf | None, day: float, trusted: bool, expected: Step
+    shared: CertificateDetails | None, day: float, trusted: bool, expected: Step
 ) -> None:
     assert step(shared, GOOD, day * DAY, published=True, trusted=trusted) is expected

@@ -63,7 +63,7 @@ def test_the_first_authorities_must_be_good() -> None:
 
 def test_the_patient_wait_for_the_first(caplog: pytest.LogCaptureFixture) -> None:
     file = File()
-    authorities = AuthoritiesFile(file, "ca.crt", ManualClock(), patient=True)
+    authorities = AuthoritiesFile(file, "ca.crt", ManualClock(), wait_until_valid=True)
     for _ in range(3):
         with pytest.raises(ConfigurationError):
             authorities.current()

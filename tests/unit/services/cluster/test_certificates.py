@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from anchore_admission.adapters.certificates import SelfSigned
-from anchore_admission.core.webhook.rotation import Leaf
+from anchore_admission.core.webhook.rotation import CertificateDetails
 from anchore_admission.errors import ClusterForbidden, ClusterNotFound, ClusterUnavailable, ConfigurationError, Problem
 from anchore_admission.ports.cluster import ServingPair
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
@@ -82,7 +82,7 @@ def shared(cluster: InMemoryCluster) -> ServingPair:
     return ServingPair(*(cluster.secret.data[key] for key in ("ca.crt", "tls.crt", "tls.key")))
 
 
-def leaf_of(pair: ServingPair) -> Leaf:
+def leaf_of(pair: ServingPair) -> CertificateDetails:
     leaf = SelfSigned().read(pair)
     assert leaf
     return leaf

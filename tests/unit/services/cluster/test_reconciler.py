@@ -10,7 +10,7 @@ from anchore_admission.errors import ClusterForbidden, ClusterUnavailable, Confi
 from anchore_admission.ports.cluster import ServingPair, WebhookConfiguration
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership
-from anchore_admission.services.cluster.reconciler import HURRY_SECONDS, ROUND_SECONDS, Stewardship
+from anchore_admission.services.cluster.reconciler import HURRY_SECONDS, ROUND_SECONDS, Reconciler
 from anchore_admission.services.cluster.registration import SETTLE_SECONDS, KnownAuthorities, Registrar
 from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
 from support.fakes import ManualClock, settled
@@ -32,7 +32,7 @@ class Replica:
             cluster, SelfSigned(), PLAN, present=self.served.append, trusted=known.trusted, now=clock, clock=clock
         )
         registrar = Registrar(cluster, self.webhook, WANTED, self.recorded, known, clock=clock)
-        self.stewardship = Stewardship(
+        self.reconciler = Reconciler(
             self.leadership,
             certificates=certificates,
             registrar=registrar if registers else None,
@@ -42,7 +42,7 @@ class Replica:
 
     async def round(self) -> bool:
         await self.leadership.step()
-        return await self.stewardship.round()
+        return await self.reconciler.round()
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ class Mounted:
         self.recorded = Recorded()
         known = KnownAuthorities(clock)
         self.leadership = Leadership(cluster, "first", clock=clock)
-        self.stewardship = Stewardship(
+        self.reconciler = Reconciler(
             self.leadership,
             certificates=None,
             registrar=Registrar(cluster, Webhook(), WANTED, self.recorded, known, clock=clock),
@@ -165,11 +165,11 @@ async def test_nothing_is_registered_without_the_authorities_that_the_file_shoul
 ) -> None:
     replica = Mounted(cluster, clock)
     await replica.leadership.step()
-    assert not await replica.stewardship.round()
+    assert not await replica.reconciler.round()
     assert cluster.entries() == ()
     assert replica.recorded.current == [False]
     replica.authorities = b"CA"
-    assert await replica.stewardship.round()
+    assert await replica.reconciler.round()
     assert bundle(cluster) == b64encode(b"CA").decode()
 
 
@@ -177,7 +177,7 @@ async def test_followers_look_at_the_authorities_too(cluster: InMemoryCluster, c
     replica = Mounted(cluster, clock)
     replica.authorities = b"CA"
     for _ in range(2):
-        assert await replica.stewardship.round()
+        assert await replica.reconciler.round()
     assert replica.looked == len(replica.recorded.current)
     assert cluster.entries() == ()
 
@@ -185,10 +185,10 @@ async def test_followers_look_at_the_authorities_too(cluster: InMemoryCluster, c
 async def test_rounds_hurry_until_everything_is_as_it_should_be(cluster: InMemoryCluster, clock: ManualClock) -> None:
     replica = Replica("first", cluster, clock)
     replica.webhook.answers = False
-    rounds = asyncio.create_task(replica.stewardship.look_after(clock.sleep))
+    rounds = asyncio.create_task(replica.reconciler.run(clock.sleep))
     await settled()
     assert cluster.told == []
-    lease = asyncio.create_task(replica.stewardship.hold_lease(clock.sleep))
+    lease = asyncio.create_task(replica.reconciler.hold_lease(clock.sleep))
     await clock.advance(3 * HURRY_SECONDS)
     assert len(replica.webhook.asked) == 4
     replica.webhook.answers = True

@@ -8,7 +8,7 @@ from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, 
 from anchore_admission.core.names import AnalysisRequest, label_of
 from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.models.configuration import ModeName
-from anchore_admission.services.reviews.facts import Evaluation
+from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.submissions import AnalysisRequests
 from support.evaluation_bench import DEADLINE, EvaluationBench, rule
 from support.fakes import PASS, digest_of
@@ -144,7 +144,7 @@ class BrokenRequests(AnalysisRequests):
 async def test_request_that_breaks_takes_nothing_from_the_facts(bench: EvaluationBench, mode: ModeName) -> None:
     record = bench.anchore.store(TAG)
     broken = BrokenRequests(bench.accounts, bench.recorder, bench.schedule, clock=bench.clock)
-    bench.evaluation = Evaluation(bench.accounts, broken, concurrency=1, passive_wait=0)
+    bench.evaluation = FactGathering(bench.accounts, broken, concurrency=1, passive_wait=0)
     (facts,) = await bench.facts(TAG, by=rule(mode))
 
     assert facts.submission.state is SubmissionState.REFUSED

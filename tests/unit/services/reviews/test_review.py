@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.facts import AnalysisState
-from anchore_admission.core.scope import Exemption
+from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import Decision, Effect, Reason, ReviewVerdict
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
 from anchore_admission.services.reviews.review import Reviews
@@ -62,28 +62,28 @@ async def test_ephemeral_container_is_judged(bench: ReviewBench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "exemption"),
+    ("more", "out_of_scope"),
     [
-        ({"operation": "DELETE"}, Exemption.OPERATION),
-        ({"operation": "CONNECT"}, Exemption.OPERATION),
-        ({"subresource": "status"}, Exemption.SUBRESOURCE),
-        ({"subresource": "binding"}, Exemption.SUBRESOURCE),
+        ({"operation": "DELETE"}, OutOfScope.OPERATION),
+        ({"operation": "CONNECT"}, OutOfScope.OPERATION),
+        ({"subresource": "status"}, OutOfScope.SUBRESOURCE),
+        ({"subresource": "binding"}, OutOfScope.SUBRESOURCE),
     ],
     ids=str,
 )
 async def test_what_starts_no_container_is_admitted_silently(
-    bench: ReviewBench, more: dict[str, str], exemption: Exemption
+    bench: ReviewBench, more: dict[str, str], out_of_scope: OutOfScope
 ) -> None:
     verdict = await bench.review(pod(BAD), operation=more.get("operation", ""), subresource=more.get("subresource"))
 
-    assert (verdict.allowed, verdict.exemption, verdict.warnings) == (True, exemption, ())
+    assert (verdict.allowed, verdict.out_of_scope, verdict.warnings) == (True, out_of_scope, ())
     assert bench.operations == []
 
 
 async def test_object_that_is_being_deleted_is_admitted(bench: ReviewBench) -> None:
     new = pod(BAD, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
 
-    assert (await bench.review(new, old=pod(BAD))).exemption is Exemption.BEING_DELETED
+    assert (await bench.review(new, old=pod(BAD))).out_of_scope is OutOfScope.BEING_DELETED
     assert not (await bench.review(new, old=pod(APP))).allowed, "its images change"
     assert not (await bench.review(new)).allowed, "nothing is created as deleted"
 
@@ -104,7 +104,7 @@ async def test_mirror_pod_is_admitted_when_its_node_makes_it(
 ) -> None:
     verdict = await bench.review(new, **more)
 
-    assert (verdict.allowed, verdict.exemption) == (mirror, Exemption.MIRROR_POD if mirror else None)
+    assert (verdict.allowed, verdict.out_of_scope) == (mirror, OutOfScope.MIRROR_POD if mirror else None)
 
 
 @pytest.mark.parametrize("mode", ["analysis", "strict"])
@@ -121,7 +121,7 @@ async def test_job_of_a_cron_job_is_denied_at_once(mode: str, image: str) -> Non
 async def test_owned_replica_set_is_left_to_its_pods(bench: ReviewBench) -> None:
     verdict = await bench.review(template("ReplicaSet", BAD, **OWNER))
 
-    assert (verdict.exemption, bench.operations) == (Exemption.OWNED, [])
+    assert (verdict.out_of_scope, bench.operations) == (OutOfScope.OWNED, [])
 
 
 async def test_owner_excuses_no_pod(bench: ReviewBench) -> None:
@@ -198,7 +198,7 @@ async def test_workloads_are_handled_as_configured_and_pods_always_judged(
     denied = kind == "Pod" or workloads == "deny" or (workloads == "final" and image != UNKNOWN)
     assert verdict.allowed is not denied
     assert bool(verdict.warnings) is (not denied and workloads != "off")
-    assert (verdict.exemption is Exemption.WORKLOADS_OFF) is (kind != "Pod" and workloads == "off")
+    assert (verdict.out_of_scope is OutOfScope.WORKLOADS_OFF) is (kind != "Pod" and workloads == "off")
 
 
 @pytest.mark.parametrize(

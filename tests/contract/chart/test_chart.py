@@ -10,6 +10,7 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
+from anchore_admission import __version__
 from support.charts import (
     ANCHORE,
     CHART,
@@ -333,7 +334,7 @@ def test_selectors_tell_the_controller_from_the_sandbox() -> None:
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
-        ({}, "localhost/anchore-admission:0.1.0"),
+        ({}, f"localhost/anchore-admission:{__version__}"),
         ({"repository": "registry.example.com/x", "tag": "2"}, "registry.example.com/x:2"),
         ({"tag": "2", "digest": f"sha256:{'a' * 64}"}, f"localhost/anchore-admission@sha256:{'a' * 64}"),
     ],

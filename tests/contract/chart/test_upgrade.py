@@ -10,6 +10,7 @@ from threading import Thread
 import pytest
 import yaml
 
+from anchore_admission import __version__
 from support.charts import ANCHORE, CHART, NAMESPACE, RELEASE, HelmError, Object, Values, merged, render, run
 
 SELF_MANAGED: Values = {}
@@ -130,12 +131,12 @@ def test_a_running_release_keeps_its_mode(upgrade: Upgrade, running: Values, wan
 def test_everything_else_can_change_and_the_mode_too_once_the_deployment_is_deleted(
     upgrade: Upgrade, running: Values | None, wanted: Values
 ) -> None:
-    assert f"{RELEASE} 0.1.0 is installed" in upgrade(wanted, running)
+    assert f"{RELEASE} {__version__} is installed" in upgrade(wanted, running)
 
 
 def test_an_installation_asks_nothing(tmp_path: Path) -> None:
     """Helm itself refuses to install over what somebody else has made."""
-    assert f"{RELEASE} 0.1.0 is installed" in told("install", EXISTING, SELF_MANAGED, tmp_path)
+    assert f"{RELEASE} {__version__} is installed" in told("install", EXISTING, SELF_MANAGED, tmp_path)
 
 
 @pytest.mark.parametrize("running", [CERT_MANAGER, merged(CERT_MANAGER, BY_CHART)])

@@ -23,7 +23,7 @@ EXPLAINED = {
 }
 ELSEWHERE = ("… is not known and ignored…",)
 """Texts that are logged, but made where nothing says so."""
-OURS = ("What developers see", "What operators see", "What the controller logs")
+OURS = ("What developers see", "What operators see", "Controller log")
 """The sections whose first column quotes this program only."""
 _PLACEHOLDER = re.compile(r"%[-.\d]*[a-z]")
 _CODE = re.compile(r"`([^`\n]+)`")

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from anchore_admission.adapters.logs import LogFormat, LogLevel, shortened
+from anchore_admission.adapters.logs import LogFormat, LogLevel
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.quantities import Duration, parse_duration
 from anchore_admission.services.config.load import environment_name
+from anchore_admission.text import shortened
 
 PREFIX: Final = "ANCHORE_ADMISSION_"
 ACCOUNT = f"{PREFIX}ACCOUNT_"

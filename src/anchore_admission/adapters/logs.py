@@ -12,6 +12,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TextIO
 
 from anchore_admission.adapters.redaction import redacted
+from anchore_admission.text import printable, shortened
 
 MESSAGE_LIMIT: Final = 4096
 TRACE_LIMIT: Final = 16_384
@@ -87,7 +88,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        message = _printable(shortened(redacted(record.getMessage()), MESSAGE_LIMIT))
+        message = printable(shortened(redacted(record.getMessage()), MESSAGE_LIMIT))
         encoded = json.loads(f"{{{getattr(record, 'encoded', '')}}}")
         pairs = _pairs({**(getattr(record, "fields", None) or {}), **encoded})
         if self._colour:
@@ -96,7 +97,7 @@ class TextFormatter(logging.Formatter):
         else:
             level = f"{record.levelname:<7}"
         line = f"{clock}.{int(record.msecs):03d} {level} {message}"
-        trace = "\n".join(_printable(part) for part in _trace(self, record).splitlines())
+        trace = "\n".join(printable(part) for part in _trace(self, record).splitlines())
         return "\n".join(filter(None, [f"{line}  {pairs}" if pairs else line, trace]))
 
 
@@ -146,11 +147,6 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | N
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def shortened(text: str, limit: int) -> str:
-    """At most ``limit`` characters."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
 def _formatter(log_format: LogFormat, stream: TextIO) -> logging.Formatter:
     terminal = stream.isatty()
     if log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not terminal):
@@ -166,7 +162,7 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 def _pairs(fields: Mapping[str, Any]) -> str:
     return " ".join(
-        f"{key}={_printable(_shown(value))}"
+        f"{key}={printable(_shown(value))}"
         for key, value in fields.items()
         if key not in _ALREADY_IN_MESSAGE and value not in ("", None, [], False)
     )
@@ -178,8 +174,3 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(_shown(part) for key, part in value.items() if key not in _ALREADY_IN_MESSAGE and part)
     return str(value)
-
-
-def _printable(text: str) -> str:
-    """A terminal obeys control characters, and text from outside must not command it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

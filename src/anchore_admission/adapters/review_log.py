@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from anchore_admission.adapters.logs import quoted, shortened, to_json
+from anchore_admission.adapters.logs import quoted, to_json
 from anchore_admission.core.messages import finding_line, worst_first
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict, gravest_first
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.ports.telemetry import ReviewRecord
+from anchore_admission.text import shortened
 
 IMAGES_PER_LINE: Final = 50
 FINDINGS_PER_IMAGE: Final = 5

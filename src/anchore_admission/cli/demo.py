@@ -23,8 +23,8 @@ from rich.table import Table
 
 from anchore_admission.adapters.certificates import throw_away_pair
 from anchore_admission.cli.demo_data import ANALYSIS_SECONDS, FIRST, LATER, SEED, Scene, configuration
-from anchore_admission.core.messages import shown
 from anchore_admission.errors import AnchoreAdmissionError
+from anchore_admission.text import shown
 
 WEBHOOK = "demo.admission.anchore.io"
 START_SECONDS = 30.0

@@ -16,6 +16,7 @@ from rich.text import Text
 from anchore_admission.adapters.logs import LogFormat, LogLevel, configure_logging
 from anchore_admission.adapters.redaction import redacted
 from anchore_admission.errors import AnchoreAdmissionError
+from anchore_admission.text import printable
 
 CANNOT_TELL = 2
 INTERRUPTED = 130
@@ -71,8 +72,7 @@ def explained(*, debug: bool) -> Iterator[None]:
 
 def note(text: str, style: str = "") -> None:
     """Write lines for people beside the output, without characters that command a terminal."""
-    clean = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(clean, style=style))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(text, keep="\n"), style=style))
 
 
 def _flowing(text: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from anchore_admission.cli.failures import note
-from anchore_admission.core.messages import shown
 from anchore_admission.documents.reader import decode, load_manifests
 from anchore_admission.errors import ConfigurationError, DocumentError, Problem
 from anchore_admission.services.reviews.manual import Document
+from anchore_admission.text import shown
 
 STANDARD_INPUT = "-"
 FILE_LIMIT = 256 * 1024 * 1024

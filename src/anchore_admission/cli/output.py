@@ -16,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from anchore_admission.cli.options import OutputFormat
-from anchore_admission.core.messages import finding_line, shown, worst_first
+from anchore_admission.core.messages import finding_line, worst_first
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict
 from anchore_admission.services.reviews.manual import ManualReview, Summary, as_document, whole_error
+from anchore_admission.text import shown
 
 _WIDE = 10_000
 """Where no terminal shows it, a row is one line, so that grep finds it whole."""

@@ -12,9 +12,9 @@ import typer
 import yaml
 
 from anchore_admission.adapters.certificates import read_authorities
-from anchore_admission.adapters.logs import shortened
 from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.text import shortened
 
 EPILOG = (
     "Example: anchore-admission webhook --url https://gate.example.com/validate/SECRET --failure-policy Ignore"

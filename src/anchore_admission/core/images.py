@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from anchore_admission.core import workload
-from anchore_admission.core.messages import shown
 from anchore_admission.core.reference import ImageReference, is_image_id, not_for_anchore, parse
 from anchore_admission.core.rules.book import Rule, RuleBook
 from anchore_admission.core.rules.match import Circumstances, image_names, text_names
@@ -13,6 +12,7 @@ from anchore_admission.core.workload import ContainerImage, PodView
 from anchore_admission.errors import InvalidImageReference
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
+from anchore_admission.text import shown
 
 _REMEMBERED = 512
 """Characters of an image and its place."""

@@ -22,6 +22,7 @@ from anchore_admission.core.verdict import (
 )
 from anchore_admission.models.configuration import ModeName, UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
+from anchore_admission.text import shown
 
 
 def settled(subject: JudgedImage, handling: WorkloadHandling) -> ImageVerdict:
@@ -99,7 +100,7 @@ def too_many_images(count: int, limit: int, rules: Iterable[Rule], handling: Wor
 
 def unreadable(text: str) -> ReviewVerdict:
     """Refused because nobody can tell which images the object holds."""
-    message = f"the object cannot be read: {messages.shown(text)}"
+    message = f"the object cannot be read: {shown(text)}"
     return ReviewVerdict(
         allowed=False,
         decision=Decision.DENY,
@@ -128,12 +129,12 @@ def failed(rules: Iterable[Rule]) -> ReviewVerdict:
 def unknown_kind(request: AdmissionRequest, choice: UnknownKinds) -> ReviewVerdict:
     """An object whose images cannot be found: what the configuration says, never a silent pass by accident."""
     kind = f"{request.kind.group}/{request.kind.kind}" if request.kind.group else request.kind.kind
-    message = f"images in objects of kind {messages.shown(kind)} cannot be checked: the kind is not known"
+    message = f"images in objects of kind {shown(kind)} cannot be checked: the kind is not known"
     return ReviewVerdict(
         allowed=choice is not UnknownKinds.DENY,
         decision=Decision.NO_VERDICT,
         reason=Reason.UNKNOWN_KIND,
         message=message if choice is UnknownKinds.DENY else "",
-        warnings=(messages.shown(message, messages.WARNING_LIMIT),) if choice is UnknownKinds.WARN else (),
+        warnings=(shown(message, messages.WARNING_LIMIT),) if choice is UnknownKinds.WARN else (),
         audit_annotations=(("verdict", Decision.NO_VERDICT.value), ("errors", message)),
     )

@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 from anchore_admission.core.facts import Finding, Submission, SubmissionState
 from anchore_admission.core.verdict import Effect, ImageVerdict
+from anchore_admission.text import shortened, shown
 
 MESSAGE_LIMIT = 800
 """Controllers copy a denial into Events, which clip near 1 kB."""
@@ -17,24 +18,12 @@ AUDIT_LIMIT = 2048
 """Bytes of one audit annotation."""
 _AUDIT = "audit"
 _HEAD_LIMIT = 700
-_IMAGE_LIMIT = 300
 _FINDING_LIMIT = 160
 
 _SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
 """Worst first; a finding that carries no severity (a gate other than vulnerabilities) stands after HIGH."""
 _FIX = re.compile(r"\(fixed in: ([^)]{0,100})\)")
 _RETRY = "try again in a few minutes"
-
-
-def shown(text: str, limit: int = _IMAGE_LIMIT) -> str:
-    """Return text from outside, fit for one line: no control characters, no more than ``limit`` characters.
-
-    What is cut off is not looked at: a text may have millions of characters.
-    """
-    clean = text[: limit + 1]
-    if not clean.isprintable():
-        clean = "".join(c if c.isprintable() else "?" for c in clean)
-    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
 
 
 def next_step(submission: Submission) -> str:
@@ -137,7 +126,7 @@ def warnings(verdicts: Iterable[ImageVerdict]) -> list[str]:
 def joined(lines: Iterable[str]) -> str:
     """Lines of a message that is no denial, cut where the room ends."""
     text = "\n".join(lines)
-    return text if len(text) <= MESSAGE_LIMIT else f"{text[: MESSAGE_LIMIT - 1]}…"
+    return shortened(text, MESSAGE_LIMIT)
 
 
 def limit_warnings(texts: Iterable[str]) -> list[str]:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvaluation, PolicyReason, SubmissionState
-from anchore_admission.core.messages import next_step, requested, shown
+from anchore_admission.core.messages import next_step, requested
 from anchore_admission.core.names import repositories, repository_of
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import Decision, Reason, Verdict
 from anchore_admission.errors import AnchoreReplyTooLarge, ImageNotReached, PolicyNotEvaluated
 from anchore_admission.models.configuration import ModeName
+from anchore_admission.text import shown
 
 
 @dataclass(frozen=True, slots=True)

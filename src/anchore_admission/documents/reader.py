@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import yaml
 
 from anchore_admission.errors import DocumentError, Problem
+from anchore_admission.text import shown
 
 MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
@@ -161,7 +162,7 @@ def _json(text: str, *, repeats: bool) -> Manifests:
     if _SURROGATE.search(text):
         for document in documents:
             json.dumps(document, ensure_ascii=False).encode()  # refuses lone surrogates
-    notes = [Problem("", f'duplicate key "{_shown(key)}": the last value counts, as for kubectl') for key in keys]
+    notes = [Problem("", f'duplicate key "{shown(key)}": the last value counts, as for kubectl') for key in keys]
     return Manifests(documents, notes)
 
 
@@ -300,7 +301,7 @@ class _YamlReader:
                 self._problem(event, "a key must be a word, a number or a truth value")
                 continue
             if key in written:
-                self._repeat(event, f'duplicate key "{_shown(key)}"', "the last value counts")
+                self._repeat(event, f'duplicate key "{shown(key)}"', "the last value counts")
             written.add(key)
             mapping[key] = value
         return mapping
@@ -312,7 +313,7 @@ class _YamlReader:
             self._refuse(event, "<< takes a mapping or a list of mappings")
         for other in reversed(others):
             for key in written & other.keys():
-                self._repeat(event, f'<< stands after the key "{_shown(key)}", which it also holds', "<< wins")
+                self._repeat(event, f'<< stands after the key "{shown(key)}", which it also holds', "<< wins")
             mapping.update(other)
 
     def _alias(self, event: Any) -> Any:
@@ -389,7 +390,3 @@ def _too_deep(document: Any) -> bool:
 
 def _values(item: dict[str, Any] | list[Any]) -> Any:
     return item.values() if isinstance(item, dict) else item
-
-
-def _shown(key: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in key[:100])

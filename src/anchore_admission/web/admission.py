@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from starlette.types import Message, Receive, Scope, Send
 
-from anchore_admission.core.messages import WARNING_LIMIT, shown
+from anchore_admission.core.messages import WARNING_LIMIT
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import Overloaded, ReviewError
 from anchore_admission.models.review import AdmissionResponse, AdmissionReview, decode, decode_start, encode, held_bytes
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder
 from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.text import shown
 from anchore_admission.web.bodies import NO_ROOM, SMALL, Bodies, Received, is_small
 from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
 

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.types import Scope, Send
 
-from anchore_admission.core.messages import shown
 from anchore_admission.errors import BodyTimeout, MethodNotAllowed, ReviewError, ReviewTooLarge, UnsupportedMediaType
+from anchore_admission.text import shown
 
 _JSON = b"application/json"
 _FORM = b"application/x-www-form-urlencoded"

@@ -12,11 +12,11 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anchore_admission.adapters.files import read_secret_text
-from anchore_admission.adapters.logs import shortened
 from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import ConfigurationError, NotServed, Problem
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.settings import spelled
+from anchore_admission.text import shortened
 from anchore_admission.throttled import Throttled
 from anchore_admission.web.app import VALIDATE
 from anchore_admission.web.body import send_error, send_json

@@ -21,23 +21,6 @@ def _warned(text: str, warning: str = "") -> ImageVerdict:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "expected"),
-    [
-        ("plain", 10, "plain"),
-        ("a\nb\tc\x00d\x1b[0m", 20, "a?b?c?d?[0m"),
-        ("right\u202eleft", 20, "right?left"),
-        ("\ud800", 5, "?"),
-        ("ünïcode 😀", 20, "ünïcode 😀"),
-        ("0123456789", 10, "0123456789"),
-        ("0123456789a", 10, "012345678…"),
-    ],
-    ids=ascii,
-)
-def test_what_is_shown_of_foreign_text(text: str, limit: int, expected: str) -> None:
-    assert messages.shown(text, limit) == expected
-
-
-@pytest.mark.parametrize(
     ("submission", "step"),
     [
         (Submission(), "It has to be added to Anchore first"),

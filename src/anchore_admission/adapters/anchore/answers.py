@@ -17,6 +17,7 @@ from anchore_admission.errors import (
     AnchoreUnavailable,
     EvaluationError,
 )
+from anchore_admission.text import joined_lines, shortened
 
 T = TypeVar("T")
 
@@ -68,17 +69,15 @@ class AnswerTooLarge(AnchoreReplyTooLarge):
         super().__init__(f"Anchore's answer is larger than {limit} bytes")
 
 
-def shortened(text: str, limit: int = _SHORT) -> str:
+def cleaned(text: str, limit: int = _SHORT) -> str:
     """Return one printable line of bounded length, without our secrets and without credentials in addresses.
 
     Every text from outside passes here before it reaches a message or the log.
     """
-    line = cut(text, 4 * limit)
-    if not line.isprintable():
-        line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+    line = joined_lines(cut(text, 4 * limit))
     if "@" in line:
         line = _USER_INFO.sub("//", line)
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return shortened(line, limit)
 
 
 def contains(text: str, *words: str) -> bool:
@@ -159,7 +158,7 @@ class Answer:
 
     def excerpt(self) -> str:
         """The beginning of the body, for the log only."""
-        return shortened(f"{self.status} {self.body[:SMALL].decode(errors='replace')}", _LOGGED)
+        return cleaned(f"{self.status} {self.body[:SMALL].decode(errors='replace')}", _LOGGED)
 
 
 def parsed(adapter: TypeAdapter[T], answer: Answer) -> T:
@@ -216,7 +215,7 @@ def expect_readable(answer: Answer, *, submission: bool = False) -> None:
     if answer.good and answer.is_json:
         return
     if answer.missing and names_no_account(answer.message):
-        raise AnchoreRefused(f"Anchore refuses access (404): {shortened(answer.message)}")
+        raise AnchoreRefused(f"Anchore refuses access (404): {cleaned(answer.message)}")
     if (answer.status == _BAD_REQUEST and answer.is_json) or (answer.missing and answer.message):
         return
     if submission and (answer.status == _CONFLICT or is_license_limit(answer)):
@@ -286,17 +285,17 @@ def _origin(url: str) -> str:
     Secrets are redacted before the address is taken apart: a host name's lower case would hide them.
     """
     try:
-        parts = urlsplit(shortened(url, _LOGGED))
+        parts = urlsplit(cleaned(url, _LOGGED))
         host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
     except ValueError:
         return ""
     if not host or parts.scheme not in {"http", "https"}:
         return ""
-    return shortened(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}")
+    return cleaned(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}")
 
 
 def _quoted(answer: Answer) -> str:
-    return f": {shortened(answer.message)}" if answer.message else ""
+    return f": {cleaned(answer.message)}" if answer.message else ""
 
 
 def bad_request(answer: Answer) -> EvaluationError:

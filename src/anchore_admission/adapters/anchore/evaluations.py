@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from anchore_admission.adapters.anchore.answers import Answer, bad_request, contains, shortened
+from anchore_admission.adapters.anchore.answers import Answer, bad_request, cleaned, contains
 from anchore_admission.adapters.anchore.records import analysis_state, names_no_image
 from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason, Selector
 from anchore_admission.core.messages import worst_first
@@ -132,7 +132,7 @@ def not_evaluated(answer: Answer, policy: str | None) -> AnalysisState | Unclear
         raise PolicyNotFound(f"{name} does not exist in Anchore")
     if contains(message, "could not find any evaluations"):
         raise PolicyNotEvaluated("Anchore did not evaluate the policy; its policy engine may be down")
-    return Unclear(shortened(message))
+    return Unclear(cleaned(message))
 
 
 def still_unclear(refusal: Unclear) -> EvaluationError:
@@ -203,7 +203,7 @@ def serious(problems: Iterable[EvaluationProblem] | None) -> tuple[str, ...]:
 def _described(problem: EvaluationProblem) -> str:
     details = "" if problem.details is None else str(problem.details)
     parts = [part for part in (problem.problem_type, details) if part]
-    return shortened(": ".join(parts) or "not described")
+    return cleaned(": ".join(parts) or "not described")
 
 
 def kept(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -213,15 +213,15 @@ def kept(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         found = worst_first(found)[:_FINDINGS_KEPT]
     return tuple(
         Finding(
-            gate=shortened(finding.gate),
-            trigger=shortened(finding.trigger),
-            trigger_id=shortened(finding.trigger_id, _FINDING_LENGTH),
-            message=shortened(finding.message, _FINDING_LENGTH),
-            recommendation=shortened(finding.recommendation, _FINDING_LENGTH),
+            gate=cleaned(finding.gate),
+            trigger=cleaned(finding.trigger),
+            trigger_id=cleaned(finding.trigger_id, _FINDING_LENGTH),
+            message=cleaned(finding.message, _FINDING_LENGTH),
+            recommendation=cleaned(finding.recommendation, _FINDING_LENGTH),
         )
         for finding in found
     )
 
 
 def rule_name(rule: ListRule | None) -> str:
-    return shortened((rule.name or rule.id or "") if rule else "")
+    return cleaned((rule.name or rule.id or "") if rule else "")

@@ -21,8 +21,8 @@ from anchore_admission.adapters.anchore.answers import (
     Answer,
     AnswerTooLarge,
     Transient,
+    cleaned,
     expect_readable,
-    shortened,
 )
 from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
 from anchore_admission.adapters.anchore.endpoint import Bounds
@@ -261,7 +261,7 @@ class AnchoreHttp:
         return AnchoreUnavailable("the connection to Anchore broke")
 
     def _report(self, call: Call, error: EvaluationError, answer: Answer | None) -> None:
-        cause = shortened(str(error.__cause__)) if error.__cause__ else ""
+        cause = cleaned(str(error.__cause__)) if error.__cause__ else ""
         detail = f"{cause} {answer.excerpt() if answer else ''}".strip()
         level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
         logger.log(level, "Anchore account %s, %s: %s [%s]", self._name, call.operation, error, detail)
@@ -285,8 +285,8 @@ def _refused_by_proxy(status: int) -> str:
 
 def _tls_failure(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = _CERTIFICATE_FAULTS.get(error.verify_code, shortened(error.verify_message or ""))
+        why = _CERTIFICATE_FAULTS.get(error.verify_code, cleaned(error.verify_message or ""))
         return f"its TLS certificate is not trusted: {why}"
     if error.reason in _NOT_TLS:
         return "it speaks plain HTTP at an https:// address; write http:// in the endpoint, or name the TLS port"
-    return f"the TLS handshake failed: {shortened(error.reason or str(error))}"
+    return f"the TLS handshake failed: {cleaned(error.reason or str(error))}"

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from anchore_admission.adapters.anchore.answers import shortened
+from anchore_admission.adapters.anchore.answers import cleaned
 from anchore_admission.adapters.redaction import pair_forms, remember
 
 logger = logging.getLogger("anchore_admission.anchore")
@@ -71,7 +71,7 @@ def _read(value: str) -> Proxy:
     if scheme.startswith("socks"):
         raise ValueError("SOCKS proxies are not supported; name an HTTP proxy")
     if scheme not in _PORTS:
-        raise ValueError(f"{shortened(scheme)} is no scheme of a proxy; expected http://host:port")
+        raise ValueError(f"{cleaned(scheme)} is no scheme of a proxy; expected http://host:port")
     user_info, _, place = rest.rpartition("@")
     if any(mark in user_info for mark in "/?#"):
         raise ValueError("its user name or password holds /, ? or #; write them as %2F, %3F and %23")
@@ -105,7 +105,7 @@ def _matches(entry: str, host: str, port: int, name: str) -> bool:
         try:
             network = ip_network(entry.replace("[", "").replace("]", ""), strict=False)
         except ValueError:
-            logger.warning("%s holds an entry that cannot be used and is ignored: %s", name, shortened(entry))
+            logger.warning("%s holds an entry that cannot be used and is ignored: %s", name, cleaned(entry))
             return False
         return address is not None and address in network
     pattern, wanted = _split(entry.lower())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from anchore_admission.adapters.anchore.answers import Answer, bad_request, contains, shortened
+from anchore_admission.adapters.anchore.answers import Answer, bad_request, cleaned, contains
 from anchore_admission.core.facts import AnalysisState, ImageRecord, TagRow
 from anchore_admission.core.names import LABEL_TIME, is_label
 from anchore_admission.errors import AnchoreRefused, AnchoreReplyInvalid
@@ -105,14 +105,14 @@ def record(row: ImageRow) -> ImageRecord:
             TagRow(tag.full_tag, comparable(tag.tag_detected_at or tag.created_at)) for tag in row.tags if tag.full_tag
         ),
         parent_digest=parent or None,
-        architecture=shortened((metadata.arch if metadata else None) or "") or None,
+        architecture=cleaned((metadata.arch if metadata else None) or "") or None,
     )
 
 
 def analysis_state(text: str) -> AnalysisState:
     """Raises AnchoreReplyInvalid: a state nobody knows is not one to guess from."""
     if text not in {state.value for state in AnalysisState if state is not AnalysisState.UNKNOWN}:
-        raise AnchoreReplyInvalid(f"Anchore names an analysis state that is not known: {shortened(text) or 'none'}")
+        raise AnchoreReplyInvalid(f"Anchore names an analysis state that is not known: {cleaned(text) or 'none'}")
     return AnalysisState(text)
 
 
@@ -125,7 +125,7 @@ def expect_absent(answer: Answer) -> None:
     if not answer.missing:
         raise bad_request(answer)
     if not answer.is_anchores and not names_no_image(answer.message):
-        raise AnchoreRefused(f"Anchore refuses to look the image up: {shortened(answer.message)}")
+        raise AnchoreRefused(f"Anchore refuses to look the image up: {cleaned(answer.message)}")
 
 
 def names_no_image(message: str) -> bool:

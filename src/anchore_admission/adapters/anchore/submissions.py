@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from anchore_admission.adapters.anchore.answers import Answer, bad_request, is_conflict, is_license_limit, shortened
+from anchore_admission.adapters.anchore.answers import Answer, bad_request, cleaned, is_conflict, is_license_limit
 from anchore_admission.adapters.anchore.records import ImageRow, lookup_tag, record, with_digest
 from anchore_admission.core.facts import ImageRecord
 from anchore_admission.core.names import LABEL_TIME, AnalysisRequest
@@ -46,13 +46,13 @@ def submitted(rows: Iterable[ImageRow], request: AnalysisRequest) -> ImageRecord
 
 def refusal(answer: Answer) -> EvaluationError:
     """Say why Anchore does not analyze the image. Its raw exception text holds command lines and is left out."""
-    message = f": {shortened(answer.message)}" if answer.message else ""
+    message = f": {cleaned(answer.message)}" if answer.message else ""
     if is_license_limit(answer):
         return AnalysisRefused(f"Anchore's license covers no more images ({answer.status}){message}")
     if is_conflict(answer):
         return AnalysisRefused(f"another request for this image is under way in Anchore (409), try again{message}")
     if answer.missing:
-        return AnchoreReplyInvalid(f"Anchore refuses the request for analysis (404): {shortened(answer.message)}")
+        return AnchoreReplyInvalid(f"Anchore refuses the request for analysis (404): {cleaned(answer.message)}")
     if not answer.message:
         return bad_request(answer)
     for code in _codes(answer.detail):
@@ -60,7 +60,7 @@ def refusal(answer: Answer) -> EvaluationError:
             return AnalysisRefused(text)
     if size := _sizes(answer.detail):
         return AnalysisRefused(f"Anchore cannot analyse it: {size}")
-    return AnalysisRefused(f"Anchore refuses to analyse it: {shortened(answer.message)}")
+    return AnalysisRefused(f"Anchore refuses to analyse it: {cleaned(answer.message)}")
 
 
 def _codes(detail: Mapping[str, Any]) -> list[str]:

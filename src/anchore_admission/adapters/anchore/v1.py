@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, AnswerTooLarge, parsed, shortened
+from anchore_admission.adapters.anchore.answers import Answer, AnswerTooLarge, cleaned, parsed
 from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
     Evaluated,
@@ -116,7 +116,7 @@ def _evaluation(answer: Answer, asked: Question) -> Evaluated:
         return Evaluated(digest, _without_detail(latest, asked, answer.limit))
     evaluation = PolicyEvaluation(
         passed=passed(latest.status, outcome.final_action),
-        policy=shortened(latest.policy_id or asked.policy or ""),
+        policy=cleaned(latest.policy_id or asked.policy or ""),
         reason=reason_of(outcome.final_action_reason),
         mapped=outcome.matched_mapping_rule is not None,
         findings=kept(_findings(outcome)),
@@ -133,7 +133,7 @@ def _without_detail(latest: _Evaluation, asked: Question, limit: int) -> PolicyE
         raise AnchoreReplyInvalid("Anchore's evaluation lacks the detail that was asked for")
     if passed(latest.status, None):
         raise AnswerTooLarge(limit)
-    return PolicyEvaluation(passed=False, policy=shortened(latest.policy_id or asked.policy or ""))
+    return PolicyEvaluation(passed=False, policy=cleaned(latest.policy_id or asked.policy or ""))
 
 
 def _list_rule(outcome: _Outcome) -> str:

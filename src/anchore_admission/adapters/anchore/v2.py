@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, parsed, shortened
+from anchore_admission.adapters.anchore.answers import Answer, cleaned, parsed
 from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
     Evaluated,
@@ -105,7 +105,7 @@ def _evaluation(answer: Answer, asked: Question) -> Evaluated:
     expect_evaluated(asked, tag=check.evaluated_tag or "", policy=check.policy_id or "")
     evaluation = PolicyEvaluation(
         passed=passed(latest.status, latest.final_action),
-        policy=shortened(check.policy_id or asked.policy or ""),
+        policy=cleaned(check.policy_id or asked.policy or ""),
         reason=latest.reason,
         mapped=latest.mapped,
         findings=kept(_findings(latest)),

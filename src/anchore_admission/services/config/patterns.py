@@ -9,6 +9,7 @@ from anchore_admission.core import workload
 from anchore_admission.core.reference import DIGEST_LENGTHS, is_image_id, names_host, parse
 from anchore_admission.errors import InvalidImageReference, Problem
 from anchore_admission.services.config.problems import path
+from anchore_admission.text import shortened
 
 Part = dict[str, Any]
 
@@ -254,7 +255,7 @@ def _form(meant: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return shortened(text, _SHOWN)
 
 
 _CHECKS: dict[str, Callable[[str], str]] = {

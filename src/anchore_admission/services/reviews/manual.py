@@ -25,6 +25,7 @@ from anchore_admission.models.workload import Container, Metadata, Workload, Wor
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.text import shown
 
 __all__ = ["DEFAULT_NAMESPACE", "Document", "ManualReview", "ManualReviews", "Requester", "Summary", "as_document"]
 
@@ -256,7 +257,7 @@ def _why_unchecked(kind: GroupVersionKind) -> str:
     if kind.group == _KUSTOMIZE:
         return "not checked: kubectl does not create it; review the output of kubectl kustomize"
     version = f"{kind.group}/{kind.version}" if kind.group else kind.version
-    text = f"not checked: kind {messages.shown(kind.kind)} of {messages.shown(version)} is not known"
+    text = f"not checked: kind {shown(kind.kind)} of {shown(version)} is not known"
     meant = imageless.meant(kind)
     return f"{text}; did you mean {meant}?" if meant else f"{text}, so its images cannot be found"
 

@@ -23,7 +23,7 @@ AnchoreAdmissionError
     ├── AnchoreUnavailable      no connection, a timeout, a 5xx, a part of Anchore that is down
     ├── AnchoreRefused          401 or 403: wrong credentials, no permission (or Anchore's database is down)
     ├── AnchoreReplyInvalid     an answer that is not what the API promises
-    │   └── AnchoreReplyTooLarge    an answer of more bytes than limits.answer
+    │   └── AnchoreReplyTooLarge    an answer of more bytes than limits.anchoreResponse
     ├── AnalysisRefused         Anchore will not analyse the image, and says why
     ├── PolicyNotFound          the policy that a rule names does not exist
     ├── PolicyNotEvaluated      Anchore answered, but did not evaluate the policy

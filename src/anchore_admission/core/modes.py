@@ -144,7 +144,7 @@ def _too_large(image: str, facts: ImageFacts, error: AnchoreReplyTooLarge) -> Ve
     An image's author decides how much there is to find in it, and how long its record is: that holds the Dockerfile,
     which Anchore makes up from the image's history, once for each of its tags.
     """
-    message = f"{_subject(image, facts)} cannot be judged: {error}; limits.answer bounds it"
+    message = f"{_subject(image, facts)} cannot be judged: {error}; limits.anchoreResponse bounds it"
     return Verdict(Decision.DENY, Reason.TOO_MANY_FINDINGS if facts.record else Reason.RECORD_TOO_LARGE, message)
 
 

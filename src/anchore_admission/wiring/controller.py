@@ -74,7 +74,7 @@ def build(
     used = _used_accounts(configuration, book)
     sources = _sources(used, environ, wait_until_valid=wait_until_valid)
     timeouts = configuration.timeouts
-    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.answer)
+    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.anchore_response)
     trust = _trust(configuration, used, telemetry)
     accounts = {
         s.name: _connected(
@@ -87,8 +87,8 @@ def build(
         )
         for s in used
     }
-    analysis = configuration.analysis
-    schedule = Schedule(analysis.concurrency, analysis.queue_size, configuration.passive.refresh_interval)
+    submissions = configuration.submissions
+    schedule = Schedule(submissions.concurrency, submissions.queue_size, configuration.tags.refresh_interval)
     requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
     evaluation = FactGathering(
         accounts,

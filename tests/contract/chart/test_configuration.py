@@ -164,9 +164,9 @@ def test_config_is_the_file_key_for_key() -> None:
 
 
 def test_numbers_and_yamls_off_survive_helm() -> None:
-    config = {"workloads": False, "limits": {"body": 8388608, "answer": 268435456}}
+    config = {"workloads": False, "limits": {"body": 8388608, "anchoreResponse": 268435456}}
     parsed = parse_configuration(render(merged(ANCHORE, {"config": config})).configuration(), "configuration.yaml")
-    assert (parsed.limits.body, parsed.limits.answer, parsed.workloads) == (8388608, 268435456, "off")
+    assert (parsed.limits.body, parsed.limits.anchore_response, parsed.workloads) == (8388608, 268435456, "off")
 
 
 def test_the_sandbox_takes_anchores_place_and_marks_its_verdicts() -> None:

@@ -274,9 +274,12 @@ SELECTOR: dict[str, Any] = {"matchExpressions": [{"key": "a", "operator": "Exist
         ({"timeouts": {"read": 0}}, "config.timeouts.read: expected more than 0s"),
         ({"timeouts": {"read": "23h60m1s"}}, "config.timeouts.read: expected at most 24h, not 23h60m1s"),
         ({"passive": {"wait": -1}}, "config.passive.wait: expected at least 0s, not -1"),
-        ({"passive": {"refreshInterval": "999ms"}}, "config.passive.refreshInterval: expected at least 1s, not 999ms"),
+        ({"tags": {"refreshInterval": "999ms"}}, "config.tags.refreshInterval: expected at least 1s, not 999ms"),
         ({"limits": {"body": 1023}}, "config.limits.body: expected 1KiB to 256MiB, not 1023"),
-        ({"limits": {"answer": "257MiB"}}, "config.limits.answer: expected 1KiB to 256MiB, not 257MiB"),
+        (
+            {"limits": {"anchoreResponse": "257MiB"}},
+            "config.limits.anchoreResponse: expected 1KiB to 256MiB, not 257MiB",
+        ),
         ({"accounts": [{"name": "a", "endpoint": "http://a:65536"}]}, "at '/config/accounts/0/endpoint"),
         ({"accounts": [{"name": "a", "endpoint": "http://u:p@a"}]}, "at '/config/accounts/0/endpoint"),
         ({"messages": {"notice": ""}}, "at '/config/messages/notice"),
@@ -338,7 +341,11 @@ def test_a_pattern_that_can_never_match_is_refused_in_the_words_of_the_program(m
     "config",
     [
         {"timeouts": {"connect": "1ms", "read": "24h", "margin": 9.9}},
-        {"passive": {"wait": 0, "refreshInterval": "1s"}, "limits": {"body": "1KiB", "answer": "256MiB"}},
+        {
+            "passive": {"wait": 0},
+            "tags": {"refreshInterval": "1s"},
+            "limits": {"body": "1KiB", "anchoreResponse": "256MiB"},
+        },
         {"accounts": [{"name": "a", "endpoint": "https://[fd00::1]:65535/v1/"}], "rules": [{**RULE, "account": None}]},
         {"rules": [{**RULE, "match": {"objectSelector": None}}, {"name": "b", "match": {"images": ["*"]}}]},
         {"accounts": [{"name": "unused"}], "rules": [{**RULE, "account": "unused", "mode": "skip"}]},

@@ -45,7 +45,7 @@ VALUES: Final = {
 CONFIGURATION: Final = {
     "defaults": {"mode": "strict"},
     "rules": [{"name": "watched", "match": {"images": ["*/watched/*"]}, "mode": "passive"}],
-    "analysis": {"queueSize": 1, "concurrency": 1},
+    "submissions": {"queueSize": 1, "concurrency": 1},
 }
 """With it, some of several images are judged, some are submitted and the last are dropped."""
 

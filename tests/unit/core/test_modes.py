@@ -419,7 +419,10 @@ def test_more_than_can_be_read_of_an_image_is_a_denial(mode: ModeName, facts: Im
     assert (verdict.decision, verdict.reason) == (DENY, reason)
     if reason is not Reason.PENDING:
         subject = _WITH if facts.record else "Image ubuntu"
-        assert verdict.message == f"{subject} cannot be judged: larger than 16777216 bytes; limits.answer bounds it"
+        assert (
+            verdict.message
+            == f"{subject} cannot be judged: larger than 16777216 bytes; limits.anchoreResponse bounds it"
+        )
 
 
 def test_the_digest_is_named_as_far_as_it_is_known() -> None:

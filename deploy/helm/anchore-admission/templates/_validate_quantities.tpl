@@ -27,7 +27,7 @@
 
 {{- define "anchore-admission.validateQuantities" -}}
 {{- $config := default dict .Values.config }}
-{{- range $part, $names := dict "passive" (list "wait" "refreshInterval") "timeouts" (list "connect" "read" "margin") }}
+{{- range $part, $names := dict "passive" (list "wait") "tags" (list "refreshInterval") "timeouts" (list "connect" "read" "margin") }}
 {{- range $name := $names }}
 {{- $section := default dict (get $config $part) }}
 {{- if hasKey $section $name }}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from anchore_admission.core.rules.match import Circumstances, Condition, ImageCondition, conditions_of
 from anchore_admission.models.configuration import (
     Configuration,
-    Defaults,
+    DefaultsSection,
     Enforcement,
     ModeName,
     OnError,
@@ -103,7 +103,7 @@ def compile_rules(configuration: Configuration) -> RuleBook:
     )
 
 
-def _rule(section: RuleSection, defaults: Defaults) -> Rule:
+def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
     """A null policy that is written down means the active policy, even where the defaults name one."""
     written = section.model_fields_set
     return Rule(

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from anchore_admission.core.rules.book import DEFAULTS_NAME
 from anchore_admission.documents.reader import load_documents
 from anchore_admission.errors import ConfigurationError, DocumentError, Problem
-from anchore_admission.models.configuration import Configuration, Defaults, ModeName
+from anchore_admission.models.configuration import Configuration, DefaultsSection, ModeName
 from anchore_admission.services.config.patterns import pattern_problems
 from anchore_admission.services.config.problems import problems_of
 
 Part = dict[str, Any]
-IMPLICIT_ACCOUNT = Defaults().account
+IMPLICIT_ACCOUNT = DefaultsSection().account
 """May be left out of ``accounts``: its credentials then come from the environment."""
 _FINGERPRINT = 12
 """Hexadecimal digits: enough to tell configurations apart, short enough to read out."""

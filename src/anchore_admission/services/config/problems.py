@@ -1,4 +1,4 @@
-"""What a mistake in the configuration file is called, in the words of whoever wrote it."""
+"""Describe mistakes in the configuration file in the file's own terms: paths of keys, allowed values, near misses."""
 
 import difflib
 import re
@@ -13,16 +13,30 @@ from anchore_admission.models.configuration import Configuration
 
 Location = tuple[int | str, ...]
 
-NOT_YET = {
+_KEY_HINTS = {
+    # Renamed before version 1.0.
+    "passive.refreshInterval": "renamed to tags.refreshInterval",
+    "analysis": "renamed to submissions",
+    "limits.answer": "renamed to limits.anchoreResponse",
+    # Planned.
     "exemptions": "not supported yet; a rule with mode: skip lets images through",
-    "namespaceSelector": "not supported yet; use namespaces",
-    "names": "not supported yet; a rule can tell objects apart by namespaces, kinds, objectSelector or annotations",
-    "except": "not supported yet; put a rule for the exception above this one",
+    "rules[].match.namespaceSelector": "not supported yet; use namespaces",
+    "rules[].match.names": "not supported yet; use namespaces, kinds, objectSelector or annotations",
+    "rules[].match.except": "not supported yet; put a rule for the exception above this one",
+    # Keys of anchore/kubernetes-admission-controller.
+    "validator": "a key of the original controller; use defaults.requestAnalysis",
+    "anchoreEndpoint": "a key of the original controller; use anchore.endpoint",
+    "policySelectors": "a key of the original controller; use rules, with match, mode, account and policy",
+    "rules[].selector": "a key of the original controller; use match",
+    "rules[].policyReference": "a key of the original controller; use account and policy",
+    "rules[].policyBundleId": "a key of the original controller; use policy",
+    "users": "a key of the original controller; use accounts",
 }
+"""Keys that the file does not have, and what to write instead. ``[]`` stands for any entry of a list."""
 _PUNCTUATION = re.compile(r"[^a-z0-9]")
 _QUOTED = re.compile(r"'([^']{0,1000})'")
 _SECRET = re.compile(r"user_?name|pass(word|wd)?$|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
-_UNITS = {"passive": "s", "timeouts": "s", "limits": " bytes"}
+_UNITS = {"passive": "s", "tags": "s", "timeouts": "s", "limits": " bytes"}
 _NAME = "expected letters, digits, '.', '_' and '-', at most 63, with a letter or digit at either end"
 _URL = "expected an http or https address such as http://anchore-engine-api.anchore.svc:8228"
 _MAPPING = "expected a mapping of keys to values; leave the key out if there is nothing to say"
@@ -66,7 +80,7 @@ _TEMPLATES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """Every mistake, in the order of the file's sections; no text repeats the value found."""
+    """Return every mistake, in the order of the file's sections; no text repeats the value found."""
     return [
         Problem(path(details["loc"]), _words(details["type"], details["loc"], details.get("ctx", {})))
         for details in error.errors(include_url=False, include_input=False)
@@ -74,7 +88,7 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 
 def path(location: Iterable[int | str]) -> str:
-    """``rules[1].match.images[0]``; a key that is no plain word stands in brackets and quotes."""
+    """Return a path such as ``rules[1].match.images[0]``; a key that is no plain word is put in brackets and quotes."""
     text = ""
     for part in location:
         if isinstance(part, int):
@@ -101,8 +115,8 @@ def _unit(location: Location) -> str:
 
 def _unknown_key(location: Location) -> str:
     key = str(location[-1])
-    if key in NOT_YET:
-        return NOT_YET[key]
+    if hint := _hint(location):
+        return hint
     known = {_plain(name): name for name in _keys(location[:-1])}
     close = difflib.get_close_matches(_plain(key), known, n=1)
     if _SECRET.search(key) and not (close and close[0] == _plain(key)):
@@ -110,8 +124,14 @@ def _unknown_key(location: Location) -> str:
     return f"unknown key; did you mean {known[close[0]]}?" if close else "unknown key"
 
 
+def _hint(location: Location) -> str:
+    """Return the hint for a known wrong key. Case does not count: the original controller does not compare it."""
+    written = re.sub(r"\[\d{1,9}\]", "[]", path(location)).lower()
+    return next((hint for key, hint in _KEY_HINTS.items() if key.lower() == written), "")
+
+
 def _keys(location: Location) -> list[str]:
-    """The keys that the section at a place of the file knows."""
+    """Return the keys that the section at a path has."""
     model: type[BaseModel] | None = Configuration
     for part in location:
         if isinstance(part, str) and model is not None:
@@ -131,7 +151,7 @@ def _plain(key: str) -> str:
 
 
 def _listed(expected: str) -> str:
-    """Pydantic's ``'a', 'b' or 'c'`` as ``a, b, c``."""
+    """Turn Pydantic's ``'a', 'b' or 'c'`` into ``a, b, c``."""
     return ", ".join(_QUOTED.findall(expected))
 
 

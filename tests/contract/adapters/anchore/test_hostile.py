@@ -25,7 +25,7 @@ from anchore_admission.models.configuration import ApiVersion, Configuration
 from support.anchore_calls import DIGEST, TAG, Played, client, deadline, error, playing, v1_image
 from support.anchore_servers import LOOPBACK
 
-DEFAULT = Configuration().limits.answer
+DEFAULT = Configuration().limits.anchore_response
 FINDING: dict[str, Any] = {
     "gate": "vulnerabilities",
     "trigger": "package",

@@ -71,10 +71,10 @@ def test_workloads_off_needs_no_quotes(text: str, handling: WorkloadHandling) ->
 
 
 def test_quantities() -> None:
-    text = "passive: {wait: 500ms, refreshInterval: 1h30m}\nlimits: {body: 512KiB}\ntimeouts: {read: 3}"
+    text = "passive: {wait: 500ms}\ntags: {refreshInterval: 1h30m}\nlimits: {body: 512KiB}\ntimeouts: {read: 3}"
     configuration = _parse(_ANCHORE + text)
     assert configuration.passive.wait == 0.5
-    assert configuration.passive.refresh_interval == 5400
+    assert configuration.tags.refresh_interval == 5400
     assert configuration.limits.body == 512 * 1024
     assert configuration.timeouts.read == 3
 
@@ -111,6 +111,40 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
             "rules: [{name: a, match: {namespaceSelector: {}}}]",
             "rules[0].match.namespaceSelector: not supported yet; use namespaces",
         ),
+        (
+            "rules: [{name: a, match: {names: [x]}}]",
+            "rules[0].match.names: not supported yet; use namespaces, kinds, objectSelector or annotations",
+        ),
+        (
+            "rules: [{name: a, match: {except: {}}}]",
+            "rules[0].match.except: not supported yet; put a rule for the exception above this one",
+        ),
+        ("names: []", "names: unknown key"),
+        ("passive: {refreshInterval: 10m}", "passive.refreshInterval: renamed to tags.refreshInterval"),
+        ("analysis: {concurrency: 3}", "analysis: renamed to submissions"),
+        ("limits: {answer: 4MiB}", "limits.answer: renamed to limits.anchoreResponse"),
+        (
+            "Validator: {Enabled: true}",
+            "Validator: a key of the original controller; use defaults.requestAnalysis",
+        ),
+        ("anchoreEndpoint: 'http://a'", "anchoreEndpoint: a key of the original controller; use anchore.endpoint"),
+        (
+            "policySelectors: []",
+            "policySelectors: a key of the original controller; use rules, with match, mode, account and policy",
+        ),
+        (
+            "rules: [{name: a, Selector: {}}]",
+            "rules[0].Selector: a key of the original controller; use match",
+        ),
+        (
+            "rules: [{name: a, policyReference: {}}]",
+            "rules[0].policyReference: a key of the original controller; use account and policy",
+        ),
+        (
+            "rules: [{name: a, policyBundleId: p}]",
+            "rules[0].policyBundleId: a key of the original controller; use policy",
+        ),
+        ("users: []", "users: a key of the original controller; use accounts"),
         (
             "rules: [{name: a, match: {images: [x, 'regex:.*']}}]",
             f"rules[0].match.images[1]: {_REGEX}",
@@ -183,12 +217,12 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
         ),
         ("passive: {wait: 5 minutes}", f"passive.wait: {_DURATION}"),
         ("passive: {wait: .nan}", f"passive.wait: {_DURATION}"),
-        ("passive: {refreshInterval: 500ms}", "passive.refreshInterval: expected at least 1s"),
+        ("tags: {refreshInterval: 500ms}", "tags.refreshInterval: expected at least 1s"),
         ("timeouts: {read: 0}", "timeouts.read: expected more than 0s"),
         ("timeouts: {margin: 48h}", "timeouts.margin: expected at most 86400s"),
         ("limits: {body: 8MB}", "limits.body: expected a size such as 512KiB or 8MiB"),
         ("limits: {body: 10}", "limits.body: expected at least 1024 bytes"),
-        ("limits: {answer: 1024MiB}", "limits.answer: expected at most 268435456 bytes"),
+        ("limits: {anchoreResponse: 1024MiB}", "limits.anchoreResponse: expected at most 268435456 bytes"),
         ("lookups: {concurrency: 0}", "lookups.concurrency: expected at least 1"),
         ("lookups: {concurrency: many}", "lookups.concurrency: expected a whole number"),
         ("lookups: {concurrency: yes}", "lookups.concurrency: expected a whole number"),
@@ -201,7 +235,7 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
         ),
         ("lookups: {concurrency: null}", "lookups.concurrency: expected a whole number"),
         ("messages: {maxFindings: 1.5}", "messages.maxFindings: expected a whole number"),
-        ("analysis: null", f"analysis: {_MAPPING}"),
+        ("submissions: null", f"submissions: {_MAPPING}"),
         ("workloads: final\nworkloads: off", 'line 3, column 1: duplicate key "workloads"'),
         ("a: *b", "line 2, column 4: an alias must stand after the end of what it repeats"),
         ("---\nrules: []", "expected one document; leave the line --- out"),

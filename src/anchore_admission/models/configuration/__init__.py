@@ -1,0 +1,38 @@
+"""The configuration file, key for key what users write."""
+
+from anchore_admission.models.configuration.file import Configuration
+from anchore_admission.models.configuration.rules import (
+    ActionSection,
+    DefaultsSection,
+    Expression,
+    LabelSelector,
+    Match,
+    RuleSection,
+)
+from anchore_admission.models.configuration.sections import AccountSection, AnchoreSection
+from anchore_admission.models.configuration.words import (
+    ApiVersion,
+    Enforcement,
+    ModeName,
+    OnError,
+    UnknownKinds,
+    WorkloadHandling,
+)
+
+__all__ = [
+    "AccountSection",
+    "ActionSection",
+    "AnchoreSection",
+    "ApiVersion",
+    "Configuration",
+    "DefaultsSection",
+    "Enforcement",
+    "Expression",
+    "LabelSelector",
+    "Match",
+    "ModeName",
+    "OnError",
+    "RuleSection",
+    "UnknownKinds",
+    "WorkloadHandling",
+]

@@ -1,0 +1,56 @@
+"""The configuration file as a whole."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from anchore_admission.models.configuration.base import Section
+from anchore_admission.models.configuration.rules import DefaultsSection, RuleSection
+from anchore_admission.models.configuration.sections import (
+    AccountSection,
+    AnchoreSection,
+    LimitsSection,
+    LookupsSection,
+    MessagesSection,
+    PassiveSection,
+    SubmissionsSection,
+    TagsSection,
+    TimeoutsSection,
+)
+from anchore_admission.models.configuration.words import UnknownKinds, WorkloadHandling
+
+
+def _off(value: object) -> object:
+    """Accept ``off`` without quotes, which YAML reads as a boolean."""
+    return WorkloadHandling.OFF if value is False else value
+
+
+class Configuration(Section):
+    """The configuration file of anchore-admission."""
+
+    anchore: AnchoreSection = AnchoreSection()
+    """The Anchore deployment to use."""
+    accounts: list[AccountSection] = Field([])
+    """Credentials for Anchore; the account default may be left out if its credentials are in the environment."""
+    defaults: DefaultsSection = DefaultsSection()
+    """The values for images that no rule matches, and for keys that a rule leaves out."""
+    rules: list[RuleSection] = Field([])
+    """The first rule that matches an image applies to it."""
+    passive: PassiveSection = PassiveSection()
+    """Passive mode."""
+    tags: TagsSection = TagsSection()
+    """Tags that move to another image."""
+    submissions: SubmissionsSection = SubmissionsSection()
+    """The queue of submissions to Anchore for analysis."""
+    lookups: LookupsSection = LookupsSection()
+    """Calls to Anchore that a verdict waits for."""
+    timeouts: TimeoutsSection = TimeoutsSection()
+    """Bounds of single calls to Anchore."""
+    limits: LimitsSection = LimitsSection()
+    """Bounds of size."""
+    messages: MessagesSection = MessagesSection()
+    """The text of a denial."""
+    workloads: Annotated[WorkloadHandling, BeforeValidator(_off)] = WorkloadHandling.FINAL
+    """How a denial affects templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
+    unknown_kinds: UnknownKinds = UnknownKinds.WARN
+    """The answer about an object of a kind whose images cannot be found."""

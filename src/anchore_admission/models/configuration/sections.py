@@ -1,0 +1,145 @@
+"""The sections about Anchore, and the bounds that operators may tune."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, HttpUrl, StringConstraints, model_validator
+
+from anchore_admission.models.configuration.base import Name, Section, Text
+from anchore_admission.models.configuration.words import ApiVersion
+from anchore_admission.models.quantities import Duration, Size
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+
+
+def _no_credentials(url: HttpUrl) -> HttpUrl:
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("must be a plain http(s) address; credentials belong into files or the environment")
+    return url
+
+
+def _plain_host(url: HttpUrl) -> HttpUrl:
+    if not _HOST.fullmatch(url.host or ""):
+        raise ValueError("a host has letters, digits, '.', '-' and '_'; variables are not expanded here")
+    return url
+
+
+def _path(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("the name of a file has no control characters")
+    return value
+
+
+def _no_truth_value(value: object) -> object:
+    """Reject a boolean: YAML reads ``on`` and ``yes`` as one, and Pydantic would take it for 0 or 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")  # noqa: TRY004 - Pydantic reports a ValueError
+    return value
+
+
+File = Annotated[Text, AfterValidator(_path)]
+Endpoint = Annotated[HttpUrl, AfterValidator(_no_credentials), AfterValidator(_plain_host)]
+_WHOLE = BeforeValidator(_no_truth_value)
+
+
+class AnchoreSection(Section):
+    """The Anchore deployment to use, unless an account names another."""
+
+    endpoint: Endpoint | None = None
+    """Address of Anchore's API, such as http://anchore-engine-api.anchore.svc:8228."""
+    api_version: ApiVersion = ApiVersion.AUTO
+    """Version of Anchore's API; auto detects it."""
+    ca_file: File | None = None
+    """PEM file with the CAs to trust, followed while it changes; null trusts those of the system."""
+    verify_tls: bool = True
+    """Verify Anchore's certificate."""
+
+
+class AccountSection(Section):
+    """Credentials for Anchore, and the Anchore they belong to if it differs from ``anchore``."""
+
+    name: Name
+    """The name that rules use, and that environment variables carry in upper case."""
+    username_file: File | None = None
+    """File that holds the user name."""
+    password_file: File | None = None
+    """File that holds the password."""
+    api_key_file: File | None = None
+    """File that holds an API key of Anchore Enterprise, instead of user name and password."""
+    anchore_account: Text | None = None
+    """Act in this account of Anchore's (x-anchore-account); needs an administrator's credentials."""
+    endpoint: Endpoint | None = None
+    """Address of this account's Anchore, if it is not anchore.endpoint."""
+    api_version: ApiVersion | None = None
+    """API version, if it is not anchore.apiVersion."""
+    ca_file: File | None = None
+    """PEM file with the CAs to trust, if it is not anchore.caFile."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_credential(self) -> "AccountSection":
+        if self.api_key_file and (self.username_file or self.password_file):
+            raise ValueError("give either apiKeyFile or usernameFile and passwordFile, not both")
+        if bool(self.username_file) != bool(self.password_file):
+            raise ValueError("usernameFile and passwordFile belong together")
+        return self
+
+
+class PassiveSection(Section):
+    """Passive mode."""
+
+    wait: Duration = 1.0
+    """How long a review waits for Anchore's response to a submission, to show the digest. Default 1s."""
+
+
+class TagsSection(Section):
+    """Tags that move to another image, in every mode."""
+
+    refresh_interval: Annotated[Duration, Field(ge=1)] = 600.0
+    """How often a tag is submitted again, so that Anchore notices that it has moved. Default 10m."""
+
+
+class SubmissionsSection(Section):
+    """The queue of submissions to Anchore for analysis, in every mode."""
+
+    concurrency: Annotated[int, Field(ge=1, le=64), _WHOLE] = 3
+    """How many submissions are sent at once."""
+    queue_size: Annotated[int, Field(ge=1, le=100_000), _WHOLE] = 1000
+    """How many submissions may wait; further ones are dropped and counted."""
+
+
+class LookupsSection(Section):
+    """Calls to Anchore that a verdict waits for."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1024), _WHOLE] = 32
+    """How many calls are under way at once, for each account."""
+
+
+class TimeoutsSection(Section):
+    """Bounds of single calls to Anchore; the webhook's own timeout bounds the whole review."""
+
+    connect: Annotated[Duration, Field(gt=0)] = 2.0
+    """Connecting to Anchore. Default 2s."""
+    read: Annotated[Duration, Field(gt=0)] = 8.0
+    """Waiting for Anchore's response. Default 8s."""
+    margin: Duration = 0.5
+    """How long before the webhook's timeout the review is answered. Default 500ms."""
+
+
+class LimitsSection(Section):
+    """Bounds of size."""
+
+    body: Size = 16 * 1024 * 1024
+    """The body of a request to the webhook; a larger one is denied. Default 16MiB."""
+    anchore_response: Size = 4 * 1024 * 1024
+    """A response of Anchore's, decompressed. Default 4MiB."""
+    images: Annotated[int, Field(ge=1, le=10_000), _WHOLE] = 200
+    """How many different images an object may name; an object with more is denied without a check."""
+
+
+class MessagesSection(Section):
+    """The text of a denial."""
+
+    max_findings: Annotated[int, Field(ge=0, le=100), _WHOLE] = 5
+    """How many findings of an image are shown."""
+    notice: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """A warning shown with every verdict, for example that a sandbox gives the verdicts."""

@@ -2,15 +2,15 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from support.paths import DATA
 from support.sandbox_calls import ADMIN, START, Clock, Sandbox
 
-RECORDINGS = Path(__file__).parent.parent / "data" / "anchore-engine-v1"
+RECORDINGS = DATA / "anchore-engine-v1"
 WEB = "sha256:041f9806415e0bdd35072739cd96ef000fc600f90dbc4bdc20457083ce96d719"
 FAILING = "sha256:3c1b8b9953ea8c721b014c15b9b47d0db6f3f225a8618b5c9977edcb6451ebca"
 ROLL = "sha256:3e1a61cce3889cd68d994f9fc22db83309855ab8b906648cd13cd677289bcb05"

@@ -10,7 +10,8 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
-from anchore_admission.models.review import AdmissionRequest, decode
+from anchore_admission.models.review import AdmissionRequest, AdmissionReview, decode
+from anchore_admission.models.workload import Unreadable
 
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
@@ -76,6 +77,12 @@ def review(body: Any, **changes: Any) -> Json:
 def request(body: Any, **changes: Any) -> AdmissionRequest:
     """A review's request as the webhook decodes it."""
     return decode(json.dumps(review(body, **changes)).encode()).request
+
+
+def reason_of(decoded: AdmissionReview) -> str:
+    """Return why the object of a review cannot be read; empty if it can."""
+    value = decoded.request.object
+    return value.reason if isinstance(value, Unreadable) else ""
 
 
 def rule(

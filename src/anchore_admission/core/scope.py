@@ -5,7 +5,7 @@ from enum import StrEnum
 from anchore_admission.core import workload
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
-from anchore_admission.models.workload import Metadata
+from anchore_admission.models.workload import Metadata, Unreadable, Workload
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _UNJUDGED_OPERATIONS = frozenset({"DELETE", "CONNECT"})
@@ -59,7 +59,9 @@ def _changes_images(request: AdmissionRequest) -> bool:
     """Return whether an image is new, or may be: an object that is too large to be read could hide one."""
     if not request.object or not workload.is_known(request.kind):
         return False
-    return bool(request.unreadable) or workload.changes_images(request.kind, request.object, request.oldObject)
+    if isinstance(request.object, Unreadable):
+        return True
+    return workload.changes_images(request.kind, request.object, request.oldObject)
 
 
 def _is_mirror(request: AdmissionRequest) -> bool:
@@ -68,7 +70,7 @@ def _is_mirror(request: AdmissionRequest) -> bool:
     Source: plugin NodeRestriction of the API server, which lets a node create mirror Pods of its own only.
     """
     pod, user = request.object, request.userInfo
-    if not (pod and pod.metadata and pod.spec and pod.spec.nodeName and user):
+    if not (isinstance(pod, Workload) and pod.metadata and pod.spec and pod.spec.nodeName and user):
         return False
     return (
         MIRROR_ANNOTATION in (pod.metadata.annotations or {})

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pydantic_core import PydanticUndefined, from_json
 
 from anchore_admission.errors import MalformedReview
-from anchore_admission.models.problems import described, in_words
-from anchore_admission.models.workload import MAX_KEYS, Shape, Workload
+from anchore_admission.models.problems import described, in_words, problems_of
+from anchore_admission.models.workload import MAX_KEYS, Shape, Unreadable, Workload
 
 MAX_BRACKETS = 400_000
 """Objects and lists in one review, more or less: brackets in texts count, too."""
@@ -98,25 +98,25 @@ def is_crowded(body: bytes | bytearray) -> bool:
     return body.count(b"{") + body.count(b"[") > MAX_BRACKETS
 
 
-def read_object(raw: msgspec.Raw) -> tuple[Workload | None, str | None]:
-    """Read an object; the second value says why it cannot be read."""
+def read_object(raw: msgspec.Raw) -> Workload | Unreadable | None:
+    """Read an object, or say why it cannot be read; None where there is none."""
     if _size(raw) <= len(b"null"):
-        return None, None if bytes(raw) in {b"", b"null"} else "expected an object"
+        return None if bytes(raw) in {b"", b"null"} else Unreadable("expected an object")
     try:
         narrow = _workloads.decode(raw)
         kept = msgspec.json.encode(narrow)
         if len(kept) > _LONGEST_ESCAPE * MAX_KEPT:
-            return None, _TOO_LONG
+            return Unreadable(_TOO_LONG)
         if any(_may_hold_more_keys(text) for metadata in _metadata(narrow) for text in metadata):
-            return None, f"its labels or annotations: expected at most {MAX_KEYS} entries"
+            return Unreadable(f"its labels or annotations: expected at most {MAX_KEYS} entries")
         value = msgspec.json.decode(kept)
         if len(msgspec.json.encode(value)) > MAX_KEPT:
-            return None, _TOO_LONG
-        return Workload.model_validate(value), None
+            return Unreadable(_TOO_LONG)
+        return Workload.model_validate(value)
     except ValidationError as error:
-        return None, described(error)
+        return Unreadable(described(problems_of(error)))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        return None, in_words(error)
+        return Unreadable(in_words(error))
 
 
 def _metadata(narrow: Any) -> typing.Iterator[tuple[msgspec.Raw, msgspec.Raw]]:

@@ -1,10 +1,11 @@
 """What is wrong with a review or an object, in plain words, never with the values found there."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 _SHOWN_ERRORS = 3
 _OBJECT, _LIST, _TEXT = "expected an object", "expected a list", "expected text"
@@ -25,15 +26,21 @@ _EXPECTED = re.compile(r"Expected `(\w+)(?: \| null)?`, got `\w+`(?: - at `\$\.?
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _EXPECTED_WORDS = {"object": _OBJECT, "array": _LIST, "str": _TEXT, "bool": "expected true or false"}
 _TOO_DEEP = "is nested too deeply"
+_PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_KEY_SHOWN = 100
 _CUT_OFF = "is not valid JSON: it ends too early"
 
 
-def described(error: ValidationError) -> str:
-    """The first problems of a validation error, with their paths."""
-    problems = error.errors(include_url=False, include_input=False)
+def problems_of(error: ValidationError) -> list[ErrorDetails]:
+    """Return the problems of a validation error without the values that it found."""
+    return error.errors(include_url=False, include_input=False)
+
+
+def described(problems: Sequence[ErrorDetails], *, below: int = 0) -> str:
+    """Describe the first problems with their paths, without the first ``below`` parts of each."""
     shown = []
     for problem in problems[:_SHOWN_ERRORS]:
-        where = _path(problem["loc"])
+        where = path(problem["loc"][below:])
         shown.append(f"{where}: {_words(problem)}" if where else _words(problem))
     if len(problems) > _SHOWN_ERRORS:
         shown.append(f"and {len(problems) - _SHOWN_ERRORS} more")
@@ -56,15 +63,24 @@ def in_words(error: Exception) -> str:
     return f"is not valid JSON {place[0]}" if place else "is not valid JSON"
 
 
-def _words(problem: Mapping[str, Any]) -> str:
+def _words(problem: ErrorDetails) -> str:
     if problem["type"] == "json_invalid":
         return in_words(ValueError(problem["ctx"]["error"]))
     words = _WORDS.get(problem["type"], "is of another type than expected")
     return words if isinstance(words, str) else words(problem["ctx"])
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
+def path(location: Iterable[int | str]) -> str:
+    """Write the path to a value: ``rules[1].match.images[0]``. A key that is no plain word stands in brackets.
+
+    Long keys are cut, unprintable characters escaped: an author of the document chose them.
+    """
+    text = ""
     for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.removeprefix(".")
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif _PLAIN_KEY.fullmatch(part):
+            text += f".{part}"
+        else:
+            text += f"[{part[:_KEY_SHOWN]!a}]"
+    return text.removeprefix(".")

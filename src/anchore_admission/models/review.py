@@ -1,20 +1,20 @@
-"""AdmissionReview on the wire: decode a call into an AdmissionRequest, encode the answer.
+"""AdmissionReview on the wire: decode the API server's call, encode the response.
 
-Source: k8s.io/api/admission/v1 and v1beta1, and what the API server checks of an answer
+Source: k8s.io/api/admission/v1 and v1beta1, and the API server's checks of a response
 (k8s.io/apiserver, pkg/admission/plugin/webhook/request).
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic import Field, GetPydanticSchema, ValidationError
+from pydantic_core import ErrorDetails, from_json, to_json
 
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models import large_review
-from anchore_admission.models.problems import described, in_words
-from anchore_admission.models.workload import PodTemplate, Shape, Workload
+from anchore_admission.models.problems import described, problems_of
+from anchore_admission.models.workload import Metadata, PodTemplate, Shape, Unreadable, Workload
 
 Version = Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
 LARGE = 64 * 1024
@@ -24,7 +24,8 @@ ENTRY_BYTES = 1024
 _KEY_BYTES = 200
 _GROUP_BYTES = 64
 _MAX_UID = 256
-_UNREADABLE = "not a readable AdmissionReview"
+_MALFORMED = "not a readable AdmissionReview"
+_OBJECTS = {("request", "object"), ("request", "oldObject")}
 
 
 class GroupVersionKind(Shape):
@@ -44,10 +45,13 @@ class UserInfo(Shape):
     groups: list[str] | None = None
 
 
-ObjectT = TypeVar("ObjectT")
+_READ_AS_WORKLOAD = GetPydanticSchema(lambda _, read: read(Workload | None))
+"""Only this module makes an ``Unreadable``; no JSON is read as one."""
 
 
-class _Request(Shape, Generic[ObjectT]):
+class AdmissionRequest(Shape):
+    """The call that the API server is about to let through or refuse."""
+
     uid: Annotated[str, Field(min_length=1, max_length=_MAX_UID)]
     kind: GroupVersionKind
     resource: GroupVersionResource = GroupVersionResource()
@@ -56,47 +60,38 @@ class _Request(Shape, Generic[ObjectT]):
     namespace: str | None = None
     operation: str
     userInfo: UserInfo | None = None
-    object: ObjectT | None = None
-    oldObject: ObjectT | None = None
+    object: Annotated[Workload | Unreadable | None, _READ_AS_WORKLOAD] = None
+    oldObject: Workload | None = None
     dryRun: bool | None = None
 
 
-class _Review(Shape, Generic[ObjectT]):
-    apiVersion: Version
-    kind: Literal["AdmissionReview"]
-    request: _Request[ObjectT]
-
-
-class AdmissionRequest(_Request[Workload]):
-    """What the API server asks about. ``unreadable`` says what is wrong with ``object`` when it could not be read.
-
-    It is ours to say: a key of that name in a call is ignored like any other that is unknown.
-    """
-
-    unreadable: Annotated[str | None, BeforeValidator(lambda _: None)] = None
-
-
 class AdmissionReview(Shape):
+    """The envelope of a call."""
+
     apiVersion: Version
     kind: Literal["AdmissionReview"]
     request: AdmissionRequest
 
 
-class AdmissionResponse(NamedTuple):
-    """The answer; ``code`` and ``reason`` go into ``status`` and are read by the API server for a denial only."""
+@dataclass(frozen=True, slots=True)
+class AdmissionResponse:
+    """The verdict on a request.
+
+    The API server shows ``message`` for a denial, ``warnings`` in either case, and keeps the audit annotations.
+    """
 
     uid: str
     allowed: bool
     message: str = ""
     warnings: tuple[str, ...] = ()
-    audit_annotations: Mapping[str, str] = MappingProxyType({})
+    audit_annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def decode(body: bytes | bytearray) -> AdmissionReview:
     """Read an AdmissionReview of either version.
 
-    A readable envelope around an unreadable object is a request whose ``unreadable`` is set: the workload is
-    refused, not the call. An unreadable old object counts as absent, so that every image is judged.
+    A readable envelope around an unreadable object is a review whose object is ``Unreadable``: the workload is denied,
+    the call is not rejected. An unreadable old object counts as absent, so that every image is judged.
 
     Raises:
         MalformedReview: the envelope cannot be read; the text says where.
@@ -105,15 +100,19 @@ def decode(body: bytes | bytearray) -> AdmissionReview:
         return _decode_large(body)
     try:
         return AdmissionReview.model_validate_json(body)
-    except ValidationError:
-        return _decode_envelope(body)
+    except ValidationError as error:
+        problems = problems_of(error)
+        in_envelope = [problem for problem in problems if problem["loc"][:2] not in _OBJECTS]
+        if in_envelope:
+            raise MalformedReview(f"{_MALFORMED}: {described(in_envelope)}") from error
+    return _without_unreadable(body, problems)
 
 
-def decode_start(start: bytes | bytearray, unreadable: str) -> AdmissionReview | None:
-    """Read who asks about what from the first part of a review; ``unreadable`` says why the rest is not read.
+def decode_start(start: bytes | bytearray, reason: str) -> AdmissionReview | None:
+    """Read who asks about what from the first part of a review; ``reason`` says why the rest is not read.
 
-    Returns None unless everything up to the object can be read, as in what API servers send. Of the object, its
-    metadata may be known as far as the part goes.
+    Returns None unless everything up to the object can be read, as in what API servers send. The object is
+    ``Unreadable``; its metadata is known as far as the part goes.
     """
     document = large_review.read_start(start)
     request = document.get("request") if document else None
@@ -122,12 +121,10 @@ def decode_start(start: bytes | bytearray, unreadable: str) -> AdmissionReview |
     value = request.pop("object")
     request.pop("oldObject", None)
     try:
-        envelope = _Review[Any].model_validate(document)
+        review = AdmissionReview.model_validate(document)
     except ValidationError:
         return None
-    metadata = value.get("metadata") if isinstance(value, dict) else None
-    workload, _ = _object({"metadata": metadata})
-    return _assembled(envelope, workload, None, unreadable)
+    return _with(review, {"object": Unreadable(reason, _metadata(value))})
 
 
 def held_bytes(request: AdmissionRequest) -> int:
@@ -135,7 +132,7 @@ def held_bytes(request: AdmissionRequest) -> int:
     user = request.userInfo
     total = _GROUP_BYTES * len(user.groups) if user and user.groups else 0
     for workload in (request.object, request.oldObject):
-        if workload:
+        if isinstance(workload, Workload):
             total += _held_by_template(workload) + ENTRY_BYTES * len(workload.ephemeralContainers or ())
             total += _held_by_template(workload.template)
             spec = workload.spec
@@ -157,17 +154,17 @@ def _held_by_template(template: Workload | PodTemplate | None) -> int:
 
 
 def encode(version: str, response: AdmissionResponse) -> bytes:
-    """Write the answer in the version received; no patch keys, which a validating answer must not carry."""
-    answer: dict[str, Any] = {"uid": response.uid, "allowed": response.allowed}
+    """Write the response in the version received; without patch keys, which a validating webhook must not send."""
+    encoded: dict[str, Any] = {"uid": response.uid, "allowed": response.allowed}
     if not response.allowed:
-        answer["status"] = {"status": "Failure", "code": 403, "reason": "Forbidden", "message": response.message}
+        encoded["status"] = {"status": "Failure", "code": 403, "reason": "Forbidden", "message": response.message}
     elif response.message:
-        answer["status"] = {"status": "Success", "code": 200, "message": response.message}
+        encoded["status"] = {"status": "Success", "code": 200, "message": response.message}
     if response.warnings:
-        answer["warnings"] = response.warnings
+        encoded["warnings"] = response.warnings
     if response.audit_annotations:
-        answer["auditAnnotations"] = response.audit_annotations
-    return to_json({"apiVersion": version, "kind": "AdmissionReview", "response": answer})
+        encoded["auditAnnotations"] = response.audit_annotations
+    return to_json({"apiVersion": version, "kind": "AdmissionReview", "response": encoded})
 
 
 def read_workload(value: Any) -> Workload:
@@ -175,46 +172,39 @@ def read_workload(value: Any) -> Workload:
     try:
         return Workload.model_validate(value)
     except ValidationError as error:
-        raise MalformedReview(described(error)) from error
+        raise MalformedReview(described(problems_of(error))) from error
+
+
+def _without_unreadable(body: bytes | bytearray, problems: Sequence[ErrorDetails]) -> AdmissionReview:
+    """Read a review again without the objects that have problems."""
+    document = from_json(body)
+    for _, name in {problem["loc"][:2] for problem in problems}:
+        document["request"][name] = None
+    review = AdmissionReview.model_validate(document)
+    of_object = [problem for problem in problems if problem["loc"][1] == "object"]
+    return _with(review, {"object": Unreadable(described(of_object, below=2))}) if of_object else review
 
 
 def _decode_large(body: bytes | bytearray) -> AdmissionReview:
     parts = large_review.take_apart(body)
     try:
-        envelope = _Review[Any].model_validate_json(parts.envelope)
+        review = AdmissionReview.model_validate_json(parts.envelope)
     except ValidationError as error:
-        raise MalformedReview(f"{_UNREADABLE}: {described(error)}") from error
+        raise MalformedReview(f"{_MALFORMED}: {described(problems_of(error))}") from error
     if large_review.is_crowded(body):
-        return _assembled(envelope, None, None, f"it holds more than {large_review.MAX_BRACKETS} objects and lists")
-    value, unreadable = large_review.read_object(parts.object)
-    old, _ = large_review.read_object(parts.old_object)
-    return _assembled(envelope, value, old, unreadable)
+        too_many = f"it holds more than {large_review.MAX_BRACKETS} objects and lists"
+        return _with(review, {"object": Unreadable(too_many)})
+    old = large_review.read_object(parts.old_object)
+    old = None if isinstance(old, Unreadable) else old
+    return _with(review, {"object": large_review.read_object(parts.object), "oldObject": old})
 
 
-def _decode_envelope(body: bytes | bytearray) -> AdmissionReview:
+def _with(review: AdmissionReview, objects: dict[str, Workload | Unreadable | None]) -> AdmissionReview:
+    return review.model_copy(update={"request": review.request.model_copy(update=objects)})
+
+
+def _metadata(value: Any) -> Metadata | None:
     try:
-        envelope = _Review[Any].model_validate(from_json(body))
-    except ValidationError as error:
-        raise MalformedReview(f"{_UNREADABLE}: {described(error)}") from error
-    except ValueError as error:
-        raise MalformedReview(f"{_UNREADABLE}: {in_words(error)}") from error
-    value, unreadable = _object(envelope.request.object)
-    old, _ = _object(envelope.request.oldObject)
-    return _assembled(envelope, value, old, unreadable)
-
-
-def _assembled(
-    envelope: _Review[Any], value: Workload | None, old: Workload | None, unreadable: str | None
-) -> AdmissionReview:
-    fields = {**dict(envelope.request), "object": value, "oldObject": old}
-    request = AdmissionRequest.model_construct(**fields, unreadable=unreadable)
-    return AdmissionReview.model_construct(apiVersion=envelope.apiVersion, kind=envelope.kind, request=request)
-
-
-def _object(value: Any) -> tuple[Workload | None, str | None]:
-    if value is None:
-        return None, None
-    try:
-        return read_workload(value), None
-    except MalformedReview as error:
-        return None, str(error)
+        return Workload.model_validate({"metadata": value["metadata"]}).metadata
+    except (LookupError, TypeError, ValidationError):
+        return None

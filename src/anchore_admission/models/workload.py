@@ -3,6 +3,7 @@
 Everything else of an object is ignored, so that a new Kubernetes release adds nothing to break.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -94,3 +95,14 @@ class Workload(Shape):
     spec: WorkloadSpec | None = None
     template: PodTemplate | None = None
     ephemeralContainers: Bounded[Container] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object that cannot be read as a workload, or of which only the metadata was read.
+
+    ``reason`` never repeats the object's values.
+    """
+
+    reason: str
+    metadata: Metadata | None = None

@@ -11,6 +11,7 @@ from anchore_admission.core.rules.book import RuleBook, compile_rules
 from anchore_admission.core.rules.match import Circumstances
 from anchore_admission.core.verdict import Reason
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.models.workload import Workload
 from support import builders
 from support.builders import DIGEST, pod_spec
 
@@ -21,6 +22,7 @@ def _book(*rules: dict[str, Any]) -> RuleBook:
 
 def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[JudgedImage]:
     request = builders.request(body, **changes)
+    assert isinstance(request.object, Workload)
     view = workload.pod_view(request.kind, request.object)
     return judged_images(request, view, book or _book(), distinct_images(request, view)) if view else []
 

@@ -7,8 +7,9 @@ import pytest
 
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models.review import AdmissionResponse, decode, encode, read_workload
+from anchore_admission.models.workload import Unreadable, Workload
 from support import builders
-from support.builders import pod_spec, review, workload
+from support.builders import pod_spec, reason_of, review, workload
 
 V1 = "admission.k8s.io/v1"
 V1BETA1 = "admission.k8s.io/v1beta1"
@@ -29,8 +30,7 @@ def test_both_versions_are_read(version: str) -> None:
     assert request.namespace == "shop"
     assert request.userInfo
     assert request.userInfo.username == "alice"
-    assert request.object
-    assert request.unreadable is None
+    assert isinstance(request.object, Workload)
 
 
 @pytest.mark.parametrize(
@@ -129,23 +129,44 @@ def test_a_call_that_cannot_be_read(body: bytes, words: str) -> None:
 )
 def test_an_unreadable_object_is_kept_as_such(body: Any, words: str) -> None:
     request = decode(_bytes(review(body))).request
-    assert request.object is None
-    assert request.unreadable
-    assert request.unreadable.startswith(words)
+    assert isinstance(request.object, Unreadable)
+    assert request.object.reason.startswith(words)
+    assert request.object.metadata is None
     assert request.uid == builders.UID
 
 
 def test_an_unreadable_old_object_counts_as_absent() -> None:
     request = decode(_bytes(review(_POD, operation="UPDATE", oldObject={"spec": {"containers": 1}}))).request
-    assert request.object
+    assert isinstance(request.object, Workload)
     assert request.oldObject is None
-    assert request.unreadable is None
+
+
+def test_two_unreadable_objects_are_told_apart() -> None:
+    request = decode(_bytes(review({"spec": 1}, operation="UPDATE", oldObject={"metadata": 2}))).request
+    assert request.object == Unreadable("spec: expected an object")
+    assert request.oldObject is None
+
+
+def test_only_the_problems_of_the_envelope_are_named_if_it_has_any() -> None:
+    with pytest.raises(MalformedReview) as caught:
+        decode(_bytes(review({"spec": 1}, uid=7)))
+    assert str(caught.value) == "not a readable AdmissionReview: request.uid: expected text"
+
+
+def test_a_key_of_the_author_is_shown_cut_and_escaped() -> None:
+    labels = {"a.b/c": 1, "\x1b[2J": 1, "x" * 500 + "!": 1}
+    request = decode(_bytes(review({"metadata": {"labels": labels}}))).request
+    cut = "x" * 100
+    assert request.object == Unreadable(
+        "metadata.labels['a.b/c']: expected text; metadata.labels['\\x1b[2J']: expected text; "
+        f"metadata.labels['{cut}']: expected text"
+    )
 
 
 def test_many_problems_are_cut_short() -> None:
     request = decode(_bytes(review({"spec": {"containers": [{"image": 1}] * 9}}))).request
-    assert request.unreadable
-    assert request.unreadable.endswith("; and 6 more")
+    assert isinstance(request.object, Unreadable)
+    assert request.object.reason.endswith("; and 6 more")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +181,7 @@ def test_many_problems_are_cut_short() -> None:
 )
 def test_errors_never_repeat_what_was_found(body: Any) -> None:
     try:
-        text = decode(_bytes(body)).request.unreadable or ""
+        text = reason_of(decode(_bytes(body)))
     except MalformedReview as error:
         text = str(error)
     assert text
@@ -178,7 +199,7 @@ def test_names_of_any_characters(name: str) -> None:
     pod = workload("Pod", {"containers": [{"name": name, "image": name}]}, metadata={"name": name})
     request = decode(_bytes(review(pod, name=name))).request
     assert request.name == name
-    assert request.object
+    assert isinstance(request.object, Workload)
     assert request.object.spec
     assert request.object.spec.containers
     assert request.object.spec.containers[0].image == name
@@ -190,8 +211,23 @@ def test_of_duplicate_keys_the_last_wins() -> None:
     assert decode(body).request.operation == "UPDATE"
 
 
-def test_whoever_calls_cannot_set_what_is_ours() -> None:
-    assert decode(_bytes(review(_POD, unreadable="forged"))).request.unreadable is None
+@pytest.mark.parametrize("repeats", [1, 50])
+def test_of_duplicate_keys_around_an_unreadable_object_the_last_wins(repeats: int) -> None:
+    """The second reading of such a review must see the same values as the first."""
+    filling = ", ".join(f'"k{number}": 1' for number in range(repeats))
+    body = _bytes(review({"spec": 1}))
+    twice = body.replace(b'"request": {', b'"request": 7, %s, "request": {"object": 8, ' % filling.encode())
+    request = decode(twice).request
+    assert request.object == Unreadable("spec: expected an object")
+    with pytest.raises(MalformedReview, match="request: expected an object"):
+        decode(body[:-1] + b', "request": 7}')
+
+
+@pytest.mark.parametrize(
+    "forged", [{"unreadable": "forged"}, {"object": {"reason": "forged", "metadata": None}}], ids=str
+)
+def test_a_caller_cannot_make_an_object_unreadable(forged: dict[str, Any]) -> None:
+    assert isinstance(decode(_bytes(review(_POD, **forged))).request.object, Workload)
 
 
 def test_a_bare_object_is_read() -> None:

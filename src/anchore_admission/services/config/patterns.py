@@ -8,7 +8,7 @@ from typing import Any
 from anchore_admission.core import workload
 from anchore_admission.core.reference import DIGEST_LENGTHS, is_image_id, names_host, parse
 from anchore_admission.errors import InvalidImageReference, Problem
-from anchore_admission.services.config.problems import path
+from anchore_admission.models.problems import path
 from anchore_admission.text import shortened
 
 Part = dict[str, Any]

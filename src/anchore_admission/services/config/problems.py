@@ -3,13 +3,14 @@
 import difflib
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from anchore_admission.errors import Problem
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.models.problems import path
 
 Location = tuple[int | str, ...]
 
@@ -85,19 +86,6 @@ def problems_of(error: ValidationError) -> list[Problem]:
         Problem(path(details["loc"]), _words(details["type"], details["loc"], details.get("ctx", {})))
         for details in error.errors(include_url=False, include_input=False)
     ]
-
-
-def path(location: Iterable[int | str]) -> str:
-    """Return a path such as ``rules[1].match.images[0]``; a key that is no plain word is put in brackets and quotes."""
-    text = ""
-    for part in location:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif re.fullmatch(r"[A-Za-z_][\w-]*", part, re.ASCII):
-            text += f".{part}"
-        else:
-            text += f"[{part[:100]!a}]"
-    return text.removeprefix(".")
 
 
 def _words(kind: str, location: Location, context: Mapping[str, Any]) -> str:

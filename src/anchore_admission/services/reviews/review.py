@@ -13,6 +13,7 @@ from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.core.workload import PodView
 from anchore_admission.models.configuration import UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
+from anchore_admission.models.workload import Workload
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
 from anchore_admission.services.reviews.facts import FactGathering, Question
@@ -63,8 +64,8 @@ class Reviews:
             return judgement.exempt(reason)
         if not workload.is_known(request.kind):
             return judgement.unknown_kind(request, self._rules.unknown_kinds)
-        if request.unreadable or request.object is None:
-            return judgement.unreadable(request.unreadable or "it is missing")
+        if not isinstance(request.object, Workload):
+            return judgement.unreadable(request.object.reason if request.object else "it is missing")
         view = workload.pod_view(request.kind, request.object)
         return await self._judged(request, view, deadline, origin) if view else judgement.nothing_to_judge()
 

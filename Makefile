@@ -3,6 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+# A file's tests share one worker, and with it what the file sets up once. WORKERS=0 runs all of them in one process.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check lint types imports format lock bench image programs e2e e2e-cert-manager chart-docs kustomize clean
@@ -26,10 +29,10 @@ demo: $(RUNTIME) ## Show the product working: sandbox, controller, Pods in each 
 	$(BIN)/anchore-admission demo $(if $(ONCE),--once)
 
 test: $(DEV) ## Run every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(DEV) lint types imports ## Lint, types, import law, unit and contract tests
-	$(BIN)/python -m pytest tests/unit tests/contract
+	$(PYTEST) tests/unit tests/contract
 
 lint: $(DEV)
 	$(BIN)/ruff check .

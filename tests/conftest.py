@@ -1,7 +1,7 @@
 """What holds for every test."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -22,3 +22,11 @@ def _logging_as_before() -> Iterator[None]:
 def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets are remembered by the process, and a password of one test may be a word of another."""
     monkeypatch.setattr(redaction, "_process", redaction.Redaction())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape lone surrogates in captured logs: a worker cannot send them to the process that collects reports."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report

@@ -16,8 +16,9 @@ from e2e.cluster.images import repackage
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.things import FAILING, Json, thing
+from support.paths import ROOT
 
-CHART: Final = Path(__file__).parents[2] / "deploy/helm/anchore-admission"
+CHART: Final = ROOT / "deploy/helm/anchore-admission"
 NAME: Final = "anchore-admission"
 WEBHOOK: Final = f"{NAME}.admission.anchore.io"
 _CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

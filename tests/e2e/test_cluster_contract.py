@@ -1,17 +1,17 @@
 """The port to a cluster, held to its contract by the real client with a real API server."""
 
 import sys
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from e2e.cluster.kubectl import Kubectl
 from support.cluster_stages import KUBECONFIG_VARIABLE
+from support.paths import ROOT
 
 pytestmark = pytest.mark.cluster
 
-CONTRACT: Final = Path(__file__).parents[1] / "contract/adapters/test_cluster_port.py"
+CONTRACT: Final = ROOT / "tests/contract/adapters/test_cluster_port.py"
 
 
 def test_the_client_keeps_the_promises_of_the_port(kubectl: Kubectl) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -14,6 +13,7 @@ from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
 from e2e.release import NAME, REGISTRATIONS, WEBHOOK, Release, installed
 from e2e.things import FAILING, Json, thing
+from support.paths import DATA
 
 pytestmark = pytest.mark.cluster
 
@@ -21,7 +21,7 @@ STRICT: Final = {"sandbox": {"enabled": True}, "enableStrictGating": True}
 IGNORE: Final = {**STRICT, "webhook": {"failurePolicy": "Ignore"}}
 HERE: Final = "registered"
 KIND: Final = "ValidatingWebhookConfiguration"
-CAN_I: Final = Path(__file__).parents[1] / "data/chart/can-i.txt"
+CAN_I: Final = DATA / "chart/can-i.txt"
 OFF: Final = {"name": "off", "expression": "false"}
 ELSEWHERE: Final = {"key": "team", "operator": "DoesNotExist"}
 ACCOUNT: Final = f"system:serviceaccount:{NAME}:{NAME}"

@@ -12,7 +12,7 @@ from e2e.cluster.api import Api
 from e2e.cluster.kubectl import Kubectl
 from e2e.conftest import Namespaces
 from e2e.release import CHART
-from support.charts import ROOT
+from support.paths import ROOT
 
 pytestmark = pytest.mark.cluster
 

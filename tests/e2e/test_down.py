@@ -14,6 +14,7 @@ import pytest
 
 from e2e.cluster.cluster import why_not
 from e2e.cluster.waiting import until
+from support.paths import ROOT
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -41,7 +42,7 @@ class Machine:
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """With this cache."""
-        environment = {**os.environ, "E2E_CACHE": str(self.cache), "PYTHONPATH": str(Path(__file__).parents[1])}
+        environment = {**os.environ, "E2E_CACHE": str(self.cache), "PYTHONPATH": str(ROOT / "tests")}
         command = (sys.executable, *arguments)
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SETTINGS = Path(__file__).parents[2] / "tools/image/settings.sh"
+from support.paths import ROOT
+
+SETTINGS = ROOT / "tools/image/settings.sh"
 FILES = (
     *("Dockerfile", ".dockerignore", "LICENSE", "README.md", "pyproject.toml"),
     *("requirements.txt", "requirements-build.txt", "src/product/module.py"),

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from e2e.cluster.cluster import why_not
+from support.paths import ROOT
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
-SCRIPT = Path(__file__).parents[2] / "tools/e2e"
+SCRIPT = ROOT / "tools/e2e"
 PYTHON = """#!/bin/sh
 echo "$*" >>called
 case "$*" in *pytest*) eval "$PYTEST" ;; esac

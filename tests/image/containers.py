@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-TOOLS = Path(__file__).parents[2] / "tools/image"
+from support.paths import ROOT
+
+TOOLS = ROOT / "tools/image"
 IMAGE = "localhost/anchore-admission:ci"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anchore-admission/image"
 ARCHIVE = CACHE / "anchore-admission.tar"

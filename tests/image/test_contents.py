@@ -5,7 +5,7 @@ import struct
 import tarfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import IO, Any
 
 import pytest
@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from image.conftest import Tell
 from image.containers import ARCHIVE
+from support.paths import ROOT
 
 NOT_THERE = (
     *("*/bin/sh", "*/bin/bash", "*/bin/busybox", "*/bin/perl*", "*/apt*", "*/bin/dpkg*", "*/bin/gcc*", "*/bin/ld"),
@@ -33,7 +34,6 @@ NOT_THERE = (
         "root/*",
     ),
 )
-ROOT = Path(__file__).parents[2]
 LITTLE = 8 * 1024
 """What a file that is stripped may have behind its segments: the table of its sections."""
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import yaml
 
-from support.charts import ANCHORE, NAMESPACE, RELEASE, ROOT, Object, Values, merged, render, run
+from support.charts import ANCHORE, NAMESPACE, RELEASE, Object, Values, merged, render, run
+from support.paths import ROOT
 
 PREFIX: Final = "AnchoreAdmission"
 WATCHED: Final = merged(ANCHORE, {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}})

@@ -16,8 +16,9 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import EvaluationError
 from anchore_admission.ports.anchore import Anchore
 from support.anchore_calls import Played, client, deadline
+from support.paths import DATA
 
-_RECORDINGS = Path(__file__).parent.parent / "data" / "anchore-engine-v1"
+_RECORDINGS = DATA / "anchore-engine-v1"
 Call = Callable[[Anchore], Awaitable[Any]]
 
 WEB = "sha256:041f9806415e0bdd35072739cd96ef000fc600f90dbc4bdc20457083ce96d719"

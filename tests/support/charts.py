@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ import yaml
 
 from e2e.cluster.places import TOOLS
 from e2e.cluster.programs import search_path
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
 SCHEMAS = ROOT / "tests" / "data" / "kubernetes-schemas"
 ENDPOINT = {"anchore": {"endpoint": "http://anchore:8228"}}

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,10 +20,11 @@ from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint
 from support.builders import vulnerability
 from support.fakes import ACTIVE_POLICY, FakeAnchore, FakeRecorder
+from support.paths import DATA
 
 Json = dict[str, Any]
 STRICT: Json = {"defaults": {"mode": "strict"}}
-_REVIEWS = Path(__file__).parents[1] / "data" / "reviews"
+_REVIEWS = DATA / "reviews"
 REVIEWS = {str(file.relative_to(_REVIEWS).with_suffix("")): file.read_bytes() for file in _REVIEWS.rglob("*.json")}
 """What API servers sent, such as ``kubernetes-1.36/v1beta1/pod-create``."""
 POD_CREATE = REVIEWS["kubernetes-1.36/pod-create"]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from anchore_admission import __version__
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHART = "deploy/helm/anchore-admission/Chart.yaml"
 REPEATED = {
     "pyproject.toml": '[project]\nname = "anchore-admission"\nversion = "1.2.3"\n',

@@ -16,7 +16,6 @@ from support.charts import (
     CHART,
     NAMESPACE,
     RELEASE,
-    ROOT,
     SCHEMAS,
     Object,
     Rendered,
@@ -25,6 +24,7 @@ from support.charts import (
     render,
     run,
 )
+from support.paths import ROOT
 
 EVERYTHING: dict[str, Values] = {
     "least": ANCHORE,

@@ -7,7 +7,8 @@ import yaml
 
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.config.load import parse_configuration
-from support.charts import ANCHORE, ENDPOINT, RELEASE, ROOT, Rendered, Values, merged, notes, render
+from support.charts import ANCHORE, ENDPOINT, RELEASE, Rendered, Values, merged, notes, render
+from support.paths import ROOT
 
 STRICT, ANALYSIS = {"enableStrictGating": True}, {"enableAnalysisGating": True}
 BUNDLE = {"anchore": {"policybundle": "bundle"}}

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from anchore_admission.models.review import decode
-from support.charts import ANCHORE, CHART, ROOT, Values, run
+from support.charts import ANCHORE, CHART, Values, run
+from support.paths import ROOT
 
 
 def test_the_readme_and_the_schema_are_current() -> None:

@@ -15,7 +15,8 @@ import yaml
 
 from anchore_admission.services.config.load import parse_configuration
 from e2e.cluster.programs import search_path
-from support.charts import RELEASE, ROOT, Object, Rendered, Values, program, render, run
+from support.charts import RELEASE, Object, Rendered, Values, program, render, run
+from support.paths import ROOT
 
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
 ANCHORE = {"endpoint": "http://anchore-engine-api.anchore.svc:8228", "credentialsSecret": "anchore-credentials"}

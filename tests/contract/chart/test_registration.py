@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
-from support.charts import ANCHORE, NAMESPACE, RELEASE, ROOT, Rendered, Values, merged, notes, render
+from support.charts import ANCHORE, NAMESPACE, RELEASE, Rendered, Values, merged, notes, render
+from support.paths import ROOT
 
 AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 CERTIFICATES: dict[str, Values] = {

@@ -24,10 +24,11 @@ from anchore_admission.process import prepared, run
 from contract.process.test_managed import SECRET, cluster, free_port, settings
 from support import charts
 from support.alerts import rules, target
+from support.paths import DOCS
 from support.sandbox_server import sandbox_served
 from support.webhook import POD_CREATE
 
-DOCUMENTATION: Final = (charts.ROOT / "docs" / "operating.md").read_text()
+DOCUMENTATION: Final = (DOCS / "operating.md").read_text()
 OTHERS: Final = {
     "up": set[str](),  # Prometheus itself
     # kube-apiserver 1.36, k8s.io/apiserver/pkg/admission/metrics/metrics.go

@@ -1,7 +1,10 @@
-"""How the process runs: addresses, TLS files, logs; and the secrets that come through the environment."""
+"""The settings of ``serve``. Each is declared once: its flag, variable, help and error text are derived from it."""
 
 import re
+import types
+import typing
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +13,9 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from anchore_admission.adapters.logs import LogFormat, LogLevel
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.quantities import Duration, parse_duration
+from anchore_admission.ports.logs import LogFormat, LogLevel
 from anchore_admission.services.config.load import environment_name
 from anchore_admission.text import shortened
 
@@ -25,6 +28,28 @@ _SERVICE_VARIABLE = re.compile(
 )
 
 
+class CertificateSource(StrEnum):
+    """The source of the webhook's certificate: mounted files, or issued by the process and shared by a Secret."""
+
+    FILES = "files"
+    MANAGED = "managed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The parts of a setting that its type and its default do not show."""
+
+    help: str
+    expected: str = ""
+    """A valid value in words, for errors; empty if the type says enough."""
+    group: str | None = None
+    """The heading that lists it in the help."""
+    flag: str = ""
+    """The flag, if it is not called like the field."""
+    short: str = ""
+    """A one-letter flag."""
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -33,76 +58,114 @@ def _split(value: object) -> object:
     return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
-class CertificateSource(StrEnum):
-    """Where the webhook port's certificate comes from: mounted files, or made in process and shared by a Secret."""
-
-    FILES = "files"
-    MANAGED = "managed"
-
-
 Port = Annotated[int, Field(ge=0, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253)]
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 Lifetime = Annotated[float, BeforeValidator(parse_duration), Field(ge=60, le=10 * 366 * 86400)]
 """Seconds."""
-
-_FLAGS = {"client_names": "client_name"}
-"""Flags that are given once for each of several values."""
-_EXPECTED = {
-    "config": "the path of a file",
-    "host": "an address to listen on",
-    "port": "a port number from 0 to 65535",
-    "operations_port": "a port number from 0 to 65535",
-    "tls_cert_file": "the path of a file",
-    "tls_key_file": "the path of a file",
-    "insecure_http": "true or false",
-    "certificates": f"one of {', '.join(CertificateSource)}",
-    "certificate_lifetime": "a duration of at least a minute, such as 2160h",
-    "tls_secret": "the name of a Secret",
-    "lease": "the name of a Lease",
-    "namespace": "the name of a namespace",
-    "pod_name": "the name of a Pod",
-    "service": "the name of a Service",
-    "registration": "the path of a file",
-    "ca_file": "the path of a file",
-    "shutdown_delay": "a duration such as 5s",
-    "secret_path_file": "the path of a file",
-    "client_ca_file": "the path of a file",
-    "client_names": "names, with commas between them in the variable",
-    "docs": "true or false",
-    "log_level": f"one of {', '.join(LogLevel)}",
-    "log_format": f"one of {', '.join(LogFormat)}",
-}
+_PORT = "a port number from 0 to 65535"
+_CERTIFICATE, _CLUSTER, _ACCESS = "Certificate", "Cluster", "Access to the webhook port"
 
 
 class Settings(BaseSettings):
-    """Process settings; a flag beats its environment variable, an empty variable counts as not set."""
+    """The settings of ``serve``, in the order of its help; a flag overrides its variable, an empty one is not set."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
-    config: Path | None = None
-    host: Host = "0.0.0.0"  # noqa: S104 - in a Pod, its only address is not known beforehand
-    port: Port = 8443
-    operations_port: Port = 8080
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
-    insecure_http: bool = False
-    certificates: Annotated[CertificateSource, BeforeValidator(_lower)] = CertificateSource.FILES
-    certificate_lifetime: Lifetime = 90 * 86400.0
-    tls_secret: ObjectName | None = None
-    lease: ObjectName | None = None
-    namespace: ObjectName | None = None
-    pod_name: ObjectName | None = None
-    service: ObjectName | None = None
-    registration: Path | None = None
-    ca_file: Path | None = None
-    shutdown_delay: Duration = 0.0
-    secret_path_file: Path | None = None
-    client_ca_file: Path | None = None
-    client_names: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
-    docs: bool = True
-    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = LogLevel.INFO
-    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = LogFormat.AUTO
+    config: Annotated[Path | None, Setting(help="The configuration file.", short="c")] = None
+    host: Annotated[Host, Setting(help="Address to listen on.", expected="an address to listen on")] = "0.0.0.0"  # noqa: S104 - in a Pod, its only address is not known beforehand
+    port: Annotated[Port, Setting(help="Webhook port.", expected=_PORT)] = 8443
+    operations_port: Annotated[Port, Setting(help="Port of health and metrics.", expected=_PORT)] = 8080
+    docs: Annotated[bool, Setting(help="Serve /docs and /review for people.")] = True
+    shutdown_delay: Annotated[
+        Duration,
+        Setting(
+            help="How long a stopping replica keeps answering reviews while /readyz already fails.",
+            expected="a duration such as 5s",
+        ),
+    ] = 0.0
+    log_level: Annotated[LogLevel, BeforeValidator(_lower), Setting(help="Lowest level that is logged.")] = (
+        LogLevel.INFO
+    )
+    log_format: Annotated[
+        LogFormat, BeforeValidator(_lower), Setting(help="auto: text on a terminal, json otherwise.")
+    ] = LogFormat.AUTO
+    certificates: Annotated[
+        CertificateSource,
+        BeforeValidator(_lower),
+        Setting(
+            help="files: --tls-cert-file and --tls-key-file. managed: issued and renewed by the process, shared by "
+            "--tls-secret.",
+            group=_CERTIFICATE,
+        ),
+    ] = CertificateSource.FILES
+    tls_cert_file: Annotated[Path | None, Setting(help="PEM certificate with its chain.", group=_CERTIFICATE)] = None
+    tls_key_file: Annotated[Path | None, Setting(help="PEM key of the certificate.", group=_CERTIFICATE)] = None
+    insecure_http: Annotated[
+        bool, Setting(help="Serve plain HTTP, behind a proxy that terminates TLS.", group=_CERTIFICATE)
+    ] = False
+    tls_secret: Annotated[
+        ObjectName | None,
+        Setting(
+            help="managed: name of the Secret, which must exist.", expected="the name of a Secret", group=_CERTIFICATE
+        ),
+    ] = None
+    certificate_lifetime: Annotated[
+        Lifetime,
+        Setting(
+            help="managed: lifetime of a certificate; it is renewed after two thirds.",
+            expected="a duration of at least a minute, such as 2160h",
+            group=_CERTIFICATE,
+        ),
+    ] = 90 * 86400.0
+    service: Annotated[
+        ObjectName | None,
+        Setting(
+            help="managed: name of the Service that the certificate is for.",
+            expected="the name of a Service",
+            group=_CERTIFICATE,
+        ),
+    ] = None
+    registration: Annotated[
+        Path | None,
+        Setting(
+            help="File with a ValidatingWebhookConfiguration; its webhooks are applied to the existing object of that "
+            "name.",
+            group=_CLUSTER,
+        ),
+    ] = None
+    ca_file: Annotated[
+        Path | None, Setting(help="files: PEM CA bundle to publish in the webhook configuration.", group=_CLUSTER)
+    ] = None
+    lease: Annotated[
+        ObjectName | None,
+        Setting(help="Name of the Lease, which must exist.", expected="the name of a Lease", group=_CLUSTER),
+    ] = None
+    namespace: Annotated[
+        ObjectName | None,
+        Setting(help="Namespace of this Pod.", expected="the name of a namespace", group=_CLUSTER),
+    ] = None
+    pod_name: Annotated[
+        ObjectName | None, Setting(help="Name of this Pod.", expected="the name of a Pod", group=_CLUSTER)
+    ] = None
+    secret_path_file: Annotated[
+        Path | None,
+        Setting(help="File with a secret; reviews are answered at /validate/<secret> only.", group=_ACCESS),
+    ] = None
+    client_ca_file: Annotated[
+        Path | None, Setting(help="PEM CA bundle; clients must present a certificate that it trusts.", group=_ACCESS)
+    ] = None
+    client_names: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        Setting(
+            help="A name that a client's certificate may carry; repeatable.",
+            expected="names, separated by commas in the variable",
+            group=_ACCESS,
+            flag="client-name",
+        ),
+    ] = ()
 
     @field_validator("port", "operations_port", mode="before")
     @classmethod
@@ -117,11 +180,16 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **flags: Any) -> "Settings":
-        """Settings from flags (None: not given) over the environment. Raises ConfigurationError with all problems."""
+        """Read flags (None: not given) and, for the others, the environment.
+
+        Raises:
+            ConfigurationError: with all problems.
+        """
         try:
             settings = cls(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
-            raise ConfigurationError("settings", [_problem(e["loc"][0], e["input"]) for e in error.errors()]) from error
+            problems = [_problem(str(mistake["loc"][0]), mistake["input"]) for mistake in error.errors()]
+            raise ConfigurationError("settings", problems) from error
         problems = list(_contradictions(settings))
         if problems:
             raise ConfigurationError("settings", problems)
@@ -134,32 +202,59 @@ class Settings(BaseSettings):
 
     @property
     def is_managed(self) -> bool:
+        """Return whether the process issues the certificate itself."""
         return self.certificates is CertificateSource.MANAGED
 
     @property
     def uses_cluster(self) -> bool:
-        """Whether the Kubernetes API is spoken to at all."""
+        """Return whether the process calls the Kubernetes API at all."""
         return self.is_managed or self.registration is not None
 
     def require_serving(self) -> None:
-        """The API server speaks TLS only, so plain HTTP must be asked for. Raises ConfigurationError."""
+        """Require a certificate, or consent to plain HTTP: API servers speak TLS only.
+
+        Raises:
+            ConfigurationError: with neither, or both.
+        """
         if self.is_managed:
             return
         if bool(self.tls_files) == self.insecure_http:
-            why = "not both" if self.insecure_http else "or --insecure-http behind something that ends TLS"
+            why = "not both" if self.insecure_http else "or --insecure-http behind a proxy that terminates TLS"
             expected = f"expected with {spelled('tls_key_file')}, {why}"
             raise ConfigurationError("settings", [Problem(spelled("tls_cert_file"), expected)])
 
 
+def declared(name: str) -> Setting:
+    """Return the declaration of a setting."""
+    return next(part for part in Settings.model_fields[name].metadata if isinstance(part, Setting))
+
+
+def value_type(name: str) -> type:
+    """Return the type of a setting's value, without None and constraints."""
+    annotation: Any = Settings.model_fields[name].annotation
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        annotation = typing.get_args(annotation)[0]
+    return typing.cast("type", getattr(annotation, "__origin__", annotation))
+
+
+def flag(name: str) -> str:
+    """Return the flag of a setting, such as ``--operations-port``."""
+    return f"--{declared(name).flag or name.replace('_', '-')}"
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting, such as ``ANCHORE_ADMISSION_OPERATIONS_PORT``."""
+    return PREFIX + name.upper()
+
+
 def spelled(name: str) -> str:
-    """How people write a setting: ``--port / ANCHORE_ADMISSION_PORT``."""
-    flag = _FLAGS.get(name, name).replace("_", "-")
-    return f"--{flag} / {PREFIX}{name.upper()}"
+    """Return a setting as users write it: ``--port / ANCHORE_ADMISSION_PORT``."""
+    return f"{flag(name)} / {variable(name)}"
 
 
 def unknown_variables(environ: Mapping[str, str], accounts: Iterable[str] | None = None) -> list[str]:
-    """Warnings about ``ANCHORE_ADMISSION_*`` variables that nothing reads; without ``accounts`` any may be meant."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    """Warn of ``ANCHORE_ADMISSION_*`` variables that nothing reads; without ``accounts``, those of any are known."""
+    known = {variable(name) for name in Settings.model_fields}
     if accounts is None:
         known |= {name for name in environ if re.fullmatch(rf"{ACCOUNT}\w+_({'|'.join(SECRETS)})", name)}
     else:
@@ -172,26 +267,32 @@ def unknown_variables(environ: Mapping[str, str], accounts: Iterable[str] | None
 
 
 def _is_of_a_service(name: str, value: str) -> bool:
-    """Kubernetes describes every Service of the namespace to every Pod, ours among them."""
+    """Return whether Kubernetes set the variable: it describes every Service of the namespace to every Pod."""
     return bool(_SERVICE_VARIABLE.fullmatch(name)) or (name.endswith("_PORT") and bool(_LINK.match(value)))
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    """Compared without the prefix, which would make any two names look alike."""
+    """Compare names without the prefix, which would make any two look alike."""
     close = get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], n=1)
-    return f"{name} is not known and ignored" + (f"; was {PREFIX}{close[0]} meant?" if close else "")
+    return f"{name} is not known and ignored" + (f"; did you mean {PREFIX}{close[0]}?" if close else "")
+
+
+def _problem(name: str, value: object) -> Problem:
+    return Problem(spelled(name), f"expected {_expected(name)}, not {shortened(repr(value), 100)}")
+
+
+def _expected(name: str) -> str:
+    kind = value_type(name)
+    if issubclass(kind, StrEnum):
+        return f"one of {', '.join(kind)}"
+    return declared(name).expected or {bool: "true or false", Path: "the path of a file"}[kind]
 
 
 def _contradictions(settings: Settings) -> Iterator[Problem]:
-    if bool(settings.tls_cert_file) != bool(settings.tls_key_file):
-        given, missing = (
-            ("tls_cert_file", "tls_key_file") if settings.tls_cert_file else ("tls_key_file", "tls_cert_file")
-        )
-        yield Problem(spelled(missing), f"expected, because {spelled(given)} is set")
+    yield from _pair(settings, "tls_cert_file", "tls_key_file")
     if settings.port and settings.port == settings.operations_port:
-        yield Problem(
-            spelled("operations_port"), f"expected another port than {spelled('port')}; both are {settings.port}"
-        )
+        message = f"expected another port than {spelled('port')}; both are {settings.port}"
+        yield Problem(spelled("operations_port"), message)
     yield from _missing_for_the_cluster(settings)
     if settings.is_managed:
         for name in ("tls_cert_file", "tls_key_file", "insecure_http", "ca_file"):
@@ -199,7 +300,17 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
                 yield Problem(spelled(name), f"expected without {spelled('certificates')} managed")
     if settings.ca_file and not settings.registration:
         yield Problem(spelled("registration"), f"expected, because {spelled('ca_file')} is set")
-    yield from _contradictions_of_clients(settings)
+    yield from _pair(settings, "client_ca_file", "client_names")
+    if settings.client_ca_file and settings.insecure_http:
+        message = f"expected without {spelled('insecure_http')}: the proxy terminates TLS"
+        yield Problem(spelled("client_ca_file"), message)
+
+
+def _pair(settings: Settings, one: str, other: str) -> Iterator[Problem]:
+    """Require both of two settings, or neither."""
+    if bool(getattr(settings, one)) != bool(getattr(settings, other)):
+        given, missing = (one, other) if getattr(settings, one) else (other, one)
+        yield Problem(spelled(missing), f"expected, because {spelled(given)} is set")
 
 
 def _missing_for_the_cluster(settings: Settings) -> Iterator[Problem]:
@@ -211,17 +322,3 @@ def _missing_for_the_cluster(settings: Settings) -> Iterator[Problem]:
     for name, reason in reasons.items():
         if not getattr(settings, name):
             yield Problem(spelled(name), f"expected, because {spelled(reason)} is set")
-
-
-def _contradictions_of_clients(settings: Settings) -> Iterator[Problem]:
-    if bool(settings.client_ca_file) != bool(settings.client_names):
-        given, missing = (
-            ("client_ca_file", "client_names") if settings.client_ca_file else ("client_names", "client_ca_file")
-        )
-        yield Problem(spelled(missing), f"expected, because {spelled(given)} is set")
-    if settings.client_ca_file and settings.insecure_http:
-        yield Problem(spelled("client_ca_file"), f"expected without {spelled('insecure_http')}: TLS ends elsewhere")
-
-
-def _problem(name: int | str, value: object) -> Problem:
-    return Problem(spelled(str(name)), f"expected {_EXPECTED[str(name)]}, not {shortened(repr(value), 100)}")

@@ -7,9 +7,9 @@ import pytest
 
 from anchore_admission.adapters.anchore.credentials import Credentials
 from anchore_admission.adapters.files import FileCredentials
-from anchore_admission.adapters.logs import LogFormat, LogLevel
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import AccountSection
+from anchore_admission.ports.logs import LogFormat, LogLevel
 from anchore_admission.settings import CertificateSource, Settings, spelled, unknown_variables
 from anchore_admission.wiring.credentials import account_credentials, credential_sources
 
@@ -106,8 +106,8 @@ def test_all_mistakes_are_named_at_once_by_flag_and_variable(monkeypatch: pytest
     assert problems_of(lambda: Settings.load(operations_port=65536, log_level="loud")) == [
         "--port / ANCHORE_ADMISSION_PORT: expected a port number from 0 to 65535, not 'http'",
         "--operations-port / ANCHORE_ADMISSION_OPERATIONS_PORT: expected a port number from 0 to 65535, not 65536",
-        "--insecure-http / ANCHORE_ADMISSION_INSECURE_HTTP: expected true or false, not 'maybe'",
         "--log-level / ANCHORE_ADMISSION_LOG_LEVEL: expected one of debug, info, warning, error, not 'loud'",
+        "--insecure-http / ANCHORE_ADMISSION_INSECURE_HTTP: expected true or false, not 'maybe'",
     ]
 
 
@@ -166,8 +166,8 @@ def test_misspelled_variables_are_reported_with_what_was_meant() -> None:
         "ANCHORE_CLI_USER": "admin",
     }
     assert unknown_variables(environ) == [
-        "ANCHORE_ADMISSION_LOGLEVEL is not known and ignored; was ANCHORE_ADMISSION_LOG_LEVEL meant?",
-        "ANCHORE_ADMISSION_OPERATION_PORT is not known and ignored; was ANCHORE_ADMISSION_OPERATIONS_PORT meant?",
+        "ANCHORE_ADMISSION_LOGLEVEL is not known and ignored; did you mean ANCHORE_ADMISSION_LOG_LEVEL?",
+        "ANCHORE_ADMISSION_OPERATION_PORT is not known and ignored; did you mean ANCHORE_ADMISSION_OPERATIONS_PORT?",
         "ANCHORE_ADMISSION_ZZZ is not known and ignored",
     ]
 

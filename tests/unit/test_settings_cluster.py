@@ -94,15 +94,15 @@ def test_everything_that_is_missing_is_named(flags: dict[str, Any], missing: lis
         ),
         (
             {"client_names": ("a",), "client_ca_file": FILE, "insecure_http": True},
-            [f"{spelled('client_ca_file')}: expected without {spelled('insecure_http')}: TLS ends elsewhere"],
+            [f"{spelled('client_ca_file')}: expected without {spelled('insecure_http')}: the proxy terminates TLS"],
         ),
         (
             {"certificates": "vault", "certificate_lifetime": "1s", "service": "Gate_1", "shutdown_delay": "soon"},
             [
+                f"{spelled('shutdown_delay')}: expected a duration such as 5s, not 'soon'",
                 f"{spelled('certificates')}: expected one of files, managed, not 'vault'",
                 f"{spelled('certificate_lifetime')}: expected a duration of at least a minute, such as 2160h, not '1s'",
                 f"{spelled('service')}: expected the name of a Service, not 'Gate_1'",
-                f"{spelled('shutdown_delay')}: expected a duration such as 5s, not 'soon'",
             ],
         ),
     ],

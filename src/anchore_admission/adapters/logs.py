@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from enum import StrEnum
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, TextIO
 
 from anchore_admission.adapters.redaction import redacted
+from anchore_admission.ports.logs import LogFormat, LogLevel
 from anchore_admission.text import printable, shortened
 
 MESSAGE_LIMIT: Final = 4096
@@ -29,21 +29,6 @@ _CHATTY = ("uvicorn", "httpx", "httpcore", "httpx2", "httpcore2", "aiohttp", "as
 quoted: Final = encode_basestring_ascii
 """A text as JSON. ASCII only, so that line separators, control characters and lone surrogates cannot break a line."""
 to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
-
-
-class LogFormat(StrEnum):
-    """``auto`` is text where a person looks (the stream is a terminal), JSON elsewhere."""
-
-    AUTO = "auto"
-    JSON = "json"
-    TEXT = "text"
-
-
-class LogLevel(StrEnum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 class JsonFormatter(logging.Formatter):

@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from anchore_admission.adapters.logs import LogFormat, LogLevel, configure_logging
+from anchore_admission.adapters.logs import configure_logging
 from anchore_admission.adapters.redaction import redacted
 from anchore_admission.errors import AnchoreAdmissionError
+from anchore_admission.ports.logs import LogFormat, LogLevel
 from anchore_admission.text import printable
 
 CANNOT_TELL = 2

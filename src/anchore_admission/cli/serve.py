@@ -1,71 +1,70 @@
 """``anchore-admission serve``: the controller itself."""
 
+import inspect
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 import uvloop
 
 from anchore_admission.adapters.logs import configure_logging
 from anchore_admission.adapters.memory import return_large_blocks
-from anchore_admission.cli import serve_options as options
+from anchore_admission.models.quantities import written_duration
 from anchore_admission.process import prepared, run
-from anchore_admission.settings import Settings
+from anchore_admission.settings import Settings, declared, flag, value_type, variable
 
 
-def command(
-    *,
-    config: options.Config = None,
-    host: options.Host = None,
-    port: options.Port = None,
-    operations_port: options.OperationsPort = None,
-    docs: options.Docs = None,
-    shutdown_delay: options.ShutdownDelay = None,
-    log_level: options.Level = None,
-    log_format: options.Format = None,
-    certificates: options.Certificates = None,
-    tls_cert_file: options.TlsCertFile = None,
-    tls_key_file: options.TlsKeyFile = None,
-    insecure_http: options.InsecureHttp = None,
-    tls_secret: options.TlsSecret = None,
-    certificate_lifetime: options.Lifetime = None,
-    service: options.Service = None,
-    registration: options.Registration = None,
-    ca_file: options.CaFile = None,
-    lease: options.Lease = None,
-    namespace: options.Namespace = None,
-    pod_name: options.PodName = None,
-    secret_path_file: options.SecretPathFile = None,
-    client_ca_file: options.ClientCaFile = None,
-    client_name: options.ClientName = None,
-) -> None:
+def command(**flags: Any) -> None:
     """Answer the API server's AdmissionReviews.
 
-    The webhook port speaks TLS with the given certificate; health and metrics are on the operations port. A flag beats
-    its environment variable. Stops gracefully on SIGTERM.
+    The webhook port speaks TLS with the given certificate; health and metrics are on the operations port. A flag
+    overrides its environment variable. Stops gracefully on SIGTERM.
     """
-    settings = Settings.load(
-        config=config,
-        host=host,
-        port=port,
-        operations_port=operations_port,
-        docs=docs,
-        shutdown_delay=shutdown_delay,
-        log_level=log_level,
-        log_format=log_format,
-        certificates=certificates,
-        tls_cert_file=tls_cert_file,
-        tls_key_file=tls_key_file,
-        insecure_http=insecure_http,
-        tls_secret=tls_secret,
-        certificate_lifetime=certificate_lifetime,
-        service=service,
-        registration=registration,
-        ca_file=ca_file,
-        lease=lease,
-        namespace=namespace,
-        pod_name=pod_name,
-        secret_path_file=secret_path_file,
-        client_ca_file=client_ca_file,
-        client_names=tuple(client_name) if client_name else None,
-    )
+    settings = Settings.load(**flags)
     settings.require_serving()
     configure_logging(settings.log_level, settings.log_format)
     return_large_blocks()
     uvloop.run(run(prepared(settings)))
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    """Derive the option of a setting.
+
+    Only paths and words of a list are checked by Typer. The settings check the other values, as they check variables,
+    so that all problems are reported together.
+    """
+    setting, kind = declared(name), value_type(name)
+    names, help_text, shared = [flag(name)], setting.help, {"rich_help_panel": setting.group}
+    if kind is bool and Settings.model_fields[name].default:
+        names = [f"{flag(name)}/--no-{name}"]
+    if setting.short:
+        names.append(f"-{setting.short}")
+    if kind in {bool, tuple}:  # Typer would read the variable in a way of its own
+        help_text += rf" \[env var: {variable(name)}{', separated by commas' if kind is tuple else ''}]"
+    else:
+        shared["envvar"] = variable(name)
+    option = typer.Option(
+        *names,
+        help=help_text,
+        show_default=_shown_default(name),
+        case_sensitive=False,
+        metavar="NAME" if kind is tuple else None,
+        **shared,  # type: ignore[arg-type]
+    )
+    accepted: Any = list[str] if kind is tuple else kind if issubclass(kind, bool | Path | StrEnum) else str
+    annotation = Annotated[accepted | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _shown_default(name: str) -> str | bool:
+    """Return the default for the help; False shows none."""
+    default, kind = Settings.model_fields[name].default, value_type(name)
+    if default in (None, ()) or kind is bool:
+        return name if default is True else False
+    return written_duration(default) if kind is float else str(default)
+
+
+command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [_parameter(name) for name in Settings.model_fields]
+)

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them in the configuration: ``500ms``, ``10m``, ``8MiB``."""
+"""Durations and sizes as users write them in the configuration: ``500ms``, ``10m``, ``8MiB``."""
 
 import math
 import re
@@ -13,7 +13,7 @@ _BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds, from ``500ms``, ``8s``, ``10m``, ``1h``, a combination (``1m30s``), or a plain number of seconds."""
+    """Return seconds, from ``500ms``, ``8s``, ``10m``, ``1h``, a combination (``1m30s``), or a plain number."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if isinstance(value, str) and re.fullmatch(rf"(?:{_DURATION.pattern})+", value):
@@ -21,8 +21,14 @@ def parse_duration(value: Any) -> float:
     raise ValueError("expected a duration such as 500ms, 8s or 10m")
 
 
+def written_duration(seconds: float) -> str:
+    """Write a duration in the largest unit that divides it."""
+    unit = next((unit for unit in ("h", "m", "s") if seconds and seconds % _SECONDS[unit] == 0), "s")
+    return f"{seconds / _SECONDS[unit]:g}{unit}"
+
+
 def parse_size(value: Any) -> int:
-    """Bytes, from ``512KiB``, ``8MiB``, or a plain number of bytes."""
+    """Return bytes, from ``512KiB``, ``8MiB``, or a plain number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):

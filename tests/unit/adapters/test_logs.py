@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from anchore_admission.adapters.logs import MESSAGE_LIMIT, TRACE_LIMIT, LogFormat, LogLevel, configure_logging
+from anchore_admission.adapters.logs import MESSAGE_LIMIT, TRACE_LIMIT, configure_logging
+from anchore_admission.ports.logs import LogFormat, LogLevel
 
 ODD_TEXTS = [
     "two\nlines",

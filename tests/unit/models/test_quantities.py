@@ -1,10 +1,10 @@
-"""Durations and sizes as people write them."""
+"""Durations and sizes as users write them."""
 
 import math
 
 import pytest
 
-from anchore_admission.models.quantities import parse_duration, parse_size
+from anchore_admission.models.quantities import parse_duration, parse_size, written_duration
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,12 @@ def test_size(written: object, count: int) -> None:
 def test_no_size(written: object) -> None:
     with pytest.raises(ValueError, match=r"^expected a size such as 512KiB or 8MiB$"):
         parse_size(written)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0s"), (0.5, "0.5s"), (8.0, "8s"), (90.0, "90s"), (600.0, "10m"), (7_776_000.0, "2160h")],
+)
+def test_a_duration_is_written_as_it_is_read(seconds: float, text: str) -> None:
+    assert written_duration(seconds) == text
+    assert parse_duration(text) == seconds

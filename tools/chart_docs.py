@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Write what of the Helm chart is made from elsewhere: the README's table of values, parts of the values' schema.
+"""Generate three parts of the Helm chart: the README's table of values, the values' schema, and the webhook's entry.
 
-The table comes from the comments of values.yaml that begin with ``# --``, the schema from chart_schema.py. With
-``--check``, nothing is written and the exit code says whether all is current.
+The table comes from the comments of values.yaml, the schema from chart_schema.py, the entry from the program. A comment
+that begins with ``# --`` describes the next key and may go on in further lines; a line that begins with a key
+(``# key:``) begins a commented example. With ``--check``, nothing is written; the exit code is 1 if a file is stale.
 """
 
 import json
@@ -15,23 +16,36 @@ from typing import Any
 import yaml
 from chart_schema import schema
 
+from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
+
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
 BEGIN, END = "<!-- values: made by make chart-docs -->\n", "<!-- end of values -->\n"
 _KEY = re.compile(r"( *)([A-Za-z]\w*):")
 _HEADING = re.compile(r"# (\w[^-]*) -{10,}")
+_EXAMPLE = re.compile(r"# +(- )?\w+:( |$)")
 _LONGEST_DEFAULT = 60
+_LINE = 120
+_ENTRY_HEADER = """\
+# The webhook's entry in the ValidatingWebhookConfiguration, written by `make chart-docs` from the program, which
+# explains it (src/anchore_admission/core/webhook/entry.py). templates/_webhook.tpl sets what the values decide.
+"""
 
 
 def documented(values: str) -> Iterator[tuple[str, str, str]]:
-    """Heading, path and description of every value with a comment, in the file's order."""
-    heading, description = "", ""
+    """Yield heading, path and description of every value with a comment, in the file's order."""
+    heading, description, continues = "Global", "", False
     path: list[tuple[int, str]] = []
     for line in values.splitlines():
+        comment = line.lstrip()
         if match := _HEADING.fullmatch(line):
             heading = match[1].strip()
-        elif line.lstrip().startswith("# -- "):
-            description = line.lstrip()[5:]
+        elif comment.startswith("# -- "):
+            description, continues = comment[5:], True
+        elif comment.startswith("# "):
+            continues = continues and not _EXAMPLE.match(comment)
+            if continues:
+                description += comment[1:]
         elif match := _KEY.match(line):
             indent = len(match[1])
             path = [*((i, key) for i, key in path if i < indent), (indent, match[2])]
@@ -41,7 +55,7 @@ def documented(values: str) -> Iterator[tuple[str, str, str]]:
 
 
 def table(values: str) -> str:
-    """Markdown: one table per heading."""
+    """Return Markdown with one table per heading."""
     defaults = yaml.safe_load(values)
     lines: list[str] = []
     last = ""
@@ -54,16 +68,40 @@ def table(values: str) -> str:
 
 
 def undocumented(values: str) -> list[str]:
-    """Leaves of values.yaml that no comment explains."""
+    """Return the leaves of values.yaml that no comment explains."""
     explained = {path for _, path, _ in documented(values)}
     return [path for path in _leaves(yaml.safe_load(values)) if not _covers(explained, path)]
 
 
 def readme(current: str, values: str) -> str:
-    """The README with a fresh table between its two markers."""
+    """Return the README with a new table between its two markers."""
     before, _, rest = current.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{table(values)}{END}{after}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists below their keys and folds long texts."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's own names
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=">" if len(value) > _LINE else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def webhook_entry() -> str:
+    """Return the webhook's entry as the program prints it, with the names of the default release."""
+    client = service_client("anchore-admission", "anchore-admission", 443, "/validate")
+    (entry,) = webhook_configuration(WebhookOptions("anchore-admission", client))["webhooks"]
+    # The template adds the release's namespace, which it knows.
+    entry["namespaceSelector"]["matchExpressions"][0]["values"].remove("anchore-admission")
+    text: str = yaml.dump(entry, Dumper=_Dumper, sort_keys=False, width=_LINE)
+    return _ENTRY_HEADER + text
 
 
 def _at(value: Any, path: str) -> Any:
@@ -86,28 +124,30 @@ def _covers(explained: set[str], path: str) -> bool:
 
 
 def _shown(default: Any) -> str:
-    if default == "":
+    if default in ("", None):
         return ""
     text = json.dumps(default) if not isinstance(default, str) else default
     return f"`{text}`" if len(text) <= _LONGEST_DEFAULT else "see values.yaml"
 
 
 def main() -> int:
-    """Write the files, or say which are not current."""
+    """Write the files, or report which are stale."""
     values = (CHART / "values.yaml").read_text()
     if missing := undocumented(values):
         sys.stderr.write(f"values.yaml does not explain: {', '.join(missing)}\n")
         return 1
     configuration = (ROOT / "docs" / "configuration.schema.json").read_text()
+    old = yaml.safe_load((CHART / "files" / "old-values.yaml").read_text())
     made = {
         CHART / "README.md": readme((CHART / "README.md").read_text(), values),
         CHART / "values.schema.json": schema(
-            (CHART / "values.schema.json").read_text(), configuration, yaml.safe_load(values)
+            (CHART / "values.schema.json").read_text(), configuration, yaml.safe_load(values), old
         ),
+        CHART / "files" / "webhook.yaml": webhook_entry(),
     }
-    stale = [path for path, text in made.items() if path.read_text() != text]
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:
-        sys.stderr.writelines(f"{path.relative_to(ROOT)} is not current: make chart-docs\n" for path in stale)
+        sys.stderr.writelines(f"{path.relative_to(ROOT)} is stale: run make chart-docs\n" for path in stale)
         return 1 if stale else 0
     for path in stale:
         path.write_text(made[path])

@@ -20,6 +20,7 @@ KINDS = {
     ("", "v1"): "ConfigMap Namespace Pod Secret Service ServiceAccount",
     ("admissionregistration.k8s.io", "v1"): "ValidatingWebhookConfiguration",
     ("apps", "v1"): "Deployment",
+    ("autoscaling", "v2"): "HorizontalPodAutoscaler",
     ("batch", "v1"): "Job",
     ("coordination.k8s.io", "v1"): "Lease",
     ("networking.k8s.io", "v1"): "NetworkPolicy",

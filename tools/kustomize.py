@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make deploy/kustomize from the Helm chart: a base with what all overlays share, and what each adds or changes.
+"""Generate deploy/kustomize from the Helm chart: a base with what all overlays share, and each overlay's differences.
 
 ``kustomize.py TARGET`` writes to another folder, so that a test can compare. Needs helm on the path.
 """
@@ -19,16 +19,16 @@ ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
 NAME = NAMESPACE = "anchore-admission"
 FILES = f"{NAME}-files"
-"""The ConfigMap, renamed: kustomize gives its name a hash, and with it the roles' `resourceNames` that are alike."""
+"""New name of the ConfigMap. kustomize appends a hash to it and to every equal text, the roles' `resourceNames` too."""
 KUBERNETES = "1.30.0"
-"""The oldest with everything that the chart renders; older ones need the chart."""
+"""The oldest version with everything that the chart renders; older clusters need the chart."""
 _MARK = "the-namespace"
-"""Stands for the namespace while we work, so that it is not taken for a name."""
-_HEADER = "# Made from the Helm chart by `make kustomize`; values and reasons are there.\n"
+"""Placeholder of the namespace, which must not be confused with the name."""
+_HEADER = "# Generated from the Helm chart by `make kustomize`; the chart explains the values.\n"
 _QUOTE = '"'
 _LINE = 120
 _HANDLED = "metadata.namespace"
-"""What kustomize's own `namespace:` rewrites."""
+"""The field that kustomize's own `namespace:` rewrites."""
 
 Object = dict[str, Any]
 Key = tuple[str, str]
@@ -36,7 +36,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Values over those of the overlay that it stands on; without one, on the base."""
+    """An overlay's values, and the overlay that it builds on; by default the base."""
 
     values: Mapping[str, Any]
     on: str | None = None
@@ -54,13 +54,13 @@ OVERLAYS = {
 
 
 class Quoted(str):
-    """A text that is written in double quotes, where nothing else is: kustomize finds it by them."""
+    """A text to write in double quotes. Nothing else is, so kustomize replacements can split the file at them."""
 
     __slots__ = ()
 
 
 class Dumper(yaml.SafeDumper):
-    """Lists below their keys are indented; long texts are blocks."""
+    """Indents lists below their keys and writes long texts as blocks."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's own names
         super().increase_indent(flow, False)
@@ -80,7 +80,7 @@ Dumper.add_representer(Quoted, _quoted)
 
 
 def rendered(values: Mapping[str, Any]) -> dict[Key, Object]:
-    """The chart's objects without what is Helm's own."""
+    """Return the chart's objects without what only Helm needs."""
     command = [
         "helm",
         "template",
@@ -111,7 +111,7 @@ def _without_helm(it: Object) -> Object:
         it["metadata"]["labels"].pop(name)
     if it["kind"] == "Certificate":
         del it["spec"]["secretTemplate"]
-    if it["kind"] == "Deployment":  # kustomize puts a hash into the ConfigMap's name in place of these
+    if it["kind"] == "Deployment":  # kustomize puts a hash into the ConfigMap's name instead
         annotations = it["spec"]["template"]["metadata"]["annotations"]
         for name in [name for name in annotations if name.startswith("checksum/")]:
             del annotations[name]
@@ -131,7 +131,7 @@ def _with_files_renamed(it: Object) -> Object:
 
 
 def files_of(configuration: Object) -> dict[str, str]:
-    """The files of the controller's ConfigMap, the namespace within them in double quotes and nothing else."""
+    """Return the files of the controller's ConfigMap, with double quotes around the namespace and nothing else."""
     return {name: _dump(_with_quotes(yaml.safe_load(text))) for name, text in sorted(configuration["data"].items())}
 
 
@@ -144,7 +144,7 @@ def _with_quotes(value: Any) -> Any:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
-    """A JSON patch; a list of another length, or of plain values, is replaced as a whole."""
+    """Yield a JSON patch; a list of another length, or of plain values, is replaced as a whole."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             below = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
@@ -166,14 +166,14 @@ def _are_objects(items: list[Any]) -> bool:
 
 
 def namespaces(it: Object) -> Iterator[dict[str, Any]]:
-    """Where an object holds its namespace, as targets of a kustomize replacement."""
+    """Yield the places of the namespace within an object, as targets of a kustomize replacement."""
     for path, value in _texts(it, ""):
         if _MARK not in value or path == _HANDLED:
             continue
         delimiter = next((mark for mark in ("/", ".", _QUOTE) if _MARK in value.split(mark)), None)
         places = [i for i, part in enumerate(value.split(delimiter)) if part == _MARK] if delimiter else []
         if value != _MARK and not places:
-            raise SystemExit(f"no way to replace the namespace in {it['kind']} {path}: {value}")
+            raise SystemExit(f"cannot replace the namespace in {it['kind']} {path}: {value}")
         for index in places if value != _MARK else [None]:
             options = {} if index is None else {"options": {"delimiter": delimiter, "index": index}}
             yield {"select": _selected(it), "fieldPaths": [path], **options}
@@ -196,7 +196,7 @@ def _selected(it: Object) -> dict[str, str]:
 
 
 def base(shared: Mapping[Key, Object]) -> dict[str, str]:
-    """Files of the base."""
+    """Return the files of the base."""
     objects = {key: it for key, it in shared.items() if key != ("ConfigMap", FILES)}
     configuration = files_of(shared["ConfigMap", FILES])
     resources = {_file(it): _dump(_anywhere(it)) for it in objects.values()}
@@ -208,7 +208,7 @@ def base(shared: Mapping[Key, Object]) -> dict[str, str]:
 
 
 def overlay(parent: Mapping[Key, Object], objects: Mapping[Key, Object], stands_on: str) -> dict[str, str]:
-    """Files of an overlay: what it adds to its parent, what it changes, and where the namespace stands."""
+    """Return the files of an overlay: added objects, patches of its parent's, and replacements of the namespace."""
     configuration = objects["ConfigMap", FILES]
     resources = {_file(it): _dump(_anywhere(it)) for key, it in objects.items() if key not in parent}
     patches: dict[str, str] = {}
@@ -246,7 +246,7 @@ def _replacements(objects: Mapping[Key, Object]) -> list[dict[str, Any]]:
 
 
 def _with_common_files(configurations: list[Object]) -> Object:
-    """A file that only some overlays have is theirs to add: none can take one away."""
+    """Keep the files that all overlays share: an overlay can add a file, but not remove one."""
     first = configurations[0]
     names = set.intersection(*(set(it["data"]) for it in configurations))
     return {**first, "data": {name: text for name, text in first["data"].items() if name in names}}
@@ -257,7 +257,7 @@ def _generator(configuration: Object) -> dict[str, Any]:
 
 
 def _anywhere(it: Object) -> Object:
-    """Without its namespace, which `namespace:` sets."""
+    """Remove the namespace, which `namespace:` sets."""
     metadata = {key: value for key, value in it["metadata"].items() if key != "namespace"}
     return {**it, "metadata": metadata}
 
@@ -278,7 +278,7 @@ def _dump(value: Any) -> str:
 
 
 def everything() -> dict[Path, str]:
-    """Every file, relative to deploy/kustomize."""
+    """Return every file, by its path relative to deploy/kustomize."""
     objects = {name: rendered(it.values) for name, it in OVERLAYS.items()}
     common = set.intersection(*({*found} for found in objects.values()))
     shared = {key: it for key, it in objects["self-managed"].items() if key in common}
@@ -295,7 +295,7 @@ def everything() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write everything anew."""
+    """Write all files."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "deploy" / "kustomize"
     made = everything()
     for folder in ("base", "overlays"):

@@ -43,25 +43,24 @@ SCENARIOS: Final = [
 
 
 @cache
-def _group(values: str) -> Object:
+def _groups(values: str) -> Sequence[Object]:
     (found,) = (it for it in render(json.loads(values)).objects if it["kind"] == "PrometheusRule")
-    (one,) = found["spec"]["groups"]
-    return dict(one)
+    return tuple(found["spec"]["groups"])
 
 
-def group(values: Values = WATCHED) -> Object:
-    """The one group of rules."""
-    return _group(json.dumps(values, sort_keys=True))
+def groups(values: Values = WATCHED) -> Sequence[Object]:
+    """Return the groups of rules that the chart renders."""
+    return _groups(json.dumps(values, sort_keys=True))
 
 
 def rules(values: Values = WATCHED) -> dict[str, Object]:
-    """The rules by the names of their alerts."""
-    return {rule["alert"]: rule for rule in group(values)["rules"]}
+    """Return the rules by the names of their alerts."""
+    return {rule["alert"]: rule for group in groups(values) for rule in group["rules"]}
 
 
 def promtool(folder: Path, *commands: str, values: Values = WATCHED, test: Object | None = None) -> str:
     """What promtool says of the chart's rules. Raises HelmError when it does not like them."""
-    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": [group(values)]}))
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": list(groups(values))}))
     if test:
         (folder / "test.yaml").write_text(yaml.safe_dump(test))
     return run("promtool", *commands, str(folder / ("test.yaml" if test else "rules.yaml")))

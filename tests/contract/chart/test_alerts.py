@@ -1,11 +1,13 @@
 """The chart's alerts, held to Prometheus' own promtool: they fire when they should, and at no other time."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from support.alerts import PREFIX, SCENARIOS, WATCHED, Scenario, as_test, promtool, rules
-from support.charts import NAMESPACE, RELEASE, Values, merged, render
+from support.alerts import PREFIX, SCENARIOS, WATCHED, Scenario, as_test, groups, promtool, rules
+from support.charts import CHART, NAMESPACE, RELEASE, Values, merged, render, run
 
 CHART_REGISTERS: Values = {"webhook": {"registration": "chart"}, "certificates": {"mode": "certManager"}}
 OWN_SECRET: Values = {"certificates": {"mode": "existingSecret", "existingSecret": "mine"}}
@@ -16,6 +18,16 @@ def test_prometheus_reads_the_rules(values: Values, tmp_path: Path) -> None:
     watched = merged(WATCHED, values)
     said = promtool(tmp_path, "check", "rules", "--lint-fatal", values=watched)
     assert f"SUCCESS: {len(rules(watched))} rules found" in said
+
+
+def test_prometheus_reads_the_file_as_it_stands() -> None:
+    said = run("promtool", "check", "rules", "--lint-fatal", str(CHART / "files" / "alerts.yaml"))
+    assert f"SUCCESS: {len(rules())} rules found" in said
+
+
+def test_no_word_in_capitals_is_left() -> None:
+    text = yaml.safe_dump(list(groups()))
+    assert re.findall(r"FULLNAME|NAMESPACE|CERTIFICATE_DAYS|TIMEOUT_SECONDS", text) == []
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda it: it.name)

@@ -79,7 +79,15 @@ EVERYTHING: dict[str, Values] = {
             "extraEnvFrom": [{"secretRef": {"name": "s"}}],
             "extraVolumes": [{"name": "v", "configMap": {"name": "c"}}],
             "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}],
-            "service": {"annotations": {"a": "b"}},
+            "service": {"annotations": {"a": "b"}, "type": "NodePort"},
+            "image": {"registry": "registry.example.com"},
+            "deploymentAnnotations": {"a": "b"},
+            "runtimeClassName": "gvisor",
+            "revisionHistoryLimit": 2,
+            "serviceAccount": {"labels": {"a": "b"}, "annotations": {"a": "b"}, "automount": True},
+            "podDisruptionBudget": {"minAvailable": "50%"},
+            "autoscaling": {"enabled": True, "targetMemoryUtilizationPercentage": 90, "behavior": {"scaleDown": {}}},
+            "livenessProbe": {"initialDelaySeconds": 5, "periodSeconds": 10},
         },
     ),
 }
@@ -241,9 +249,101 @@ def test_pods_leave_a_lost_node_after_half_a_minute_unless_values_say_otherwise(
     assert found == given + [_tolerating(key, effect="NoExecute", tolerationSeconds=30) for key in added]
 
 
-def test_without_a_replica_count_the_number_is_left_alone() -> None:
-    assert "replicas" not in render(merged(ANCHORE, {"replicaCount": None})).get("Deployment")["spec"]
+@pytest.mark.parametrize("values", [{"replicaCount": None}, {"autoscaling": {"enabled": True}}])
+def test_where_something_else_scales_the_number_is_left_alone(values: Values) -> None:
+    assert "replicas" not in render(merged(ANCHORE, values)).get("Deployment")["spec"]
+
+
+def test_a_replica_count_is_rendered() -> None:
     assert render(merged(ANCHORE, {"replicaCount": 0})).get("Deployment")["spec"]["replicas"] == 0
+
+
+def test_an_autoscaler_keeps_the_targets_and_the_bounds() -> None:
+    spec = render(merged(ANCHORE, {"autoscaling": {"enabled": True}})).get("HorizontalPodAutoscaler")["spec"]
+    assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": RELEASE}
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 6)
+    (metric,) = spec["metrics"]
+    assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+    assert "HorizontalPodAutoscaler" not in {kind for kind, _ in render(ANCHORE).names()}
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ({}, {"maxUnavailable": 1}),
+        ({"maxUnavailable": "34%"}, {"maxUnavailable": "34%"}),
+        ({"minAvailable": 1}, {"minAvailable": 1}),
+        ({"minAvailable": 0}, {"minAvailable": 0}),
+    ],
+)
+def test_a_disruption_budget_has_one_bound(budget: Values, expected: Values) -> None:
+    spec = render(merged(ANCHORE, {"podDisruptionBudget": budget})).get("PodDisruptionBudget")["spec"]
+    assert {key: value for key, value in spec.items() if key.endswith("vailable")} == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ({}, "localhost/anchore-admission"),
+        ({"image": {"registry": "registry.example.com"}}, "registry.example.com/anchore-admission"),
+        ({"global": {"imageRegistry": "mirror:5000"}}, "mirror:5000/anchore-admission"),
+        (
+            {"global": {"imageRegistry": "mirror:5000/a"}, "image": {"registry": "registry.example.com"}},
+            "mirror:5000/a/anchore-admission",
+        ),
+        (
+            {"global": {"imageRegistry": "mirror"}, "image": {"repository": "registry.example.com:443/team/gate"}},
+            "mirror/team/gate",
+        ),
+        ({"image": {"registry": "quay.io", "repository": "team/gate"}}, "quay.io/team/gate"),
+        ({"image": {"repository": "registry.example.com/team/gate"}}, "registry.example.com/team/gate"),
+        ({"image": {"repository": "team/gate"}}, "team/gate"),
+    ],
+)
+def test_a_registry_of_its_own_replaces_that_of_the_repository(values: Values, image: str) -> None:
+    rendered = render(merged(EVERYTHING["sandbox"], values, {"image": {"tag": "1"}}))
+    pods = [_pod_of(it) for it in rendered.objects if it["kind"] in {"Deployment", "Job", "Pod"}]
+    assert {pod["containers"][0]["image"] for pod in pods} == {f"{image}:1"}
+
+
+def test_a_namespace_of_its_own_replaces_that_of_the_release() -> None:
+    values = {"namespaceOverride": "elsewhere", "certificates": {"mode": "certManager"}}
+    rendered = render(merged(EVERYTHING["watched"], values))
+    assert {it["metadata"].get("namespace") for it in rendered.objects} == {"elsewhere", None}
+    entry = rendered.webhook()
+    assert entry["clientConfig"]["service"]["namespace"] == "elsewhere"
+    assert entry["namespaceSelector"]["matchExpressions"][0]["values"] == ["elsewhere", "kube-system"]
+    assert rendered.get("Certificate")["spec"]["dnsNames"][0] == f"{RELEASE}.elsewhere.svc"
+    assert rendered.get("ClusterRoleBinding")["subjects"][0]["namespace"] == "elsewhere"
+    owner = "meta.helm.sh/release-namespace"
+    assert rendered.get("Certificate")["spec"]["secretTemplate"]["annotations"][owner] == NAMESPACE
+
+
+def test_values_of_the_pods_surroundings() -> None:
+    rendered = render(EVERYTHING["extras"])
+    deployment, pod, account = rendered.get("Deployment"), rendered.pod(), rendered.get("ServiceAccount")
+    assert deployment["metadata"]["annotations"] == {"a": "b", "team": "security"}
+    assert deployment["spec"]["revisionHistoryLimit"] == 2
+    assert pod["runtimeClassName"] == "gvisor"
+    assert account["automountServiceAccountToken"] is True
+    assert account["metadata"]["labels"]["a"] == account["metadata"]["annotations"]["a"] == "b"
+    assert rendered.get("Service")["spec"]["type"] == "NodePort"
+    assert render(ANCHORE).get("ServiceAccount")["automountServiceAccountToken"] is False
+    assert rendered.container()["livenessProbe"] == {
+        "httpGet": {"path": "/livez", "port": "operations"},
+        "initialDelaySeconds": 5,
+        "periodSeconds": 10,
+        "timeoutSeconds": 5,
+        "failureThreshold": 4,
+        "terminationGracePeriodSeconds": 5,
+    }
+
+
+def test_more_objects_are_installed_with_their_templates_rendered() -> None:
+    more = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-more"}}
+    rendered = render(merged(ANCHORE, {"extraObjects": [more, yaml.safe_dump({**more, "kind": "Secret"})]}))
+    for kind in ("ConfigMap", "Secret"):
+        assert rendered.get(kind, f"{RELEASE}-more")["apiVersion"] == "v1"
 
 
 def test_helm_test_begins_with_a_job_that_shows_that_the_image_can_be_pulled() -> None:

@@ -22,7 +22,14 @@ def test_the_readme_and_the_schema_are_current() -> None:
 def test_the_readme_names_every_value() -> None:
     table = (CHART / "README.md").read_text()
     for key, value in yaml.safe_load((CHART / "values.yaml").read_text()).items():
-        assert f"`{key}`" in table or all(f"`{key}.{below}" in table for below in value), key
+        assert f"| `{key}`" in table or all(f"| `{key}.{below}" in table for below in value), key
+
+
+def test_no_line_of_a_template_is_longer_than_160_columns() -> None:
+    templates = [path for path in (CHART / "templates").rglob("*") if path.is_file()]
+    long = [path.name for path in templates if max(map(len, path.read_text().splitlines())) > 160]
+    assert templates
+    assert long == []
 
 
 def test_helm_lint_finds_nothing() -> None:

@@ -1,4 +1,4 @@
-"""A wrong value fails `helm install` with a message that names it, before any Pod does."""
+"""Where a wrong value is rejected: contradictions by the chart, single values by the schema, rules by the program."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,124 +6,98 @@ from typing import Any
 import pytest
 import yaml
 
+from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.sandbox.seed_file import load_seed
 from anchore_admission.services.config.load import parse_configuration
+from anchore_admission.wiring.controller import build
 from support.charts import ANCHORE, CHART, ENDPOINT, Values, merged, refusal, render
+from support.command_line import CommandLine
 
 STRICT, ANALYSIS = {"enableStrictGating": True}, {"enableAnalysisGating": True}
 BUNDLE = {"anchore": {"policybundle": "bundle"}}
 SANDBOX = {"sandbox": {"enabled": True}}
+DEFAULTS_IN_CONFIG = {"config": {"defaults": {"mode": "strict"}}}
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 EXISTING = {"mode": "existingSecret", "existingSecret": "mine"}
-RANGE = ["10.0.0.0/8"]
-TAGLESS = "expected without tag and digest, which are image.tag and image.digest"
-USER = [{"name": "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "value": "u"}]
+_ACCOUNT = "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_"
+USER = [{"name": f"{_ACCOUNT}USERNAME", "value": "u"}]
+USER_AND_PASSWORD = [*USER, {"name": f"{_ACCOUNT}PASSWORD", "value": "p"}]
+
+
+@pytest.fixture
+def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    return CommandLine(capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
         ({}, ["anchore.endpoint: needed", "anchore.credentialsSecret: needed"]),
-        (merged(ENDPOINT, {"config": ENDPOINT}), ["anchore.endpoint and config.anchore.endpoint"]),
-        ({"config": {"accounts": [{"name": "a"}]}}, ["anchore.endpoint: needed"]),
-        ({"config": {"accounts": [{"name": "a", "endpoint": "http://a"}]}}, ["account default has no endpoint"]),
-        (merged(ANCHORE, STRICT, {"config": {"defaults": {"mode": "strict"}}}), ["enableStrictGating: not together"]),
-        (
-            merged(ANCHORE, ANALYSIS, BUNDLE, {"requestAnalysis": False, "config": {"defaults": {"mode": "strict"}}}),
-            ["enableAnalysisGating, requestAnalysis, anchore.policybundle: not together with config.defaults"],
-        ),
-        (ENDPOINT, ["anchore.credentialsSecret: needed", "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME"]),
-        (merged(ENDPOINT, {"extraEnv": USER}), ["anchore.credentialsSecret: needed"]),
-        (merged(ANCHORE, {"extraEnv": USER}), ["DEFAULT_USERNAME: not together with files"]),
-        (
-            merged(ANCHORE, {"config": {"accounts": [{"name": "a.b"}], "defaults": {"account": "a.b"}}}),
-            ["account a.b, which is asked with, has no credentials", "ANCHORE_ADMISSION_ACCOUNT_A_B_USERNAME"],
-        ),
-        (merged(ENDPOINT, {"anchore": {"username": "u"}}), ["anchore.username and anchore.password belong together"]),
-        (merged(ENDPOINT, {"anchore": {"password": "p"}}), ["anchore.username and anchore.password belong together"]),
+        (ENDPOINT, ["anchore.credentialsSecret: needed"]),
+        (merged(ANCHORE, {"config": ENDPOINT}), ["anchore.endpoint: not together with config.anchore.endpoint"]),
+        (merged(ANCHORE, STRICT, DEFAULTS_IN_CONFIG), ["config.defaults: not together with enableStrictGating"]),
+        (merged(ANCHORE, ANALYSIS, DEFAULTS_IN_CONFIG), ["config.defaults: not together with"]),
+        (merged(ANCHORE, BUNDLE, DEFAULTS_IN_CONFIG), ["config.defaults: not together with"]),
+        (merged(ANCHORE, {"requestAnalysis": False}, DEFAULTS_IN_CONFIG), ["config.defaults: not together with"]),
+        (merged(ENDPOINT, {"anchore": {"username": "u"}}), ["anchore.username: needed together with anchore.password"]),
+        (merged(ENDPOINT, {"anchore": {"password": "p"}}), ["anchore.username: needed together with anchore.password"]),
         (merged(ANCHORE, {"anchore": {"username": "u", "password": "p"}}), ["anchore.credentialsSecret: not together"]),
-        (
-            merged(ANCHORE, SANDBOX),
-            ["not together with anchore.endpoint", "not together with anchore.credentialsSecret"],
-        ),
-        (merged(SANDBOX, {"config": ENDPOINT}), ["sandbox.enabled: not together with config.anchore.endpoint"]),
-        (
-            merged(SANDBOX, {"config": {"accounts": [{"name": "a"}, {"name": "b", "endpoint": "http://b"}]}}),
-            ["sandbox.enabled: not together with config.accounts[1].endpoint"],
-        ),
-        (
-            merged(SANDBOX, {"config": {"messages": {"notice": "n" * 137}}}),
-            ["config.messages.notice: expected at most 136"],
+        (merged(ANCHORE, {"anchore": {"password": "p"}}), ["anchore.credentialsSecret: not together"]),
+        *(
+            (merged(SANDBOX, values), ["sandbox.enabled: not together with an endpoint or credentials of Anchore"])
+            for values in (
+                ENDPOINT,
+                {"anchore": {"credentialsSecret": "s"}},
+                {"anchore": {"username": "u"}},
+                {"config": ENDPOINT},
+                {"config": {"accounts": [{"name": "a"}, {"name": "b", "endpoint": "http://b"}]}},
+            )
         ),
         (merged(ANCHORE, {"certificates": {"mode": "existingSecret"}}), ["certificates.existingSecret: needed"]),
-        (merged(ANCHORE, {"certificates": {"existingSecret": "s"}}), ["certificates.existingSecret: only with"]),
-        (merged(ANCHORE, {"certificates": {"caBundle": CERTIFICATE}}), ["certificates.caBundle: only with"]),
+        (merged(ANCHORE, {"certificates": {"existingSecret": "s"}}), ["only with certificates.mode existingSecret"]),
+        (merged(ANCHORE, {"certificates": {"caBundle": CERTIFICATE}}), ["only with certificates.mode existingSecret"]),
         (merged(ANCHORE, {"webhook": {"registration": "chart"}}), ["webhook.registration chart: not with"]),
         (
             merged(ANCHORE, {"webhook": {"registration": "chart"}, "certificates": EXISTING}),
             ["certificates.caBundle: needed"],
         ),
-        (
-            merged(ANCHORE, {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}}),
-            ["networkPolicy.egress.rules: needed with networkPolicy.egress.enabled, or Anchore is out of reach"],
-        ),
-        (merged(ANCHORE, {"ports": {"webhook": 8080}}), ["ports.webhook and ports.operations must differ"]),
-        (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: expected lower-case letters", "called 1x"]),
-        (merged(ANCHORE, {"fullnameOverride": "Gate"}), ["fullnameOverride: expected lower-case letters"]),
-        (merged(ANCHORE, {"fullnameOverride": "it's"}), ["a Service cannot be called it's"]),
-        (
-            merged(ANCHORE, {"nameOverride": "Gate"}),
-            ["nameOverride: expected lower-case", "called anchore-admission-Gate"],
-        ),
-        (merged(ANCHORE, {"nameOverride": "a_b"}), ["nameOverride: expected lower-case letters, digits and -"]),
-        *(
-            (merged(ANCHORE, {"image": {"repository": repository}}), [f"image.repository: {TAGLESS}, not {repository}"])
-            for repository in ("registry.example.com:5000/a/b:1.2", "gate:1", f"a/gate@sha256:{'a' * 64}")
-        ),
-        (merged(ANCHORE, {"serviceAccount": {"create": False}}), ["serviceAccount.name: expected an account of"]),
-        (merged(ANCHORE, {"serviceAccount": {"create": False, "name": "default"}}), ["not default: its rights"]),
-        (merged(ANCHORE, {"serviceAccount": {"name": "default"}}), ["not default: its rights"]),
-        *(
-            (merged(ANCHORE, {"serviceMonitor": {"interval": it}}), ["serviceMonitor.interval: expected", f"not {it}"])
-            for it in ("1.5m", "30", "30s1m", "")
-        ),
         *(
             (
-                merged(
-                    ANCHORE, {"certificates": {"mode": "existingSecret", "existingSecret": f"anchore-admission-{it}"}}
-                ),
-                [f"certificates.existingSecret: expected another name than anchore-admission-{it}"],
+                merged(ANCHORE, {"certificates": {**EXISTING, "existingSecret": f"anchore-admission-{it}"}}),
+                [f"certificates.existingSecret: not anchore-admission-{it}, which the chart itself creates"],
             )
             for it in ("tls", "certificate", "authority")
         ),
-        (merged(ANCHORE, {"dnsPolicy": "None"}), ["dnsConfig.nameservers: needed"]),
+        (
+            merged(ANCHORE, {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}}),
+            ["networkPolicy.egress.rules: needed with networkPolicy.egress.enabled"],
+        ),
+        (merged(ANCHORE, {"ports": {"webhook": 8080}}), ["ports.webhook and ports.operations: expected different"]),
+        (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: needed", "cannot be named 1x"]),
+        (merged(ANCHORE, {"fullnameOverride": "Gate"}), ["fullnameOverride: needed", "use lower-case letters"]),
+        (merged(ANCHORE, {"fullnameOverride": "it's"}), ["a Service cannot be named it's"]),
+        (merged(ANCHORE, {"nameOverride": "Gate"}), ["cannot be named anchore-admission-Gate"]),
+        (merged(ANCHORE, {"serviceAccount": {"create": False}}), ["serviceAccount.name: expected an account of"]),
+        (merged(ANCHORE, {"serviceAccount": {"create": False, "name": "default"}}), ["not default: every Pod"]),
+        (merged(ANCHORE, {"serviceAccount": {"name": "default"}}), ["not default: every Pod"]),
+        (merged(ANCHORE, {"namespaceOverride": "kube-system"}), ["the namespace must not be kube-system"]),
         (merged(ANCHORE, {"shutdownDelay": "40s"}), ["terminationGracePeriodSeconds: expected at least 50"]),
-        (merged(ANCHORE, {"proxy": {"exceptions": RANGE}}), ["proxy.exceptions: 10.0.0.0/8: expected a host name"]),
+        (merged(ANCHORE, {"shutdownDelay": "1m30s"}), ["terminationGracePeriodSeconds: expected at least 100"]),
         (
             merged(ANCHORE, {"proxy": {"exceptions": ["x"]}, "extraEnv": [{"name": "NO_PROXY", "value": "y"}]}),
             ["proxy.exceptions: not together with NO_PROXY"],
         ),
-        (
-            merged(ANCHORE, {"config": {"timeouts": {"margin": "5s"}}, "webhook": {"timeoutSeconds": 5}}),
-            ["config.timeouts.margin: expected less than webhook.timeoutSeconds (5 s), not 5s"],
-        ),
-        (
-            merged(ANCHORE, {"webhook": {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
-            ["webhook.namespaceSelector.matchExpressions[0]: In and NotIn need values"],
-        ),
         *(
             (
-                merged(ANCHORE, {values: {f"app.kubernetes.io/{name}": "mine"}}),
-                [f"{values}: app.kubernetes.io/{name} is"],
+                merged(ANCHORE, {"config": {"timeouts": {"margin": margin}}, "webhook": {"timeoutSeconds": 5}}),
+                ["config.timeouts.margin: expected less than webhook.timeoutSeconds, which is 5"],
             )
-            for values in ("commonLabels", "podLabels")
-            for name in ("component", "instance", "name", "part-of")
+            for margin in ("5s", 5, "4900ms100ms", 7.5)
         ),
-        (merged(ANCHORE, {"commonLabels": {"helm.sh/chart": "mine"}}), ["commonLabels: helm.sh/chart is"]),
         (
-            merged(ANCHORE, {"commonLabels": {"app.kubernetes.io/managed-by": "me"}}),
-            ["commonLabels: app.kubernetes.io/managed-by is"],
+            merged(ANCHORE, {"autoscaling": {"enabled": True, "minReplicas": 4, "maxReplicas": 3}}),
+            ["autoscaling.maxReplicas: expected at least autoscaling.minReplicas, which is 4"],
         ),
     ],
 )
@@ -141,7 +115,8 @@ def test_contradictions_name_their_values_all_at_once(values: Values, told: list
         {"serviceMonitor": {"interval": "1m30s"}},
         {"serviceAccount": {"create": False, "name": "gate"}},
         {"networkPolicy": {"enabled": False, "egress": {"enabled": True}}},
-        {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}, "config": {"defaults": {"mode": "skip"}}},
+        {"autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 3}},
+        {"config": {"timeouts": {"margin": 9.9}}},
         {"securityContext": {"privileged": False, "procMount": "Default"}},
         {"podSecurityContext": {"fsGroup": 1000, "supplementalGroups": [1], "runAsUser": 1000}},
         {"replicaCount": None},
@@ -150,15 +125,14 @@ def test_contradictions_name_their_values_all_at_once(values: Values, told: list
         {"fullnameOverride": None, "priorityClassName": None, "extraLabels": {}, "annotations": {}},
     ],
 )
-def test_what_looks_like_it_is_taken(values: Values) -> None:
+def test_what_only_looks_wrong_is_accepted(values: Values) -> None:
     assert render(merged(ANCHORE, values)).objects
 
 
 @pytest.mark.parametrize(("release", "name"), [("0123", "0123-anchore-admission"), ("1.2", "1-2-anchore-admission")])
 def test_a_release_that_no_service_can_be_called_after_needs_another_name(release: str, name: str) -> None:
     said = refusal(ANCHORE, release=release)
-    assert "fullnameOverride: needed, with this release name: expected" in said
-    assert f"a Service cannot be called {name}" in said
+    assert f"fullnameOverride: needed, as a Service cannot be named {name}" in said
 
 
 LEAVE = "leave it out"
@@ -168,15 +142,18 @@ HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
+        (
+            {"config": {"passive": {"refreshInterval": "1m"}, "analysis": {"concurrency": 1}}},
+            {"config.passive.refreshInterval": "config.tags.refreshInterval", "config.analysis": "config.submissions"},
+        ),
+        ({"config": {"limits": {"answer": 4096}}}, {"config.limits.answer": "config.limits.anchoreResponse"}),
         ({"anchoreEndpoint": "http://anchore"}, {"anchoreEndpoint": "anchore.endpoint"}),
         ({"existingCredentialsSecret": "s"}, {"existingCredentialsSecret": "anchore.credentialsSecret"}),
         ({"credentialsSecret": "s"}, {"credentialsSecret": "anchore.credentialsSecret"}),
         ({"credentials": {"users": [{"username": "u"}]}}, {"credentials": "anchore.credentialsSecret"}),
         ({"policySelectors": [{"Mode": "breakglass"}]}, {"policySelectors": "config.rules"}),
-        ({"image": "anchore/kubernetes-admission-controller:v0.8.4"}, {"image": "image.repository and image.tag"}),
-        ({"image": {"registry": "harbor.example.com"}}, {"image.registry": "image.repository"}),
+        ({"image": "anchore/kubernetes-admission-controller:v0.8.4"}, {"image": "image.repository with image.tag"}),
         ({"imagePullPolicy": "Always"}, {"imagePullPolicy": "image.pullPolicy"}),
-        ({"imagePullSecrets": ["registry"]}, {"imagePullSecrets[0]": "{name: registry}"}),
         ({"logVerbosity": 0}, {"logVerbosity": "logging.level"}),
         ({"annotations": {"a": "b"}}, {"annotations": "commonAnnotations"}),
         ({"labels": {"a": "b"}, "extraLabels": {"a": "b"}}, {"labels": "commonLabels", "extraLabels": "commonLabels"}),
@@ -195,7 +172,7 @@ HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], 
             {
                 "apiService.group": LEAVE,
                 "apiService.version": LEAVE,
-                "apiService.namespaceSelector": "webhook.namespaceSelector here, and webhook.excludedNamespaces",
+                "apiService.namespaceSelector": "webhook.namespaceSelector and webhook.excludedNamespaces",
             },
         ),
         ({"apiService": {"else": 1}}, {"apiService": "webhook.failurePolicy"}),
@@ -203,7 +180,6 @@ HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], 
             {"service": {"name": "n", "type": "ClusterIP", "internalPort": 8443, "externalPort": 443}},
             {
                 "service.name": "fullnameOverride",
-                "service.type": LEAVE,
                 "service.internalPort": "ports.webhook",
                 "service.externalPort": LEAVE,
             },
@@ -220,7 +196,7 @@ HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], 
                 "seLinuxOptions": {"level": "s0"},
                 "seccompProfile": {"type": "RuntimeDefault"},
                 "supplementalGroups": [1000],
-                "sysctls": [],
+                "sysctls": [{"name": "net.core.somaxconn", "value": "1024"}],
             }.items()
         ),
         (
@@ -232,7 +208,7 @@ HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], 
         ),
     ],
 )
-def test_a_value_of_the_original_chart_is_refused_by_its_new_name(values: Values, told: dict[str, str]) -> None:
+def test_a_value_with_another_name_now_is_rejected_by_that_name(values: Values, told: dict[str, str]) -> None:
     lines = [line.strip() for line in refusal(merged(ANCHORE, values)).splitlines() if line.startswith("  ")]
     found = {path: said for path, _, said in (line.partition(": ") for line in lines)}
     assert found.keys() == told.keys(), lines
@@ -243,52 +219,79 @@ RULE = {"name": "a"}
 SELECTOR: dict[str, Any] = {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}
 
 
+def _program(config: Values, program: CommandLine) -> str:
+    """Return what the program reports about the configuration that the chart renders."""
+    ended = program("config", "validate", "-", stdin=render(merged(ANCHORE, {"config": config})).configuration())
+    assert ended.code == 2, ended.out
+    return ended.err
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"rules": [RULE, {"name": "b"}, RULE]}, "config.rules[2].name: is the name of config.rules[0] already"),
-        ({"rules": [{"name": "defaults"}]}, "config.rules[0].name: the name defaults stands for"),
-        ({"rules": [{**RULE, "account": "x"}]}, "config.rules[0].account: names an account that is not in"),
-        ({"defaults": {"account": "x"}}, "config.defaults.account: names an account that is not in"),
-        (
-            {"accounts": [{"name": "a", "usernameFile": "/u"}]},
-            "config.accounts[0]: usernameFile and passwordFile belong",
-        ),
+        ({"rules": [RULE, {"name": "b"}, RULE]}, "rules[2].name: "),
+        ({"rules": [{"name": "defaults"}]}, "rules[0].name: "),
+        ({"rules": [{**RULE, "account": "x"}]}, "rules[0].account: "),
+        ({"defaults": {"account": "x"}}, "defaults.account: "),
+        ({"accounts": [{"name": "a", "usernameFile": "/u"}]}, "accounts[1]: "),
+        ({"accounts": [{"name": "default", "passwordFile": "/p"}]}, "accounts[0]: "),
         (
             {"accounts": [{"name": "a", "usernameFile": "/u", "passwordFile": "/p", "apiKeyFile": "/k"}]},
-            "config.accounts[0]: give either apiKeyFile or",
+            "accounts[1]: ",
         ),
-        (
-            {"accounts": [{"name": "a.b"}, {"name": "A-b"}]},
-            "config.accounts[1].name: is the name of config.accounts[0]",
-        ),
-        (
-            {"rules": [{**RULE, "match": {"objectSelector": SELECTOR}}]},
-            "config.rules[0].match.objectSelector.matchExpressions[0]: In and NotIn need values",
-        ),
-        (
-            {"rules": [{**RULE, "match": {"objectSelector": {}}}]},
-            "objectSelector: give matchLabels or matchExpressions",
-        ),
-        ({"timeouts": {"connect": "0s"}}, "config.timeouts.connect: expected more than 0s"),
-        ({"timeouts": {"read": 0}}, "config.timeouts.read: expected more than 0s"),
-        ({"timeouts": {"read": "23h60m1s"}}, "config.timeouts.read: expected at most 24h, not 23h60m1s"),
-        ({"passive": {"wait": -1}}, "config.passive.wait: expected at least 0s, not -1"),
-        ({"tags": {"refreshInterval": "999ms"}}, "config.tags.refreshInterval: expected at least 1s, not 999ms"),
-        ({"limits": {"body": 1023}}, "config.limits.body: expected 1KiB to 256MiB, not 1023"),
-        (
-            {"limits": {"anchoreResponse": "257MiB"}},
-            "config.limits.anchoreResponse: expected 1KiB to 256MiB, not 257MiB",
-        ),
-        ({"accounts": [{"name": "a", "endpoint": "http://a:65536"}]}, "at '/config/accounts/0/endpoint"),
-        ({"accounts": [{"name": "a", "endpoint": "http://u:p@a"}]}, "at '/config/accounts/0/endpoint"),
-        ({"messages": {"notice": ""}}, "at '/config/messages/notice"),
+        ({"accounts": [{"name": "a.b"}, {"name": "A-b"}]}, "accounts[2].name: "),
+        ({"rules": [{**RULE, "match": {"objectSelector": SELECTOR}}]}, "match.objectSelector.matchExpressions[0]: "),
+        ({"rules": [{**RULE, "match": {"objectSelector": {}}}]}, "match.objectSelector: "),
+        ({"timeouts": {"connect": "0s"}}, "timeouts.connect: "),
+        ({"timeouts": {"read": 0}}, "timeouts.read: "),
+        ({"timeouts": {"read": "23h60m1s"}}, "timeouts.read: "),
+        ({"passive": {"wait": -1}}, "passive.wait: "),
+        ({"tags": {"refreshInterval": "999ms"}}, "tags.refreshInterval: "),
+        ({"limits": {"body": 1023}}, "limits.body: "),
+        ({"limits": {"anchoreResponse": "257MiB"}}, "limits.anchoreResponse: "),
     ],
 )
-def test_what_the_program_refuses_the_chart_refuses(config: Values, told: str) -> None:
-    with pytest.raises(ConfigurationError):
-        parse_configuration(yaml.safe_dump({"anchore": {"endpoint": "http://anchore"}, **config}), "configuration.yaml")
-    assert told in refusal(merged(ANCHORE, {"config": config}))
+def test_what_needs_more_than_one_value_to_tell_the_program_rejects(
+    config: Values, told: str, program: CommandLine
+) -> None:
+    assert told in _program(config, program)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"config": {"accounts": [{"name": "a"}], "defaults": {"account": "a"}}}, "anchore.endpoint"),
+        ({"config": {"accounts": [{"name": "a", "endpoint": "http://a"}]}}, "anchore.endpoint"),
+        (merged(SANDBOX, {"config": {"messages": {"notice": "n" * 137}}}), "messages.notice: "),
+    ],
+)
+def test_what_the_chart_completes_the_program_rejects(values: Values, told: str, program: CommandLine) -> None:
+    ended = program("config", "validate", "-", stdin=render(values).configuration())
+    assert (ended.code, told in ended.err) == (2, True), ended.err
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (merged(ENDPOINT, {"extraEnv": USER}), "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD: expected, because"),
+        (
+            merged(ANCHORE, {"extraEnv": USER_AND_PASSWORD}),
+            "expected without files",
+        ),
+        (merged(ENDPOINT, {"config": {"defaults": {"mode": "strict"}}}), "account default: has no credentials"),
+        (
+            merged(ANCHORE, {"config": {"accounts": [{"name": "a.b"}], "defaults": {"account": "a.b"}}}),
+            "ANCHORE_ADMISSION_ACCOUNT_A_B_USERNAME",
+        ),
+    ],
+)
+def test_credentials_that_cannot_be_used_the_program_rejects_at_its_start(values: Values, told: str) -> None:
+    rendered = render(values)
+    environ = {it["name"]: it["value"] for it in rendered.container()["env"] if "value" in it}
+    configuration = parse_configuration(rendered.configuration(), "configuration.yaml")
+    with pytest.raises(ConfigurationError) as caught:
+        build(configuration, Telemetry(), environ=environ, wait_until_valid=True)
+    assert told in str(caught.value)
 
 
 ACCOUNT = "system:serviceaccount:shop:web"
@@ -328,13 +331,8 @@ def _expression(value: str) -> Values:
         (_expression("demo*"), "objectSelector.matchExpressions[0].values[1]"),
     ],
 )
-def test_a_pattern_that_can_never_match_is_refused_in_the_words_of_the_program(match: Values, place: str) -> None:
-    config = {"rules": [{"name": "a", "match": match}]}
-    with pytest.raises(ConfigurationError) as caught:
-        parse_configuration(yaml.safe_dump({"anchore": {"endpoint": "http://anchore"}, **config}), "configuration.yaml")
-    (problem,) = caught.value.problems
-    assert str(problem).startswith(f"rules[0].match.{place}: ")
-    assert f"config.{problem}" in refusal(merged(ANCHORE, {"config": config}))
+def test_a_pattern_that_can_never_match_the_program_rejects(match: Values, place: str, program: CommandLine) -> None:
+    assert f"rules[0].match.{place}: " in _program({"rules": [{"name": "a", "match": match}]}, program)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +353,7 @@ def test_a_pattern_that_can_never_match_is_refused_in_the_words_of_the_program(m
         {"rules": [{**RULE, "match": {"objectSelector": {"matchLabels": {"app": "", "example.com/a": "b_c.d"}}}}]},
     ],
 )
-def test_what_the_program_takes_the_chart_takes(config: Values) -> None:
+def test_what_the_program_accepts_the_chart_accepts(config: Values) -> None:
     parse_configuration(render(merged(ANCHORE, {"config": config})).configuration(), "configuration.yaml")
 
 
@@ -386,6 +384,35 @@ def _selecting(**expression: Any) -> Values:
         (_selecting(key="-", values=["a"]), "/webhook/namespaceSelector/matchExpressions/0/key"),
         (_selecting(key="UPPER.example.com/a", values=["a"]), "/webhook/namespaceSelector/matchExpressions/0/key"),
         (_selecting(key="a", values=["b c"]), "/webhook/namespaceSelector/matchExpressions/0/values/0"),
+        (_selecting(key="a"), "/webhook/namespaceSelector/matchExpressions/0"),
+        (_selecting(key="a", values=[]), "/webhook/namespaceSelector/matchExpressions/0/values"),
+        (
+            _selecting(key="a", operator="Exists", values=["b"]),
+            "/webhook/namespaceSelector/matchExpressions/0/values",
+        ),
+        ({"config": {"accounts": [{"name": "a", "endpoint": "http://a:65536"}]}}, "/config/accounts/0/endpoint"),
+        ({"config": {"accounts": [{"name": "a", "endpoint": "http://u:p@a"}]}}, "/config/accounts/0/endpoint"),
+        ({"config": {"messages": {"notice": ""}}}, "/config/messages/notice"),
+        *(
+            ({"image": {"repository": repository}}, "/image/repository")
+            for repository in ("registry.example.com:5000/a/b:1.2", "gate:1", f"a/gate@sha256:{'a' * 64}")
+        ),
+        ({"image": {"registry": "https://registry.example.com"}}, "/image/registry"),
+        ({"global": {"imageRegistry": "registry.example.com/"}}, "/global/imageRegistry"),
+        ({"imagePullSecrets": ["registry"]}, "/imagePullSecrets/0"),
+        *(({"serviceMonitor": {"interval": it}}, "/serviceMonitor/interval") for it in ("1.5m", "30", "30s1m", "")),
+        ({"dnsPolicy": "None"}, "/dnsConfig"),
+        ({"proxy": {"exceptions": ["10.0.0.0/8"]}}, "/proxy/exceptions/0"),
+        *(
+            ({values: {f"app.kubernetes.io/{name}": "mine"}}, f"/{values}/app.kubernetes.io~1{name}")
+            for values in ("commonLabels", "podLabels")
+            for name in ("component", "instance", "name", "part-of")
+        ),
+        ({"commonLabels": {"helm.sh/chart": "mine"}}, "/commonLabels/helm.sh~1chart"),
+        ({"commonLabels": {"app.kubernetes.io/managed-by": "me"}}, "/commonLabels/app.kubernetes.io~1managed-by"),
+        ({"service": {"type": "ExternalName"}}, "/service/type"),
+        ({"livenessProbe": {"httpGet": {"path": "/"}}}, "/livenessProbe"),
+        ({"autoscaling": {"minReplicas": 0}}, "/autoscaling/minReplicas"),
         ({"podLabels": {"a": "b c"}}, "/podLabels/a"),
         ({"certificates": {"mode": "cert-manager"}}, "/certificates/mode"),
         ({"image": {"digest": "sha256:1"}}, "/image/digest"),
@@ -397,7 +424,7 @@ def _selecting(**expression: Any) -> Values:
         ({"sandbox": {"seed": {"faults": [{"mode": "slow", "paths": 1}]}}}, "/sandbox/seed/faults/0/paths"),
     ],
 )
-def test_the_schema_refuses_what_it_does_not_know(values: Values, place: str) -> None:
+def test_the_schema_rejects_a_value_that_is_wrong_by_itself(values: Values, place: str) -> None:
     assert f"{place}'" in refusal(merged(ANCHORE, values))
 
 
@@ -415,7 +442,7 @@ SEEDS = [
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_the_sandbox_takes_the_schema_takes(seed: Values) -> None:
+def test_what_the_sandbox_accepts_the_schema_accepts(seed: Values) -> None:
     rendered = render(merged(SANDBOX, {"sandbox": {"seed": seed}}))
     (text,) = (it["data"]["seed.yaml"] for it in rendered.objects if "seed.yaml" in it.get("data", {}))
     load_seed(text, "seed.yaml")
@@ -424,6 +451,8 @@ def test_what_the_sandbox_takes_the_schema_takes(seed: Values) -> None:
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 FREE = {"resources", "strategy", "podSecurityContext", "securityContext"}
 """What goes to Kubernetes as it is."""
+NULLABLE = {"replicaCount", "targetCPUUtilizationPercentage"}
+"""Values with a default for which null has a meaning."""
 
 
 def _nulls(values: dict[str, Any], wanted: Callable[[str, Any], bool]) -> dict[str, Any]:
@@ -446,7 +475,7 @@ def test_a_null_is_as_good_as_empty() -> None:
     "wanted",
     [
         lambda key, default: isinstance(default, dict) and default and key not in FREE,
-        lambda key, default: not isinstance(default, dict) and default not in ("", []) and key != "replicaCount",
+        lambda key, default: not isinstance(default, dict) and default not in ("", [], None) and key not in NULLABLE,
     ],
     ids=["sections", "values"],
 )

@@ -64,12 +64,7 @@ def test_the_entry_is_the_one_that_the_program_prints() -> None:
     (expected,) = webhook_configuration(WebhookOptions(RELEASE, client, excluded=excluded))["webhooks"]
     values = {"enableStrictGating": True, "webhook": {"excludedNamespaces": excluded}}
     found = render(merged(ANCHORE, values)).webhook()
-    assert _without_breaks(found) == _without_breaks(expected)
-
-
-def _without_breaks(entry: Any) -> Any:
-    conditions = [{**it, "expression": "".join(it["expression"].split())} for it in entry["matchConditions"]]
-    return {**entry, "matchConditions": conditions}
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -343,6 +338,6 @@ ELSEWHERE = {"config": {"accounts": [{"name": "b", "endpoint": "http://api.other
         ),
     ],
 )
-def test_the_notes_name_an_anchore_that_is_judged(values: Values, namespaces: list[str]) -> None:
+def test_the_notes_name_an_anchore_that_is_reviewed(values: Values, namespaces: list[str]) -> None:
     said = notes(values)
-    assert re.findall(r"WARNING: Anchore runs in the namespace (\S+), which is judged", said) == namespaces
+    assert re.findall(r"WARNING: Anchore runs in the namespace (\S+), which is reviewed", said) == namespaces

@@ -1,21 +1,17 @@
-{{/* The configuration file: `config`, completed by the values that people know from the original chart. */}}
+{{/* The configuration file: `config`, completed by the values known from the original chart. */}}
 
 {{- define "anchore-admission.endpoint" -}}
 {{- if .Values.sandbox.enabled }}
-{{- /* Without the namespace: it is our own, and the name then holds in every one. */ -}}
+{{- /* Without the namespace: the controller runs in the same one. */ -}}
 http://{{ include "anchore-admission.fullname" . }}-sandbox:8228
 {{- else }}
 {{- .Values.anchore.endpoint }}
 {{- end }}
 {{- end }}
 
-{{/* Strict beats analysis beats passive. */}}
-{{- define "anchore-admission.mode" -}}
-{{- if .Values.enableStrictGating }}strict{{ else if .Values.enableAnalysisGating }}analysis{{ else }}passive{{ end }}
-{{- end }}
-
+{{/* Strict wins over analysis, analysis over passive. */}}
 {{- define "anchore-admission.defaults" -}}
-mode: {{ include "anchore-admission.mode" . }}
+mode: {{ if .Values.enableStrictGating }}strict{{ else if .Values.enableAnalysisGating }}analysis{{ else }}passive{{ end }}
 requestAnalysis: {{ .Values.requestAnalysis }}
 {{- if and .Values.enableStrictGating .Values.anchore.policybundle }}
 policy: {{ .Values.anchore.policybundle | quote }}
@@ -26,18 +22,13 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- define "anchore-admission.accounts" -}}
 {{- $files := dict "usernameFile" "/credentials/username" "passwordFile" "/credentials/password" }}
 {{- $accounts := list }}
-{{- $found := false }}
+{{- $names := list }}
 {{- range (default dict .Values.config).accounts }}
-  {{- $account := . }}
-  {{- if eq .name "default" }}
-    {{- $found = true }}
-    {{- if not (or .apiKeyFile .usernameFile) }}
-      {{- $account = merge (deepCopy .) $files }}
-    {{- end }}
-  {{- end }}
-  {{- $accounts = append $accounts $account }}
+  {{- $mounted := and (eq .name "default") (not (or .apiKeyFile .usernameFile .passwordFile)) }}
+  {{- $accounts = append $accounts (ternary (merge (deepCopy .) $files) . $mounted) }}
+  {{- $names = append $names .name }}
 {{- end }}
-{{- if not $found }}
+{{- if not (has "default" $names) }}
   {{- $accounts = prepend $accounts (merge (dict "name" "default") $files) }}
 {{- end }}
 {{- toYaml $accounts }}
@@ -55,60 +46,26 @@ policy: {{ .Values.anchore.policybundle | quote }}
   {{- $_ := set $config "defaults" (include "anchore-admission.defaults" . | fromYaml) }}
 {{- end }}
 {{- if .Values.sandbox.enabled }}
-  {{- $own := default dict $config.messages }}
-  {{- $notice := list (include "anchore-admission.sandboxNotice" .) (default "" $own.notice) | compact | join " " }}
-  {{- $_ := set $config "messages" (mergeOverwrite $own (dict "notice" $notice)) }}
+  {{- /* Before the operator's own notice, so that no verdict of the sandbox passes for one of Anchore's. */}}
+  {{- $messages := default dict $config.messages }}
+  {{- $notices := list "This verdict comes from the embedded sandbox, not from Anchore." (default "" $messages.notice) }}
+  {{- $_ := set $config "messages" (mergeOverwrite $messages (dict "notice" ($notices | compact | join " "))) }}
 {{- end }}
 {{- toYaml $config }}
 {{- end }}
 
-{{/* Stands before a notice of one's own: nobody takes a verdict of the sandbox for Anchore's. */}}
-{{- define "anchore-admission.sandboxNotice" -}}
-This verdict comes from the embedded sandbox, not from Anchore.
-{{- end }}
-
-{{/* The accounts that some image may need; with mode skip, nothing is asked. */}}
-{{- define "anchore-admission.askedAccounts" -}}
+{{/* The modes of the defaults and of all rules that may deny an image: analysis and strict. */}}
+{{- define "anchore-admission.denyingModes" -}}
 {{- $config := include "anchore-admission.configuration" . | fromYaml }}
-{{- $mode := default "passive" $config.defaults.mode }}
-{{- $account := default "default" $config.defaults.account }}
-{{- $asked := list }}
-{{- range prepend (default list $config.rules) dict }}
-  {{- if ne (default $mode .mode) "skip" }}
-    {{- $asked = append $asked (default $account .account) }}
-  {{- end }}
+{{- $default := default "passive" $config.defaults.mode }}
+{{- $modes := list $default }}
+{{- range $config.rules }}
+  {{- $modes = append $modes (default $default .mode) }}
 {{- end }}
-{{- uniq $asked | toYaml }}
+{{- without (uniq $modes) "passive" "skip" | toYaml }}
 {{- end }}
 
-{{/* Those of them whose credentials are neither in files nor in `extraEnv`. What `extraEnvFrom` brings, nobody knows here. */}}
-{{- define "anchore-admission.accountsWithoutCredentials" -}}
-{{- $asked := include "anchore-admission.askedAccounts" . | fromYamlArray }}
-{{- $without := $asked }}
-{{- range (include "anchore-admission.configuration" . | fromYaml).accounts }}
-  {{- if or .usernameFile .apiKeyFile }}
-    {{- $without = without $without .name }}
-  {{- end }}
-{{- end }}
-{{- $variables := list }}
-{{- range .Values.extraEnv }}
-  {{- $variables = append $variables .name }}
-{{- end }}
-{{- range $asked }}
-  {{- $prefix := include "anchore-admission.variables" . }}
-  {{- if or (has (print $prefix "API_KEY") $variables) (and (has (print $prefix "USERNAME") $variables) (has (print $prefix "PASSWORD") $variables)) }}
-    {{- $without = without $without . }}
-  {{- end }}
-{{- end }}
-{{- toYaml $without }}
-{{- end }}
-
-{{/* How the variables begin that hold an account's credentials. */}}
-{{- define "anchore-admission.variables" -}}
-ANCHORE_ADMISSION_ACCOUNT_{{ . | upper | replace "-" "_" | replace "." "_" }}_
-{{- end }}
-
-{{/* The keys of the Secret with the credentials: what is named as a file, directly in its directory. */}}
+{{/* The keys of the credentials Secret that are mounted: those that a setting names as a file directly in /credentials. */}}
 {{- define "anchore-admission.credentialKeys" -}}
 {{- $config := include "anchore-admission.configuration" . | fromYaml }}
 {{- $files := list (default dict $config.anchore).caFile }}
@@ -125,15 +82,4 @@ ANCHORE_ADMISSION_ACCOUNT_{{ . | upper | replace "-" "_" | replace "." "_" }}_
   {{- end }}
 {{- end }}
 {{- uniq $keys | sortAlpha | toYaml }}
-{{- end }}
-
-{{/* "true" when nothing is ever refused because of an image: every mode is passive, or skip, which asks nothing. */}}
-{{- define "anchore-admission.onlyPassive" -}}
-{{- $config := include "anchore-admission.configuration" . | fromYaml }}
-{{- $default := default "passive" $config.defaults.mode }}
-{{- $modes := list $default }}
-{{- range $config.rules }}
-  {{- $modes = append $modes (default $default .mode) }}
-{{- end }}
-{{- if not (without $modes "passive" "skip") }}true{{ end }}
 {{- end }}

@@ -1,10 +1,13 @@
-{{/* Names, labels and the image. Every object of a release is called after its full name. */}}
+{{/*
+Names, labels and the image. Every object of a release is named after the full name. Helpers that need more than the root
+context take a dict, in which `ctx` is the root context.
+*/}}
 
 {{- define "anchore-admission.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimAll "-_." }}
 {{- end }}
 
-{{/* 50 characters leave room for suffixes; Services take no dots. */}}
+{{/* 50 characters leave room for suffixes; a Service's name has no dots. */}}
 {{- define "anchore-admission.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) }}
@@ -12,66 +15,75 @@
 {{- regexReplaceAll "-+$" $full "" }}
 {{- end }}
 
+{{- define "anchore-admission.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "anchore-admission.serviceAccountName" -}}
 {{- default (ternary (include "anchore-admission.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name }}
 {{- end }}
 
+{{/* Labels that select the Pods or Services of one component, or of the whole release without one. Takes ctx, component. */}}
 {{- define "anchore-admission.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "anchore-admission.name" . | quote }}
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-{{- end }}
-
-{{- define "anchore-admission.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "anchore-admission.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{ include "anchore-admission.partOf" . }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+app.kubernetes.io/name: {{ include "anchore-admission.name" .ctx | quote }}
+app.kubernetes.io/instance: {{ .ctx.Release.Name | quote }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The same in every release whatever it is called: by it, releases recognise each other's Pods (see _webhook.tpl). */}}
+{{/* The same in every release: releases recognize each other's Pods by this label (see not-another-release in files/webhook.yaml). */}}
 {{- define "anchore-admission.partOf" -}}
 app.kubernetes.io/part-of: anchore-admission
 {{- end }}
 
-{{/* Metadata of an object. Takes a list: the root, the suffix of the name, the component, annotations of its own. */}}
+{{/* Labels of an object. Takes ctx and component. */}}
+{{- define "anchore-admission.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .ctx.Chart.Name .ctx.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "anchore-admission.selectorLabels" . }}
+app.kubernetes.io/version: {{ .ctx.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .ctx.Release.Service }}
+{{ include "anchore-admission.partOf" . }}
+{{- with .ctx.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/*
+Metadata of an object in the release's namespace. Takes ctx and component; optionally name, or suffix to the full name;
+labels and annotations, which win over the chart's and the common ones.
+*/}}
 {{- define "anchore-admission.metadata" -}}
-{{- $root := index . 0 }}
-{{- $annotations := merge (dict) (default dict (index . 3)) (default dict $root.Values.commonAnnotations) -}}
-name: {{ print (include "anchore-admission.fullname" $root) (index . 1) | quote }}
+namespace: {{ include "anchore-admission.namespace" .ctx | quote }}
+{{ include "anchore-admission.clusterMetadata" . }}
+{{- end }}
+
+{{/* Metadata of an object without a namespace. Takes the same. */}}
+{{- define "anchore-admission.clusterMetadata" -}}
+name: {{ default (print (include "anchore-admission.fullname" .ctx) (default "" .suffix)) .name | quote }}
 labels:
-  {{- include "anchore-admission.labels" $root | nindent 2 }}
-  app.kubernetes.io/component: {{ index . 2 }}
-{{- with $annotations }}
+  {{- merge (dict) (default dict .labels) (include "anchore-admission.labels" . | fromYaml) | toYaml | nindent 2 }}
+{{- with merge (dict) (default dict .annotations) (default dict .ctx.Values.commonAnnotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* The same of an object in the release's namespace. */}}
-{{- define "anchore-admission.namespacedMetadata" -}}
-namespace: {{ (index . 0).Release.Namespace | quote }}
-{{ include "anchore-admission.metadata" . }}
-{{- end }}
-
+{{/* A registry given on its own takes the place of the one that the repository begins with. */}}
 {{- define "anchore-admission.image" -}}
-{{- include "anchore-admission.rejectOld" . -}}{{/* such as an image in one text, which has no fields to look at */}}
-{{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
-{{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- include "anchore-admission.rejectOldValues" . -}}{{/* before anything reads a field of an image that is a string */}}
+{{- $repository := .Values.image.repository }}
+{{- with default .Values.image.registry (default dict .Values.global).imageRegistry }}
+  {{- $repository = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") }}
+{{- end }}
+{{- if .Values.image.digest }}
+  {{- printf "%s@%s" $repository .Values.image.digest }}
+{{- else }}
+  {{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
 
-{{/* Whether the controller itself fills in the ValidatingWebhookConfiguration: "true" or nothing. */}}
-{{- define "anchore-admission.registers" -}}
-{{- if eq .Values.webhook.registration "controller" }}true{{ end }}
-{{- end }}
-
-{{/* The Secret with the credentials for Anchore; nothing when there are none. */}}
+{{/* The Secret with the credentials for Anchore; empty when there is none. */}}
 {{- define "anchore-admission.credentialsSecret" -}}
 {{- if .Values.anchore.credentialsSecret }}
 {{- .Values.anchore.credentialsSecret }}
@@ -80,7 +92,7 @@ namespace: {{ (index . 0).Release.Namespace | quote }}
 {{- end }}
 {{- end }}
 
-{{/* The Secret with the serving certificate that is mounted; nothing when the controller makes its own. */}}
+{{/* The mounted Secret with the serving certificate; empty when the controller issues its own. */}}
 {{- define "anchore-admission.servingSecret" -}}
 {{- if eq .Values.certificates.mode "certManager" }}
 {{- include "anchore-admission.fullname" . }}-certificate
@@ -89,10 +101,11 @@ namespace: {{ (index . 0).Release.Namespace | quote }}
 {{- end }}
 {{- end }}
 
-{{/* By these, Helm removes or takes over a Secret that cert-manager made anew, after somebody had deleted the chart's. */}}
+{{/* Lets Helm remove or adopt a Secret that cert-manager recreates after the chart's was deleted. */}}
 {{- define "anchore-admission.secretTemplate" -}}
 secretTemplate:
-  labels: {app.kubernetes.io/managed-by: {{ .Release.Service }}}
+  labels:
+    app.kubernetes.io/managed-by: {{ .Release.Service }}
   annotations:
     meta.helm.sh/release-name: {{ .Release.Name | quote }}
     meta.helm.sh/release-namespace: {{ .Release.Namespace | quote }}

@@ -1,122 +1,144 @@
-{{/* What the schema cannot say: values that contradict each other. All problems are told at once. */}}
+{{/*
+Values that contradict each other. values.schema.json rejects a value that is wrong by itself, and the controller validates its
+configuration at the start: a replica with mistakes lists them all in its log and does not become ready, while the others serve on
+(`anchore-admission config validate` checks a file beforehand). What neither of them can see is checked here, all at once.
+*/}}
 
 {{- define "anchore-admission.validate" -}}
-{{- include "anchore-admission.rejectOld" . }}
+{{- include "anchore-admission.rejectOldValues" . }}
 {{- $problems := concat
-    (include "anchore-admission.validateRelease" . | fromYamlArray)
-    (include "anchore-admission.validatePods" . | fromYamlArray)
-    (include "anchore-admission.validateAnchore" . | fromYamlArray)
-    (include "anchore-admission.validateDefaults" . | fromYamlArray)
-    (include "anchore-admission.validateAccounts" . | fromYamlArray)
-    (include "anchore-admission.validateRules" . | fromYamlArray)
-    (include "anchore-admission.validatePatterns" . | fromYamlArray)
-    (include "anchore-admission.validateQuantities" . | fromYamlArray)
-    (include "anchore-admission.validateInterval" . | fromYamlArray)
-    (include "anchore-admission.validateNotice" . | fromYamlArray)
-    (include "anchore-admission.validateSelector" (list "webhook.namespaceSelector" (default dict .Values.webhook.namespaceSelector)) | fromYamlArray)
-    (include "anchore-admission.validateEgress" . | fromYamlArray)
-    (include "anchore-admission.validateCertificates" . | fromYamlArray)
-    (include "anchore-admission.validateChange" . | fromYamlArray) }}
+      (include "anchore-admission.releaseProblems" . | fromYamlArray)
+      (include "anchore-admission.anchoreProblems" . | fromYamlArray)
+      (include "anchore-admission.webhookProblems" . | fromYamlArray)
+      (include "anchore-admission.podProblems" . | fromYamlArray)
+      (include "anchore-admission.upgradeProblems" . | fromYamlArray) }}
 {{- if $problems }}
 {{- fail (printf "\n  %s\n" (join "\n  " $problems)) }}
 {{- end }}
 {{- end }}
 
-{{/* Apart from the others, which expect values of today. */}}
-{{- define "anchore-admission.rejectOld" -}}
-{{- with include "anchore-admission.validateOld" . | fromYamlArray }}
-{{- fail (printf "\n  %s\n" (join "\n  " .)) }}
+{{- define "anchore-admission.releaseProblems" -}}
+{{- $full := include "anchore-admission.fullname" . }}
+{{- $namespace := include "anchore-admission.namespace" . }}
+{{- if has $namespace (list "default" "kube-system") }}
+- 'the namespace must not be {{ $namespace }}: a release does not review its own. Use --namespace anchore-admission --create-namespace'
 {{- end }}
-{{- end }}
-
-{{- define "anchore-admission.validateRelease" -}}
-{{- if has .Release.Namespace (list "default" "kube-system") }}
-- 'the namespace must not be {{ .Release.Namespace }}: a release never judges its own namespace. Use --namespace anchore-admission --create-namespace'
-{{- end }}
-{{- include "anchore-admission.validateName" . }}
-{{- if regexMatch "[:@][^/]*$" .Values.image.repository }}
-- {{ printf "image.repository: expected without tag and digest, which are image.tag and image.digest, not %s" .Values.image.repository | quote }}
-{{- end }}
-{{- if eq (int .Values.ports.webhook) (int .Values.ports.operations) }}
-- 'ports.webhook and ports.operations must differ; both are {{ .Values.ports.webhook }}'
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) }}
+- {{ printf "fullnameOverride: needed, as a Service cannot be named %s: use lower-case letters, digits and -, first a letter" $full | quote }}
 {{- end }}
 {{- if eq (include "anchore-admission.serviceAccountName" .) "default" }}
-- 'serviceAccount.name: expected an account of the release''s own, not default: its rights would be everybody''s'
+- 'serviceAccount.name: expected an account of the release''s own, not default: every Pod of the namespace would have its rights'
 {{- end }}
 {{- end }}
 
-{{/* Every object is called after the full name; a Service is what takes least. */}}
-{{- define "anchore-admission.validateName" -}}
-{{- $full := include "anchore-admission.fullname" . }}
-{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) }}
-{{- $expected := printf "expected lower-case letters, digits and -, first a letter, because a Service cannot be called %s" $full }}
-{{- if .Values.fullnameOverride }}
-- {{ printf "fullnameOverride: %s" $expected | quote }}
-{{- else if regexMatch "^[0-9]" .Release.Name }}
-- {{ printf "fullnameOverride: needed, with this release name: %s" $expected | quote }}
+{{- define "anchore-admission.anchoreProblems" -}}
+{{- $anchore := .Values.anchore }}
+{{- $config := default dict .Values.config }}
+{{- $endpoints := compact (list $anchore.endpoint (default dict $config.anchore).endpoint) }}
+{{- $credentials := compact (list $anchore.credentialsSecret $anchore.username $anchore.password) }}
+{{- if .Values.sandbox.enabled }}
+  {{- range $config.accounts }}{{ $endpoints = compact (append $endpoints .endpoint) }}{{ end }}
+  {{- if or $endpoints $credentials }}
+- 'sandbox.enabled: not together with an endpoint or credentials of Anchore (anchore, config): the sandbox takes its place'
+  {{- end }}
 {{- else }}
-- {{ printf "nameOverride: %s" $expected | quote }}
+  {{- if gt (len $endpoints) 1 }}
+- 'anchore.endpoint: not together with config.anchore.endpoint'
+  {{- end }}
+  {{- if not (or $endpoints $config) }}
+- 'anchore.endpoint: needed, such as http://anchore-engine-api.anchore.svc:8228 (for a trial without Anchore: sandbox.enabled=true)'
+  {{- end }}
+  {{- if not (or $credentials $config .Values.extraEnv .Values.extraEnvFrom) }}
+- 'anchore.credentialsSecret: needed, the name of a Secret with the keys username and password'
+  {{- end }}
+  {{- if and $anchore.credentialsSecret (gt (len $credentials) 1) }}
+- 'anchore.credentialsSecret: not together with anchore.username and anchore.password'
+  {{- else if ne (empty $anchore.username) (empty $anchore.password) }}
+- 'anchore.username: needed together with anchore.password'
+  {{- end }}
 {{- end }}
+{{- $switches := or .Values.enableStrictGating .Values.enableAnalysisGating (not .Values.requestAnalysis) $anchore.policybundle }}
+{{- if and $config.defaults $switches }}
+- 'config.defaults: not together with enableStrictGating, enableAnalysisGating, requestAnalysis or anchore.policybundle'
 {{- end }}
 {{- end }}
 
-{{/* Labels by which our objects and our Pods are found, and those that Helm goes by. */}}
-{{- define "anchore-admission.validatePods" -}}
-{{- range $value := list "commonLabels" "podLabels" }}
-{{- range $label := list "name" "instance" "component" "part-of" "version" "managed-by" | sortAlpha }}
-{{- $key := print "app.kubernetes.io/" $label }}
-{{- if and (hasKey (default dict (get $.Values $value)) $key) (or (eq $value "commonLabels") (not (has $label (list "version" "managed-by")))) }}
-- '{{ $value }}: {{ $key }} is set by the chart (nameOverride and fullnameOverride change names)'
+{{- define "anchore-admission.webhookProblems" -}}
+{{- $full := include "anchore-admission.fullname" . }}
+{{- $certificates := .Values.certificates }}
+{{- $chartRegisters := eq .Values.webhook.registration "chart" }}
+{{- if eq $certificates.mode "existingSecret" }}
+  {{- if not $certificates.existingSecret }}
+- 'certificates.existingSecret: needed with certificates.mode existingSecret'
+  {{- else if has $certificates.existingSecret (list (print $full "-tls") (print $full "-certificate") (print $full "-authority")) }}
+- {{ printf "certificates.existingSecret: not %s, which the chart itself creates and deletes" $certificates.existingSecret | quote }}
+  {{- end }}
+  {{- if and $chartRegisters (not $certificates.caBundle) }}
+- 'certificates.caBundle: needed with webhook.registration chart and certificates.mode existingSecret'
+  {{- end }}
+{{- else if or $certificates.existingSecret $certificates.caBundle }}
+- 'certificates.existingSecret and certificates.caBundle: only with certificates.mode existingSecret, not {{ $certificates.mode }}'
+{{- else if and $chartRegisters (eq $certificates.mode "selfManaged") }}
+- 'webhook.registration chart: not with certificates.mode selfManaged: only the controller knows the CA that it makes'
+{{- end }}
+{{- $margin := include "anchore-admission.seconds" (dig "timeouts" "margin" "500ms" (default dict .Values.config)) }}
+{{- if ge ($margin | float64) (float64 .Values.webhook.timeoutSeconds) }}
+- 'config.timeouts.margin: expected less than webhook.timeoutSeconds, which is {{ .Values.webhook.timeoutSeconds }}'
 {{- end }}
 {{- end }}
+
+{{- define "anchore-admission.podProblems" -}}
+{{- $policy := .Values.networkPolicy }}
+{{- if eq (int .Values.ports.webhook) (int .Values.ports.operations) }}
+- 'ports.webhook and ports.operations: expected different ports, not {{ .Values.ports.webhook }} twice'
 {{- end }}
-{{- if hasKey (default dict .Values.commonLabels) "helm.sh/chart" }}
-- 'commonLabels: helm.sh/chart is set by the chart'
-{{- end }}
-{{- if and (eq .Values.dnsPolicy "None") (not (default dict .Values.dnsConfig).nameservers) }}
-- 'dnsConfig.nameservers: needed with dnsPolicy None'
-{{- end }}
-{{- range .Values.proxy.exceptions }}
-{{- if contains "/" . }}
-- 'proxy.exceptions: {{ . }}: expected a host name, a domain such as .example.com, or a single address: address ranges have no effect'
-{{- end }}
-{{- end }}
-{{- if and .Values.proxy.exceptions (include "anchore-admission.hasNoProxy" .) }}
+{{- if and .Values.proxy.exceptions (has "NO_PROXY" (include "anchore-admission.extraEnvNames" . | fromYamlArray)) }}
 - 'proxy.exceptions: not together with NO_PROXY in extraEnv, which replaces them'
 {{- end }}
+{{- $needed := addf (include "anchore-admission.seconds" .Values.shutdownDelay | float64) (float64 .Values.webhook.timeoutSeconds) }}
+{{- if gt $needed (float64 .Values.terminationGracePeriodSeconds) }}
+- 'terminationGracePeriodSeconds: expected at least {{ $needed }} (shutdownDelay and webhook.timeoutSeconds): reviews would be cut off'
 {{- end }}
-
-{{/* Its ports cannot be derived from the endpoint: a NetworkPolicy sees the Pods' ports behind a Service, and a proxy's. */}}
-{{- define "anchore-admission.validateEgress" -}}
-{{- $policy := .Values.networkPolicy }}
 {{- if and $policy.enabled $policy.egress.enabled (not $policy.egress.rules) (not .Values.sandbox.enabled) }}
-{{- if include "anchore-admission.askedAccounts" . | fromYamlArray }}
-- 'networkPolicy.egress.rules: needed with networkPolicy.egress.enabled, or Anchore is out of reach; such as [{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: anchore}}}], ports: [{port: 8228}]}]'
+- 'networkPolicy.egress.rules: needed with networkPolicy.egress.enabled, or the Pods cannot reach Anchore'
+{{- end }}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+- 'autoscaling.maxReplicas: expected at least autoscaling.minReplicas, which is {{ .Values.autoscaling.minReplicas }}'
+{{- end }}
+{{- end }}
+
+{{/*
+An upgrade cannot change where the serving certificate comes from while replicas run: API servers would not trust the new ones yet, or
+the new ones would wait for a certificate that the old leader never makes.
+*/}}
+{{- define "anchore-admission.upgradeProblems" -}}
+{{- $full := include "anchore-admission.fullname" . }}
+{{- $namespace := include "anchore-admission.namespace" . }}
+{{- $live := lookup "apps/v1" "Deployment" $namespace $full }}{{/* empty when rendered without a cluster */}}
+{{- if and .Release.IsUpgrade $live }}
+{{- $pod := dig "spec" "template" "spec" dict $live }}
+{{- $issued := false }}
+{{- range $pod.containers }}{{ $issued = or $issued (has "--certificates=managed" (default list .args)) }}{{ end }}
+{{- $secret := "" }}
+{{- range $pod.volumes }}{{ if eq .name "tls" }}{{ $secret = dig "secret" "secretName" "" . }}{{ end }}{{ end }}
+{{- $before := ternary "certManager" "existingSecret" (eq $secret (print $full "-certificate")) }}
+{{- $before = ternary "selfManaged" $before (or $issued (empty $secret)) }}
+{{- if ne $before .Values.certificates.mode }}
+- >-
+  certificates.mode: cannot change from {{ $before }} to {{ .Values.certificates.mode }} while replicas run, because API servers would
+  not trust the new ones. Remove the webhook for the change: kubectl delete validatingwebhookconfiguration {{ $full }};
+  kubectl delete deployment --namespace {{ $namespace }} {{ $full }} --cascade=foreground; then repeat the helm upgrade
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- define "anchore-admission.validateCertificates" -}}
-{{- $certificates := .Values.certificates }}
-{{- $existing := eq $certificates.mode "existingSecret" }}
-{{- if and $existing (not $certificates.existingSecret) }}
-- 'certificates.existingSecret: needed with certificates.mode existingSecret'
+{{/* The seconds of a duration: a string such as 1m30s, or a number. */}}
+{{- define "anchore-admission.seconds" -}}
+{{- $units := dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0 }}
+{{- $sum := 0.0 }}
+{{- range regexFindAll "[0-9.]+(ms|s|m|h)" (kindIs "string" . | ternary . (print . "s")) -1 }}
+  {{- $number := regexFind "[0-9.]+" . }}
+  {{- $sum = addf $sum (mulf (float64 $number) (get $units (trimPrefix $number .))) }}
 {{- end }}
-{{- range $suffix := list "tls" "certificate" "authority" }}
-{{- if eq $certificates.existingSecret (printf "%s-%s" (include "anchore-admission.fullname" $) $suffix) }}
-- {{ printf "certificates.existingSecret: expected another name than %s, which the chart gives to Secrets of other modes and takes away with them" $certificates.existingSecret | quote }}
-{{- end }}
-{{- end }}
-{{- range $name := list "existingSecret" "caBundle" }}
-{{- if and (not $existing) (index $certificates $name) }}
-- 'certificates.{{ $name }}: only with certificates.mode existingSecret, not {{ $certificates.mode }}'
-{{- end }}
-{{- end }}
-{{- if eq .Values.webhook.registration "chart" }}
-{{- if eq $certificates.mode "selfManaged" }}
-- 'webhook.registration chart: not with certificates.mode selfManaged: only the controller knows the authority it makes'
-{{- else if and $existing (not $certificates.caBundle) }}
-- 'certificates.caBundle: needed with webhook.registration chart and certificates.mode existingSecret'
-{{- end }}
-{{- end }}
+{{- $sum }}
 {{- end }}

@@ -80,15 +80,15 @@ class NotServed(ReviewError):
 
 
 class MethodNotAllowed(ReviewError):
-    """A path that exists was called with another method than the ``allowed`` ones."""
+    """A path was called with another method than the ``allowed`` one."""
 
     code = "method_not_allowed"
     status = 405
     reason = "MethodNotAllowed"
 
-    def __init__(self, *allowed: str) -> None:
+    def __init__(self, allowed: str) -> None:
         self.allowed = allowed
-        super().__init__(f"the method is not allowed here: use {' or '.join(allowed)}")
+        super().__init__(f"the method is not allowed here: use {allowed}")
 
 
 class UnsupportedMediaType(ReviewError):

@@ -10,12 +10,12 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
+from anchore_admission.models.examples import example_review
 from anchore_admission.models.review import AdmissionRequest, AdmissionReview, decode
 from anchore_admission.models.workload import Unreadable
 
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
-UID = "705ab4f5-6393-11e8-b7cc-42010a800002"
 
 Json = dict[str, Any]
 
@@ -58,20 +58,12 @@ def review(body: Any, **changes: Any) -> Json:
     body_kind = body.get("kind", "Pod") if isinstance(body, dict) else "Pod"
     version = body.get("apiVersion", "v1") if isinstance(body, dict) else "v1"
     group, slash, number = str(version).rpartition("/")
-    request = {
-        "uid": UID,
-        "kind": {"group": group if slash else "", "version": number, "kind": body_kind},
-        "resource": {"group": group if slash else "", "version": number, "resource": f"{str(body_kind).lower()}s"},
-        "name": "demo",
-        "namespace": "shop",
-        "operation": "CREATE",
-        "userInfo": {"username": "alice", "groups": ["system:authenticated"]},
-        "object": body,
-        "oldObject": None,
-        "dryRun": False,
-        "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-    }
-    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {**request, **changes}}
+    written_kind = {"group": group if slash else "", "version": number, "kind": body_kind}
+    resource = {"group": group if slash else "", "version": number, "resource": f"{str(body_kind).lower()}s"}
+    about = {"kind": written_kind, "requestKind": written_kind, "resource": resource, "requestResource": resource}
+    named = {"name": "demo", "namespace": "shop", "object": body}
+    user = {"username": "alice", "groups": ["system:authenticated"]}
+    return example_review(None, **{**about, **named, "userInfo": user, **changes})
 
 
 def request(body: Any, **changes: Any) -> AdmissionRequest:

@@ -1,7 +1,6 @@
-"""Reads headers and answers in bytes, straight from and to ASGI."""
+"""Read headers and send responses as bytes, straight from and to ASGI."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic_core import to_json
 from starlette.types import Scope, Send
@@ -15,11 +14,11 @@ _SHOWN = 100
 
 
 class Disconnected(Exception):
-    """The caller went away before the body was complete."""
+    """The client closed the connection before the body was complete."""
 
 
 def media_type(scope: Scope) -> bytes:
-    """The content type without its parameters, lower case; empty when there is none."""
+    """Return the content type in lower case and without its parameters; empty if there is none."""
     return header(scope, b"content-type").partition(b";")[0].strip().lower()
 
 
@@ -38,7 +37,7 @@ def expect_json(scope: Scope) -> None:
 
 
 def content_type(scope: Scope) -> str:
-    """Say in which content type a body came; curl's own is told as such."""
+    """Name the content type of a body, with a hint if it is curl's default."""
     kind = media_type(scope)
     if not kind:
         return "the body comes without a content type"
@@ -56,21 +55,11 @@ async def send_json(
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: ReviewError) -> None:
-    """Answer a call that cannot be read, as the Kubernetes API answers its own callers."""
-    allowed = ", ".join(error.allowed) if isinstance(error, MethodNotAllowed) else ""
-    await send_json(
-        send,
-        error.status,
-        status_document(error),
-        close=isinstance(error, ReviewTooLarge | BodyTimeout),
-        more=[(b"allow", allowed.encode())] if allowed else (),
-    )
-
-
-def status_document(error: ReviewError) -> bytes:
-    """A metav1.Status of failure."""
-    document: dict[str, Any] = {
+async def send_error(send: Send, error: ReviewError, *, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a metav1.Status, as the Kubernetes API does to its own callers; ``more`` are further headers."""
+    if isinstance(error, MethodNotAllowed):
+        more = [*more, (b"allow", error.allowed.encode())]
+    document = {
         "kind": "Status",
         "apiVersion": "v1",
         "status": "Failure",
@@ -78,4 +67,5 @@ def status_document(error: ReviewError) -> bytes:
         "reason": error.reason,
         "code": error.status,
     }
-    return to_json(document)
+    close = isinstance(error, ReviewTooLarge | BodyTimeout)
+    await send_json(send, error.status, to_json(document), close=close, more=more)

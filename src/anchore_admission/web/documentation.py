@@ -1,18 +1,28 @@
-"""The page on which people try the routes: Swagger UI from bundled assets, allowed to load nothing from elsewhere."""
+"""The page for trying the routes: Swagger UI from bundled assets, allowed to load nothing from elsewhere."""
 
 import base64
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
-from fastapi import FastAPI
+import fastapi_offline
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi_offline import FastAPIOffline
-from starlette.datastructures import MutableHeaders
-from starlette.responses import HTMLResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import request_response
+from starlette.staticfiles import StaticFiles
 
-_ASSETS = "static-offline-docs"
+from anchore_admission.web.openapi import openapi_document
+from anchore_admission.web.routing import Route
+from anchore_admission.web.safe_headers import NOTHING
+
+PAGE: Final = "/docs"
+DOCUMENT: Final = "/openapi.json"
+_TITLE: Final = "Anchore admission controller"
+_FOLDER: Final = Path(fastapi_offline.__file__).parent / "static"
+_ADDRESS: Final = "static-offline-docs"
+_SCRIPT, _STYLE, _ICON = "swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"
 _USER_INTERFACE: dict[str, Any] = {
     "defaultModelsExpandDepth": -1,  # no list of schemas: every route shows its own
     "deepLinking": True,
@@ -20,57 +30,40 @@ _USER_INTERFACE: dict[str, Any] = {
     "syntaxHighlight": False,
     "tryItOutEnabled": True,
 }
-_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_SAFE_HEADERS = {
-    "Content-Security-Policy": _NOTHING,
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
-def documented_app(**options: Any) -> FastAPI:
-    """An application that describes itself at ``/docs`` and ``/openapi.json``."""
-    app: FastAPI = FastAPIOffline(docs_url=None, redoc_url=None, static_url=f"/{_ASSETS}", **options)
-    page = _page(app.title)
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return page
-
-    return app
-
-
-@dataclass(frozen=True, slots=True)
-class SafeHeaders:
-    """Tells browsers to take every answer for what it is, and nothing else along with it."""
-
-    app: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _SAFE_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, send_safely)
+def documentation() -> dict[str, Route]:
+    """Return the routes of the page, the document that it shows, and its assets."""
+    document = Response(openapi_document(), media_type="application/json")
+    assets = StaticFiles(directory=_FOLDER)
+    return {
+        PAGE: Route("GET", _page()),
+        DOCUMENT: Route("GET", document),
+        **{
+            f"/{_ADDRESS}/{name}": Route("GET", request_response(partial(_asset, assets, name)))
+            for name in (_SCRIPT, _STYLE, _ICON)
+        },
+    }
 
 
-def _page(title: str) -> HTMLResponse:
-    """Its addresses are relative, so that it works behind a path of whatever stands in front."""
+async def _asset(assets: StaticFiles, name: str, request: Request) -> Response:
+    return await assets.get_response(name, request.scope)
+
+
+def _page() -> HTMLResponse:
+    """Build the page. Its addresses are relative, so that it works behind the path of a proxy."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
-        title=title,
-        swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-        swagger_css_url=f"{_ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{_ASSETS}/favicon.png",
+        title=_TITLE,
+        swagger_js_url=f"{_ADDRESS}/{_SCRIPT}",
+        swagger_css_url=f"{_ADDRESS}/{_STYLE}",
+        swagger_favicon_url=f"{_ADDRESS}/{_ICON}",
         swagger_ui_parameters=_USER_INTERFACE,
     )
     inline = [after.partition(b"</script>")[0] for after in bytes(page.body).split(b"<script>")[1:]]
     scripts = " ".join(f"'sha256-{_digest(script)}'" for script in inline)
     page.headers["Content-Security-Policy"] = (
-        f"{_NOTHING}; connect-src 'self'; img-src 'self' data:; script-src 'self' {scripts}; style-src 'self'"
+        f"{NOTHING}; connect-src 'self'; img-src 'self' data:; script-src 'self' {scripts}; style-src 'self'"
     )
     return page
 

@@ -1,10 +1,45 @@
-"""What the documentation page offers to try with reviews by hand, and what they answer."""
+"""Examples on the documentation page: requests to try, and responses that they may get."""
 
 from textwrap import indent
+from typing import Any
 
+from anchore_admission.models.examples import UID, example_pod, example_review
+
+Json = dict[str, Any]
 DIGEST = "sha256:" + "3" * 64
 _WEB = "docker.io/library/nginx:1.25"
 _IMAGES = ["ubuntu", _WEB]
+_FAILED = f"Image ubuntu with digest {DIGEST} failed policy checks for policy bundle admissionpolicy"
+_FINDING = "HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0"
+_MODES = {
+    "passive": "Passive: request analysis, always admit",
+    "analysis": "Analysis: admit what Anchore has analyzed",
+    "strict": "Strict: admit what passes the policy",
+}
+
+
+def _response(message: str, *, allowed: bool) -> Json:
+    failure = {"status": "Failure", "code": 403, "reason": "Forbidden"}
+    status = {"status": "Success", "code": 200} if allowed else failure
+    response = {"uid": UID, "allowed": allowed, "status": {**status, "message": message}}
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+
+
+REVIEWS = {
+    mode: {"summary": summary, "value": example_review(example_pod("ubuntu", namespace=mode))}
+    for mode, summary in _MODES.items()
+}
+"""Requests to ``/validate``: a Pod in a namespace that is named after the mode, as in the demo."""
+_MESSAGES = {
+    "passive": f"Image analysis for image ubuntu requested and found mapped to digest {DIGEST}",
+    "analysis": "Image ubuntu is not analyzed. Analysis was requested: try again in a few minutes",
+    "strict": f"{_FAILED}\n  {_FINDING}",
+}
+RESPONSES = {
+    mode: {"summary": f"{mode} mode", "value": _response(message, allowed=mode == "passive")}
+    for mode, message in _MESSAGES.items()
+}
+
 _POD = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -41,11 +76,11 @@ spec:
 
 
 def _item(text: str) -> str:
-    """An element of a list in YAML."""
+    """Indent a YAML document as an element of a list."""
     return f"- {indent(text, '  ').lstrip()}"
 
 
-SUBJECTS = {
+_SUBJECTS = {
     "pod": ("A Pod", _POD, _POD_YAML),
     "deployment": ("A Deployment", _DEPLOYMENT, _DEPLOYMENT_YAML),
     "several": (
@@ -55,25 +90,31 @@ SUBJECTS = {
     ),
     "images": ("A list of images", _IMAGES, "".join(f"- {image}\n" for image in _IMAGES)),
 }
-"""The same in both media types: the page keeps an example by its name when the media type changes."""
-_VERDICT = {
-    "image": "ubuntu",
-    "digest": DIGEST,
-    "object": {"kind": "Pod", "namespace": "strict", "name": "example"},
-    "places": ['containers "example"'],
-    "rule": "strict",
-    "mode": "strict",
-    "verdict": "deny",
-    "reason": "policy_failed",
-    "effect": "deny",
-    "message": f"Image ubuntu with digest {DIGEST} failed policy checks for policy bundle admissionpolicy",
-    "findings": ["HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0"],
+SUBJECTS = {
+    "application/yaml": {name: {"summary": title, "value": text} for name, (title, _, text) in _SUBJECTS.items()},
+    "application/json": {name: {"summary": title, "value": value} for name, (title, value, _) in _SUBJECTS.items()},
 }
+"""Requests to ``/review`` by media type. The page keeps an example by its name when the media type changes."""
 SUMMARY = {
     "allowed": False,
-    "images": [_VERDICT],
+    "images": [
+        {
+            "image": "ubuntu",
+            "digest": DIGEST,
+            "object": {"kind": "Pod", "namespace": "strict", "name": "example"},
+            "places": ['containers "example"'],
+            "rule": "strict",
+            "mode": "strict",
+            "verdict": "deny",
+            "reason": "policy_failed",
+            "effect": "deny",
+            "message": _FAILED,
+            "findings": [_FINDING],
+        }
+    ],
     "warnings": [],
     "errors": [],
     "notChecked": [],
     "objects": {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0},
 }
+"""A response of ``/review``."""

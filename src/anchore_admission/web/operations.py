@@ -1,26 +1,25 @@
-"""The operations port: is the process alive, may it be sent reviews, which version runs, what it has counted."""
+"""The operations port: liveness, readiness, version and metrics."""
 
 import platform
 from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import request_response
+from starlette.types import ASGIApp
 
 from anchore_admission import __version__
-from anchore_admission.errors import MethodNotAllowed, NotServed
-from anchore_admission.web.body import send_error
+from anchore_admission.web.routing import Route, Routes
 
 Exposition = Callable[[str | None], tuple[bytes, str]]
-"""The metrics in the form that an Accept header asks for, with their media type."""
+"""Returns the metrics in the format that an Accept header requests, with their media type."""
 
 
 class Readiness:
-    """Named conditions that must all hold before reviews may come.
+    """Named conditions that must all hold before the Service sends reviews to this replica.
 
     Local facts only: were Anchore one of them, its failure would take every replica out of the Service at once, and
-    the webhook's ``failurePolicy`` would answer for the whole cluster.
+    the webhook's ``failurePolicy`` would decide for the whole cluster.
     """
 
     def __init__(self, *conditions: str) -> None:
@@ -30,7 +29,7 @@ class Readiness:
         self.watch(condition, lambda: holds)
 
     def watch(self, condition: str, holds: Callable[[], bool]) -> None:
-        """Ask whenever somebody wants to know."""
+        """Evaluate a condition lazily, on each request to /readyz."""
         if condition not in self._conditions:
             raise KeyError(condition)
         self._conditions[condition] = holds
@@ -48,7 +47,7 @@ def _never() -> bool:
 
 def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:
     async def livez(_: Request) -> Response:
-        """That this is answered is the answer: the event loop turns."""
+        """Respond while the event loop runs; nothing else is checked."""
         return PlainTextResponse("ok")
 
     async def readyz(_: Request) -> Response:
@@ -62,16 +61,6 @@ def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:
         body, media_type = exposition(request.headers.get("accept"))
         return Response(body, media_type=media_type)
 
-    async def otherwise(scope: Scope, _receive: Receive, send: Send) -> None:
-        served = scope["path"] in endpoints
-        text = f"nothing is served at this path; there is GET {', '.join(endpoints)}"
-        await send_error(send, MethodNotAllowed("GET") if served else NotServed(text))
-
     endpoints = {"/livez": livez, "/readyz": readyz, "/version": version, "/metrics": metrics}
-    router = Router([Route(path, endpoint) for path, endpoint in endpoints.items()], redirect_slashes=False)
-
-    async def operations(scope: Scope, receive: Receive, send: Send) -> None:
-        reads = scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] in endpoints
-        await (router if reads else otherwise)(scope, receive, send)
-
-    return operations
+    routes = {path: Route("GET", request_response(endpoint)) for path, endpoint in endpoints.items()}
+    return Routes(routes, listed=f"GET {', '.join(routes)}")

@@ -9,10 +9,10 @@ from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.background import supervised
 from anchore_admission.cli.demo_data import POLICY, SEED, configuration
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.models.examples import example_pod, example_review
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint
-from anchore_admission.web.schema import pod_review
 from anchore_admission.wiring.controller import build
 from support.command_line import CREDENTIALS
 from support.sandbox_server import sandbox_served
@@ -49,7 +49,9 @@ async def webhook(sandbox: str, version: str) -> AsyncIterator[httpx.AsyncClient
 
 
 async def judged(webhook: httpx.AsyncClient, namespace: str) -> Json:
-    answer = await webhook.post("/validate?timeout=30s", json=pod_review(namespace, "ubuntu"))
+    answer = await webhook.post(
+        "/validate?timeout=30s", json=example_review(example_pod("ubuntu", namespace=namespace))
+    )
     assert answer.status_code == 200
     response: Json = answer.json()["response"]
     return response

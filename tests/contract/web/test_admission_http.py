@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from anchore_admission.models.examples import UID
 from anchore_admission.web.bodies import SMALL
-from support.builders import UID, pod_spec, review, workload
+from support.builders import pod_spec, review, workload
 from support.webhook import POD_CREATE, REVIEWS, STRICT, Webhook
 
 Json = dict[str, Any]

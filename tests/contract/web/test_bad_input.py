@@ -215,8 +215,6 @@ async def test_other_methods_and_paths_are_none_of_ours(method: str, path: str, 
 async def test_another_path_is_told_with_those_that_are_served(path: str, docs: bool) -> None:
     answer = await Webhook(docs=docs).http.post(path, content=POD_CREATE, headers={"content-type": JSON})
     code, reason, text = failure(answer)
-    if code == 405:  # static files
-        return
     assert (code, reason) == (404, "NotFound")
     assert "POST /validate" in text
     assert ("POST /review" in text) is docs
@@ -228,3 +226,12 @@ async def test_another_method_is_told_with_the_right_one(path: str, allowed: str
     answer = await Webhook().http.request(method, path)
     assert answer.headers["allow"] == allowed
     assert failure(answer) == (405, "MethodNotAllowed", f"the method is not allowed here: use {allowed}")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"])
+async def test_the_documentation_can_only_be_read(path: str) -> None:
+    http = Webhook().http
+    assert (await http.head(path)).status_code == 200
+    answer = await http.post(path, content=b"x")
+    assert answer.headers["allow"] == "GET"
+    assert failure(answer) == (405, "MethodNotAllowed", "the method is not allowed here: use GET")

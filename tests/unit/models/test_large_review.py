@@ -8,9 +8,10 @@ import pytest
 
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models import large_review
+from anchore_admission.models.examples import UID
 from anchore_admission.models.review import LARGE, decode, decode_start
 from anchore_admission.models.workload import MAX_ENTRIES, MAX_KEYS, Unreadable, Workload
-from support.builders import UID, pod_spec, reason_of, review, workload
+from support.builders import pod_spec, reason_of, review, workload
 from support.webhook import REVIEWS
 
 POD = workload("Pod", pod_spec("nginx"))

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from anchore_admission.errors import MalformedReview
+from anchore_admission.models.examples import UID
 from anchore_admission.models.review import AdmissionResponse, decode, encode, read_workload
 from anchore_admission.models.workload import Unreadable, Workload
-from support import builders
 from support.builders import pod_spec, reason_of, review, workload
 
 V1 = "admission.k8s.io/v1"
@@ -25,7 +25,7 @@ def test_both_versions_are_read(version: str) -> None:
     decoded = decode(_bytes({**review(_POD), "apiVersion": version}))
     request = decoded.request
     assert decoded.apiVersion == version
-    assert request.uid == builders.UID
+    assert request.uid == UID
     assert request.kind.kind == "Pod"
     assert request.namespace == "shop"
     assert request.userInfo
@@ -46,7 +46,7 @@ def test_both_versions_are_read(version: str) -> None:
     ],
 )
 def test_optional_and_unknown_fields(changes: dict[str, Any]) -> None:
-    assert decode(_bytes(review(_POD, **changes))).request.uid == builders.UID
+    assert decode(_bytes(review(_POD, **changes))).request.uid == UID
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_optional_and_unknown_fields(changes: dict[str, Any]) -> None:
 def test_fields_that_the_api_server_may_leave_out(missing: str) -> None:
     body = review(_POD)
     del body["request"][missing]
-    assert decode(_bytes(body)).request.uid == builders.UID
+    assert decode(_bytes(body)).request.uid == UID
 
 
 def _without(key: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_an_unreadable_object_is_kept_as_such(body: Any, words: str) -> None:
     assert isinstance(request.object, Unreadable)
     assert request.object.reason.startswith(words)
     assert request.object.metadata is None
-    assert request.uid == builders.UID
+    assert request.uid == UID
 
 
 def test_an_unreadable_old_object_counts_as_absent() -> None:

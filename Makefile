@@ -44,7 +44,7 @@ types: $(DEV)
 imports: $(DEV)
 	$(BIN)/lint-imports --no-cache
 
-format: $(DEV) ## Format the code and mend what the linter can
+format: $(DEV) ## Format the code and fix lint errors where possible
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -3,9 +3,9 @@
 
     python tools/kubernetes_schemas.py kubernetes/api/openapi-spec/swagger.json cert-manager/deploy/crds/*.yaml
 
-What the chart renders, strictly: no field that the API does not know. Named as kubeconform looks for them. Those of
-Prometheus' operator, servicemonitor-monitoring-v1.json and prometheusrule-monitoring-v1.json, are written by hand, with
-the fields that the chart uses: this program neither makes them nor removes them.
+The schemas of the kinds that the chart renders, strict (no unknown fields) and named the way kubeconform expects. Those
+of the Prometheus operator, servicemonitor-monitoring-v1.json and prometheusrule-monitoring-v1.json, are written by hand
+with the fields that the chart uses; this program leaves them alone.
 """
 
 import json
@@ -34,7 +34,7 @@ _INT_OR_STRING = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without prose and extensions, with unknown fields refused."""
+    """Return the schema without descriptions and extensions, rejecting unknown fields."""
     if schema.get("format") == "int-or-string" or schema.get("x-kubernetes-int-or-string"):
         return _INT_OR_STRING
     kept: dict[str, Any] = {key: value for key, value in schema.items() if key in _KEPT}

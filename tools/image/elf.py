@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - beside the script that imports it
-"""Cuts off what nothing reads that runs: symbols and debugging information, which stand behind an ELF file's segments.
+"""Strip ELF files: cut off symbols and debugging information, which follow the file's last segment.
 
-Programs and the dynamic linker find everything by the program headers. The table of sections, and what only that names,
-is for linkers and debuggers. There is no ``strip`` in the slim base images.
+Running programs and the dynamic linker use the program headers only; the section table, and the parts that only it
+refers to, serve linkers and debuggers. The slim base images have no ``strip``.
 """
 
 import os
@@ -13,31 +13,31 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _ELF64_LITTLE_ENDIAN = b"\x7fELF\x02\x01\x01"
 _SECTIONS = ((40, "<Q"), (60, "<H"), (62, "<H"))
-"""Where the header has the place of the table of sections, its length, and which section holds the names."""
+"""Offsets in the header: the section table's place, its length, and the index of the section with the names."""
 _UNCOUNTED = 0xFFFF
-"""More segments than the header can count: their number stands in the table of sections."""
+"""Marks more segments than the header can count; their number is in the section table."""
 WORTHWHILE = 8 * 1024
-"""Less is but the table of sections of a file that is stripped already, by which profilers find their way."""
+"""Bytes. A smaller rest is the section table of a file that is stripped already; profilers use it, so keep it."""
 
 
-def shorten_all(folder: Path) -> int:
-    """How many bytes less the files below it take."""
-    return sum(shorten(Path(place, name)) for place, _, names in os.walk(folder) for name in names)
+def strip_all(folder: Path) -> int:
+    """Strip every file below a folder and return the number of bytes saved."""
+    return sum(strip(Path(place, name)) for place, _, names in os.walk(folder) for name in names)
 
 
-def shorten(path: Path) -> int:
-    """How many bytes less the file takes. A link, and a file that has other names too, is left alone."""
+def strip(path: Path) -> int:
+    """Strip a file and return the number of bytes saved. Links and files with several names stay as they are."""
     if path.is_symlink() or not path.is_file() or path.stat().st_nlink > 1:
         return 0
     content = path.read_bytes()
-    kept = shortened(content)
+    kept = stripped(content)
     if len(kept) < len(content):
         path.write_bytes(kept)
     return len(content) - len(kept)
 
 
-def shortened(content: bytes) -> bytes:
-    """The file up to the end of its last segment, with no word of sections, or as it is where that is little less."""
+def stripped(content: bytes) -> bytes:
+    """Return the file up to the end of its last segment without a section table, or unchanged if that saves little."""
     end = end_of_segments(content)
     if end is None or len(content) - end < WORTHWHILE:
         return content
@@ -48,7 +48,7 @@ def shortened(content: bytes) -> bytes:
 
 
 def end_of_segments(content: bytes) -> int | None:
-    """Nothing, where this is no ELF file of 64 bits, little-endian, or not a whole one."""
+    """Return the offset at which the last segment ends; None unless a complete 64-bit little-endian ELF."""
     if len(content) < _HEADER.size or not content.startswith(_ELF64_LITTLE_ENDIAN):
         return None
     _, _, _, _, _, table, _, _, _, size, count, _, _, _ = _HEADER.unpack_from(content)

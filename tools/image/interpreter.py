@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Adds to a bill of materials what syft does not see in an image: ``interpreter.py BILL ARCHIVE``.
+"""Add the Python interpreter to a bill of materials: ``interpreter.py BILL ARCHIVE``.
 
-syft 1.18, the newest that PyPI has, does not recognise an interpreter from 3.13 on, and a vulnerability in it must not
-go unseen. The image is described by what it is, not by the name of a file.
+syft 1.18, the newest release on PyPI, does not recognize interpreters from 3.13 on, so that scanners would miss their
+vulnerabilities. The bill also names the image by its product instead of the archive's file name.
 """
 
 import json
@@ -28,7 +28,7 @@ def main(bill: Path, archive: Path) -> None:
 
 
 def interpreter_version(archive: Path) -> str:
-    """As the virtual environment in the image tells it."""
+    """Return the version that the virtual environment in the image records."""
     with tarfile.open(archive) as image:
         (manifest,) = json.load(image.extractfile("manifest.json"))
         for name in manifest["Layers"]:

@@ -1,4 +1,4 @@
-"""What tools/image/elf.py cuts off the image's programs and libraries, and what it leaves alone."""
+"""tools/image/elf.py strips programs and libraries, and leaves every other file alone."""
 
 import ctypes
 import importlib.util
@@ -41,11 +41,11 @@ def file(
 @pytest.mark.parametrize("segments", [((0, 500),), ((0, 100), (400, 100)), ((400, 100), (0, 0), (0, 100))])
 def test_what_follows_the_last_segment_goes_and_no_section_is_told_of(segments: tuple[tuple[int, int], ...]) -> None:
     whole = file(*segments).ljust(500, b"x")
-    kept = elf.shortened(whole + BEHIND)
+    kept = elf.stripped(whole + BEHIND)
     assert len(kept) == 500
     assert [kept[40:48], kept[60:64]] == [bytes(8), bytes(4)]
     assert [kept[:40], kept[48:60], kept[64:]] == [whole[:40], whole[48:60], whole[64:]]
-    assert elf.shortened(kept) == kept
+    assert elf.stripped(kept) == kept
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_what_follows_the_last_segment_goes_and_no_section_is_told_of(segments: 
     ],
 )
 def test_anything_else_stays_as_it_is(content: bytes) -> None:
-    assert elf.shortened(content) == content
+    assert elf.stripped(content) == content
 
 
-def test_files_below_a_folder_are_shortened_but_for_links(tmp_path: Path) -> None:
+def test_files_below_a_folder_are_stripped_but_for_links(tmp_path: Path) -> None:
     content = file((0, 120)) + BEHIND
     folder = tmp_path / "root" / "lib"
     folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def test_files_below_a_folder_are_shortened_but_for_links(tmp_path: Path) -> Non
         path.chmod(0o755)
     (folder / "pointer").symlink_to(tmp_path / "outside")
     (folder / "other-name").hardlink_to(folder / "linked")
-    assert elf.shorten_all(tmp_path / "root") == len(BEHIND)
+    assert elf.strip_all(tmp_path / "root") == len(BEHIND)
     assert {path.name for path in folder.iterdir() if len(path.read_bytes()) == 120} == {"own"}
     assert (folder / "own").stat().st_mode & 0o777 == 0o755
 
@@ -91,5 +91,5 @@ def test_files_below_a_folder_are_shortened_but_for_links(tmp_path: Path) -> Non
 def test_a_library_can_still_be_loaded(tmp_path: Path) -> None:
     copy = tmp_path / LIBRARY.name
     copy.write_bytes(LIBRARY.read_bytes() + BEHIND)
-    assert elf.shorten(copy) >= len(BEHIND)
+    assert elf.strip(copy) >= len(BEHIND)
     assert hasattr(ctypes.CDLL(str(copy)), "PyInit_loop")

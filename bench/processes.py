@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 PROGRAM = Path(sys.executable).parent / "anchore-admission"
@@ -58,8 +58,10 @@ def wait_until_answers(url: str, seconds: float = 20.0) -> float:
 
 
 @contextlib.contextmanager
-def controller(configuration: dict[str, object], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
-    """The controller over plain HTTP: its process, its port, and the seconds from start to ready."""
+def controller(
+    configuration: dict[str, object], folder: Path, program: Sequence[str | Path] = (PROGRAM,)
+) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
+    """Serve over plain HTTP: the process, its port, and the seconds from start to ready."""
     file = folder / f"configuration-{free_port()}.json"
     file.write_text(json.dumps(configuration))
     port, operations = free_port(), free_port()
@@ -68,7 +70,7 @@ def controller(configuration: dict[str, object], folder: Path) -> Iterator[tuple
         "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME": "admin",
         "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD": "foobar",
     }
-    with running(PROGRAM, "serve", "--config", file, *flags, environment=secrets) as process:
+    with running(*program, "serve", "--config", file, *flags, environment=secrets) as process:
         ready = wait_until_answers(f"http://127.0.0.1:{operations}/readyz")
         yield process, port, ready
 

@@ -1,10 +1,10 @@
-"""Runs every benchmark; trust the ratios within one run, not the absolute numbers."""
+"""Run every benchmark; trust the ratios within one run, not the absolute numbers."""
 
 import cold
-import machinery
 import process
+import warm
 
 if __name__ == "__main__":
-    machinery.main()
+    warm.main()
     cold.main()
     process.main()

@@ -47,5 +47,5 @@ def connect(*_: Any, **__: Any) -> InstantAnchore:
 
 
 if __name__ == "__main__":
-    controller.connect = connect  # type: ignore[assignment]
+    controller.connect = connect  # type: ignore[assignment, attr-defined]
     run()

@@ -145,7 +145,6 @@ def _webhook(settings: Settings, controller: Controller, certificate: ServingCer
         controller.telemetry,
         body_limit=configuration.limits.body,
         margin=configuration.timeouts.margin,
-        notice=configuration.messages.notice,
         bodies=bodies,
     )
     app = create_app(Surfaces(admission, ManualEndpoint(controller.manual, bodies) if settings.docs else None))

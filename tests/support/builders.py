@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import AnalysisState, Finding, ImageFacts, ImageRecord, PolicyEvaluation, TagRow
+from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules.book import Rule
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict
+from anchore_admission.core.verdict import ImageVerdict, Verdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
 from anchore_admission.models.examples import example_review
@@ -120,10 +122,7 @@ def image_verdict(
 ) -> ImageVerdict:
     """A verdict on the image of one container, a refusal where nothing else is said."""
     return ImageVerdict(
-        image=image,
-        places=(ContainerImage("containers", "c1", image),),
-        reference=parse(image),
-        rule=by or rule(),
+        JudgedImage(image, (ContainerImage("containers", "c1", image),), parse(image), by or rule()),
         facts=facts or ImageFacts(),
         verdict=verdict or Verdict(Decision.DENY, Reason.POLICY_FAILED, f"Image {image} failed"),
         effect=effect,

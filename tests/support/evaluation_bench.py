@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from anchore_admission.core.facts import ImageFacts
+from anchore_admission.core.images import JudgedImage
+from anchore_admission.core.question import question_about
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.facts import FactGathering, Question
+from anchore_admission.services.reviews.facts import FactGathering
 from support.analysis_bench import Bench
 
 HOUR = 3600.0
@@ -43,11 +45,11 @@ class EvaluationBench(Bench):
 
     concurrency: int = 32
     passive_wait: float = HOUR
-    evaluation: FactGathering = field(init=False)
+    gathering: FactGathering = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.evaluation = FactGathering(
+        self.gathering = FactGathering(
             self.accounts, self.requests, concurrency=self.concurrency, passive_wait=self.passive_wait
         )
 
@@ -61,11 +63,10 @@ class EvaluationBench(Bench):
         side_effects: bool = True,
     ) -> list[ImageFacts]:
         """The facts about each image, in order, all judged by one rule."""
-        references = [parse(image) for image in images]
-        asked = [q for reference in references if (q := Question.about(reference, by or rule()))]
-        assert len(asked) == len(references), "skip asks nothing"
-        questions = dict(zip(asked, references, strict=True))
-        found = await self.evaluation.facts(questions, self.deadline(), side_effects=side_effects)
+        judged = [JudgedImage(image, (), parse(image), by or rule()) for image in images]
+        asked = [question for image in judged if (question := question_about(image))]
+        assert len(asked) == len(images), "skip asks nothing"
+        found = await self.gathering.facts(asked, self.deadline(), side_effects=side_effects)
         return [found[question] for question in asked]
 
     async def late_facts(self, *images: str, by: Rule | None = None) -> list[ImageFacts]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anchore_admission.core.facts import Finding, PolicyEvaluation
-from anchore_admission.core.rules.book import compile_rules
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.models.review import decode
@@ -53,14 +52,7 @@ class ReviewBench(EvaluationBench):
     def __post_init__(self) -> None:
         super().__post_init__()
         configuration = Configuration.model_validate(self.settings)
-        rules = Rules(
-            compile_rules(configuration),
-            workloads=configuration.workloads,
-            unknown_kinds=configuration.unknown_kinds,
-            max_findings=configuration.messages.max_findings,
-            max_images=configuration.limits.images,
-        )
-        self.reviews = Reviews(rules, self.evaluation, self.recorder, clock=self.clock)
+        self.reviews = Reviews(Rules.of(configuration), self.gathering, self.recorder)
 
     async def review(
         self,
@@ -89,8 +81,7 @@ class ReviewBench(EvaluationBench):
         }
         body = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
         review = decode(json.dumps(body).encode())
-        began = self.clock()
-        return await self.reviews.review(review.request, self.deadline(), origin=origin, began=began)
+        return await self.reviews.review(review.request, self.deadline(), origin=origin)
 
     def fail_policy(self, full_tag: str, *findings: Finding) -> None:
         """Let an image that is held fail the active policy."""

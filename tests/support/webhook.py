@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 
 from anchore_admission.core.facts import PolicyEvaluation
-from anchore_admission.core.rules.book import compile_rules
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
@@ -38,7 +37,7 @@ class Webhook:
     settings: Mapping[str, Any] = field(default_factory=lambda: STRICT)
     body_limit: int = 64 * 1024
     docs: bool = True
-    notice: str | None = None
+    manual_bounds: Mapping[str, int] = field(default_factory=dict)
     anchore: FakeAnchore = field(default_factory=FakeAnchore)
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
 
@@ -46,19 +45,10 @@ class Webhook:
         configuration = Configuration.model_validate(self.settings)
         accounts = {"default": self.anchore}
         self.requests = AnalysisRequests(accounts, self.recorder, Schedule(), clock=time.monotonic)
-        evaluation = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
-        rules = Rules(
-            compile_rules(configuration),
-            workloads=configuration.workloads,
-            unknown_kinds=configuration.unknown_kinds,
-            max_findings=configuration.messages.max_findings,
-            max_images=configuration.limits.images,
-        )
-        self.reviews = Reviews(rules, evaluation, self.recorder)
-        self.admission = AdmissionEndpoint(
-            self.reviews, self.recorder, body_limit=self.body_limit, margin=0.2, notice=self.notice
-        )
-        manual = ManualEndpoint(ManualReviews(self.reviews)) if self.docs else None
+        gathering = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
+        self.reviews = Reviews(Rules.of(configuration), gathering, self.recorder)
+        self.admission = AdmissionEndpoint(self.reviews, self.recorder, body_limit=self.body_limit, margin=0.2)
+        manual = ManualEndpoint(ManualReviews(self.reviews, **self.manual_bounds)) if self.docs else None
         self.app = create_app(Surfaces(self.admission, manual))
         self.http = caller(self.app)
 

@@ -1,4 +1,4 @@
-"""The log line of a review: one for each, by its outcome."""
+"""One log line per review. Its level follows from the outcome."""
 
 import logging
 import time
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from anchore_admission.adapters.logs import quoted, to_json
+from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.messages import finding_line, worst_first
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, ReviewVerdict, gravest_first
+from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, gravest_first
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.ports.telemetry import ReviewRecord
 from anchore_admission.text import shortened
@@ -20,29 +20,24 @@ TEXTS: Final = 10
 """Different texts about unreadable calls that are logged in ``AGAIN_SECONDS``."""
 _IMAGE_LIMIT = 512
 _TEXT_LIMIT = 256
-_TEXTS = ",".join(
-    f'"{name}":%s' for name in ("uid", "namespace", "name", "kind", "operation", "user", "origin", "outcome", "verdict")
-)
-_LOG = "log"
 
 logger = logging.getLogger("anchore_admission.review")
-_RECORD = vars(logging.makeLogRecord({"name": logger.name}))
-"""What every log record of ours has in common."""
 
 
 class ReviewOutcome(StrEnum):
-    """The outcome of a call. ``warned`` is admitted with a warning; what passive mode tells of a submission is none."""
+    """The outcome of a call. ``warned`` is admitted with a warning; passive mode's messages do not count as one."""
 
     ALLOWED = "allowed"
     WARNED = "warned"
     DENIED = "denied"
-    EXEMPT = "exempt"
+    OUT_OF_SCOPE = "out_of_scope"
     MALFORMED = "malformed"
 
 
 def outcome_of(verdict: ReviewVerdict) -> ReviewOutcome:
+    """Return the outcome that log line and metrics name."""
     if verdict.out_of_scope:
-        return ReviewOutcome.EXEMPT
+        return ReviewOutcome.OUT_OF_SCOPE
     if not verdict.allowed:
         return ReviewOutcome.DENIED
     if Effect.WARN in [image.effect for image in verdict.images] or (verdict.warnings and not verdict.images):
@@ -51,13 +46,14 @@ def outcome_of(verdict: ReviewVerdict) -> ReviewOutcome:
 
 
 def log_review(record: ReviewRecord, outcome: ReviewOutcome) -> None:
+    """Write the line of one review."""
     level = _level_of(record.verdict, outcome)
     if logger.isEnabledFor(level):
-        _write(level, f"{outcome} {_subject(record)}", _members(record, outcome))
+        logger.log(level, "%s %s", outcome, _object(record), extra={"fields": _fields(record, outcome)})
 
 
 class MalformedLog:
-    """Log lines about calls that cannot be read: each text once in five minutes, and not many texts.
+    """Log lines about calls that cannot be read: each text once in five minutes, and ten texts at most.
 
     The next line says how many were left out; the metric counts them all.
     """
@@ -65,86 +61,81 @@ class MalformedLog:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
         self._since = -AGAIN_SECONDS
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._omitted = 0
 
     def write(self, code: str, message: str) -> None:
+        """Log a call that cannot be read, unless it would be one too many."""
         text = shortened(message, _TEXT_LIMIT)
         now = self._clock()
         if now - self._since >= AGAIN_SECONDS:
             self._since = now
-            self._told.clear()
-        if (code, text) in self._told or len(self._told) >= TEXTS:
+            self._logged.clear()
+        if (code, text) in self._logged or len(self._logged) >= TEXTS:
             self._omitted += 1
             return
-        self._told.add((code, text))
-        members = f'"outcome":{quoted(ReviewOutcome.MALFORMED)},"code":{quoted(code)}'
+        self._logged.add((code, text))
+        fields: dict[str, Any] = {"outcome": ReviewOutcome.MALFORMED, "code": code}
         if self._omitted:
-            members += f',"omitted":{self._omitted}'
+            fields["omitted"] = self._omitted
             self._omitted = 0
-        if logger.isEnabledFor(logging.WARNING):
-            _write(logging.WARNING, f"unreadable review: {text}", members)
+        logger.warning("unreadable review: %s", text, extra={"fields": fields})
 
 
 def _level_of(verdict: ReviewVerdict, outcome: ReviewOutcome) -> int:
-    """A busy cluster's status and label updates stay out of the log: they judge no image and admit."""
+    """Keep a busy cluster's status and label updates out of the log: they judge no image and admit."""
     if verdict.decision is Decision.NO_VERDICT:
         return logging.WARNING
-    if outcome is ReviewOutcome.EXEMPT or (outcome is ReviewOutcome.ALLOWED and not verdict.images):
+    if outcome is ReviewOutcome.OUT_OF_SCOPE or (outcome is ReviewOutcome.ALLOWED and not verdict.images):
         return logging.DEBUG
     return logging.INFO
 
 
-def _subject(record: ReviewRecord) -> str:
+def _object(record: ReviewRecord) -> str:
     place = f"{record.namespace}/{record.name}" if record.namespace else record.name
     return shortened(f"{record.kind} {place}", _TEXT_LIMIT)
 
 
-def _members(record: ReviewRecord, outcome: ReviewOutcome) -> str:
-    """What the line says beside its message, as JSON: a general encoder would take longer than judging four images."""
+def _fields(record: ReviewRecord, outcome: ReviewOutcome) -> dict[str, Any]:
     verdict = record.verdict
-    texts: list[str] = [
-        record.uid,
-        record.namespace,
-        record.name,
-        record.kind,
-        record.operation,
-        record.user,
-        record.origin,
-        outcome,
-        verdict.decision,
-    ]
-    if max(map(len, texts)) > _TEXT_LIMIT:
-        texts = [shortened(text, _TEXT_LIMIT) for text in texts]
-    members = _TEXTS % tuple(map(quoted, texts))
+    texts = {
+        "uid": record.uid,
+        "namespace": record.namespace,
+        "name": record.name,
+        "kind": record.kind,
+        "operation": record.operation,
+        "user": record.user,
+        "origin": record.origin,
+        "outcome": outcome,
+        "verdict": verdict.decision,
+    }
+    fields: dict[str, Any] = {name: shortened(text, _TEXT_LIMIT) for name, text in texts.items()}
     if verdict.out_of_scope:
-        members += f',"exemption":{quoted(verdict.out_of_scope)}'
+        fields["scope"] = verdict.out_of_scope
     if verdict.reason:
-        detail = shortened(verdict.message, _IMAGE_LIMIT)
-        members += f',"reason":{quoted(verdict.reason)},"detail":{quoted(detail)}'
+        fields |= {"reason": verdict.reason, "detail": shortened(verdict.message, _IMAGE_LIMIT)}
     if len(verdict.images) > IMAGES_PER_LINE:
-        members += f',"imagesOmitted":{len(verdict.images) - IMAGES_PER_LINE}'
-    dry_run = "true" if record.dry_run else "false"
-    return f'{members},"dryRun":{dry_run},"milliseconds":{record.seconds * 1000:.3f},"images":{_images(verdict)}'
-
-
-def _images(verdict: ReviewVerdict) -> str:
-    return f"[{','.join([image.texts.get(_LOG) or _image(image) for image in _listed(verdict)])}]"
+        fields["imagesOmitted"] = len(verdict.images) - IMAGES_PER_LINE
+    return fields | {
+        "dryRun": record.dry_run,
+        "milliseconds": round(record.seconds * 1000, 3),
+        "images": [_image(image) for image in _listed(verdict)],
+    }
 
 
 def _listed(verdict: ReviewVerdict) -> Sequence[ImageVerdict]:
-    """Return the images that the line names; where not all fit, those that matter most."""
+    """Return the images that the line names; if not all fit, those that matter most."""
     images = verdict.images
     return images if len(images) <= IMAGES_PER_LINE else gravest_first(images)[:IMAGES_PER_LINE]
 
 
-def _image(image: ImageVerdict) -> str:
-    verdict = image.verdict
+def _image(image: ImageVerdict) -> dict[str, Any]:
+    judged, verdict = image.judged, image.verdict
     fields: dict[str, Any] = {
-        "image": shortened(image.image, _IMAGE_LIMIT),
+        "image": shortened(judged.text, _IMAGE_LIMIT),
         "digest": image.digest,
-        "rule": image.rule.name,
-        "mode": image.rule.mode,
+        "rule": judged.rule.name,
+        "mode": judged.rule.mode,
         "decision": verdict.decision,
         "reason": verdict.reason,
         "effect": image.effect,
@@ -155,21 +146,4 @@ def _image(image: ImageVerdict) -> str:
         fields["findings"] = [finding_line(finding) for finding in worst_first(verdict.findings, FINDINGS_PER_IMAGE)]
     if len(verdict.findings) > FINDINGS_PER_IMAGE:
         fields["findingsOmitted"] = len(verdict.findings) - FINDINGS_PER_IMAGE
-    text = image.texts[_LOG] = to_json(fields)
-    return text
-
-
-def _write(level: int, message: str, members: str) -> None:
-    """Past ``Logger.log``, which walks the stack for a file and line that no formatter of ours shows."""
-    now = time.time()
-    record = logging.LogRecord.__new__(logging.LogRecord)  # its __init__ would look up again what is the same each time
-    record.__dict__ = {
-        **_RECORD,
-        "levelno": level,
-        "levelname": logging.getLevelName(level),
-        "created": now,
-        "msecs": now % 1 * 1000,
-        "msg": message,
-        "encoded": members,
-    }
-    logger.handle(record)
+    return fields

@@ -1,9 +1,8 @@
-"""What happened, told as Prometheus metrics; a review also by its log line."""
+"""Prometheus metrics of the process; a review is also logged."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,18 +16,15 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
-from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
+from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.ports.telemetry import Origin, ReviewRecord
 
-M = TypeVar("M", bound=MetricWrapperBase)
-
 _REVIEW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
-"""From a cached verdict to the longest timeout that the API server grants a webhook."""
+"""From a warm review to the longest timeout that the API server grants a webhook."""
 _CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 _OTHER = "other"
@@ -37,25 +33,13 @@ _MIXED_MODES = "mixed"
 
 
 class Followed(StrEnum):
-    """What is looked at again while the process runs, and may turn out to be of no use."""
+    """Sources that are read again while the process runs, and may become invalid."""
 
     CERTIFICATE = "certificate"
     AUTHORITIES = "authorities"
     CREDENTIALS = "credentials"
     ANCHORE_CA = "anchore_ca"
     SECRET_PATH = "secret_path"  # noqa: S105 - a label
-
-
-class _Children(dict[tuple[str, ...], M]):
-    """A metric's children by label values; ``labels()`` takes a lock and rebuilds its key on every call."""
-
-    def __init__(self, metric: M) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, labels: tuple[str, ...]) -> M:
-        child = self[labels] = self._metric.labels(*labels)
-        return child
 
 
 class Telemetry:
@@ -65,43 +49,35 @@ class Telemetry:
     """
 
     def __init__(self) -> None:
-        # A second series for every counter, which nobody here reads.
+        # They would add a second series to every counter, which no dashboard or alert of ours reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._reviews = _Children(
-            self._counter("reviews", "Calls that ended.", "outcome", "mode", "operation", "origin")
+        self._reviews = self._counter("reviews", "Reviews that ended.", "outcome", "mode", "operation", "origin")
+        self._review_seconds = self._histogram(
+            "review_duration_seconds",
+            "Time from the request to its verdict.",
+            _REVIEW_BUCKETS,
+            "mode",
+            "outcome",
+            "origin",
         )
-        self._review_seconds = _Children(
-            self._histogram(
-                "review_duration_seconds",
-                "From the request to its verdict.",
-                _REVIEW_BUCKETS,
-                "mode",
-                "outcome",
-                "origin",
-            )
+        self._image_verdicts = self._counter(
+            "image_verdicts", "Verdicts on single images.", "decision", "reason", "mode"
         )
-        self._image_verdicts = _Children(
-            self._counter("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
-        )
-        self._malformed = _Children(self._counter("malformed_reviews", "Calls that could not be read.", "code"))
-        self._calls = _Children(
-            self._counter("anchore_calls", "Calls to Anchore that ended.", "account", "operation", "outcome")
-        )
-        self._call_seconds = _Children(
-            self._histogram("anchore_call_duration_seconds", "Calls to Anchore.", _CALL_BUCKETS, "account", "operation")
+        self._malformed = self._counter("malformed_reviews", "Calls that could not be read.", "code")
+        self._calls = self._counter("anchore_calls", "Calls to Anchore that ended.", "account", "operation", "outcome")
+        self._call_seconds = self._histogram(
+            "anchore_call_duration_seconds", "Calls to Anchore.", _CALL_BUCKETS, "account", "operation"
         )
         self._malformed_log = MalformedLog()
-        self._closed = _Children(
-            self._counter("connections_closed", "Connections closed before their clients closed them.", "reason")
+        self._closed = self._counter(
+            "connections_closed", "Connections closed before their clients closed them.", "reason"
         )
-        self._requests = _Children(
-            self._counter("analysis_requests", "Requests for analysis that ended.", "account", "outcome")
-        )
+        self._requests = self._counter("analysis_requests", "Requests for analysis that ended.", "account", "outcome")
         self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore under way.")
         self._queue = self._gauge("analysis_queue_depth", "Requests for analysis that wait to be sent.")
         self._unusable: dict[Followed, list[Callable[[], bool]]] = {what: [] for what in Followed}
-        self._tell_unusable()
+        self._describe_unusable()
         self._describe_process()
 
     def review(self, record: ReviewRecord) -> None:
@@ -109,39 +85,30 @@ class Telemetry:
         outcome = outcome_of(verdict)
         mode = _mode_of(verdict)
         operation = record.operation if record.operation in _OPERATIONS else _OTHER
-        self._reviews[outcome, mode, operation, record.origin].inc()
-        self._review_seconds[mode, outcome, record.origin].observe(record.seconds)
-        if verdict.images:
-            self._count(verdict.images)
+        self._reviews.labels(outcome, mode, operation, record.origin).inc()
+        self._review_seconds.labels(mode, outcome, record.origin).observe(record.seconds)
+        for image in verdict.images:
+            self._image_verdicts.labels(image.verdict.decision, image.verdict.reason, image.judged.rule.mode).inc()
         log_review(record, outcome)
 
-    def _count(self, images: Sequence[ImageVerdict]) -> None:
-        """Most often the images of a Pod have all the same verdict: that is one step of one counter."""
-        numbers: dict[Counter, int] = {}
-        for image in images:
-            counter = self._image_verdicts[image.verdict.decision, image.verdict.reason, image.rule.mode]
-            numbers[counter] = numbers.get(counter, 0) + 1
-        for counter, number in numbers.items():
-            counter.inc(number)
-
     def malformed_review(self, code: str, message: str) -> None:
-        self._reviews[ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
-        self._malformed[code,].inc()
+        self._reviews.labels(ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION).inc()
+        self._malformed.labels(code).inc()
         self._malformed_log.write(code, message)
 
     def connection_closed(self, reason: str) -> None:
-        """A client owed the rest of its request for too long, did not read its answer, or made room for another."""
-        self._closed[reason,].inc()
+        """Count a client that did not send its request in time, did not read the response, or made room for another."""
+        self._closed.labels(reason).inc()
 
     def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
-        self._calls[account, operation, outcome].inc()
-        self._call_seconds[account, operation].observe(seconds)
+        self._calls.labels(account, operation, outcome).inc()
+        self._call_seconds.labels(account, operation).observe(seconds)
 
     def anchore_in_flight(self, change: int) -> None:
         self._in_flight.inc(change)
 
     def submission(self, *, account: str, outcome: str) -> None:
-        self._requests[account, outcome].inc()
+        self._requests.labels(account, outcome).inc()
 
     def queue_depth(self, waiting: int) -> None:
         self._queue.set(waiting)
@@ -152,16 +119,16 @@ class Telemetry:
         return self._registry
 
     def watch_readiness(self, is_ready: Callable[[], bool]) -> None:
-        """Ask for readiness whenever the metrics are read."""
+        """Evaluate the readiness whenever the metrics are read."""
         self._gauge("ready", "1 while the process may be sent reviews.").set_function(lambda: float(is_ready()))
 
     def watch_certificate(self, not_after: Callable[[], float]) -> None:
-        """Tell the Unix time at which the serving certificate expires; the alert every webhook needs."""
+        """Report the Unix time at which the serving certificate expires; every webhook needs an alert on it."""
         gauge = self._gauge("certificate_expiry_timestamp_seconds", "When the serving certificate expires.")
         gauge.set_function(not_after)
 
     def describe_configuration(self, fingerprint: str, deadlocked: Sequence[str] = ()) -> None:
-        """Tell which configuration runs, and the namespaces in which Anchore needs a verdict of Anchore to start."""
+        """Report the configuration that runs, and the namespaces in which Anchore needs its own verdict to start."""
         about = "The hash of the configuration that runs: replicas that differ run different ones."
         info = Gauge("anchore_admission_configuration_info", about, ["hash"], registry=self._registry)
         info.labels(fingerprint).set(1)
@@ -171,19 +138,19 @@ class Telemetry:
             judged.labels(namespace).set(1)
 
     def watch_unusable(self, what: Followed, is_unusable: Callable[[], bool]) -> None:
-        """Ask whenever the metrics are read; one of several of a kind is enough."""
+        """Evaluate whenever the metrics are read; one invalid source of several of a kind is enough."""
         self._unusable[what].append(is_unusable)
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
-        """All metrics with their media type: OpenMetrics for whoever asks for it, Prometheus text otherwise."""
+        """Return all metrics with their media type: OpenMetrics if the client accepts it, else Prometheus text."""
         if accept and "application/openmetrics-text" in accept:
             text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
             return text, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
-    def _tell_unusable(self) -> None:
-        """Every label value from the start: an alert must see the 0 before the 1."""
-        about = "1 while what was found last cannot be used; what was good before stays in use."
+    def _describe_unusable(self) -> None:
+        """Export every label value from the start: an alert must see the 0 before the 1."""
+        about = "1 while the latest version of a file or Secret is invalid; the last valid one stays in use."
         gauge = Gauge("anchore_admission_unusable", about, ["what"], registry=self._registry)
         for what, watched in self._unusable.items():
             gauge.labels(what).set_function(partial(_any, watched))
@@ -210,11 +177,8 @@ def _any(watched: Sequence[Callable[[], bool]]) -> float:
 
 
 def _mode_of(verdict: ReviewVerdict) -> str:
-    """The mode that all images share."""
-    if not verdict.images:
-        return _NO_MODE
-    first = verdict.images[0].rule.mode
-    for image in verdict.images:
-        if image.rule.mode is not first:
-            return _MIXED_MODES
-    return first
+    """Return the mode that all images share."""
+    modes = {image.judged.rule.mode for image in verdict.images}
+    if len(modes) > 1:
+        return _MIXED_MODES
+    return next(iter(modes), _NO_MODE)

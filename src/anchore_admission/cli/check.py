@@ -8,7 +8,9 @@ import typer
 from anchore_admission.cli import options
 from anchore_admission.cli.inputs import read_images
 from anchore_admission.cli.judging import Wanted, judge
-from anchore_admission.services.reviews.manual import ManualReviews, Progress, Requester, Summary
+from anchore_admission.documents.objects import Requester
+from anchore_admission.services.reviews.manual import ManualReviews, Progress
+from anchore_admission.services.reviews.summary import Summary
 
 EPILOG = options.EXIT_CODES
 

@@ -17,7 +17,8 @@ from anchore_admission.cli.output import write
 from anchore_admission.cli.progress import progress_on_terminal
 from anchore_admission.models.configuration import Configuration, ModeName, RuleSection, WorkloadHandling
 from anchore_admission.services.config.load import parse_configuration
-from anchore_admission.services.reviews.manual import ManualReviews, Progress, Summary
+from anchore_admission.services.reviews.manual import ManualReviews, Progress
+from anchore_admission.services.reviews.summary import Summary
 from anchore_admission.wiring.controller import build
 
 DENIED = 1
@@ -52,7 +53,7 @@ def judge(
         summary = asyncio.run(_asked(configuration, ask, progress))
     summary = replace(summary, ignores_unchecked=wanted.ignores_unchecked)
     write(summary, output, max_findings=configuration.messages.max_findings, objects=objects)
-    if any(image.rule.mode is ModeName.PASSIVE for image in summary.images):
+    if any(image.judged.rule.mode is ModeName.PASSIVE for image in summary.images):
         note("Note: passive rules admit without asking Anchore; --mode strict would judge their images.")
     raise typer.Exit(exit_code(summary))
 

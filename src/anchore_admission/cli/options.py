@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from anchore_admission.documents.objects import is_namespace
+from anchore_admission.documents.objects import DEFAULT_NAMESPACE, is_namespace
 from anchore_admission.models.configuration import WorkloadHandling
-from anchore_admission.services.reviews.manual import DEFAULT_NAMESPACE
 
 CONFIG_VARIABLE = "ANCHORE_ADMISSION_CONFIG"
 EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be told or read."

@@ -1,9 +1,9 @@
-"""What ``review`` and ``check`` print: a table for people, JSON or YAML for machines."""
+"""The output of ``review`` and ``check``: a table for people, JSON or YAML for machines."""
 
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,14 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from anchore_admission.cli.options import OutputFormat
-from anchore_admission.core.messages import finding_line, worst_first
-from anchore_admission.core.scope import OutOfScope
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict
-from anchore_admission.services.reviews.manual import ManualReview, Summary, as_document, whole_error
+from anchore_admission.core.decision import Decision, Effect
+from anchore_admission.core.messages import finding_line, out_of_scope, worst_first
+from anchore_admission.core.verdict import ImageVerdict
+from anchore_admission.services.reviews.summary import ManualReview, Summary
 from anchore_admission.text import shown
+from anchore_admission.web.manual_document import as_document
 
 _WIDE = 10_000
-"""Where no terminal shows it, a row is one line, so that grep finds it whole."""
+"""Columns of a table that is not for a terminal: each row is one line, so that grep finds it whole."""
 _WITH_DIGEST = re.compile(r"with digest sha256:[0-9a-f]{64} (?=.)")
 _TEXT_LIMIT = 1000
 _LAST_OF_FOUR_DIGITS = 0xFFFF
@@ -31,7 +32,7 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
 
 class ImageOutcome(StrEnum):
-    """A verdict and what it does, in one word."""
+    """A verdict together with its effect, in one word."""
 
     ADMITTED = "admitted"
     WARNED = "warned"
@@ -40,7 +41,7 @@ class ImageOutcome(StrEnum):
     UNDECIDED = "undecided"
     UNREAD = "unread"
     NOT_CHECKED = "not checked"
-    EXEMPT = "exempt"
+    OUT_OF_SCOPE = "out of scope"
 
 
 _STYLES = {
@@ -51,21 +52,13 @@ _STYLES = {
     ImageOutcome.UNDECIDED: "bold magenta",
     ImageOutcome.UNREAD: "bold magenta",
     ImageOutcome.NOT_CHECKED: "bold magenta",
-    ImageOutcome.EXEMPT: "dim",
-}
-_EXEMPT = {
-    OutOfScope.OPERATION: "the operation starts no container",
-    OutOfScope.SUBRESOURCE: "the subresource carries no image",
-    OutOfScope.BEING_DELETED: "it is being deleted",
-    OutOfScope.MIRROR_POD: "a mirror Pod: the kubelet already runs it",
-    OutOfScope.OWNED: "a controller made it; its Pods are judged",
-    OutOfScope.WORKLOADS_OFF: "workloads: off, only Pods are judged",
+    ImageOutcome.OUT_OF_SCOPE: "dim",
 }
 _REFUSED = {Effect.DENY: ImageOutcome.DENIED, Effect.WARN: ImageOutcome.WARNED, Effect.ALLOW: ImageOutcome.RECORDED}
 
 
 def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects: bool) -> None:
-    """Print to stdout. ``objects`` False leaves out the column that tells which object names the image."""
+    """Print to stdout. ``objects`` False leaves out the column with the object that names the image."""
     match output:
         case OutputFormat.JSON:
             _print(_escaped(to_json(as_document(summary), indent=2).decode(), pairs=True))
@@ -77,6 +70,7 @@ def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects:
 
 
 def outcome_of(image: ImageVerdict) -> ImageOutcome:
+    """Return the word for a verdict on an image."""
     match image.verdict.decision:
         case Decision.ADMIT:
             return ImageOutcome.ADMITTED
@@ -87,31 +81,34 @@ def outcome_of(image: ImageVerdict) -> ImageOutcome:
 
 
 def summary_line(summary: Summary, *, objects: bool) -> str:
-    """``12 images in 5 objects: 9 admitted, 2 denied, 1 undecided; 3 objects hold no images``."""
+    """Write ``12 images in 5 objects: 9 admitted, 2 denied, 1 undecided; 3 objects hold no images``."""
     counts = Counter(map(outcome_of, summary.images))
     counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ImageOutcome if counts[outcome])
     holding = sum(1 for review in summary.reviews if review.verdict and review.verdict.images)
     line = _number(len(summary.images), "image") + (f" in {_number(holding, 'object')}" if objects else "")
     parts = [f"{line}: {counted}" if counted else line]
-    empty = [r for r in summary.reviews if _holds_none(r)]
-    if empty:
-        parts.append(f"{_number(len(empty), 'object')} {'holds' if len(empty) == 1 else 'hold'} no images")
-    exempt = sum(map(_is_exempt, summary.reviews))
-    if exempt:
-        parts.append(f"{_number(exempt, 'object')} exempt")
-    denied = sum(1 for review in summary.reviews if review.is_denied_whole)
-    if denied:
-        parts.append(f"{_number(denied, 'object')} denied as a whole")
-    if summary.unchecked:
-        parts.append(f"{_number(summary.unchecked, 'object')} not checked")
-    failed = sum(1 for review in summary.reviews if whole_error(review) and not review.is_denied_whole)
-    if failed:
-        parts.append(f"{failed} could not be read")
+    for one, many, holds in _ABOUT_OBJECTS:
+        if number := sum(map(holds, summary.reviews)):
+            parts.append(f"{number} {one if number == 1 else many}")
     return "; ".join(parts)
 
 
+_ABOUT_OBJECTS: tuple[tuple[str, str, Callable[[ManualReview], bool]], ...] = (
+    ("object holds no images", "objects hold no images", lambda review: review.holds_no_images),
+    ("object out of scope", "objects out of scope", lambda review: review.is_out_of_scope),
+    ("object denied as a whole", "objects denied as a whole", lambda review: review.is_denied_whole),
+    ("object not checked", "objects not checked", lambda review: bool(review.unchecked)),
+    (
+        "could not be read",
+        "could not be read",
+        lambda review: bool(review.problem) and not review.is_denied_whole,
+    ),
+)
+"""The parts of the summary about objects, for one and for many, in their order."""
+
+
 class _Dumper(yaml.SafeDumper):
-    """Writes YAML whose texts that a terminal must not see raw stand in double quotes, where escapes are read."""
+    """A YAML writer that puts texts which a terminal must not see raw into double quotes, where escapes are read."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
         """Choose the quotes."""
@@ -203,7 +200,7 @@ class _Row:
 def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
     for review in summary.reviews:
         about = _about(review)
-        error = shown(whole_error(review), _TEXT_LIMIT)
+        error = shown(review.problem, _TEXT_LIMIT)
         if error:
             place = f"{review.source}: " if review.source else ""
             yield _Row(
@@ -212,7 +209,7 @@ def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
         elif review.unchecked:
             yield _Row(about, "-", ImageOutcome.NOT_CHECKED, shown(review.unchecked.removeprefix("not checked: ")))
         elif review.verdict and review.verdict.out_of_scope:
-            yield _Row(about, "-", ImageOutcome.EXEMPT, _EXEMPT[review.verdict.out_of_scope])
+            yield _Row(about, "-", ImageOutcome.OUT_OF_SCOPE, out_of_scope(review.verdict.out_of_scope))
         elif review.verdict:
             for image in review.verdict.images:
                 yield _row(about, image, max_findings)
@@ -224,23 +221,13 @@ def _row(about: str, image: ImageVerdict, max_findings: int) -> _Row:
     lines = [finding_line(finding) for finding in findings[:max_findings]]
     if len(findings) > max_findings:
         lines.append(f"and {len(findings) - max_findings} more")
-    return _Row(about, shown(image.image), outcome_of(image), message, tuple(lines))
+    return _Row(about, shown(image.judged.text), outcome_of(image), message, tuple(lines))
 
 
 def _about(review: ManualReview) -> str:
     """Kind, namespace and name, as far as they could be read."""
     name = f"{shown(review.namespace)}/{shown(review.name)}" if review.name else ""
     return " ".join(filter(None, [shown(review.kind), name])) or "-"
-
-
-def _holds_none(review: ManualReview) -> bool:
-    if review.unchecked or whole_error(review) or _is_exempt(review):
-        return False
-    return review.verdict is None or not review.verdict.images
-
-
-def _is_exempt(review: ManualReview) -> bool:
-    return review.verdict is not None and review.verdict.out_of_scope is not None
 
 
 def _number(count: int, noun: str) -> str:

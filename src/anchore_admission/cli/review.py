@@ -8,8 +8,10 @@ import typer
 from anchore_admission.cli import options
 from anchore_admission.cli.inputs import read_documents
 from anchore_admission.cli.judging import Wanted, judge
+from anchore_admission.documents.objects import Requester
 from anchore_admission.models.configuration import WorkloadHandling
-from anchore_admission.services.reviews.manual import ManualReviews, Progress, Requester, Summary
+from anchore_admission.services.reviews.manual import ManualReviews, Progress
+from anchore_admission.services.reviews.summary import Summary
 
 EPILOG = options.REVIEW_EXIT_CODES
 

@@ -38,7 +38,7 @@ def _needs_anchore(configuration: Configuration, namespace: str) -> bool:
         section.model_copy(update={"match": Match(namespaces=section.match.namespaces)})
         for section in configuration.rules
     ]
-    book = compile_rules(configuration.model_copy(update={"rules": sections}))
+    book = compile_rules(sections, configuration.defaults)
     there = Circumstances(namespace=namespace)
     for section, (conditions, rule) in zip(configuration.rules, book.rules, strict=True):
         if not all(condition((), there) for condition in conditions):

@@ -1,140 +1,116 @@
-"""From facts to the answer: judge every image, then add the verdicts up."""
+"""From facts to the response: judge every image, then reduce the verdicts to one."""
 
 from collections.abc import Iterable, Sequence
 
 from anchore_admission.core import messages
-from anchore_admission.core.facts import NOTHING_KNOWN, ImageFacts
-from anchore_admission.core.images import JudgedImage, Refusal, is_asked_by_controller
+from anchore_admission.core.audit import image_annotations
+from anchore_admission.core.decision import Decision, Effect, Reason
+from anchore_admission.core.facts import ImageFacts
+from anchore_admission.core.images import JudgedImage, Uncheckable
 from anchore_admission.core.modes import MODES
-from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.requester import is_controller
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import (
-    Decision,
-    Effect,
     ImageVerdict,
-    Reason,
     ReviewVerdict,
     Verdict,
     effect_of,
     gravest_first,
-    worst,
+    worst_decision,
+    worst_effect,
 )
 from anchore_admission.models.configuration import ModeName, UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
-from anchore_admission.text import shown
 
 
-def settled(subject: JudgedImage, handling: WorkloadHandling) -> ImageVerdict:
-    """The verdict on a subject that nothing is asked about (``skip``, no reference), which never changes."""
-    verdict = subject.verdicts.get(handling)
-    if verdict is None:
-        verdict = subject.verdicts[handling] = judge(subject, NOTHING_KNOWN, handling)
-    return verdict
-
-
-def judge(subject: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
-    """The verdict of the rule's mode, and what it does; ``handling`` is DENY for a Pod, which is authoritative."""
-    mode = MODES[subject.rule.mode]
-    meaning = subject.meaning
-    if isinstance(meaning, Refusal):
-        verdict = mode.refuse(meaning.reason, meaning.message)
+def judge(image: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
+    """Judge an image by its rule's mode. ``handling`` is DENY for a Pod, whose verdict is authoritative."""
+    mode = MODES[image.rule.mode]
+    if isinstance(image.meaning, Uncheckable):
+        reason = image.meaning.reason
+        verdict = mode.uncheckable(reason, messages.uncheckable(image, reason, image.meaning.problem))
     else:
-        verdict = mode.judge(subject.image, facts, subject.rule)
-    reference = meaning if isinstance(meaning, ImageReference) else None
-    effect = effect_of(verdict, subject.rule, handling)
-    return ImageVerdict(subject.image, subject.places, reference, subject.rule, facts, verdict, effect)
+        verdict = mode.judge(image.meaning, facts, image.rule)
+    return ImageVerdict(image, facts, verdict, effect_of(verdict, image.rule, handling))
 
 
-def reduce(images: Sequence[ImageVerdict], request: AdmissionRequest, max_findings: int) -> ReviewVerdict:
-    """A denial names every image that is refused; what is admitted with a warning is told beside it.
+def reduce(
+    images: Sequence[ImageVerdict], request: AdmissionRequest, max_findings: int, notice: str = ""
+) -> ReviewVerdict:
+    """Reduce the verdicts on images to one: any denied image denies the object, and the message names all of them.
 
-    Passive mode's message stands in ``status.message``, and is a warning where a person reads it.
+    Passive mode's messages stand in ``status.message``, and are warnings where a person reads them. ``notice`` is a
+    warning beside every response about images.
     """
     listed = gravest_first(images)
-    effects = [image.effect for image in images]
-    refused = [image for image in images if image.effect is Effect.DENY] if Effect.DENY in effects else []
-    decision = worst([image.verdict.decision for image in images])
-    passive = ModeName.PASSIVE
-    news = [image.verdict.message for image in listed if image.rule.mode is passive]
-    warnings = messages.warnings(listed) if Effect.WARN in effects else []
-    if news and not is_asked_by_controller(request):
-        warnings += news
+    denied = [image for image in images if image.effect is Effect.DENY]
+    decision = worst_decision(image.verdict.decision for image in images)
+    passive = [image.verdict.message for image in listed if image.judged.rule.mode is ModeName.PASSIVE]
+    warnings = messages.warnings(listed) + ([] if is_controller(request) else passive)
     return ReviewVerdict(
-        allowed=not refused,
+        allowed=not denied,
         decision=decision,
         images=tuple(images),
-        message=messages.denial(refused, max_findings) if refused else messages.joined(news) if news else "",
-        warnings=tuple(messages.limit_warnings(warnings)) if warnings else (),
-        audit_annotations=(("verdict", str(decision)), *messages.audit(listed).items()),
+        message=messages.denial(denied, max_findings) if denied else messages.joined(passive),
+        warnings=messages.capped(warnings, notice if images else ""),
+        audit_annotations={"verdict": decision.value, **image_annotations(listed)},
     )
 
 
-def exempt(reason: OutOfScope) -> ReviewVerdict:
-    """Admitted without a look at any image."""
-    annotations = (("verdict", "exempt"), ("exemptions", reason.value))
+def not_in_scope(reason: OutOfScope) -> ReviewVerdict:
+    """Admit an object that is not judged."""
+    annotations = {"verdict": "out-of-scope", "scope": reason.value}
     return ReviewVerdict(allowed=True, decision=Decision.ADMIT, out_of_scope=reason, audit_annotations=annotations)
 
 
 def nothing_to_judge() -> ReviewVerdict:
-    """Admitted because no image is new."""
+    """Admit an object that names no new image."""
     return ReviewVerdict(allowed=True, decision=Decision.ADMIT)
 
 
 def too_many_images(count: int, limit: int, rules: Iterable[Rule], handling: WorkloadHandling) -> ReviewVerdict:
-    """Judge an object as a whole by the strictest rule that an image of it may fall under, without a look at any."""
-    message = f"the object names {count} different images, more than the {limit} that limits.images allows"
-    judged = [(MODES[rule.mode].refuse(Reason.TOO_MANY_IMAGES, message), rule) for rule in rules]
-    effects = {effect_of(verdict, rule, handling) for verdict, rule in judged}
-    effect = next((e for e in (Effect.DENY, Effect.WARN) if e in effects), Effect.ALLOW)
-    decision = worst([verdict.decision for verdict, _ in judged])
-    return ReviewVerdict(
-        allowed=effect is not Effect.DENY,
-        decision=decision,
-        reason=Reason.TOO_MANY_IMAGES,
-        message=message if effect is Effect.DENY else "",
-        warnings=(message,) if effect is Effect.WARN else (),
-        audit_annotations=(("verdict", str(decision)), ("errors", message)),
-    )
+    """Judge an object by the strictest rule that an image of it may fall under, without judging any image."""
+    message = messages.too_many_images(count, limit)
+    verdicts = [(MODES[rule.mode].uncheckable(Reason.TOO_MANY_IMAGES, message), rule) for rule in rules]
+    effect = worst_effect(effect_of(verdict, rule, handling) for verdict, rule in verdicts)
+    decision = worst_decision(verdict.decision for verdict, _ in verdicts)
+    return _on_object(decision, Reason.TOO_MANY_IMAGES, message, effect)
 
 
-def unreadable(text: str) -> ReviewVerdict:
-    """Refused because nobody can tell which images the object holds."""
-    message = f"the object cannot be read: {shown(text)}"
-    return ReviewVerdict(
-        allowed=False,
-        decision=Decision.DENY,
-        reason=Reason.UNREADABLE_OBJECT,
-        message=message,
-        audit_annotations=(("verdict", Decision.DENY.value), ("errors", message)),
-    )
+def unreadable(problem: str) -> ReviewVerdict:
+    """Deny an object that may hold images which cannot be read."""
+    message = messages.unreadable_object(problem)
+    return _on_object(Decision.DENY, Reason.UNREADABLE_OBJECT, message, Effect.DENY)
 
 
 def failed(rules: Iterable[Rule]) -> ReviewVerdict:
-    """The review itself broke: no verdict, whatever rule it was for, so the strictest ``onError`` speaks."""
-    message = "the review failed unexpectedly, see the controller's log"
-    verdict = Verdict(Decision.NO_VERDICT, Reason.ERROR, message, error="internal")
-    effects = {effect_of(verdict, rule, WorkloadHandling.DENY) for rule in rules}
-    effect = next((e for e in (Effect.DENY, Effect.WARN) if e in effects), Effect.ALLOW)
-    return ReviewVerdict(
-        allowed=effect is not Effect.DENY,
-        decision=Decision.NO_VERDICT,
-        reason=Reason.ERROR,
-        message=message if effect is Effect.DENY else "",
-        warnings=(message,) if effect is Effect.WARN else (),
-        audit_annotations=(("verdict", Decision.NO_VERDICT.value), ("errors", message)),
-    )
+    """Give no verdict after an unexpected error. The rule is not known then, so the strictest ``onError`` counts."""
+    verdict = Verdict(Decision.NO_VERDICT, Reason.ERROR, messages.REVIEW_FAILED, error="internal")
+    effect = worst_effect(effect_of(verdict, rule, WorkloadHandling.DENY) for rule in rules)
+    return _on_object(verdict.decision, verdict.reason, verdict.message, effect)
+
+
+_UNKNOWN_KINDS = {
+    UnknownKinds.ALLOW: Effect.ALLOW,
+    UnknownKinds.WARN: Effect.WARN,
+    UnknownKinds.DENY: Effect.DENY,
+}
 
 
 def unknown_kind(request: AdmissionRequest, choice: UnknownKinds) -> ReviewVerdict:
-    """An object whose images cannot be found: what the configuration says, never a silent pass by accident."""
-    kind = f"{request.kind.group}/{request.kind.kind}" if request.kind.group else request.kind.kind
-    message = f"images in objects of kind {shown(kind)} cannot be checked: the kind is not known"
+    """Do what the configuration says with an object whose images cannot be found."""
+    message = messages.unknown_kind(request.kind.group, request.kind.kind)
+    return _on_object(Decision.NO_VERDICT, Reason.UNKNOWN_KIND, message, _UNKNOWN_KINDS[choice])
+
+
+def _on_object(decision: Decision, reason: Reason, message: str, effect: Effect) -> ReviewVerdict:
+    """Return a verdict on an object as a whole."""
     return ReviewVerdict(
-        allowed=choice is not UnknownKinds.DENY,
-        decision=Decision.NO_VERDICT,
-        reason=Reason.UNKNOWN_KIND,
-        message=message if choice is UnknownKinds.DENY else "",
-        warnings=(shown(message, messages.WARNING_LIMIT),) if choice is UnknownKinds.WARN else (),
-        audit_annotations=(("verdict", Decision.NO_VERDICT.value), ("errors", message)),
+        allowed=effect is not Effect.DENY,
+        decision=decision,
+        reason=reason,
+        message=message if effect is Effect.DENY else "",
+        warnings=messages.capped([message]) if effect is Effect.WARN else (),
+        audit_annotations={"verdict": decision.value, "errors": message},
     )

@@ -1,22 +1,34 @@
-"""The words people read: in a denial, a warning, the audit trail."""
+"""Every sentence of a verdict that people read, and the bounds on messages, warnings and findings.
+
+The modes decide and this module speaks. Where the original controller has a sentence for something, it is that one.
+"""
 
 import heapq
 import re
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-from anchore_admission.core.facts import Finding, Submission, SubmissionState
-from anchore_admission.core.verdict import Effect, ImageVerdict
+from anchore_admission.core.decision import Effect, Reason
+from anchore_admission.core.facts import (
+    AnalysisState,
+    Finding,
+    ImageFacts,
+    PolicyEvaluation,
+    Submission,
+    SubmissionState,
+)
+from anchore_admission.core.images import JudgedImage
+from anchore_admission.core.scope import OutOfScope
+from anchore_admission.core.verdict import ImageVerdict
+from anchore_admission.errors import AnchoreReplyTooLarge
 from anchore_admission.text import shortened, shown
 
 MESSAGE_LIMIT = 800
-"""Controllers copy a denial into Events, which clip near 1 kB."""
+"""Characters. Controllers copy a denial into Events, which cut it near 1 kB."""
 WARNING_LIMIT = 250
-"""Past 4096 characters in all, the API server cuts every warning to 256."""
+"""Characters. The API server cuts every warning to 256 if all of them together have more than 4096."""
 WARNINGS = 10
-AUDIT_LIMIT = 2048
-"""Bytes of one audit annotation."""
-_AUDIT = "audit"
+"""Warnings of one review, the notice and the count of those left out among them."""
 _HEAD_LIMIT = 700
 _FINDING_LIMIT = 160
 
@@ -25,24 +37,23 @@ _SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
 _FIX = re.compile(r"\(fixed in: ([^)]{0,100})\)")
 _RETRY = "try again in a few minutes"
 
+NOT_EVALUATED = "its policy was not evaluated"
+REVIEW_FAILED = "the review failed unexpectedly, see the controller's log"
+OUT_OF_TIME = "not reviewed: the time for this call was over; send fewer at once"
+NOT_AN_OBJECT = "not a Kubernetes object: it has no apiVersion and kind"
+EMPTY_LIST = "holds nothing to review: the List is empty"
+KUSTOMIZATION = "not checked: kubectl does not create it; review the output of kubectl kustomize"
 
-def next_step(submission: Submission) -> str:
-    """What became of asking for analysis, as advice to whoever was refused."""
-    match submission.state:
-        case SubmissionState.REFUSED:
-            return shown(submission.reason)
-        case SubmissionState.REQUESTED | SubmissionState.ANSWERED:
-            return f"Analysis was requested: {_RETRY}"
-        case SubmissionState.DRY_RUN:
-            return "Analysis is not requested by a dry run or by hand"
-        case SubmissionState.DROPPED:
-            return f"Too many images wait to be submitted: {_RETRY}"
-        case SubmissionState.NONE:
-            return "It has to be added to Anchore first"
+
+# Verdicts on an image
+
+
+def skipped(image: str, rule: str) -> str:
+    return f"Image {shown(image)} is not checked: rule {rule} skips it"
 
 
 def requested(image: str, submission: Submission) -> str:
-    """Passive mode's message."""
+    """Say what became of the request for analysis, in passive mode."""
     subject = f"Image analysis for image {shown(image)}"
     match submission.state:
         case SubmissionState.ANSWERED:
@@ -59,8 +70,160 @@ def requested(image: str, submission: Submission) -> str:
             return f"{subject} not requested: the rule asks for no analysis"
 
 
+def analyzed(image: str, facts: ImageFacts) -> str:
+    return f"{_with_digest(image, facts)} is analyzed"
+
+
+def not_analyzed(image: str, facts: ImageFacts, *, for_policy: bool) -> str:
+    """Say in which state the image is, and what to do; ``for_policy`` in strict mode."""
+    text = f"{_with_digest(image, facts)} is not analyzed"
+    match facts.state:
+        case AnalysisState.NOT_ANALYZED:
+            return f"{text}: its analysis was requested and is queued, try again later"
+        case AnalysisState.ANALYZING:
+            return f"{text}: its analysis is under way, {_RETRY}"
+        case AnalysisState.FAILED:
+            return f"{text}: Anchore failed to analyze it. {next_step(facts.submission)}"
+        case _:
+            policy = ". Cannot evaluate policy" if for_policy else ""
+            return f"Image {shown(image)} is not analyzed{policy}. {next_step(facts.submission)}"
+
+
+def next_step(submission: Submission) -> str:
+    """Say what became of the request for analysis, as advice to the author of a denied object."""
+    match submission.state:
+        case SubmissionState.REFUSED:
+            return shown(submission.reason)
+        case SubmissionState.REQUESTED | SubmissionState.ANSWERED:
+            return f"Analysis was requested: {_RETRY}"
+        case SubmissionState.DRY_RUN:
+            return "Analysis is not requested by a dry run or by hand"
+        case SubmissionState.DROPPED:
+            return f"Too many images wait to be submitted: {_RETRY}"
+        case SubmissionState.NONE:
+            return "It has to be added to Anchore first"
+
+
+def passed_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation) -> str:
+    return f"{_with_digest(image, facts)} passed policy checks for policy bundle {shown(evaluation.policy)}"
+
+
+def failed_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation) -> str:
+    text = f"{_with_digest(image, facts)} failed policy checks for policy bundle {shown(evaluation.policy)}"
+    return text if evaluation.findings else f"{text}; Anchore names no finding"
+
+
+def denylisted(image: str, facts: ImageFacts, evaluation: PolicyEvaluation) -> str:
+    text = f"{_with_digest(image, facts)} failed policy checks for policy bundle {shown(evaluation.policy)}"
+    entry = f' "{shown(evaluation.list_rule)}"' if evaluation.list_rule else ""
+    return f"{text}: the policy's deny list entry{entry} names it"
+
+
+def not_covered(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, others: Sequence[str]) -> str:
+    """Say that no mapping covers the image, as a denial; ``others`` are tags of its digest in other repositories."""
+    policy = shown(evaluation.policy)
+    text = f"{_with_digest(image, facts)} is not covered by policy bundle {policy}: none of its mappings matches"
+    return text + _copied_from(others)
+
+
+def not_checked_by_policy(image: str, evaluation: PolicyEvaluation, others: Sequence[str]) -> str:
+    """Say the same as ``not_covered``, as a warning."""
+    policy = shown(evaluation.policy)
+    text = f"Image {shown(image)} was not checked by policy bundle {policy}: none of its mappings matches"
+    return text + _copied_from(others)
+
+
+def _copied_from(others: Sequence[str]) -> str:
+    return f". Anchore knows the same digest as {shown(others[-1])}, which does not count here" if others else ""
+
+
+def no_verdict(image: str, problem: str) -> str:
+    return f"Image {shown(image)} could not be checked: {shown(problem)}"
+
+
+def policy_problem(problem: str) -> str:
+    return f"the policy has a problem: {problem}"
+
+
+def not_reached(image: str) -> str:
+    return f"Image {shown(image)} was not reached in time: the object names too many images to look them all up"
+
+
+def too_large(image: str, facts: ImageFacts, error: AnchoreReplyTooLarge) -> str:
+    return f"{_with_digest(image, facts)} cannot be judged: {error}; limits.anchoreResponse bounds it"
+
+
+def uncheckable(image: JudgedImage, reason: Reason, problem: str) -> str:
+    """Say why Anchore cannot check an image text, and where it stands."""
+    place, text = shown(image.places[0].place), shown(image.text)
+    match reason:
+        case Reason.NO_IMAGE:
+            return f"{place} names no image"
+        case Reason.IMAGE_ID:
+            return f"{place}: image {text} is an image ID, which Anchore cannot check; name a repository"
+        case Reason.MALFORMED_REFERENCE:
+            return f"{place}: image {text} {problem}"
+        case _:
+            return f"{place}: image {text} cannot be checked: {problem}"
+
+
+def _with_digest(image: str, facts: ImageFacts) -> str:
+    return f"Image {shown(image)} with digest {facts.digest}" if facts.digest else f"Image {shown(image)}"
+
+
+# Verdicts on an object as a whole
+
+
+def too_many_images(count: int, limit: int) -> str:
+    return f"the object names {count} different images, more than the {limit} that limits.images allows"
+
+
+def unreadable_object(problem: str) -> str:
+    return f"the object cannot be read: {shown(problem)}"
+
+
+def unknown_kind(group: str, kind: str) -> str:
+    name = f"{group}/{kind}" if group else kind
+    return f"images in objects of kind {shown(name)} cannot be checked: the kind is not known"
+
+
+_OUT_OF_SCOPE = {
+    OutOfScope.OPERATION: "the operation starts no container",
+    OutOfScope.SUBRESOURCE: "the subresource carries no image",
+    OutOfScope.BEING_DELETED: "it is being deleted",
+    OutOfScope.MIRROR_POD: "a mirror Pod: the kubelet already runs it",
+    OutOfScope.OWNED: "a controller made it; its Pods are judged",
+    OutOfScope.WORKLOADS_OFF: "workloads: off, only Pods are judged",
+}
+
+
+def out_of_scope(reason: OutOfScope) -> str:
+    """Say why an object is not judged."""
+    return _OUT_OF_SCOPE[reason]
+
+
+# Reviews by hand
+
+
+def too_many_images_at_once(count: int) -> str:
+    return f"not reviewed: the objects before it name {count} images; send fewer at once"
+
+
+def too_many_objects(most: int) -> str:
+    return f"more than {most} objects, those in Lists counted; send fewer at once"
+
+
+def unchecked_kind(kind: str, version: str, meant: str) -> str:
+    """Say that the images of an object could not be found; ``meant`` is a kind with a similar name, if there is one."""
+    text = f"not checked: kind {shown(kind)} of {shown(version)} is not known"
+    return f"{text}; did you mean {meant}?" if meant else f"{text}, so its images cannot be found"
+
+
+# Findings, denials, warnings
+
+
 def severity(finding: Finding) -> str:
-    """The severity that the message of the vulnerabilities gate begins with, else an empty string."""
+    """Return the severity that a message of the vulnerabilities gate begins with, else an empty string."""
     first = finding.message.partition(" ")[0].upper()
     return first if first in _SEVERITIES else ""
 
@@ -75,7 +238,7 @@ def _badness(finding: Finding) -> tuple[int, str, str]:
 
 
 def finding_line(finding: Finding) -> str:
-    """One finding with its fix: ``HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0``."""
+    """Write one finding with its fix: ``HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0``."""
     identifier, plus, package = finding.trigger_id.partition("+")
     if finding.gate == "vulnerabilities" and plus:
         fix = _FIX.search(finding.message)
@@ -90,15 +253,15 @@ def finding_line(finding: Finding) -> str:
     return shown(text, _FINDING_LIMIT)
 
 
-def denial(refused: Sequence[ImageVerdict], max_findings: int) -> str:
-    """One line per refused image, each followed by its worst findings as far as the room goes."""
-    heads = [shown(verdict.verdict.message, _HEAD_LIMIT) for verdict in refused]
-    totals = [len(verdict.verdict.findings) for verdict in refused]
+def denial(denied: Sequence[ImageVerdict], max_findings: int) -> str:
+    """Write one line per denied image, each followed by its worst findings, as many as fit."""
+    heads = [shown(verdict.verdict.message, _HEAD_LIMIT) for verdict in denied]
+    totals = [len(verdict.verdict.findings) for verdict in denied]
     ends = [len(_rest(total, 1)) + 1 if total else 0 for total in totals]
     sizes = [len(head) + 1 + end for head, end in zip(heads, ends, strict=True)]
     room = MESSAGE_LIMIT - len(f"and {len(heads)} more images")
-    kept = _fitting(sizes, room)
-    findings = [worst_first(verdict.verdict.findings, max_findings) for verdict in refused[:kept]]
+    kept = fitting(sizes, room)
+    findings = [worst_first(verdict.verdict.findings, max_findings) for verdict in denied[:kept]]
     counts = _share(findings, room - sum(sizes[:kept]))
     lines: list[str] = []
     for head, found, count, total in zip(heads, findings, counts, totals, strict=False):
@@ -112,67 +275,36 @@ def denial(refused: Sequence[ImageVerdict], max_findings: int) -> str:
 
 
 def _rest(number: int, shown_before: int) -> str:
-    """Count the findings that are not shown; never "and more" of what nothing is shown of."""
+    """Count the findings that are not shown; without "and more" where none is shown."""
     if shown_before:
         return f"  and {number} more"
     return f"  {number} findings" if number > 1 else "  1 finding"
 
 
-def warnings(verdicts: Iterable[ImageVerdict]) -> list[str]:
-    """One line per image that is admitted with a warning."""
-    return [v.verdict.warning or v.verdict.message for v in verdicts if v.effect is Effect.WARN]
+def warnings(images: Iterable[ImageVerdict]) -> list[str]:
+    """Return one line per image that is admitted with a warning."""
+    return [image.verdict.warning or image.verdict.message for image in images if image.effect is Effect.WARN]
+
+
+def capped(warnings: Iterable[str], notice: str = "") -> tuple[str, ...]:
+    """Return few short warnings, each once, with ``notice`` last: the one cap on the warnings of a review.
+
+    The API server drops warnings with control characters.
+    """
+    distinct = list(dict.fromkeys(warnings))
+    most = WARNINGS - bool(notice)
+    kept = distinct if len(distinct) <= most else distinct[: most - 1]
+    rest = [f"and {len(distinct) - len(kept)} more warnings"] if len(distinct) > len(kept) else []
+    return tuple(shown(text, WARNING_LIMIT) for text in [*kept, *rest, *([notice] if notice else [])])
 
 
 def joined(lines: Iterable[str]) -> str:
-    """Lines of a message that is no denial, cut where the room ends."""
-    text = "\n".join(lines)
-    return shortened(text, MESSAGE_LIMIT)
+    """Join the lines of a message that is not a denial, cut at the limit."""
+    return shortened("\n".join(lines), MESSAGE_LIMIT)
 
 
-def limit_warnings(texts: Iterable[str]) -> list[str]:
-    """Few, short, each once; the API server drops what holds control characters."""
-    distinct = list(dict.fromkeys(texts))
-    kept = distinct if len(distinct) <= WARNINGS else distinct[: WARNINGS - 1]
-    rest = [f"and {len(distinct) - len(kept)} more warnings"] if len(distinct) > len(kept) else []
-    return [*(shown(text, WARNING_LIMIT) for text in kept), *rest]
-
-
-def audit(images: Sequence[ImageVerdict]) -> dict[str, str]:
-    """The audit annotations about the images; those with nothing to say are left out."""
-    if not images:
-        return {}
-    annotations = {
-        "rules": _audit_list(dict.fromkeys([verdict.rule.name for verdict in images])),
-        "images": _audit_list([verdict.texts.get(_AUDIT) or _audit_image(verdict) for verdict in images]),
-    }
-    errors = [f"{shown(v.image)}: {v.verdict.error}" for v in images if v.verdict.error]
-    if errors:
-        annotations["errors"] = _audit_list(errors)
-    return annotations
-
-
-def _audit_list(entries: Iterable[str]) -> str:
-    """Join as many whole entries as there is room for, and count the others."""
-    every = list(entries)
-    text = "; ".join(every)
-    if len(text) <= AUDIT_LIMIT and len(text.encode()) <= AUDIT_LIMIT:
-        return text
-    kept = _fitting([len(entry.encode()) + 2 for entry in every], AUDIT_LIMIT - len(f"and {len(every)} more"))
-    return f"{'; '.join(every[:kept])}; and {len(every) - kept} more"
-
-
-def _audit_image(verdict: ImageVerdict) -> str:
-    record = verdict.facts.record
-    architecture = f" {record.architecture}" if record and record.architecture else ""
-    known = verdict.digest
-    digest = f" {known}" if known else ""
-    text = f"{shown(verdict.image)}{digest}{architecture} {verdict.verdict.decision}: {verdict.verdict.reason}"
-    verdict.texts[_AUDIT] = text
-    return text
-
-
-def _fitting(sizes: Sequence[int], limit: int) -> int:
-    """How many lines fit, at least one."""
+def fitting(sizes: Sequence[int], limit: int) -> int:
+    """Return how many entries of these sizes fit into the limit, at least one."""
     used = 0
     for count, size in enumerate(sizes):
         used += size
@@ -182,7 +314,7 @@ def _fitting(sizes: Sequence[int], limit: int) -> int:
 
 
 def _share(findings: Sequence[Sequence[Finding]], budget: int) -> list[int]:
-    """How many findings each image may show: every image's worst first, then every image's second, and so on."""
+    """Return how many findings each image may show: every image's worst first, then every image's second, and so on."""
     counts = [0] * len(findings)
     for row in zip_longest(*findings):
         for index, finding in enumerate(row):

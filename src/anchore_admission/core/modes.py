@@ -1,23 +1,23 @@
-"""The modes: which facts each needs, and how it turns them into a verdict."""
+"""The modes: the facts that each needs, and how it turns them into a verdict. ``core.messages`` has the sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from anchore_admission.core import messages
+from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvaluation, PolicyReason, SubmissionState
-from anchore_admission.core.messages import next_step, requested
-from anchore_admission.core.names import repositories, repository_of
-from anchore_admission.core.reference import parse
+from anchore_admission.core.names import anchore_repositories, repository_of
+from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules.book import Rule
-from anchore_admission.core.verdict import Decision, Reason, Verdict
+from anchore_admission.core.verdict import Verdict
 from anchore_admission.errors import AnchoreReplyTooLarge, ImageNotReached, PolicyNotEvaluated
 from anchore_admission.models.configuration import ModeName
-from anchore_admission.text import shown
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must be fetched before a mode can judge."""
+    """The facts to fetch before a mode can judge."""
 
     record: bool = False
     evaluation: bool = False
@@ -34,48 +34,50 @@ class Mode(Protocol):
     @property
     def needs(self) -> Needs: ...
 
-    def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:
-        """The verdict on an image with a readable reference."""
+    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
+        """Judge an image by its facts."""
 
-    def refuse(self, reason: Reason, message: str) -> Verdict:
-        """The verdict on an image that Anchore cannot be asked about."""
+    def uncheckable(self, reason: Reason, message: str) -> Verdict:
+        """Judge an image that Anchore cannot check."""
 
 
 class Skip:
-    """Admits without any look-up."""
+    """Admit without any look-up."""
 
     needs = NOTHING
 
-    def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - nothing is looked at
-        return Verdict(
-            Decision.ADMIT, Reason.SKIPPED, f"Image {shown(image)} is not checked: rule {rule.name} skips it"
-        )
+    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - no facts
+        return Verdict(Decision.ADMIT, Reason.SKIPPED, messages.skipped(reference.text, rule.name))
 
-    def refuse(self, reason: Reason, message: str) -> Verdict:
+    def uncheckable(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.ADMIT, reason, message, warning=message)
 
 
 class Passive:
-    """Asks Anchore to analyse, always admits."""
+    """Request an analysis and always admit.
+
+    The review waits ``passive.wait`` (1 s) at most for Anchore's response, see ``FactGathering``.
+    """
 
     needs = Needs(submission=True)
 
-    def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - the same under every rule
-        message = requested(image, facts.submission)
+    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
+        message = messages.requested(reference.text, facts.submission)
         if facts.submission.state in {SubmissionState.REFUSED, SubmissionState.DROPPED}:
             return Verdict(Decision.NO_VERDICT, Reason.ERROR, message, error=facts.submission.state)
         return Verdict(Decision.ADMIT, Reason.REQUESTED, message)
 
-    def refuse(self, reason: Reason, message: str) -> Verdict:
+    def uncheckable(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.ADMIT, reason, message, warning=message)
 
 
 class Analysis:
-    """Admits what Anchore has analysed."""
+    """Admit an image that Anchore has analyzed."""
 
     needs = Needs(record=True)
 
-    def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - the same under every rule
+    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
+        image = reference.text
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
         if isinstance(facts.error, AnchoreReplyTooLarge) and not facts.record:
@@ -83,19 +85,20 @@ class Analysis:
         if facts.error and not facts.record:
             return _no_verdict(image, facts.error.code, str(facts.error))
         if facts.state is AnalysisState.ANALYZED:
-            return Verdict(Decision.ADMIT, Reason.ANALYZED, f"{_subject(image, facts)} is analyzed")
-        return _not_analyzed(image, facts, unknown=f"Image {shown(image)} is not analyzed")
+            return Verdict(Decision.ADMIT, Reason.ANALYZED, messages.analyzed(image, facts))
+        return _not_analyzed(image, facts, for_policy=False)
 
-    def refuse(self, reason: Reason, message: str) -> Verdict:
+    def uncheckable(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.DENY, reason, message)
 
 
 class Strict:
-    """Admits what Anchore has analysed and what passes the policy."""
+    """Admit an image that Anchore has analyzed and that passes the policy."""
 
     needs = Needs(record=True, evaluation=True)
 
-    def judge(self, image: str, facts: ImageFacts, rule: Rule) -> Verdict:
+    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
+        image = reference.text
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
         not_analyzed = facts.record is not None and facts.state is not AnalysisState.ANALYZED
@@ -104,14 +107,13 @@ class Strict:
         if facts.error and not not_analyzed:
             return _no_verdict(image, facts.error.code, str(facts.error))
         if facts.state is not AnalysisState.ANALYZED:
-            unknown = f"Image {shown(image)} is not analyzed. Cannot evaluate policy"
-            return _not_analyzed(image, facts, unknown=unknown)
+            return _not_analyzed(image, facts, for_policy=True)
         if not facts.evaluations:
-            return _no_verdict(image, PolicyNotEvaluated.code, "its policy was not evaluated")
-        judged = [(_by_policy(image, facts, evaluation, rule), evaluation) for evaluation in facts.evaluations]
-        return judged[0][0] if len(judged) == 1 else _strictest(image, judged)
+            return _no_verdict(image, PolicyNotEvaluated.code, messages.NOT_EVALUATED)
+        judged = [(_by_policy(reference, facts, evaluation, rule), evaluation) for evaluation in facts.evaluations]
+        return judged[0][0] if len(judged) == 1 else _strictest(reference, judged)
 
-    def refuse(self, reason: Reason, message: str) -> Verdict:
+    def uncheckable(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.DENY, reason, message)
 
 
@@ -122,20 +124,26 @@ MODES: dict[ModeName, Mode] = {
     ModeName.STRICT: Strict(),
 }
 
+_REASONS = {
+    AnalysisState.NOT_ANALYZED: Reason.PENDING,
+    AnalysisState.ANALYZING: Reason.PENDING,
+    AnalysisState.FAILED: Reason.ANALYSIS_FAILED,
+    AnalysisState.UNKNOWN: Reason.UNKNOWN,
+}
 
-def _subject(image: str, facts: ImageFacts) -> str:
-    return f"Image {shown(image)} with digest {facts.digest}" if facts.digest else f"Image {shown(image)}"
+
+def _not_analyzed(image: str, facts: ImageFacts, *, for_policy: bool) -> Verdict:
+    message = messages.not_analyzed(image, facts, for_policy=for_policy)
+    return Verdict(Decision.DENY, _REASONS[facts.state], message)
 
 
-def _no_verdict(image: str, code: str, text: str) -> Verdict:
-    message = f"Image {shown(image)} could not be checked: {shown(text)}"
-    return Verdict(Decision.NO_VERDICT, Reason.ERROR, message, error=code)
+def _no_verdict(image: str, code: str, problem: str) -> Verdict:
+    return Verdict(Decision.NO_VERDICT, Reason.ERROR, messages.no_verdict(image, problem), error=code)
 
 
 def _not_reached(image: str) -> Verdict:
     """Deny an image that an author could hide behind many others, whatever ``onError`` says."""
-    message = f"Image {shown(image)} was not reached in time: the object names too many images to look them all up"
-    return Verdict(Decision.DENY, Reason.NOT_REACHED, message)
+    return Verdict(Decision.DENY, Reason.NOT_REACHED, messages.not_reached(image))
 
 
 def _too_large(image: str, facts: ImageFacts, error: AnchoreReplyTooLarge) -> Verdict:
@@ -144,72 +152,43 @@ def _too_large(image: str, facts: ImageFacts, error: AnchoreReplyTooLarge) -> Ve
     An image's author decides how much there is to find in it, and how long its record is: that holds the Dockerfile,
     which Anchore makes up from the image's history, once for each of its tags.
     """
-    message = f"{_subject(image, facts)} cannot be judged: {error}; limits.anchoreResponse bounds it"
-    return Verdict(Decision.DENY, Reason.TOO_MANY_FINDINGS if facts.record else Reason.RECORD_TOO_LARGE, message)
+    reason = Reason.TOO_MANY_FINDINGS if facts.record else Reason.RECORD_TOO_LARGE
+    return Verdict(Decision.DENY, reason, messages.too_large(image, facts, error))
 
 
-def _not_analyzed(image: str, facts: ImageFacts, *, unknown: str) -> Verdict:
-    step = next_step(facts.submission)
-    match facts.state:
-        case AnalysisState.NOT_ANALYZED:
-            message = (
-                f"{_subject(image, facts)} is not analyzed: its analysis was requested and is queued, try again later"
-            )
-            return Verdict(Decision.DENY, Reason.PENDING, message)
-        case AnalysisState.ANALYZING:
-            message = f"{_subject(image, facts)} is not analyzed: its analysis is under way, try again in a few minutes"
-            return Verdict(Decision.DENY, Reason.PENDING, message)
-        case AnalysisState.FAILED:
-            message = f"{_subject(image, facts)} is not analyzed: Anchore failed to analyze it. {step}"
-            return Verdict(Decision.DENY, Reason.ANALYSIS_FAILED, message)
-        case _:
-            return Verdict(Decision.DENY, Reason.UNKNOWN, f"{unknown}. {step}")
-
-
-def _strictest(image: str, judged: Sequence[tuple[Verdict, PolicyEvaluation]]) -> Verdict:
+def _strictest(reference: ImageReference, judged: Sequence[tuple[Verdict, PolicyEvaluation]]) -> Verdict:
     """Return the strictest of the verdicts under an image's names; a mapping of one of them covers the image.
 
     A mapping that holds only for the author's spelling of the registry (``registry*`` for ``registry-1.docker.io``)
     covers nothing.
     """
-    names = parse(image).repositories
-    known = [verdict for verdict, evaluation in judged if evaluation.repository in names]
+    known = [verdict for verdict, evaluation in judged if evaluation.repository in reference.repositories]
     verdicts = [verdict for verdict, _ in judged]
     if any(verdict.reason is not Reason.UNMAPPED for verdict in known or verdicts):
         verdicts = [verdict for verdict in verdicts if verdict.reason is not Reason.UNMAPPED]
     return max(verdicts, key=lambda verdict: (_STRICTNESS.index(verdict.decision), bool(verdict.warning)))
 
 
-def _by_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule) -> Verdict:
-    """Anything but a clear word is no verdict; an image list's word needs no findings."""
-    subject = f"{_subject(image, facts)} failed policy checks for policy bundle {shown(evaluation.policy)}"
+def _by_policy(reference: ImageReference, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule) -> Verdict:
+    """Judge by one evaluation. A deny list entry needs no findings; a policy with problems gives no verdict."""
+    image = reference.text
     if evaluation.reason is PolicyReason.DENYLISTED:
-        entry = f' "{shown(evaluation.list_rule)}"' if evaluation.list_rule else ""
-        return Verdict(Decision.DENY, Reason.POLICY_FAILED, f"{subject}: the policy's deny list entry{entry} names it")
+        return Verdict(Decision.DENY, Reason.POLICY_FAILED, messages.denylisted(image, facts, evaluation))
     if evaluation.problems:
-        return _no_verdict(image, PolicyNotEvaluated.code, f"the policy has a problem: {evaluation.problems[0]}")
-    if evaluation.passed:
-        return _passed(image, facts, evaluation, rule)
-    if not evaluation.findings:
-        return Verdict(Decision.DENY, Reason.POLICY_FAILED, f"{subject}; Anchore names no finding")
-    return Verdict(Decision.DENY, Reason.POLICY_FAILED, subject, findings=evaluation.findings)
-
-
-def _passed(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule) -> Verdict:
-    policy = shown(evaluation.policy)
+        return _no_verdict(image, PolicyNotEvaluated.code, messages.policy_problem(evaluation.problems[0]))
+    if not evaluation.passed:
+        message = messages.failed_policy(image, facts, evaluation)
+        return Verdict(Decision.DENY, Reason.POLICY_FAILED, message, findings=evaluation.findings)
     if evaluation.mapped or evaluation.reason is PolicyReason.ALLOWLISTED:
-        message = f"{_subject(image, facts)} passed policy checks for policy bundle {policy}"
-        return Verdict(Decision.ADMIT, Reason.POLICY_PASSED, message)
-    others = _other_names(image, facts)
-    copied = f". Anchore knows the same digest as {shown(others[-1])}, which does not count here" if others else ""
+        return Verdict(Decision.ADMIT, Reason.POLICY_PASSED, messages.passed_policy(image, facts, evaluation))
+    others = _other_names(reference, facts)
     if rule.require_mapping:
-        message = f"{_subject(image, facts)} is not covered by policy bundle {policy}: none of its mappings matches"
-        return Verdict(Decision.DENY, Reason.UNMAPPED, f"{message}{copied}")
-    warning = f"Image {shown(image)} was not checked by policy bundle {policy}: none of its mappings matches{copied}"
+        return Verdict(Decision.DENY, Reason.UNMAPPED, messages.not_covered(image, facts, evaluation, others))
+    warning = messages.not_checked_by_policy(image, evaluation, others)
     return Verdict(Decision.ADMIT, Reason.UNMAPPED, warning, warning=warning)
 
 
-def _other_names(image: str, facts: ImageFacts) -> list[str]:
+def _other_names(reference: ImageReference, facts: ImageFacts) -> list[str]:
     """Return the tags of the digest in other repositories; content may be copied, and policies map by repository."""
-    own = repositories(parse(image))
+    own = anchore_repositories(reference)
     return [tag.full_tag for tag in facts.record.tags if repository_of(tag.full_tag) not in own] if facts.record else []

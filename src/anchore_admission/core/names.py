@@ -1,4 +1,4 @@
-"""Under which names Anchore may hold an image, and how it is asked to analyse one."""
+"""The names under which Anchore may hold an image, and the request to analyze one."""
 
 import fnmatch
 import re
@@ -18,7 +18,7 @@ Earlier releases submitted a digest under the author's own tag with this time, s
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest:
-    """What is submitted: a full tag, or a digest with a full tag as its label (Anchore takes no digest alone)."""
+    """A request for analysis: a full tag, or a digest with a full tag as its label (Anchore takes no digest alone)."""
 
     full_tag: str
     digest: str | None = None
@@ -28,22 +28,22 @@ class AnalysisRequest:
         return repository_of(self.full_tag)
 
 
-def repositories(reference: ImageReference) -> tuple[str, ...]:
+def anchore_repositories(reference: ImageReference) -> tuple[str, ...]:
     """Return the names under which Anchore may hold the image's repository, the one to submit it under last.
 
-    To Anchore, ``docker.io/library/nginx`` and ``docker.io/nginx`` are two repositories, and so are all spellings of a
-    registry (``Registry.example.com:443``). People add images under one and map policies by one, and authors write
-    another.
+    To Anchore, the two spellings of a Docker Hub repository (``ImageReference.repositories``) are two repositories,
+    and so are all spellings of a registry (``Registry.example.com:443``). People add images under one and map policies
+    by one, and authors write another.
     """
     names = reference.repositories
     return names if reference.repository in names else (*names, reference.repository)
 
 
 def lookup_tags(reference: ImageReference) -> tuple[str, ...]:
-    """The full tags to look a tag reference up by; none for a reference that carries a digest."""
+    """Return the full tags to look a tag reference up by; none for a reference that carries a digest."""
     if reference.digest:
         return ()
-    return tuple(f"{repository}:{reference.tag}" for repository in repositories(reference))
+    return tuple(f"{repository}:{reference.tag}" for repository in anchore_repositories(reference))
 
 
 def label_of(digest: str) -> str:
@@ -61,20 +61,20 @@ def is_label(tag: str) -> bool:
 
 
 def analysis_request(reference: ImageReference, found: ImageRecord | None = None) -> AnalysisRequest:
-    """Submit a tag under the name that Anchore ``found`` it by, else under the short one that people see in Anchore.
+    """Request a tag under the name that Anchore ``found`` it by, else under the short one that people see in Anchore.
 
     A digest is submitted under its own label. The tag in front of it is the author's text: under that tag, the
     submission would change what the tag means to every other workload.
     """
     if reference.digest:
-        return AnalysisRequest(f"{repositories(reference)[-1]}:{label_of(reference.digest)}", reference.digest)
+        return AnalysisRequest(f"{anchore_repositories(reference)[-1]}:{label_of(reference.digest)}", reference.digest)
     names = lookup_tags(reference)
     held = [tag for tag in found.tags if tag.full_tag in names] if found else []
     return AnalysisRequest(max(held, key=lambda tag: tag.detected_at).full_tag if held else names[-1])
 
 
 def newest(records: list[ImageRecord], reference: ImageReference) -> ImageRecord | None:
-    """Of records found under several names, the one whose matching tag was detected last."""
+    """Return the record whose matching tag was detected last, of those found under several names."""
     names = lookup_tags(reference)
 
     def detected(record: ImageRecord) -> str:
@@ -90,7 +90,7 @@ def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...
     that tag if the record carries it, else the newest tag of the repository on the record, else the digest's label.
     Names that the record carries come first. A digest must never stand there: Anchore answers with a false stop.
     """
-    names = repositories(reference)
+    names = anchore_repositories(reference)
     own = [tag for tag in record.tags if repository_of(tag.full_tag) in names]
     tag = reference.tag or ""
     if reference.digest and tag not in {_tag(row.full_tag) for row in own}:

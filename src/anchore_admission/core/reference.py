@@ -1,8 +1,8 @@
-"""Image references, by the grammar and normalization of distribution/reference."""
+"""Image references by the grammar and normalization of distribution/reference, and the spellings of Docker Hub."""
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anchore_admission.errors import InvalidImageReference
 
@@ -34,9 +34,9 @@ _HEX_RE = re.compile(r"[a-f0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """A parsed reference. ``text`` is what the workload says; ``host`` keeps its case, as runtimes do."""
+    """A parsed reference. ``text`` is the workload's own spelling; ``host`` keeps its case, as runtimes do."""
 
-    text: str
+    text: str = field(compare=False)
     host: str
     path: str
     tag: str | None
@@ -44,14 +44,15 @@ class ImageReference:
 
     @property
     def repository(self) -> str:
-        """``host/path`` as it stands in the canonical reference."""
+        """``host/path`` of the canonical reference."""
         return f"{self.host}/{self.path}"
 
     @property
     def repositories(self) -> tuple[str, ...]:
-        """The repository with its registry in its one spelling, under both names that an official image has.
+        """The repository with its registry in the one spelling that rules compare.
 
-        Docker Hub's official images are ``docker.io/library/nginx`` and, for short, ``docker.io/nginx``.
+        Docker Hub's official images have two spellings: ``docker.io/library/nginx`` and, for short,
+        ``docker.io/nginx``.
         """
         host = registry(self.host)
         name = self.path.removeprefix(OFFICIAL)
@@ -116,7 +117,7 @@ def _address(name: str) -> str:
 
 
 def is_image_id(text: str) -> bool:
-    """Whether a runtime may read the text as the ID of a local image, which no look-up can judge.
+    """Return whether a runtime may read the text as the ID of a local image, which no look-up can judge.
 
     containerd tries ``sha256:<hex>``, even shortened, as an image ID first (internal/cri, LocalResolve).
     """

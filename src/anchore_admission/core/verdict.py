@@ -1,78 +1,19 @@
-"""What was decided about an image, what that does to the request, and how the verdicts of a review add up."""
+"""Verdicts on images and on whole reviews, and the effect that a verdict has on the request."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple
 
+from anchore_admission.core.decision import FINAL_REASONS, Decision, Effect, Reason
 from anchore_admission.core.facts import Finding, ImageFacts
-from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
-from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
-
-
-class Decision(StrEnum):
-    """The verdict itself, whatever is then done with it."""
-
-    ADMIT = "admit"
-    DENY = "deny"
-    NO_VERDICT = "no_verdict"
-
-
-class Reason(StrEnum):
-    """Why; a closed set, fit for a metric's label."""
-
-    SKIPPED = "skipped"
-    REQUESTED = "requested"
-    ANALYZED = "analyzed"
-    POLICY_PASSED = "policy_passed"
-    POLICY_FAILED = "policy_failed"
-    UNMAPPED = "unmapped"
-    UNKNOWN = "unknown"
-    PENDING = "pending"
-    ANALYSIS_FAILED = "analysis_failed"
-    IMAGE_ID = "image_id"
-    MALFORMED_REFERENCE = "malformed_reference"
-    UNSUPPORTED_REFERENCE = "unsupported_reference"
-    TOO_MANY_IMAGES = "too_many_images"
-    NOT_REACHED = "not_reached"
-    TOO_MANY_FINDINGS = "too_many_findings"
-    RECORD_TOO_LARGE = "record_too_large"
-    NO_IMAGE = "no_image"
-    UNREADABLE_OBJECT = "unreadable_object"
-    UNKNOWN_KIND = "unknown_kind"
-    ERROR = "error"
-
-
-FINAL_REASONS = frozenset(
-    {
-        Reason.POLICY_FAILED,
-        Reason.UNMAPPED,
-        Reason.IMAGE_ID,
-        Reason.MALFORMED_REFERENCE,
-        Reason.UNSUPPORTED_REFERENCE,
-        Reason.TOO_MANY_IMAGES,
-        Reason.TOO_MANY_FINDINGS,
-        Reason.RECORD_TOO_LARGE,
-        Reason.UNREADABLE_OBJECT,
-    }
-)
-"""Refusals that no waiting cures; they deny a template at once, all others may have changed when its Pods come."""
-
-
-class Effect(StrEnum):
-    """What a verdict does to the request."""
-
-    ALLOW = "allow"
-    WARN = "warn"
-    DENY = "deny"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A mode's word on one image. ``warning`` is shown although the image is admitted."""
+    """A mode's verdict on one image. ``warning`` is shown although the image is admitted."""
 
     decision: Decision
     reason: Reason
@@ -84,39 +25,40 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ImageVerdict:
-    """A verdict with what it is about and what it does. ``reference`` is None where the text is no reference."""
+    """The verdict on one image of a request, with the facts it rests on and its effect."""
 
-    image: str
-    places: tuple[ContainerImage, ...]
-    reference: ImageReference | None
-    rule: Rule
+    judged: JudgedImage
     facts: ImageFacts
     verdict: Verdict
     effect: Effect
-    texts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """How it is told in one place or another, written once: one verdict may stand for many reviews."""
 
     @property
     def digest(self) -> str | None:
-        return self.facts.digest or (self.reference.digest if self.reference else None)
+        """The digest that Anchore has for the image, else the one that its reference names."""
+        reference = self.judged.reference
+        return self.facts.digest or (reference.digest if reference else None)
 
 
-class ReviewVerdict(NamedTuple):
-    """The answer to a whole request, ready to be encoded for whoever asked."""
+@dataclass(frozen=True, slots=True)
+class ReviewVerdict:
+    """The verdict on a whole request; ``reason`` is that of a decision about the object as a whole."""
 
     allowed: bool
     decision: Decision
     images: tuple[ImageVerdict, ...] = ()
     out_of_scope: OutOfScope | None = None
-    reason: Reason | None = None  # of a decision about the object as a whole
+    reason: Reason | None = None
     message: str = ""
     warnings: tuple[str, ...] = ()
-    audit_annotations: tuple[tuple[str, str], ...] = ()
+    audit_annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def gravest_first(images: Sequence[ImageVerdict]) -> Sequence[ImageVerdict]:
-    """Return what is denied first, then what would be, then what is undecided, so that no list is cut before them."""
-    return images if len(images) == 1 else sorted(images, key=_gravity)
+def gravest_first(images: Sequence[ImageVerdict]) -> list[ImageVerdict]:
+    """Sort denials first, then suspended denials, then images without a verdict.
+
+    Lists of images are cut at their end, which must not hide what was decided.
+    """
+    return sorted(images, key=_gravity)
 
 
 def _gravity(image: ImageVerdict) -> int:
@@ -135,11 +77,11 @@ _ON_ERROR = {OnError.DENY: Effect.DENY, OnError.WARN: Effect.WARN, OnError.ALLOW
 
 
 def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effect:
-    """What the verdict does: ``onError`` first, then how templates are handled, then ``enforcement``.
+    """Return the effect: ``onError`` counts first, then the handling of templates, then ``enforcement``.
 
-    ``handling`` is DENY for a Pod: it is authoritative.
+    ``handling`` is DENY for a Pod, whose verdict is authoritative.
     """
-    effect = _judged(verdict, rule)
+    effect = _before_enforcement(verdict, rule)
     if effect is Effect.DENY and _only_warns(verdict, handling):
         effect = Effect.WARN
     if effect is Effect.DENY and rule.enforcement is Enforcement.WARN:
@@ -147,13 +89,19 @@ def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effec
     return Effect.ALLOW if rule.enforcement is Enforcement.AUDIT else effect
 
 
-def worst(decisions: list[Decision]) -> Decision:
-    if Decision.DENY in decisions:
-        return Decision.DENY
-    return Decision.NO_VERDICT if Decision.NO_VERDICT in decisions else Decision.ADMIT
+def worst_decision(decisions: Iterable[Decision]) -> Decision:
+    """Return DENY if it is among the decisions, else NO_VERDICT if that is, else ADMIT."""
+    found = set(decisions)
+    return next((decision for decision in (Decision.DENY, Decision.NO_VERDICT) if decision in found), Decision.ADMIT)
 
 
-def _judged(verdict: Verdict, rule: Rule) -> Effect:
+def worst_effect(effects: Iterable[Effect]) -> Effect:
+    """Return DENY if it is among the effects, else WARN if that is, else ALLOW."""
+    found = set(effects)
+    return next((effect for effect in (Effect.DENY, Effect.WARN) if effect in found), Effect.ALLOW)
+
+
+def _before_enforcement(verdict: Verdict, rule: Rule) -> Effect:
     match verdict.decision:
         case Decision.DENY:
             return Effect.DENY

@@ -15,18 +15,25 @@ _LATE = "no answer before the deadline"
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The moment (monotonic seconds) by which an answer must be ready."""
+    """The moment ``at`` by which a response must be ready, and the moment its time ``began``: monotonic seconds."""
 
+    began: float
     at: float
     clock: Clock = time.monotonic
 
     @classmethod
-    def after(cls, seconds: float, clock: Clock = time.monotonic) -> "Deadline":
-        return cls(clock() + seconds, clock)
+    def after(cls, seconds: float, clock: Clock = time.monotonic, *, began: float | None = None) -> "Deadline":
+        """Return the deadline so many seconds after ``began``, which is now if not given."""
+        began = clock() if began is None else began
+        return cls(began, began + seconds, clock)
 
     def left(self) -> float:
-        """Seconds that remain, never negative."""
+        """Return the seconds that remain, never negative."""
         return max(0.0, self.at - self.clock())
+
+    def passed(self) -> float:
+        """Return the seconds since it began."""
+        return self.clock() - self.began
 
     @asynccontextmanager
     async def bound(self) -> AsyncIterator[None]:

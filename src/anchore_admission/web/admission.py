@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 
 from starlette.types import Message, Receive, Scope, Send
 
-from anchore_admission.core.messages import WARNING_LIMIT
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import Overloaded, ReviewError
 from anchore_admission.models.review import AdmissionResponse, AdmissionReview, decode, decode_start, encode, held_bytes
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder
 from anchore_admission.services.reviews.review import Reviews
-from anchore_admission.text import shown
 from anchore_admission.web.bodies import NO_ROOM, SMALL, Bodies, Received, is_small
 from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
 
@@ -29,15 +27,13 @@ _MOST = 30.0
 class AdmissionEndpoint:
     """An ASGI application for one route. It works on bytes: a typed body parameter costs another 100 µs a call.
 
-    ``body_limit`` in bytes; ``margin`` in seconds is kept back for encoding and sending the answer; ``notice`` is a
-    warning beside every answer about images.
+    ``body_limit`` in bytes; ``margin`` in seconds is kept back for encoding and sending the answer.
     """
 
     reviews: Reviews
     recorder: Recorder
     body_limit: int
     margin: float
-    notice: str | None = None
     bodies: Bodies = field(default_factory=Bodies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,19 +85,19 @@ class AdmissionEndpoint:
         await self._answer(review, scope, send, began)
 
     async def _answer(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
-        deadline = Deadline(began + budget(scope["query_string"], self.margin))
-        verdict = await self.reviews.review(review.request, deadline, origin=Origin.ADMISSION, began=began)
-        await send_json(send, 200, encode(review.apiVersion, self._response(review.request.uid, verdict)))
+        deadline = Deadline.after(budget(scope["query_string"], self.margin), began=began)
+        verdict = await self.reviews.review(review.request, deadline, origin=Origin.ADMISSION)
+        await send_json(send, 200, encode(review.apiVersion, _response(review.request.uid, verdict)))
 
-    def _response(self, uid: str, verdict: ReviewVerdict) -> AdmissionResponse:
-        notice = (shown(self.notice, WARNING_LIMIT),) if self.notice and verdict.images else ()
-        return AdmissionResponse(
-            uid=uid,
-            allowed=verdict.allowed,
-            message=verdict.message,
-            warnings=(*verdict.warnings, *notice),
-            audit_annotations=dict(verdict.audit_annotations),
-        )
+
+def _response(uid: str, verdict: ReviewVerdict) -> AdmissionResponse:
+    return AdmissionResponse(
+        uid=uid,
+        allowed=verdict.allowed,
+        message=verdict.message,
+        warnings=verdict.warnings,
+        audit_annotations=verdict.audit_annotations,
+    )
 
 
 def _decoded(received: Received) -> AdmissionReview:

@@ -8,14 +8,16 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from anchore_admission.documents.objects import is_namespace
+from anchore_admission.documents.objects import DEFAULT_NAMESPACE, Requester, is_namespace
 from anchore_admission.documents.reader import load_documents
 from anchore_admission.errors import DocumentError, MalformedReview, Overloaded, ReviewError, UnsupportedMediaType
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.manual import DEFAULT_NAMESPACE, ManualReviews, Requester, Summary, as_document
+from anchore_admission.services.reviews.manual import ManualReviews
+from anchore_admission.services.reviews.summary import Summary
 from anchore_admission.text import shown
 from anchore_admission.web.bodies import Bodies, Received
 from anchore_admission.web.body import Disconnected, content_type, media_type, send_error, send_json
+from anchore_admission.web.manual_document import as_document
 
 BODY_LIMIT = 1024 * 1024
 SECONDS = 8.0

@@ -11,7 +11,7 @@ from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, Credenti
 from anchore_admission.adapters.files import FileCredentials
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.adapters.trust import FollowedTrust
-from anchore_admission.core.rules.book import RuleBook, compile_rules
+from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
 from anchore_admission.services.config.load import environment_name
@@ -70,8 +70,8 @@ def build(
 
     Raises ConfigurationError with every account that cannot be used.
     """
-    book = compile_rules(configuration)
-    used = _used_accounts(configuration, book)
+    rules = Rules.of(configuration)
+    used = _used_accounts(configuration, rules.book)
     sources = _sources(used, environ, wait_until_valid=wait_until_valid)
     timeouts = configuration.timeouts
     bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.anchore_response)
@@ -90,20 +90,13 @@ def build(
     submissions = configuration.submissions
     schedule = Schedule(submissions.concurrency, submissions.queue_size, configuration.tags.refresh_interval)
     requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
-    evaluation = FactGathering(
+    gathering = FactGathering(
         accounts,
         requests,
         concurrency=configuration.lookups.concurrency,
         passive_wait=configuration.passive.wait,
     )
-    rules = Rules(
-        book,
-        workloads=configuration.workloads,
-        unknown_kinds=configuration.unknown_kinds,
-        max_findings=configuration.messages.max_findings,
-        max_images=configuration.limits.images,
-    )
-    reviews = Reviews(rules, evaluation, telemetry)
+    reviews = Reviews(rules, gathering, telemetry)
     followed = _followed(sources.values(), telemetry)
     cas = list(trust.values())
     return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), followed, cas)

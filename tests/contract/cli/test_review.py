@@ -432,7 +432,7 @@ def test_templates_are_judged_like_pods_on_request(
     )  # fmt: skip
 
     assert ended.code == code
-    assert (" exempt " in ended.out) == (handling == "off")
+    assert (" out of scope " in ended.out) == (handling == "off")
 
 
 def test_admission_review_is_judged_for_whoever_asked_then(program: CommandLine, config: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from anchore_admission.core.decision import Decision
 from anchore_admission.core.facts import SubmissionState
-from anchore_admission.core.verdict import Decision
 from anchore_admission.errors import EvaluationError
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.ports.telemetry import Origin

@@ -15,7 +15,6 @@ import pytest
 from pydantic import SecretStr
 
 from anchore_admission.adapters.anchore import Credentials
-from anchore_admission.core.rules.book import compile_rules
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.models.configuration import ApiVersion, Configuration
 from anchore_admission.models.review import decode
@@ -59,15 +58,14 @@ class Replica:
         accounts = {"default": self.anchore}
         self.recorder = FakeRecorder()
         self.requests = AnalysisRequests(accounts, self.recorder, Schedule(), clock=time.monotonic)
-        evaluation = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
-        book = compile_rules(Configuration.model_validate(self.settings))
-        self.reviews = Reviews(Rules(book), evaluation, self.recorder)
+        gathering = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
+        rules = Rules.of(Configuration.model_validate(self.settings))
+        self.reviews = Reviews(rules, gathering, self.recorder)
 
     async def review(self, image: str, *, namespace: str = "shop") -> ReviewVerdict:
         body = review(workload("Pod", pod_spec(image)), namespace=namespace)
-        began = time.monotonic()
         request = decode(json.dumps(body).encode()).request
-        return await self.reviews.review(request, Deadline(began + 30), origin=Origin.ADMISSION, began=began)
+        return await self.reviews.review(request, Deadline.after(30), origin=Origin.ADMISSION)
 
     async def admits(self, image: str, *, namespace: str = "shop") -> bool:
         return (await self.review(image, namespace=namespace)).allowed

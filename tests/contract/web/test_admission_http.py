@@ -59,7 +59,7 @@ ADMITTED = {
     "replicaset-create-owned": NO_IMAGES,
     "replicationcontroller-scale": NO_IMAGES,
 }
-EXPECTED_AUDIT = {NO_IMAGES: "exempt", UNCHANGED: "admit", UNKNOWN_KIND: "no_verdict"}
+EXPECTED_AUDIT = {NO_IMAGES: "out-of-scope", UNCHANGED: "admit", UNKNOWN_KIND: "no_verdict"}
 
 
 def stem(name: str) -> str:
@@ -170,7 +170,7 @@ async def test_a_denial_and_its_warnings_stay_within_what_the_api_server_passes_
 
 @pytest.mark.parametrize("settings", [STRICT, {"defaults": {"mode": "passive"}}], ids=["strict", "passive"])
 async def test_the_uid_comes_back_and_the_notice_stands_beside_images_only(settings: Json) -> None:
-    webhook = Webhook(settings, notice="Ask #platform about this")
+    webhook = Webhook({**settings, "messages": {"notice": "Ask #platform about this"}})
     answered = await webhook.judged(review(workload("Pod", pod_spec("ubuntu"))))
     assert answered["uid"] == UID
     assert answered["warnings"][-1] == "Ask #platform about this"

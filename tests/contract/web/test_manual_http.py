@@ -4,7 +4,6 @@ from typing import Any
 import httpx
 import pytest
 
-from anchore_admission.services.reviews import manual
 from anchore_admission.web.manual import BODY_LIMIT
 from support.builders import pod_spec, workload
 from support.fakes import digest_of
@@ -255,11 +254,9 @@ async def test_objects_in_lists_count(webhook: Webhook) -> None:
     assert webhook.anchore.calls == []
 
 
-async def test_past_so_many_images_the_rest_is_not_reviewed_and_said_so(
-    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(manual, "MAX_IMAGES", 3)
-    monkeypatch.setattr(manual, "_AT_ONCE", 1)
+async def test_past_so_many_images_the_rest_is_not_reviewed_and_said_so() -> None:
+    webhook = Webhook(manual_bounds={"max_images": 3, "at_once": 1})
+    webhook.anchore.store(GOOD)
     pods = [workload("Pod", pod_spec(GOOD), metadata={"name": f"p{number}"}) for number in range(5)]
     document = await reviewed(webhook, {"apiVersion": "v1", "kind": "List", "items": pods})
     assert document["allowed"] is False
@@ -269,11 +266,9 @@ async def test_past_so_many_images_the_rest_is_not_reviewed_and_said_so(
     assert len(document["images"]) == 3
 
 
-async def test_what_there_is_no_time_for_is_not_reviewed_and_said_so(
-    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_there_is_no_time_for_is_not_reviewed_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anchore_admission.web.manual.SECONDS", 0.3)
-    monkeypatch.setattr(manual, "_AT_ONCE", 1)
+    webhook = Webhook(manual_bounds={"at_once": 1})
     webhook.anchore.hang("by_tag")
     pods = [workload("Pod", pod_spec(GOOD), metadata={"name": f"p{number}"}) for number in range(3)]
     document = await reviewed(webhook, {"apiVersion": "v1", "kind": "List", "items": pods})

@@ -33,14 +33,14 @@ def mirror(cluster: Cluster, stage: Stage) -> Iterator[str]:
 
 
 def test_a_mirror_pod_is_admitted_and_recorded(stage: Stage, kubectl: Kubectl, request: pytest.FixtureRequest) -> None:
-    exempt = stage.counted("anchore_admission_reviews_total", outcome="exempt", operation="CREATE")
+    before = stage.counted("anchore_admission_reviews_total", outcome="out_of_scope", operation="CREATE")
 
     name = request.getfixturevalue("mirror")
 
     pod = until(lambda: stage.api.get(f"/api/v1/namespaces/strict/pods/{name}"), f"{name} is there")
     assert MIRROR in pod["metadata"]["annotations"]
-    assert stage.annotations("strict", name, "create") == {"verdict": "exempt", "exemptions": "mirror_pod"}
-    assert stage.counted("anchore_admission_reviews_total", outcome="exempt", operation="CREATE") > exempt
+    assert stage.annotations("strict", name, "create") == {"verdict": "out-of-scope", "scope": "mirror_pod"}
+    assert stage.counted("anchore_admission_reviews_total", outcome="out_of_scope", operation="CREATE") > before
     kubectl("wait", "-n", "strict", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
 
 

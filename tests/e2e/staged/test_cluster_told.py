@@ -108,18 +108,18 @@ def test_the_audit_log_has_what_a_softer_rule_let_through(cluster: Cluster, stag
 
 def test_the_audit_log_has_why_nothing_was_judged(cluster: Cluster, stage: Stage) -> None:
     """A change of nothing but its finalizers would not even reach the controller."""
-    made = thing("Deployment", PASSING, name="audited-exempt", replicas=0)
+    made = thing("Deployment", PASSING, name="audited-out-of-scope", replicas=0)
     made["metadata"]["finalizers"] = ["e2e.anchore.io/held"]
     assert stage.create("strict", made).code == 201
-    deployment = "/apis/apps/v1/namespaces/strict/deployments/audited-exempt"
+    deployment = "/apis/apps/v1/namespaces/strict/deployments/audited-out-of-scope"
     stage.api.call("DELETE", deployment)
     template = {"metadata": {"annotations": {"e2e": "changed"}}}
     change = {"metadata": {"finalizers": []}, "spec": {"template": template}}
     assert stage.api.call("PATCH", deployment, change, content_type=MERGE).code == 200
 
-    assert stage.annotations("strict", "audited-exempt", "patch") == {
-        "verdict": "exempt",
-        "exemptions": "being_deleted",
+    assert stage.annotations("strict", "audited-out-of-scope", "patch") == {
+        "verdict": "out-of-scope",
+        "scope": "being_deleted",
     }
 
 

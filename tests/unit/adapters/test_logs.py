@@ -143,7 +143,7 @@ def test_the_text_line_shows_fields_shortly_and_the_trace_below() -> None:
     fields = {
         "uid": "1",
         "operation": "CREATE",
-        "exemption": None,
+        "scope": None,
         "images": [{"image": "a", "digest": "sha256:…", "rule": "r"}, {"image": "b"}],
     }
     try:
@@ -171,18 +171,6 @@ def test_the_debug_level_opens_the_libraries_too() -> None:
     stream = configured(level=LogLevel.DEBUG)
     logging.getLogger("uvicorn.error").info("Started server process")
     assert json.loads(stream.getvalue())["level"] == "INFO"
-
-
-@pytest.mark.parametrize("log_format", [LogFormat.JSON, LogFormat.TEXT])
-def test_members_that_are_json_already_stand_beside_the_fields(log_format: LogFormat) -> None:
-    stream = configured(log_format)
-    extra = {"fields": {"one": 1}, "encoded": '"two":"2","images":[{"image":"a"}]'}
-    logging.getLogger("any").error("hello", extra=extra)
-    written = stream.getvalue()
-    if log_format is LogFormat.JSON:
-        assert {"one": 1, "two": "2", "images": [{"image": "a"}]}.items() <= json.loads(written).items()
-    else:
-        assert written.endswith("hello  one=1 two=2 images=[a]\n")
 
 
 def test_a_line_that_cannot_be_written_disturbs_nobody(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,12 @@ from anchore_admission import __version__
 from anchore_admission.adapters.logs import JsonFormatter
 from anchore_admission.adapters.review_log import AGAIN_SECONDS, IMAGES_PER_LINE, MalformedLog
 from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import AnalysisState, ImageFacts, ImageRecord
+from anchore_admission.core.images import JudgedImage, Uncheckable
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, ReviewVerdict, Verdict
+from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
 from anchore_admission.ports.telemetry import Origin, ReviewRecord
 from support.fakes import ManualClock
@@ -37,7 +39,8 @@ def image(
     error: str = "",
 ) -> ImageVerdict:
     facts = ImageFacts(record=ImageRecord(DIGEST, AnalysisState.ANALYZED))
-    return ImageVerdict(text, (), None, rule(mode), facts, Verdict(decision, reason, "why", error=error), effect)
+    judged = JudgedImage(text, (), Uncheckable(Reason.MALFORMED_REFERENCE), rule(mode))
+    return ImageVerdict(judged, facts, Verdict(decision, reason, "why", error=error), effect)
 
 
 def review(verdict: ReviewVerdict, **changes: Any) -> ReviewRecord:
@@ -69,7 +72,7 @@ UNTOLD = ReviewVerdict(
     Decision.NO_VERDICT,
     (image(decision=Decision.NO_VERDICT, reason=Reason.ERROR, effect=Effect.DENY, error="unavailable"),),
 )
-EXEMPT = ReviewVerdict(True, Decision.ADMIT, out_of_scope=OutOfScope.OWNED)
+OUT_OF_SCOPE = ReviewVerdict(True, Decision.ADMIT, out_of_scope=OutOfScope.OWNED)
 UNREADABLE = ReviewVerdict(False, Decision.DENY, reason=Reason.UNREADABLE_OBJECT, message="no object: " + ODD)
 
 
@@ -127,7 +130,7 @@ def only_labels(telemetry: Telemetry, name: str) -> dict[str, str]:
         (admitted(), "allowed", "none"),
         (DENIED, "denied", "strict"),
         (UNTOLD, "denied", "strict"),
-        (EXEMPT, "exempt", "none"),
+        (OUT_OF_SCOPE, "out_of_scope", "none"),
         (UNREADABLE, "denied", "none"),
     ],
 )
@@ -141,8 +144,8 @@ def test_a_review_is_counted_by_outcome_and_mode(verdict: ReviewVerdict, outcome
 
 def test_an_operation_that_users_made_up_is_no_label_of_its_own() -> None:
     telemetry = Telemetry()
-    telemetry.review(review(EXEMPT, operation="EVIL-1"))
-    telemetry.review(review(EXEMPT, operation=""))
+    telemetry.review(review(OUT_OF_SCOPE, operation="EVIL-1"))
+    telemetry.review(review(OUT_OF_SCOPE, operation=""))
     assert only_labels(telemetry, "reviews_total")["operation"] == "other"
     assert list(samples(telemetry, "reviews_total").values()) == [2.0]
 
@@ -198,7 +201,7 @@ def test_images_are_counted_by_decision_reason_and_mode() -> None:
 
 def test_the_duration_falls_into_its_bucket() -> None:
     telemetry = Telemetry()
-    telemetry.review(review(EXEMPT, seconds=0.007))
+    telemetry.review(review(OUT_OF_SCOPE, seconds=0.007))
     buckets = {
         dict(labels)["le"]: value for labels, value in samples(telemetry, "review_duration_seconds_bucket").items()
     }
@@ -358,7 +361,7 @@ def test_a_review_is_one_line_that_says_everything(lines: Lines) -> None:
         (DENIED, "INFO"),
         (UNREADABLE, "INFO"),
         (UNTOLD, "WARNING"),
-        (EXEMPT, "DEBUG"),
+        (OUT_OF_SCOPE, "DEBUG"),
         (admitted(), "DEBUG"),
         (admitted(warnings=["unknown kind"]), "INFO"),
     ],
@@ -378,10 +381,10 @@ def test_a_level_that_is_off_writes_nothing(lines: Lines) -> None:
 
 def test_what_is_special_about_a_review_is_in_its_line(lines: Lines) -> None:
     telemetry = Telemetry()
-    for verdict in (EXEMPT, UNREADABLE, UNTOLD):
+    for verdict in (OUT_OF_SCOPE, UNREADABLE, UNTOLD):
         telemetry.review(review(verdict))
-    exempt, unreadable, untold = lines.read()
-    assert exempt["exemption"] == "owned"
+    out, unreadable, untold = lines.read()
+    assert out["scope"] == "owned"
     assert (unreadable["reason"], unreadable["detail"]) == ("unreadable_object", "no object: " + ODD)
     assert untold["images"][0]["error"] == "unavailable"
 

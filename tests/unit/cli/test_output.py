@@ -12,9 +12,11 @@ from anchore_admission.cli.judging import exit_code
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.cli.output import ImageOutcome, outcome_of, summary_line, write
 from anchore_admission.cli.progress import MANY, progress_on_terminal
+from anchore_admission.core.decision import Decision, Effect, Reason
+from anchore_admission.core.images import Uncheckable
 from anchore_admission.core.scope import OutOfScope
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, ReviewVerdict, Verdict
-from anchore_admission.services.reviews.manual import ManualReview, Summary
+from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
+from anchore_admission.services.reviews.summary import ManualReview, Summary
 from support.builders import DIGEST, image_verdict, vulnerability
 
 ADMITTED = Verdict(Decision.ADMIT, Reason.POLICY_PASSED, "passed")
@@ -26,6 +28,12 @@ def of(verdict: Verdict, effect: Effect = Effect.ALLOW, image: str = "ubuntu") -
     return image_verdict(verdict, effect=effect, image=image)
 
 
+def uncheckable(verdict: Verdict, text: str) -> ImageVerdict:
+    image = of(verdict)
+    judged = replace(image.judged, text=text, meaning=Uncheckable(Reason.MALFORMED_REFERENCE))
+    return replace(image, judged=judged)
+
+
 def holding(*images: ImageVerdict) -> ManualReview:
     decisions = [image.verdict.decision for image in images]
     decision = next((d for d in (Decision.DENY, Decision.NO_VERDICT) if d in decisions), Decision.ADMIT)
@@ -33,7 +41,7 @@ def holding(*images: ImageVerdict) -> ManualReview:
     return ManualReview("Pod", "shop", "web", ReviewVerdict(allowed, decision, images))
 
 
-def exempt(reason: OutOfScope) -> ManualReview:
+def out_of_scope(reason: OutOfScope) -> ManualReview:
     return ManualReview("ReplicaSet", "shop", "web-1", ReviewVerdict(True, Decision.ADMIT, out_of_scope=reason))
 
 
@@ -76,7 +84,7 @@ def test_outcome_is_the_verdict_and_what_it_does(verdict: Verdict, effect: Effec
     ("reviews", "code"),
     [
         ([], 0),
-        ([holding(of(ADMITTED)), WITHOUT_IMAGES, exempt(OutOfScope.OWNED)], 0),
+        ([holding(of(ADMITTED)), WITHOUT_IMAGES, out_of_scope(OutOfScope.OWNED)], 0),
         ([holding(of(DENIED, Effect.WARN))], 0),
         ([holding(of(DENIED, Effect.DENY))], 1),
         ([holding(of(UNTOLD, Effect.ALLOW))], 2),
@@ -108,9 +116,9 @@ def test_exit_code(reviews: list[ManualReview], code: int) -> None:
         ([WITHOUT_IMAGES, holding()], True, "0 images in 0 objects; 2 objects hold no images"),
         ([UNCHECKED, REFUSED], True, "0 images in 0 objects; 1 object denied as a whole; 1 object not checked"),
         (
-            [exempt(OutOfScope.OWNED), UNREAD, BROKEN],
+            [out_of_scope(OutOfScope.OWNED), UNREAD, BROKEN],
             True,
-            "0 images in 0 objects; 1 object exempt; 2 could not be read",
+            "0 images in 0 objects; 1 object out of scope; 2 could not be read",
         ),
     ],
 )
@@ -120,10 +128,10 @@ def test_last_line_adds_up(reviews: list[ManualReview], objects: bool, line: str
 
 @pytest.mark.parametrize("reason", OutOfScope)
 def test_why_an_object_is_out_of_scope_is_shown(capsys: pytest.CaptureFixture[str], reason: OutOfScope) -> None:
-    row = printed(capsys, exempt(reason)).splitlines()[1]
+    row = printed(capsys, out_of_scope(reason)).splitlines()[1]
 
-    assert row.startswith("ReplicaSet shop/web-1  -      exempt   ")
-    assert " " in row.partition("exempt   ")[2]
+    assert row.startswith("ReplicaSet shop/web-1  -      out of scope  ")
+    assert " " in row.partition("out of scope  ")[2]
 
 
 def test_what_is_not_read_says_where_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,9 +163,7 @@ def test_findings_stand_below_worst_first(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_text_from_outside_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    odd = replace(
-        of(replace(DENIED, message="no [red]way[/red]\x1b[2J\nadmitted")), image="[bold]x\x07\u202e\n", reference=None
-    )
+    odd = uncheckable(replace(DENIED, message="no [red]way[/red]\x1b[2J\nadmitted"), "[bold]x\x07\u202e\n")
     review = replace(holding(odd), name="a\x1b]0;b", kind="[/]")
 
     text = printed(capsys, review)
@@ -179,7 +185,7 @@ def test_machines_get_text_from_outside_escaped(
 ) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
-    odd = replace(of(replace(DENIED, message=f"no\n{ODD}")), image=ODD, reference=None)
+    odd = uncheckable(replace(DENIED, message=f"no\n{ODD}"), ODD)
 
     write(Summary((replace(holding(odd), name=ODD, kind="plain"),)), output, max_findings=5, objects=True)
     sys.stdout.flush()

@@ -6,8 +6,9 @@ import pytest
 
 from anchore_admission.adapters.logs import JsonFormatter
 from anchore_admission.adapters.review_log import ReviewOutcome, log_review, outcome_of
+from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.judgement import reduce
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict, gravest_first
+from anchore_admission.core.verdict import ImageVerdict, Verdict, gravest_first
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.ports.telemetry import Origin, ReviewRecord
 from support.builders import image_verdict, pod_spec, request, rule, vulnerability, workload
@@ -30,22 +31,22 @@ _DENIED = _image("denied", Decision.DENY, Effect.DENY)
 
 def test_the_order_of_gravity_keeps_that_of_equals() -> None:
     images = [*_GOOD, _WARNED, _UNDECIDED, _RECORDED, _DENIED]
-    assert list(gravest_first(images)) == [_DENIED, _RECORDED, _UNDECIDED, _WARNED, *_GOOD]
-    assert list(gravest_first([])) == []
+    assert gravest_first(images) == [_DENIED, _RECORDED, _UNDECIDED, _WARNED, *_GOOD]
+    assert gravest_first([]) == []
 
 
-@pytest.mark.parametrize("image", [_WARNED, _UNDECIDED, _RECORDED, _DENIED], ids=lambda image: image.image)
+@pytest.mark.parametrize("image", [_WARNED, _UNDECIDED, _RECORDED, _DENIED], ids=lambda image: image.judged.text)
 def test_the_audit_annotations_and_the_log_line_name_it_first(
     image: ImageVerdict, caplog: pytest.LogCaptureFixture
 ) -> None:
     verdict = reduce([*_GOOD, image], _REQUEST, 5)
-    assert dict(verdict.audit_annotations)["images"].startswith(f"{image.image} ")
-    assert [found.image for found in verdict.images][-1] == image.image, "the order of the object stays"
+    assert verdict.audit_annotations["images"].startswith(f"{image.judged.text} ")
+    assert [found.judged.text for found in verdict.images][-1] == image.judged.text, "the order of the object stays"
 
     caplog.set_level("INFO")
     log_review(_record(verdict), outcome_of(verdict))
     line = json.loads(JsonFormatter().format(caplog.records[-1]))
-    assert line["images"][0]["image"] == image.image
+    assert line["images"][0]["image"] == image.judged.text
     assert (len(line["images"]), line["imagesOmitted"]) == (50, 51)
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 
-from anchore_admission.core import judgement
+from anchore_admission.core import judgement, messages
+from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import ImageFacts, Submission, SubmissionState
-from anchore_admission.core.images import JudgedImage, Refusal
+from anchore_admission.core.images import JudgedImage, Uncheckable
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
-from anchore_admission.core.verdict import Decision, Effect, ImageVerdict, Reason, Verdict
+from anchore_admission.core.verdict import ImageVerdict, Verdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError, UnknownKinds, WorkloadHandling
@@ -22,15 +23,15 @@ _AUTHORITATIVE = WorkloadHandling.DENY
 _UNTOLD = Verdict(Decision.NO_VERDICT, Reason.ERROR, "untold", error="unavailable")
 
 
-def _subject(by: Rule, refusal: Refusal | None = None, image: str = "ubuntu") -> JudgedImage:
-    return JudgedImage(image, (ContainerImage("containers", "c1", image),), refusal or parse(image), by)
+def _image(by: Rule, uncheckable: Uncheckable | None = None, text: str = "ubuntu") -> JudgedImage:
+    return JudgedImage(text, (ContainerImage("containers", "c1", text),), uncheckable or parse(text), by)
 
 
 def test_a_reference_is_judged_by_its_rules_mode() -> None:
-    judged = judgement.judge(_subject(rule()), ImageFacts(record(), (failed(vulnerability()),)), _AUTHORITATIVE)
+    judged = judgement.judge(_image(rule()), ImageFacts(record(), (failed(vulnerability()),)), _AUTHORITATIVE)
     assert judged.verdict.reason is Reason.POLICY_FAILED
     assert judged.effect is Effect.DENY
-    assert judged.reference == parse("ubuntu")
+    assert judged.judged.reference == parse("ubuntu")
     assert judged.digest == DIGEST
 
 
@@ -43,27 +44,40 @@ def test_a_reference_is_judged_by_its_rules_mode() -> None:
         (ModeName.SKIP, Effect.WARN),
     ],
 )
-def test_a_text_that_is_no_reference_is_refused_by_its_rules_mode(mode: ModeName, effect: Effect) -> None:
-    refusal = Refusal(Reason.IMAGE_ID, "an image ID")
-    judged = judgement.judge(_subject(rule(mode=mode), refusal, "sha256:01"), ImageFacts(), _AUTHORITATIVE)
-    assert (judged.effect, judged.verdict.message, judged.reference) == (effect, "an image ID", None)
+def test_an_image_that_anchore_cannot_check_is_judged_by_its_rules_mode(mode: ModeName, effect: Effect) -> None:
+    image = _image(rule(mode=mode), Uncheckable(Reason.IMAGE_ID), "sha256:01")
+    judged = judgement.judge(image, ImageFacts(), _AUTHORITATIVE)
+    assert (judged.effect, judged.verdict.reason, judged.digest) == (effect, Reason.IMAGE_ID, None)
+    assert judged.verdict.message.startswith('containers "c1": image sha256:01 is an image ID')
 
 
-def test_a_verdict_that_nothing_is_asked_for_is_made_once_for_each_handling() -> None:
-    subject = _subject(rule(), Refusal(Reason.NO_IMAGE, "names no image"), "")
-    denied, again, warned = (
-        judgement.settled(subject, handling) for handling in (_AUTHORITATIVE, _AUTHORITATIVE, WorkloadHandling.WARN)
-    )
-    assert again is denied
-    assert (denied.effect, warned.effect) == (Effect.DENY, Effect.WARN)
-
-
-def test_a_verdict_by_facts_is_made_anew() -> None:
-    subject = _subject(rule(mode=ModeName.ANALYSIS))
-    unknown = judgement.judge(subject, ImageFacts(), _AUTHORITATIVE)
-    analyzed = judgement.judge(subject, ImageFacts(record()), _AUTHORITATIVE)
-    assert (unknown.effect, analyzed.effect) == (Effect.DENY, Effect.ALLOW)
-    assert not subject.verdicts
+@pytest.mark.parametrize(
+    ("text", "uncheckable", "message"),
+    [
+        ("", Uncheckable(Reason.NO_IMAGE), "names no image"),
+        (
+            "sha256:01",
+            Uncheckable(Reason.IMAGE_ID),
+            "image sha256:01 is an image ID, which Anchore cannot check; name a repository",
+        ),
+        (
+            "a\nb",
+            Uncheckable(Reason.MALFORMED_REFERENCE, "is not a valid image reference"),
+            "image a?b is not a valid image reference",
+        ),
+        (
+            "[::1]/app",
+            Uncheckable(Reason.UNSUPPORTED_REFERENCE, "Anchore takes no IPv6 address for a registry"),
+            "image [::1]/app cannot be checked: Anchore takes no IPv6 address for a registry",
+        ),
+    ],
+)
+def test_the_message_about_an_image_that_anchore_cannot_check(
+    text: str, uncheckable: Uncheckable, message: str
+) -> None:
+    judged = judgement.judge(_image(rule(), uncheckable, text), ImageFacts(), _AUTHORITATIVE)
+    start = 'containers "c1" ' if text == "" else 'containers "c1": '
+    assert judged.verdict.message == f"{start}{message}"
 
 
 def test_a_denial_names_every_image_that_is_refused_and_no_other() -> None:
@@ -78,8 +92,8 @@ def test_a_denial_names_every_image_that_is_refused_and_no_other() -> None:
     assert answer.decision is Decision.DENY
     assert answer.message == "one is unknown\nuntold"
     assert answer.warnings == ("three is tolerated",)
-    assert dict(answer.audit_annotations)["verdict"] == "deny"
-    assert dict(answer.audit_annotations)["errors"] == "four: unavailable"
+    assert answer.audit_annotations["verdict"] == "deny"
+    assert answer.audit_annotations["errors"] == "four: unavailable"
     assert answer.images == tuple(images)
 
 
@@ -99,7 +113,7 @@ def test_enforcement_never_changes_the_verdict_that_is_recorded(
 ) -> None:
     answer = judgement.reduce(images, _REQUEST, 5)
     assert (answer.allowed, answer.decision) == (allowed, decision)
-    assert dict(answer.audit_annotations)["verdict"] == decision.value
+    assert answer.audit_annotations["verdict"] == decision.value
 
 
 _REQUESTED = f"Image analysis for image ubuntu requested and found mapped to digest {DIGEST}"
@@ -107,7 +121,7 @@ _REQUESTED = f"Image analysis for image ubuntu requested and found mapped to dig
 
 def _passive() -> ImageVerdict:
     facts = ImageFacts(submission=Submission(SubmissionState.ANSWERED, digest=DIGEST))
-    return judgement.judge(_subject(rule(mode=ModeName.PASSIVE)), facts, _AUTHORITATIVE)
+    return judgement.judge(_image(rule(mode=ModeName.PASSIVE)), facts, _AUTHORITATIVE)
 
 
 def test_passive_mode_speaks_where_a_person_reads() -> None:
@@ -122,7 +136,7 @@ def test_passive_mode_leaves_controllers_alone() -> None:
 
 def test_passive_mode_says_nothing_twice() -> None:
     facts = ImageFacts(submission=Submission(SubmissionState.REFUSED, reason="no such registry"))
-    refused = judgement.judge(_subject(rule(mode=ModeName.PASSIVE)), facts, _AUTHORITATIVE)
+    refused = judgement.judge(_image(rule(mode=ModeName.PASSIVE)), facts, _AUTHORITATIVE)
     answer = judgement.reduce([refused], _REQUEST, 5)
     assert answer.allowed
     assert answer.warnings == ("Image analysis for image ubuntu failed to be requested: no such registry",)
@@ -135,8 +149,20 @@ def test_a_denial_is_not_mixed_with_passive_news() -> None:
     assert answer.warnings == (_REQUESTED,)
 
 
+def test_the_notice_stands_last_within_the_cap_and_beside_images_only() -> None:
+    warned = [
+        image_verdict(Verdict(Decision.ADMIT, Reason.UNMAPPED, "m", warning=f"w{number}"), effect=Effect.WARN)
+        for number in range(12)
+    ]
+    warnings = judgement.reduce(warned, _REQUEST, 5, "ask us").warnings
+    assert warnings[-2:] == ("and 4 more warnings", "ask us")
+    assert len(warnings) == messages.WARNINGS
+    assert judgement.reduce(warned[:9], _REQUEST, 5, "ask us").warnings == (*(f"w{n}" for n in range(9)), "ask us")
+    assert judgement.reduce([], _REQUEST, 5, "ask us").warnings == ()
+
+
 def test_silence_where_all_is_well() -> None:
-    answer = judgement.judge(_subject(rule(mode=ModeName.ANALYSIS)), ImageFacts(record()), _AUTHORITATIVE)
+    answer = judgement.judge(_image(rule(mode=ModeName.ANALYSIS)), ImageFacts(record()), _AUTHORITATIVE)
     assert (judgement.reduce([answer], _REQUEST, 5).message, judgement.reduce([answer], _REQUEST, 5).warnings) == (
         "",
         (),
@@ -145,10 +171,10 @@ def test_silence_where_all_is_well() -> None:
 
 def test_the_error_of_a_lookup_is_in_the_audit_trail() -> None:
     facts = ImageFacts(error=AnchoreUnavailable("Anchore does not answer"))
-    judged = judgement.judge(_subject(rule(on_error=OnError.ALLOW)), facts, _AUTHORITATIVE)
+    judged = judgement.judge(_image(rule(on_error=OnError.ALLOW)), facts, _AUTHORITATIVE)
     answer = judgement.reduce([judged], _REQUEST, 5)
     assert answer.allowed
-    assert dict(answer.audit_annotations) == {
+    assert answer.audit_annotations == {
         "verdict": "no_verdict",
         "rules": "production",
         "images": "ubuntu no_verdict: error",
@@ -157,10 +183,10 @@ def test_the_error_of_a_lookup_is_in_the_audit_trail() -> None:
 
 
 @pytest.mark.parametrize("reason", OutOfScope)
-def test_an_exemption_is_silent_but_recorded(reason: OutOfScope) -> None:
-    answer = judgement.exempt(reason)
+def test_an_object_out_of_scope_is_admitted_silently_and_recorded(reason: OutOfScope) -> None:
+    answer = judgement.not_in_scope(reason)
     assert (answer.allowed, answer.message, answer.warnings, answer.out_of_scope) == (True, "", (), reason)
-    assert dict(answer.audit_annotations) == {"verdict": "exempt", "exemptions": reason.value}
+    assert answer.audit_annotations == {"verdict": "out-of-scope", "scope": reason.value}
 
 
 def test_nothing_to_judge_is_admitted() -> None:

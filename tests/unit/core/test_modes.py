@@ -1,7 +1,10 @@
 """Every fact under every mode: what is decided, for which reason, in which words."""
 
+from dataclasses import replace
+
 import pytest
 
+from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import (
     AnalysisState,
     Finding,
@@ -12,7 +15,8 @@ from anchore_admission.core.facts import (
     SubmissionState,
 )
 from anchore_admission.core.modes import MODES, Needs
-from anchore_admission.core.verdict import Decision, Reason, Verdict
+from anchore_admission.core.reference import parse
+from anchore_admission.core.verdict import Verdict
 from anchore_admission.errors import (
     AnchoreReplyTooLarge,
     AnchoreUnavailable,
@@ -43,7 +47,7 @@ _DOWN = AnchoreUnavailable("Anchore does not answer")
 
 
 def _judge(mode: ModeName, facts: ImageFacts, *, image: str = "ubuntu", require_mapping: bool = False) -> Verdict:
-    return MODES[mode].judge(image, facts, rule(mode=mode, require_mapping=require_mapping))
+    return MODES[mode].judge(parse(image), facts, rule(mode=mode, require_mapping=require_mapping))
 
 
 def _facts(state: AnalysisState, submission: Submission | None = None) -> ImageFacts:
@@ -444,7 +448,7 @@ def test_skip_looks_at_nothing() -> None:
     [(SKIP, ADMIT, "words"), (PASSIVE, ADMIT, "words"), (ANALYSIS, DENY, ""), (STRICT, DENY, "")],
 )
 def test_an_image_that_anchore_cannot_be_asked_about(mode: ModeName, decision: Decision, warning: str) -> None:
-    verdict = MODES[mode].refuse(Reason.IMAGE_ID, "words")
+    verdict = MODES[mode].uncheckable(Reason.IMAGE_ID, "words")
     assert verdict == Verdict(decision, Reason.IMAGE_ID, "words", warning=warning)
 
 
@@ -456,5 +460,6 @@ def test_what_comes_from_outside_stays_on_one_line(mode: ModeName, state: Analys
         (failed(vulnerability(), policy="p\n\u202e"),),
         Submission(SubmissionState.REFUSED, reason="a\nb\x1b[31m"),
     )
-    message = _judge(mode, facts, image="evil\n\x00image").message
+    reference = replace(parse("ubuntu"), text="evil\n\x00image")
+    message = MODES[mode].judge(reference, facts, rule(mode=mode)).message
     assert message.isprintable()

@@ -6,12 +6,12 @@ from anchore_admission.core.facts import AnalysisState, ImageRecord, Selector
 from anchore_admission.core.names import (
     AnalysisRequest,
     analysis_request,
+    anchore_repositories,
     check_tags,
     distinguishes,
     is_label,
     lookup_tags,
     newest,
-    repositories,
 )
 from anchore_admission.core.reference import parse
 from anchore_admission.core.tags import TagAnswer
@@ -49,7 +49,7 @@ _EARLY, _LATE = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
     ],
 )
 def test_the_names_to_look_up(image: str, names: tuple[str, ...], tags: tuple[str, ...]) -> None:
-    assert repositories(parse(image)) == names
+    assert anchore_repositories(parse(image)) == names
     assert lookup_tags(parse(image)) == tags
 
 

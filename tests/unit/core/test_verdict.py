@@ -2,8 +2,9 @@
 
 import pytest
 
+from anchore_admission.core.decision import FINAL_REASONS, Decision, Effect, Reason
 from anchore_admission.core.facts import ImageFacts, Submission, SubmissionState
-from anchore_admission.core.verdict import FINAL_REASONS, Decision, Effect, Reason, Verdict, effect_of, worst
+from anchore_admission.core.verdict import Verdict, effect_of, worst_decision
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
 from support.builders import DIGEST, OTHER_DIGEST, image_verdict, record, rule
 
@@ -109,7 +110,7 @@ def test_passive_mode_always_admits(on_error: OnError, enforcement: Enforcement,
     ],
 )
 def test_the_worst_decision_stands_for_the_review(decisions: list[Decision], expected: Decision) -> None:
-    assert worst(decisions) is expected
+    assert worst_decision(decisions) is expected
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,17 @@
-"""Which rule an image of a workload falls under: the compiled rule book and its first match."""
+"""The compiled rule book: an image of a workload falls under the first rule that matches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from anchore_admission.core.rules.match import Circumstances, Condition, ImageCondition, conditions_of
-from anchore_admission.models.configuration import (
-    Configuration,
-    DefaultsSection,
-    Enforcement,
-    ModeName,
-    OnError,
-    RuleSection,
-)
+from anchore_admission.models.configuration import DefaultsSection, Enforcement, ModeName, OnError, RuleSection
 
 DEFAULTS_NAME = "defaults"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """What is done with an image. ``policy`` None means the account's active policy.
-
-    Compared by identity, which costs nothing where a verdict is remembered for a rule.
-    """
+    """The treatment of an image. ``policy`` None means the account's active policy."""
 
     name: str
     mode: ModeName
@@ -35,19 +25,19 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleBook:
-    """The rules in order, and what holds when none matches."""
+    """The rules in order, and the defaults for an image that none matches."""
 
     rules: tuple[tuple[tuple[Condition, ...], Rule], ...]
     defaults: Rule
 
     @property
     def asking(self) -> list[Rule]:
-        """Every rule that any image may fall under and that asks Anchore."""
+        """Every rule that needs Anchore."""
         rules = (*(rule for _, rule in self.rules), self.defaults)
         return [rule for rule in rules if rule.mode is not ModeName.SKIP]
 
     def select(self, names: tuple[str, ...], circumstances: Circumstances) -> Rule:
-        """The first rule whose conditions all hold for an image known by these names."""
+        """Return the first rule whose conditions all hold for an image known by these names."""
         for conditions, rule in self.rules:
             for condition in conditions:
                 if not condition(names, circumstances):
@@ -95,10 +85,10 @@ def _strictness(rule: Rule) -> tuple[bool, int]:
     return rule.mode in {ModeName.ANALYSIS, ModeName.STRICT}, _ENFORCEMENTS.index(rule.enforcement)
 
 
-def compile_rules(configuration: Configuration) -> RuleBook:
-    defaults = configuration.defaults
+def compile_rules(sections: Sequence[RuleSection], defaults: DefaultsSection) -> RuleBook:
+    """Compile rules as they are written; ``defaults`` fills in what a rule leaves out."""
     return RuleBook(
-        tuple((conditions_of(section.match), _rule(section, defaults)) for section in configuration.rules),
+        tuple((conditions_of(section.match), _rule(section, defaults)) for section in sections),
         _rule(RuleSection(name=DEFAULTS_NAME), defaults),
     )
 

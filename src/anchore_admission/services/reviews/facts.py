@@ -1,9 +1,9 @@
-"""Fetches the facts about images: only what each mode needs, concurrently, under the review's one deadline."""
+"""Gather the facts about images: only those that each mode needs, concurrently, under the review's one deadline."""
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -15,10 +15,9 @@ from anchore_admission.core.facts import (
     Submission,
     SubmissionState,
 )
-from anchore_admission.core.modes import MODES, NOTHING, Needs
 from anchore_admission.core.names import analysis_request, check_tags, distinguishes, lookup_tags, newest, repository_of
+from anchore_admission.core.question import Question
 from anchore_admission.core.reference import ImageReference
-from anchore_admission.core.rules.book import Rule
 from anchore_admission.errors import DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.anchore import Anchore, AnchoreAccounts
 from anchore_admission.ports.deadline import Deadline
@@ -33,35 +32,6 @@ _WORKERS = 512
 _NAMES = 3
 """Names that Anchore may hold an image under, looked up at once."""
 _UNEXPECTED = "an unexpected error, see the controller's log"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What has to be known of one image; equal questions are asked once."""
-
-    repository: str
-    tag: str | None
-    digest: str | None
-    account: str
-    policy: str | None
-    needs: Needs
-    request_analysis: bool
-
-    @classmethod
-    def about(cls, reference: ImageReference, rule: Rule) -> "Question | None":
-        """None where the rule's mode asks nothing."""
-        needs = MODES[rule.mode].needs
-        if needs is NOTHING:
-            return None
-        return cls(
-            repository=reference.repository,
-            tag=reference.tag,
-            digest=reference.digest,
-            account=rule.account,
-            policy=rule.policy if needs.evaluation else None,
-            needs=needs,
-            request_analysis=rule.request_analysis,
-        )
 
 
 class _Account:
@@ -153,14 +123,13 @@ class FactGathering:
         self._workers = 0
 
     async def facts(
-        self, questions: dict[Question, ImageReference], deadline: Deadline, *, side_effects: bool
+        self, questions: Iterable[Question], deadline: Deadline, *, side_effects: bool
     ) -> dict[Question, ImageFacts]:
-        """Every question gets its facts, with an error in them where something could not be learnt in time.
+        """Return the facts for every question, with an error in them where they could not be learned in time.
 
-        Without ``side_effects`` (a dry run, a review by hand) Anchore is asked for no analysis.
+        Without ``side_effects`` (a dry run, a review by hand) no analysis is requested.
         """
-        if not questions:
-            return {}
+        questions = list(dict.fromkeys(questions))
         wanted = min(len(questions), self._most_of_one_review)
         workers = max(1, min(wanted, _WORKERS - self._workers))
         share = asyncio.Semaphore(min(_NAMES * len(questions), self._most_of_one_review))
@@ -168,7 +137,7 @@ class FactGathering:
         if workers < len(questions) and side_effects:
             self._ask_early(questions)
         found: dict[Question, ImageFacts] = {}
-        rest = iter(questions.items())
+        rest = iter(questions)
         self._workers += workers
         try:
             work = [self._work(rest, found, turn, side_effects=side_effects) for _ in range(workers)]
@@ -177,15 +146,15 @@ class FactGathering:
             self._workers -= workers
         return {question: found[question] for question in questions}
 
-    def _ask_early(self, questions: dict[Question, ImageReference]) -> None:
+    def _ask_early(self, questions: Iterable[Question]) -> None:
         """Queue what passive mode submits before the first image is waited for."""
-        for question, reference in questions.items():
+        for question in questions:
             if question.needs.submission and question.request_analysis:
-                self._requests.ask(question.account, analysis_request(reference, None), needed=False)
+                self._requests.ask(question.account, analysis_request(question.reference), needed=False)
 
     async def _work(
         self,
-        rest: Iterator[tuple[Question, ImageReference]],
+        rest: Iterator[Question],
         found: dict[Question, ImageFacts],
         turn: "_Turn",
         *,
@@ -196,36 +165,30 @@ class FactGathering:
         A task for each image would let a few hundred Pods with many images fill the memory while Anchore is slow.
         """
         is_first = True
-        for question, reference in rest:
+        for question in rest:
             if question.needs.record and not is_first and turn.deadline.left() <= 0:
                 found[question] = ImageFacts(error=turn.unreached())
                 continue
             is_first = False
-            found[question] = await self._facts(question, reference, turn, side_effects=side_effects)
+            found[question] = await self._facts(question, turn, side_effects=side_effects)
 
-    async def _facts(
-        self,
-        question: Question,
-        reference: ImageReference,
-        turn: "_Turn",
-        *,
-        side_effects: bool,
-    ) -> ImageFacts:
+    async def _facts(self, question: Question, turn: "_Turn", *, side_effects: bool) -> ImageFacts:
         """A request for analysis that fails takes nothing away from what was looked up."""
         facts, by_tag = ImageFacts(), None
         if question.needs.record:
-            facts, by_tag = await self._look_up(question, reference, turn.deadline, turn.share)
+            facts, by_tag = await self._look_up(question, turn.deadline, turn.share)
         try:
-            submission = await self._submission(question, reference, facts, by_tag, turn, side_effects=side_effects)
+            submission = await self._submission(question, facts, by_tag, turn, side_effects=side_effects)
         except Exception:
-            logger.exception("asking for the analysis of %s failed unexpectedly", reference.repository)
+            logger.exception("asking for the analysis of %s failed unexpectedly", question.reference.repository)
             submission = Submission(SubmissionState.REFUSED, reason=_UNEXPECTED)
         return replace(facts, submission=submission)
 
     async def _look_up(
-        self, question: Question, reference: ImageReference, deadline: Deadline, share: asyncio.Semaphore
+        self, question: Question, deadline: Deadline, share: asyncio.Semaphore
     ) -> tuple[ImageFacts, ImageRecord | None]:
-        """Return the facts and what Anchore holds by tag. A late or failed check still leaves the record."""
+        """Return the facts and the record that Anchore holds by tag. A late or failed check still leaves the record."""
+        reference = question.reference
         by_tag: ImageRecord | None = None
         record: ImageRecord | None = None
         account: _Account | None = None
@@ -256,7 +219,6 @@ class FactGathering:
     async def _submission(
         self,
         question: Question,
-        reference: ImageReference,
         facts: ImageFacts,
         by_tag: ImageRecord | None,
         turn: "_Turn",
@@ -264,6 +226,7 @@ class FactGathering:
         side_effects: bool,
     ) -> Submission:
         """Ask for an analysis that is missing, and now and then where a tag points to; only passive mode waits."""
+        reference = question.reference
         needed = facts.error is None and facts.state in _REPEATED_STATES
         moves = facts.error is None and reference.digest is None
         if not question.request_analysis or not (needed or moves):

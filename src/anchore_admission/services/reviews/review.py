@@ -1,59 +1,69 @@
-"""Reviews one request: what must be judged, the facts about it, the verdict, the record of it."""
+"""Review one request: find what must be judged, gather the facts about it, judge it, and record the verdict."""
 
 import logging
-import time
 from dataclasses import dataclass
 
 from anchore_admission.core import judgement, workload
-from anchore_admission.core.images import JudgedImage, circumstances_of, distinct_images, judged_images
-from anchore_admission.core.reference import ImageReference
-from anchore_admission.core.rules.book import RuleBook
+from anchore_admission.core.facts import NOTHING_KNOWN
+from anchore_admission.core.images import circumstances_of, distinct_images, judged_images
+from anchore_admission.core.question import question_about
+from anchore_admission.core.rules.book import RuleBook, compile_rules
 from anchore_admission.core.scope import out_of_scope, template_handling
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.core.workload import PodView
-from anchore_admission.models.configuration import UnknownKinds, WorkloadHandling
+from anchore_admission.models.configuration import Configuration, UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Workload
-from anchore_admission.ports.deadline import Clock, Deadline
+from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
-from anchore_admission.services.reviews.facts import FactGathering, Question
+from anchore_admission.services.reviews.facts import FactGathering
 
 logger = logging.getLogger("anchore_admission.review")
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a review decides by; frozen, swapped whole."""
+    """The rules of the configuration that reviews follow, and their bounds.
+
+    ``notice`` is a warning beside every response about images; reviews by hand do not show it.
+    """
 
     book: RuleBook
     workloads: WorkloadHandling = WorkloadHandling.FINAL
     unknown_kinds: UnknownKinds = UnknownKinds.WARN
     max_findings: int = 5
     max_images: int = 200
+    notice: str = ""
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> "Rules":
+        return cls(
+            compile_rules(configuration.rules, configuration.defaults),
+            workloads=configuration.workloads,
+            unknown_kinds=configuration.unknown_kinds,
+            max_findings=configuration.messages.max_findings,
+            max_images=configuration.limits.images,
+            notice=configuration.messages.notice or "",
+        )
 
 
 class Reviews:
-    """The one path from a request to its verdict, whoever asks."""
+    """The one path from a request to its verdict, from the API server and by hand."""
 
-    def __init__(
-        self, rules: Rules, evaluation: FactGathering, recorder: Recorder, *, clock: Clock = time.monotonic
-    ) -> None:
+    def __init__(self, rules: Rules, gathering: FactGathering, recorder: Recorder) -> None:
         self._rules = rules
-        self._evaluation = evaluation
+        self._gathering = gathering
         self._recorder = recorder
-        self._clock = clock
 
-    async def review(
-        self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin, began: float
-    ) -> ReviewVerdict:
-        """Judge a request; always answers by the deadline. ``began`` is when its request line was read."""
+    async def review(self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin) -> ReviewVerdict:
+        """Judge a request by the deadline, which began when the request line was read."""
         try:
             verdict = await self._verdict(request, deadline, origin)
         except Exception:
             logger.exception("review %s failed unexpectedly", request.uid)
             verdict = judgement.failed(self._rules.book.asking)
         try:
-            self._recorder.review(_record(request, verdict, origin, self._clock() - began))
+            self._recorder.review(_record(request, verdict, origin, deadline.passed()))
         except Exception:
             logger.exception("recording review %s failed unexpectedly", request.uid)
         return verdict
@@ -61,7 +71,7 @@ class Reviews:
     async def _verdict(self, request: AdmissionRequest, deadline: Deadline, origin: Origin) -> ReviewVerdict:
         reason = out_of_scope(request, self._rules.workloads)
         if reason:
-            return judgement.exempt(reason)
+            return judgement.not_in_scope(reason)
         if not workload.is_known(request.kind):
             return judgement.unknown_kind(request, self._rules.unknown_kinds)
         if not isinstance(request.object, Workload):
@@ -78,19 +88,18 @@ class Reviews:
         if len(places) > rules.max_images:
             possible = rules.book.possible(circumstances_of(request, view))
             return judgement.too_many_images(len(places), rules.max_images, possible, handling)
-        found = [
-            (subject, None if handling in subject.verdicts else _question(subject))
-            for subject in judged_images(request, view, rules.book, places)
+        asked = [(image, question_about(image)) for image in judged_images(request, view, rules.book, places)]
+        facts = await self._gathering.facts(
+            [question for _, question in asked if question],
+            deadline,
+            side_effects=origin is Origin.ADMISSION and not request.dryRun,
+        )
+        images = [
+            judgement.judge(image, facts[question] if question else NOTHING_KNOWN, handling)
+            for image, question in asked
         ]
-        questions = {q: s.meaning for s, q in found if q and isinstance(s.meaning, ImageReference)}
-        side_effects = origin is Origin.ADMISSION and not request.dryRun
-        facts = await self._evaluation.facts(questions, deadline, side_effects=side_effects) if questions else {}
-        images = [judgement.judge(s, facts[q], handling) if q else judgement.settled(s, handling) for s, q in found]
-        return judgement.reduce(images, request, rules.max_findings)
-
-
-def _question(subject: JudgedImage) -> Question | None:
-    return Question.about(subject.meaning, subject.rule) if isinstance(subject.meaning, ImageReference) else None
+        notice = rules.notice if origin is Origin.ADMISSION else ""
+        return judgement.reduce(images, request, rules.max_findings, notice)
 
 
 def _record(request: AdmissionRequest, verdict: ReviewVerdict, origin: Origin, seconds: float) -> ReviewRecord:

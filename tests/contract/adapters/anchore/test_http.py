@@ -220,7 +220,7 @@ class TestSecondAttempts:
         played, clock = playing(first, FOUND), Clock()
         anchore, pauses = impatient(played.transport())
         with pytest.raises(AnchoreUnavailable):
-            await anchore.by_tag(TAG, Deadline(clock.now + 0.54, clock))
+            await anchore.by_tag(TAG, Deadline.after(0.54, clock))
         assert (len(played.asked), pauses) == (1, [])
 
     @pytest.mark.parametrize("first", [*BUSY, httpx.ConnectError("refused")])
@@ -236,8 +236,8 @@ class TestTime:
     async def test_each_bound_is_capped_by_what_is_left(self) -> None:
         played, clock = playing(FOUND, FOUND), Clock()
         anchore = client(played.transport(), bounds=BOUNDS)
-        await anchore.by_tag(TAG, Deadline(clock.now + 60, clock))
-        await anchore.by_tag(TAG, Deadline(clock.now + 7, clock))
+        await anchore.by_tag(TAG, Deadline.after(60, clock))
+        await anchore.by_tag(TAG, Deadline.after(7, clock))
         assert [request.extensions["timeout"] for request in played.asked] == [
             {"connect": 5, "read": 20},
             {"connect": 5, "read": 7.0},
@@ -247,7 +247,7 @@ class TestTime:
         recorder, clock = Recorded(), Clock()
         anchore = client(playing(FOUND).transport(), recorder=recorder)
         with pytest.raises(DeadlineExceeded):
-            await anchore.by_tag(TAG, Deadline(clock.now - 1, clock))
+            await anchore.by_tag(TAG, Deadline.after(-1, clock))
         assert recorder.outcomes == ["deadline_exceeded"]
         assert recorder.in_flight == 0
 
@@ -259,7 +259,7 @@ class TestTime:
             raise httpx.ReadTimeout("slow")
 
         with pytest.raises(DeadlineExceeded):
-            await client(Played(answer).transport()).by_tag(TAG, Deadline(clock.now + 30, clock))
+            await client(Played(answer).transport()).by_tag(TAG, Deadline.after(30, clock))
 
     async def test_a_caller_that_leaves_takes_its_call_with_it(self) -> None:
         asked, recorder = asyncio.Event(), Recorded()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchore_admission.core.reference import parse
-from anchore_admission.core.rules.book import compile_rules
+from anchore_admission.core.rules.book import RuleBook, compile_rules
 from anchore_admission.core.rules.match import Circumstances, image_names, text_names
 from anchore_admission.models.configuration import Configuration, Enforcement, ModeName, OnError
 from support.builders import DIGEST
@@ -15,12 +15,13 @@ from support.builders import DIGEST
 _IPV6 = "[2001:db8::1]:5000/team/app:1"
 
 
-def _configuration(**document: Any) -> Configuration:
-    return Configuration.model_validate({"anchore": {"endpoint": "http://anchore"}, **document})
+def _book(**document: Any) -> RuleBook:
+    configuration = Configuration.model_validate({"anchore": {"endpoint": "http://anchore"}, **document})
+    return compile_rules(configuration.rules, configuration.defaults)
 
 
 def _matches(match: dict[str, Any], circumstances: Circumstances, image: str = "nginx") -> bool:
-    book = compile_rules(_configuration(rules=[{"name": "it", "match": match}]))
+    book = _book(rules=[{"name": "it", "match": match}])
     return book.select(image_names(parse(image)), circumstances).name == "it"
 
 
@@ -291,7 +292,7 @@ def test_the_first_rule_that_matches_decides() -> None:
         {"name": "three", "match": {"images": ["nginx"]}},
         {"name": "four"},
     ]
-    book = compile_rules(_configuration(rules=rules))
+    book = _book(rules=rules)
     shop, other = Circumstances(namespace="shop"), Circumstances(namespace="other")
     chosen = [
         book.select(image_names(parse(image)), circumstances).name
@@ -302,7 +303,7 @@ def test_the_first_rule_that_matches_decides() -> None:
 
 def test_where_no_rule_matches_the_defaults_decide() -> None:
     defaults = {"mode": "strict", "policy": "p", "onError": "warn", "enforcement": "audit", "requireMapping": True}
-    rule = compile_rules(_configuration(defaults=defaults)).select(("nginx",), Circumstances())
+    rule = _book(defaults=defaults).select(("nginx",), Circumstances())
     assert rule.name == "defaults"
     assert (rule.mode, rule.account, rule.policy) == (ModeName.STRICT, "default", "p")
     assert (rule.enforcement, rule.on_error) == (Enforcement.AUDIT, OnError.WARN)
@@ -339,7 +340,7 @@ def test_what_a_rule_leaves_out_comes_from_the_defaults(written: dict[str, Any],
         "onError": "allow",
     }
     defaults |= {"requestAnalysis": False, "requireMapping": True}
-    book = compile_rules(_configuration(defaults=defaults, rules=[{"name": "it", **written}]))
+    book = _book(defaults=defaults, rules=[{"name": "it", **written}])
     assert getattr(book.select(("nginx",), Circumstances()), field) == value
 
 
@@ -354,7 +355,7 @@ def test_what_a_rule_leaves_out_comes_from_the_defaults(written: dict[str, Any],
     ],
 )
 def test_a_text_that_is_no_reference_is_matched_like_one(glob: str, text: str, *, matches: bool) -> None:
-    book = compile_rules(_configuration(rules=[{"name": "it", "match": {"images": [glob]}}]))
+    book = _book(rules=[{"name": "it", "match": {"images": [glob]}}])
     assert (book.select(text_names(text), Circumstances()).name == "it") is matches
 
 

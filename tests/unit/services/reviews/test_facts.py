@@ -11,8 +11,6 @@ from anchore_admission.core.facts import (
     Submission,
     SubmissionState,
 )
-from anchore_admission.core.reference import parse
-from anchore_admission.core.rules.book import Rule
 from anchore_admission.errors import (
     AnchoreUnavailable,
     DeadlineExceeded,
@@ -22,7 +20,6 @@ from anchore_admission.errors import (
 )
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.reviews import facts as gathering
-from anchore_admission.services.reviews.facts import Question
 from support.evaluation_bench import DEADLINE, EvaluationBench, rule
 from support.fakes import ACTIVE_POLICY, PASS, Call, digest_of, settled
 
@@ -97,28 +94,6 @@ async def test_every_spelling_of_a_reference_is_asked_for_once(bench: Evaluation
 
     assert len(set(found)) == 1
     assert sorted(bench.anchore.subjects("by_tag")) == sorted(NGINX)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (rule(ModeName.ANALYSIS, policy="a"), rule(ModeName.ANALYSIS, policy="b")),
-        (rule(ModeName.PASSIVE, policy="a"), rule(ModeName.PASSIVE)),
-        (rule(), replace(rule(), name="another", require_mapping=True)),
-    ],
-    ids=["analysis needs no policy", "passive needs no policy", "what only the verdict needs"],
-)
-def test_rules_that_need_the_same_facts_share_them(one: Rule, other: Rule) -> None:
-    assert Question.about(parse(APP), one) == Question.about(parse(APP), other)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [rule(policy="b"), rule(account="other"), rule(ModeName.ANALYSIS), rule(request_analysis=False)],
-    ids=["policy", "account", "mode", "request_analysis"],
-)
-def test_rules_that_need_other_facts_do_not_share_them(other: Rule) -> None:
-    assert Question.about(parse(APP), rule()) != Question.about(parse(APP), other)
 
 
 async def test_both_names_of_an_official_image_are_asked_for_at_once(bench: EvaluationBench) -> None:
@@ -351,10 +326,6 @@ async def test_both_names_of_an_image_count() -> None:
     await bench.facts("nginx", "redis")
 
     assert (bench.anchore.most_in_flight, len(bench.operations)) == (1, 4)
-
-
-def test_a_mode_that_needs_nothing_asks_no_question() -> None:
-    assert Question.about(parse(APP), rule(mode=ModeName.SKIP)) is None
 
 
 async def test_one_review_leaves_room_for_others() -> None:

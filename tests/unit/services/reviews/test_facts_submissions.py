@@ -144,7 +144,7 @@ class BrokenRequests(AnalysisRequests):
 async def test_request_that_breaks_takes_nothing_from_the_facts(bench: EvaluationBench, mode: ModeName) -> None:
     record = bench.anchore.store(TAG)
     broken = BrokenRequests(bench.accounts, bench.recorder, bench.schedule, clock=bench.clock)
-    bench.evaluation = FactGathering(bench.accounts, broken, concurrency=1, passive_wait=0)
+    bench.gathering = FactGathering(bench.accounts, broken, concurrency=1, passive_wait=0)
     (facts,) = await bench.facts(TAG, by=rule(mode))
 
     assert facts.submission.state is SubmissionState.REFUSED

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.core.scope import OutOfScope
-from anchore_admission.core.verdict import Decision, Effect, Reason, ReviewVerdict
+from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
 from anchore_admission.services.reviews.review import Reviews
 from support.fakes import FakeRecorder, settled
@@ -30,7 +31,7 @@ async def bench() -> ReviewBench:
 
 
 def judged(verdict: ReviewVerdict) -> list[str]:
-    return [image.image for image in verdict.images]
+    return [image.judged.text for image in verdict.images]
 
 
 @pytest.mark.parametrize(
@@ -241,13 +242,13 @@ async def test_images_of_one_pod_fall_under_different_rules() -> None:
     bench.fail_policy(BAD)
     verdict = await bench.review(pod(f"{REGISTRY}/platform/proxy", APP, BAD))
 
-    assert [(i.rule.name, i.verdict.reason) for i in verdict.images] == [
+    assert [(i.judged.rule.name, i.verdict.reason) for i in verdict.images] == [
         ("platform", Reason.SKIPPED),
         ("defaults", Reason.ANALYZED),
         ("team", Reason.POLICY_FAILED),
     ]
     assert not verdict.allowed
-    assert dict(verdict.audit_annotations)["rules"] == "team; platform; defaults"
+    assert verdict.audit_annotations["rules"] == "team; platform; defaults"
     assert (bench.anchore.subjects("by_tag"), bench.other.subjects("by_tag")) == ([APP], [BAD])
 
 
@@ -271,7 +272,7 @@ async def test_unexpected_exception_is_for_the_default_rules_on_error(
     on_error: str, caplog: pytest.LogCaptureFixture, *, allowed: bool, warned: bool
 ) -> None:
     bench = ReviewBench(settings=defaults("strict", onError=on_error))
-    bench.evaluation.facts = None  # type: ignore[method-assign, assignment]
+    bench.gathering.facts = None  # type: ignore[method-assign, assignment]
     verdict = await bench.review(pod(APP))
 
     text = "the review failed unexpectedly, see the controller's log"
@@ -288,7 +289,7 @@ class BrokenRecorder(FakeRecorder):
 
 async def test_verdict_does_not_depend_on_its_record(bench: ReviewBench) -> None:
     recorder: Recorder = BrokenRecorder()
-    bench.reviews = Reviews(bench.reviews._rules, bench.evaluation, recorder, clock=bench.clock)
+    bench.reviews = Reviews(bench.reviews._rules, bench.gathering, recorder)
 
     assert (await bench.review(pod(APP))).allowed
     assert not (await bench.review(pod(BAD))).allowed

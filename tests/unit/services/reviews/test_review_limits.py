@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from anchore_admission.core.verdict import Decision, Reason
+from anchore_admission.core.decision import Decision, Reason
 from support.fakes import settled
 from support.review_bench import ReviewBench, containers, defaults, pod, template
 

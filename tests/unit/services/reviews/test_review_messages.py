@@ -2,8 +2,8 @@
 
 import pytest
 
+from anchore_admission.core.decision import Decision
 from anchore_admission.core.facts import AnalysisState, Finding
-from anchore_admission.core.verdict import Decision
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.submissions import Schedule
 from support.analysis_bench import NO_PULL

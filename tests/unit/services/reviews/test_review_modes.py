@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
-from anchore_admission.core.verdict import Decision, Reason
 from anchore_admission.errors import AnchoreRefused, AnchoreUnavailable
 from support.fakes import digest_of
 from support.review_bench import APP, ReviewBench, defaults, pod

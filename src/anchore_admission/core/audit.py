@@ -1,0 +1,40 @@
+"""The audit annotations about the images of a review: the trail that stays in the API server's audit log."""
+
+from collections.abc import Iterable, Sequence
+
+from anchore_admission.core.messages import fitting
+from anchore_admission.core.verdict import ImageVerdict
+from anchore_admission.text import shown
+
+AUDIT_LIMIT = 2048
+"""Bytes of one annotation."""
+
+
+def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
+    """Return the annotations about images; those that would be empty are left out."""
+    if not images:
+        return {}
+    annotations = {
+        "rules": _joined(dict.fromkeys(image.judged.rule.name for image in images)),
+        "images": _joined(map(_image, images)),
+    }
+    errors = [f"{shown(image.judged.text)}: {image.verdict.error}" for image in images if image.verdict.error]
+    if errors:
+        annotations["errors"] = _joined(errors)
+    return annotations
+
+
+def _image(image: ImageVerdict) -> str:
+    record = image.facts.record
+    known = [shown(image.judged.text), *filter(None, [image.digest, record.architecture if record else None])]
+    return f"{' '.join(known)} {image.verdict.decision}: {image.verdict.reason}"
+
+
+def _joined(entries: Iterable[str]) -> str:
+    """Join as many whole entries as fit, and count the others."""
+    every = list(entries)
+    text = "; ".join(every)
+    if len(text.encode()) <= AUDIT_LIMIT:
+        return text
+    kept = fitting([len(entry.encode()) + 2 for entry in every], AUDIT_LIMIT - len(f"and {len(every)} more"))
+    return f"{'; '.join(every[:kept])}; and {len(every) - kept} more"

@@ -1,0 +1,32 @@
+"""The question to Anchore about an image: made here or not at all, so that one place decides whether to ask."""
+
+from dataclasses import dataclass
+
+from anchore_admission.core.images import JudgedImage
+from anchore_admission.core.modes import MODES, NOTHING, Needs
+from anchore_admission.core.reference import ImageReference
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The facts that are needed about one image. Equal questions are asked once."""
+
+    reference: ImageReference
+    account: str
+    policy: str | None
+    needs: Needs
+    request_analysis: bool
+
+
+def question_about(image: JudgedImage) -> Question | None:
+    """Return the question about an image; None if its mode needs no facts or Anchore cannot check the image."""
+    needs = MODES[image.rule.mode].needs
+    if image.reference is None or needs == NOTHING:
+        return None
+    return Question(
+        reference=image.reference,
+        account=image.rule.account,
+        policy=image.rule.policy if needs.evaluation else None,
+        needs=needs,
+        request_analysis=image.rule.request_analysis,
+    )

@@ -1,0 +1,95 @@
+"""The results of a review by hand: one per object, and their sum."""
+
+from dataclasses import dataclass
+
+from anchore_admission.core.decision import Decision, Effect, Reason
+from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class ManualReview:
+    """The review of one object.
+
+    ``verdict`` is None for an object that holds no images. ``error`` says why the object is unreadable, ``unchecked``
+    why its images could not be found.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    verdict: ReviewVerdict | None = None
+    error: str = ""
+    source: str = ""
+    unchecked: str = ""
+
+    @property
+    def is_denied_whole(self) -> bool:
+        """True for a denial that is about no single image: an unknown kind, an unreadable object."""
+        verdict = self.verdict
+        if not verdict or verdict.images or verdict.allowed:
+            return False
+        return verdict.decision is Decision.DENY or verdict.reason is Reason.UNKNOWN_KIND
+
+    @property
+    def problem(self) -> str:
+        """The reason why no image of the object has a verdict; empty where images have, or there is none to judge."""
+        verdict = self.verdict
+        if self.error or self.unchecked or not verdict or verdict.images or verdict.decision is Decision.ADMIT:
+            return self.error
+        return verdict.message or "; ".join(verdict.warnings) or "no verdict"
+
+    @property
+    def is_out_of_scope(self) -> bool:
+        return self.verdict is not None and self.verdict.out_of_scope is not None
+
+    @property
+    def holds_no_images(self) -> bool:
+        """True for an object without images to judge, such as a ConfigMap."""
+        if self.unchecked or self.problem or self.is_out_of_scope:
+            return False
+        return self.verdict is None or not self.verdict.images
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The reviews of one run. ``ignores_unchecked`` lets objects of unknown kinds pass."""
+
+    reviews: tuple[ManualReview, ...]
+    ignores_unchecked: bool = False
+
+    @property
+    def denied(self) -> bool:
+        """True if the webhook would deny any of the objects for a known reason."""
+        if any(i.verdict.decision is Decision.DENY and i.effect is Effect.DENY for i in self.images):
+            return True
+        return any(review.is_denied_whole for review in self.reviews)
+
+    @property
+    def undecided(self) -> bool:
+        """True if any image has no verdict or any object cannot be read, whatever ``onError`` makes of it."""
+        if any(image.verdict.decision is Decision.NO_VERDICT for image in self.images):
+            return True
+        return any(
+            r.error or (r.verdict and r.verdict.decision is Decision.NO_VERDICT)
+            for r in self.reviews
+            if not r.unchecked and not r.is_denied_whole
+        )
+
+    @property
+    def unchecked(self) -> int:
+        """The number of objects whose images could not be found, because their kind is not known."""
+        return sum(1 for review in self.reviews if review.unchecked)
+
+    @property
+    def images(self) -> list[ImageVerdict]:
+        return [image for review in self.reviews if review.verdict for image in review.verdict.images]
+
+    @property
+    def others(self) -> int:
+        """The number of objects that hold no images."""
+        return sum(1 for review in self.reviews if not review.verdict and not review.error)
+
+    @property
+    def unread(self) -> int:
+        """The number of objects that could not be read."""
+        return sum(1 for review in self.reviews if review.error)

@@ -1,0 +1,55 @@
+"""The document about a review by hand, for machines: ``POST /review`` returns it, the command line prints it."""
+
+from typing import Any
+
+from anchore_admission.core import messages
+from anchore_admission.core.verdict import ImageVerdict
+from anchore_admission.services.reviews.summary import ManualReview, Summary
+
+
+def as_document(summary: Summary) -> dict[str, Any]:
+    """Return the document, with one entry per image of every object."""
+    passes = summary.ignores_unchecked or not summary.unchecked
+    return {
+        "allowed": all(r.verdict is None or r.verdict.allowed for r in summary.reviews)
+        and not summary.unread
+        and passes,
+        "images": [
+            _image(review, image) for review in summary.reviews if review.verdict for image in review.verdict.images
+        ],
+        "warnings": [w for review in summary.reviews if review.verdict for w in review.verdict.warnings],
+        "errors": [{**_object(review), "message": text} for review in summary.reviews if (text := review.problem)],
+        "notChecked": [{**_object(r), "message": r.unchecked} for r in summary.reviews if r.unchecked],
+        "objects": _objects(summary),
+    }
+
+
+def _objects(summary: Summary) -> dict[str, int]:
+    reviewed = len(summary.reviews) - summary.others - summary.unread - summary.unchecked
+    return {
+        "reviewed": reviewed,
+        "withoutImages": summary.others,
+        "notChecked": summary.unchecked,
+        "unread": summary.unread,
+    }
+
+
+def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:
+    return {
+        "image": image.judged.text,
+        "digest": image.digest,
+        "object": _object(review),
+        "places": [place.place for place in image.judged.places],
+        "rule": image.judged.rule.name,
+        "mode": image.judged.rule.mode.value,
+        "verdict": image.verdict.decision.value,
+        "reason": image.verdict.reason.value,
+        "effect": image.effect.value,
+        "message": image.verdict.message,
+        "findings": [messages.finding_line(finding) for finding in messages.worst_first(image.verdict.findings)],
+    }
+
+
+def _object(review: ManualReview) -> dict[str, str]:
+    named = {"kind": review.kind, "namespace": review.namespace, "name": review.name}
+    return {**named, "source": review.source} if review.source else named

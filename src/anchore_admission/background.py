@@ -1,4 +1,4 @@
-"""Keeps the background work alive: what fails is logged and started again, what is cancelled ends."""
+"""Keep background work alive: log what fails and start it again, end what is cancelled."""
 
 import asyncio
 import logging
@@ -11,14 +11,14 @@ logger = logging.getLogger("anchore_admission.background")
 Sleep = Callable[[float], Awaitable[None]]
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
-"""Between two starts of what keeps failing at once: a fault must not fill the log."""
+"""The longest pause before work that keeps failing is started again: a fault must not fill the log."""
 
 
 @asynccontextmanager
 async def supervised(
     name: str, run: Callable[[], Awaitable[None]], sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[None]:
-    """Run ``run`` beside the block, again after a failure, until the block ends."""
+    """Run ``run`` beside the block, and again after each failure, until the block ends."""
     task = asyncio.create_task(_forever(name, run, sleep), name=name)
     try:
         yield
@@ -28,15 +28,8 @@ async def supervised(
             await task
 
 
-async def repeated(do: Callable[[], None], every: float, sleep: Sleep) -> None:
-    """Until cancelled, ``every`` so many seconds."""
-    while True:
-        await sleep(every)
-        do()
-
-
 async def repeated_in_thread(do: Callable[[], None], every: float, sleep: Sleep = asyncio.sleep) -> None:
-    """Call ``do`` beside the event loop, ``every`` so many seconds, until cancelled."""
+    """Call ``do`` in a thread beside the event loop, ``every`` so many seconds, until cancelled."""
     while True:
         await sleep(every)
         await asyncio.to_thread(do)
@@ -50,7 +43,7 @@ async def _forever(name: str, run: Callable[[], Awaitable[None]], sleep: Sleep) 
         try:
             await run()
         except Exception:
-            logger.exception("%s failed, starting it again", name)
+            logger.exception("%s failed; starting again in %g s", name, pause)
         if clock() - began > LONGEST_PAUSE_SECONDS:
             pause = FIRST_PAUSE_SECONDS
         await sleep(pause)

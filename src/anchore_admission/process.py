@@ -1,35 +1,34 @@
 """Brings the controller up by its settings, serves until told to stop, and takes it down in order."""
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 from anchore_admission import __version__
-from anchore_admission.adapters.files import read_secret_text, read_text
+from anchore_admission.adapters.files import read_text
 from anchore_admission.adapters.memory import memory_limit, room_for_bodies
-from anchore_admission.adapters.redaction import remember
 from anchore_admission.adapters.telemetry import Followed, Telemetry
-from anchore_admission.background import repeated, repeated_in_thread, supervised
+from anchore_admission.background import repeated_in_thread, supervised
 from anchore_admission.core.dependency import deadlocked_namespaces
 from anchore_admission.core.webhook.drift import Registration
+from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.ports.cluster import ServingPair
 from anchore_admission.services.config.load import fingerprint, parse_configuration
 from anchore_admission.settings import Settings, spelled, unknown_variables
+from anchore_admission.watched import TICK_SECONDS, Watched, refresh_due
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.bodies import ROOM, Bodies
-from anchore_admission.web.clients import ClientNames, SecretPath, SecretPathFile
+from anchore_admission.web.clients import ClientNames, SecretPath, read_secret_path, watched_secret_path
 from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.web.operations import Readiness, create_operations
-from anchore_admission.web.server import FOLLOW_SECONDS, Listener, serve
-from anchore_admission.web.tls import ServingCertificate, TlsFiles
+from anchore_admission.web.server import Listener, serve
+from anchore_admission.web.tls import ServingCertificate
 from anchore_admission.wiring.cluster import ClusterWork, build_cluster_work
 from anchore_admission.wiring.controller import Controller, build
 
@@ -52,7 +51,8 @@ class Prepared:
     listeners: Sequence[Listener]
     cluster: ClusterWork | None
     readiness: Readiness
-    secret_path: SecretPathFile | None
+    watched: Sequence[Watched[Any]]
+    """The files that are read again while the process runs."""
 
 
 def prepared(settings: Settings) -> Prepared:
@@ -62,23 +62,30 @@ def prepared(settings: Settings) -> Prepared:
     certificate = _certificate(settings)
     readiness = _readiness(controller, certificate)
 
-    def present(pair: ServingPair) -> None:
+    def present(pair: CertificatePair) -> None:
         if certificate:
-            certificate.present(pair.certificate, pair.key)
+            certificate.present(pair)
 
     cluster = build_cluster_work(settings, controller.telemetry, present) if settings.uses_cluster else None
     listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
     _describe(configuration, cluster.registration if cluster else None, controller.telemetry)
     _tell(settings, configuration)
-    secret_path, guard = None, listeners[0].app
+    watched = [*controller.watched, *(certificate.watched if certificate else ())]
+    if cluster and cluster.ca_bundle:
+        watched.append(cluster.ca_bundle.watched)
+    guard = listeners[0].app
     if settings.secret_path_file and isinstance(guard, SecretPath):
-        secret_path = SecretPathFile(guard, settings.secret_path_file)
+        secret_path = watched_secret_path(guard, settings.secret_path_file)
         controller.telemetry.watch_unusable(Followed.SECRET_PATH, secret_path.is_unusable)
-    return Prepared(settings, controller, certificate, listeners, cluster, readiness, secret_path)
+        watched.append(secret_path)
+    return Prepared(settings, controller, certificate, listeners, cluster, readiness, watched)
 
 
-async def run(process: Prepared) -> None:
-    """Until SIGTERM or SIGINT. Raises ConfigurationError when a port cannot be had."""
+async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
+    """Serve until SIGTERM or SIGINT; look for files that are due every ``tick`` seconds.
+
+    Raises ConfigurationError if a port cannot be bound.
+    """
     controller, readiness = process.controller, process.readiness
     controller.telemetry.watch_readiness(readiness.is_ready)
     if process.certificate:
@@ -91,9 +98,8 @@ async def run(process: Prepared) -> None:
     try:
         async with (
             supervised("analysis requests", controller.requests.run),
-            supervised("mounted files", partial(repeated_in_thread, partial(_refresh, process), FOLLOW_SECONDS)),
-            supervised("credentials", partial(repeated, controller.refresh_credentials, FOLLOW_SECONDS, asyncio.sleep)),
-            _looking_after(process.cluster),
+            supervised("watching files", partial(repeated_in_thread, partial(refresh_due, process.watched), tick)),
+            _reconciling(process.cluster),
         ):
             await serve(
                 process.listeners,
@@ -107,23 +113,16 @@ async def run(process: Prepared) -> None:
     logger.info("stopped")
 
 
-def _refresh(process: Prepared) -> None:
-    """Read mounted files again, in a thread."""
-    process.controller.refresh_trust()
-    if process.secret_path:
-        process.secret_path.refresh()
-
-
 @asynccontextmanager
-async def _looking_after(cluster: ClusterWork | None) -> AsyncIterator[None]:
-    """Whatever the process does with its cluster, beside the block."""
+async def _reconciling(cluster: ClusterWork | None) -> AsyncIterator[None]:
+    """Reconcile certificate and webhook configuration beside the block."""
     if cluster is None:
         yield
         return
     async with cluster.connected() as reconciler:
         async with (
-            supervised("the Lease", reconciler.hold_lease),
-            supervised("certificate and registration", reconciler.run),
+            supervised("holding the Lease", reconciler.hold_lease),
+            supervised("reconciling", reconciler.run),
         ):
             yield
         await reconciler.leadership.release()
@@ -132,7 +131,7 @@ async def _looking_after(cluster: ClusterWork | None) -> AsyncIterator[None]:
 def _readiness(controller: Controller, certificate: ServingCertificate | None) -> Readiness:
     """What files must hold before reviews may come; once it was good, what they hold later changes nothing here."""
     readiness = Readiness(_SERVING, _CERTIFICATE, _CREDENTIALS)
-    readiness.watch(_CERTIFICATE, certificate.serves if certificate else lambda: True)
+    readiness.watch(_CERTIFICATE, certificate.is_ready if certificate else lambda: True)
     readiness.watch(_CREDENTIALS, controller.has_credentials)
     return readiness
 
@@ -149,15 +148,9 @@ def _webhook(settings: Settings, controller: Controller, certificate: ServingCer
     )
     app = create_app(Surfaces(admission, ManualEndpoint(controller.manual, bodies) if settings.docs else None))
     names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
-    guarded = app if settings.secret_path_file is None else SecretPath(app, _secret(settings.secret_path_file))
+    guarded = app if settings.secret_path_file is None else SecretPath(app, read_secret_path(settings.secret_path_file))
     closed = controller.telemetry.connection_closed
     return Listener(guarded, settings.host, settings.port, certificate, clients=names, on_closed=closed)
-
-
-def _secret(file: Path) -> str:
-    secret = read_secret_text(file)
-    remember("secret path", [secret])
-    return secret
 
 
 def _bodies(configuration: Configuration) -> Bodies:
@@ -191,8 +184,7 @@ def _operations(settings: Settings, controller: Controller, readiness: Readiness
 def _certificate(settings: Settings) -> ServingCertificate | None:
     if settings.insecure_http:
         return None
-    files = TlsFiles(*settings.tls_files) if settings.tls_files else None
-    return ServingCertificate(files, settings.client_ca_file)
+    return ServingCertificate(settings.tls_files, settings.client_ca_file)
 
 
 def _configuration(settings: Settings) -> Configuration:

@@ -50,7 +50,7 @@ class Exposed:
 def exposed(folder: Path, *options: str) -> Iterator[Exposed]:
     """Strict; ``options`` are those of ``serve`` that say who may ask."""
     pair = throw_away_pair(["127.0.0.1", "localhost"])
-    contents = {"ca.crt": pair.authority, "tls.crt": pair.certificate, "tls.key": pair.key}
+    contents = {"ca.crt": pair.ca_bundle, "tls.crt": pair.certificate, "tls.key": pair.key}
     configuration = {"anchore": {"endpoint": _SANDBOX}, "defaults": {"mode": "strict"}}
     for name, content in {**contents, "configuration.yaml": json.dumps(configuration).encode()}.items():
         (folder / name).write_bytes(content)

@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
-from anchore_admission.adapters.certificates import Pair, throw_away_pair
+from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.core.webhook.pair import CertificatePair
 from e2e import calls
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
@@ -16,14 +17,14 @@ from e2e.things import PASSING, Json, thing
 pytestmark = pytest.mark.cluster
 
 PAIR: Final = throw_away_pair([f"{NAME}.{NAME}.svc"])
-MISMATCHED: Final = Pair(PAIR.authority, throw_away_pair(["another.svc"]).certificate, PAIR.key)
+MISMATCHED: Final = CertificatePair(throw_away_pair(["another.svc"]).certificate, PAIR.key, PAIR.ca_bundle)
 CERTIFICATE, CREDENTIALS = "own-certificate", "own-credentials"
 VALUES: Final[Json] = {
     "anchore": {"endpoint": "http://anchore.invalid", "credentialsSecret": CREDENTIALS},
     "certificates": {"mode": "existingSecret", "existingSecret": CERTIFICATE},
 }
 WAITING: Final = (
-    "not ready until this is mended: --tls-key-file / ANCHORE_ADMISSION_TLS_KEY_FILE: /tls/tls.key does not belong to",
+    "invalid certificate: --tls-key-file / ANCHORE_ADMISSION_TLS_KEY_FILE: /tls/tls.key does not belong to",
     "/credentials/username: does not exist: create the Secret or ConfigMap that is mounted at /credentials",
 )
 
@@ -34,12 +35,12 @@ class Secrets:
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
 
-    def put(self, pair: Pair, password: str) -> None:
+    def put(self, pair: CertificatePair, password: str) -> None:
         self.put_certificate(pair)
         self._apply(CREDENTIALS, {"username": "admin", "password": password})
 
-    def put_certificate(self, pair: Pair) -> None:
-        pem = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.authority}
+    def put_certificate(self, pair: CertificatePair) -> None:
+        pem = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.ca_bundle}
         self._apply(CERTIFICATE, {name: content.decode() for name, content in pem.items()})
 
     def _apply(self, name: str, content: dict[str, str]) -> None:
@@ -64,7 +65,7 @@ def secrets(release: Release, kubectl: Kubectl) -> Iterator[Secrets]:
     until(lambda: release.api.call("GET", namespace).code == 404, "the namespace is gone")
 
 
-def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
+def test_replicas_wait_and_come_up_when_the_secrets_are_fixed(
     secrets: Secrets, release: Release, kubectl: Kubectl
 ) -> None:
     until(
@@ -84,7 +85,7 @@ def test_replicas_wait_and_come_up_when_the_secrets_are_mended(
     until(release.registration, "the webhook is registered")
 
 
-def test_what_was_good_stays_in_use(secrets: Secrets, release: Release) -> None:
+def test_the_last_valid_version_stays_in_use(secrets: Secrets, release: Release) -> None:
     secrets.put(PAIR, "secret")
     until(lambda: release.nudge() and release.ready() and unusable(release) == [set()] * 2, "all is well", 240, every=2)
     until(lambda: is_judged(release), "API servers ask")

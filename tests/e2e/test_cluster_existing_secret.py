@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
-from anchore_admission.adapters.certificates import Pair, throw_away_pair
+from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.core.webhook.pair import CertificatePair
 from e2e.cluster.cluster import Cluster
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
@@ -24,8 +25,8 @@ SECRET: Final = "of-the-administrator"
 SERVICE: Final = f"{NAME}.{NAME}.svc"
 
 
-def values(*authorities: Pair) -> Json:
-    trusted = b"".join(pair.authority for pair in authorities).decode()
+def values(*authorities: CertificatePair) -> Json:
+    trusted = b"".join(pair.ca_bundle for pair in authorities).decode()
     return {
         "anchore": {"endpoint": ANCHORE, "username": "admin", "password": "foobar"},
         "enableStrictGating": True,
@@ -35,14 +36,18 @@ def values(*authorities: Pair) -> Json:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> tuple[Pair, Pair]:
+def pairs() -> tuple[CertificatePair, CertificatePair]:
     """Each of an authority of its own, one after the other."""
     return throw_away_pair([SERVICE]), throw_away_pair([SERVICE])
 
 
 @pytest.fixture(scope="module")
 def serving(
-    cluster: Cluster, release: Release, kubectl: Kubectl, namespaces: Namespaces, pairs: tuple[Pair, Pair]
+    cluster: Cluster,
+    release: Release,
+    kubectl: Kubectl,
+    namespaces: Namespaces,
+    pairs: tuple[CertificatePair, CertificatePair],
 ) -> Iterator[Release]:
     """With the first pair, while both authorities are trusted."""
     namespaces(HERE)
@@ -54,14 +59,16 @@ def serving(
         yield running
 
 
-def test_what_the_administrator_gives_is_served_and_believed(serving: Release, pairs: tuple[Pair, Pair]) -> None:
+def test_what_the_administrator_gives_is_served_and_believed(
+    serving: Release, pairs: tuple[CertificatePair, CertificatePair]
+) -> None:
     assert serving.presented() == {load_pem_x509_certificate(pairs[0].certificate)}
     bundle = base64.b64decode(serving.registration()["clientConfig"]["caBundle"])
-    assert bundle == pairs[0].authority + pairs[1].authority
+    assert bundle == pairs[0].ca_bundle + pairs[1].ca_bundle
 
 
 def test_another_pair_is_served_without_a_restart_or_a_failed_call(
-    serving: Release, kubectl: Kubectl, pairs: tuple[Pair, Pair]
+    serving: Release, kubectl: Kubectl, pairs: tuple[CertificatePair, CertificatePair]
 ) -> None:
     """And when nothing but the new authority is trusted any more, API servers have to believe the new certificate."""
     before = serving.restarts()
@@ -75,10 +82,10 @@ def test_another_pair_is_served_without_a_restart_or_a_failed_call(
         load.more()
 
     assert (load.failed, load.wrong, load.missed()) == ([], [], {})
-    assert serving.registration()["clientConfig"]["caBundle"] == base64.b64encode(pairs[1].authority).decode()
+    assert serving.registration()["clientConfig"]["caBundle"] == base64.b64encode(pairs[1].ca_bundle).decode()
 
 
-def put(kubectl: Kubectl, pair: Pair) -> None:
+def put(kubectl: Kubectl, pair: CertificatePair) -> None:
     content = {"tls.crt": pair.certificate.decode(), "tls.key": pair.key.decode()}
     metadata = {"name": SECRET, "namespace": NAME}
     kubectl.apply(
@@ -86,6 +93,6 @@ def put(kubectl: Kubectl, pair: Pair) -> None:
     )
 
 
-def await_presented(serving: Release, pair: Pair) -> None:
+def await_presented(serving: Release, pair: CertificatePair) -> None:
     wanted = {load_pem_x509_certificate(pair.certificate)}
     until(lambda: serving.nudge() and serving.presented() == wanted, "every replica serves it", 180, every=2)

@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 from cryptography.x509 import Certificate, load_pem_x509_certificate, load_pem_x509_certificates
 
-from anchore_admission.adapters.certificates import Pair, throw_away_pair
+from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.core.webhook.pair import CertificatePair
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
@@ -25,13 +26,13 @@ EXISTING: Final = {**SELF_MANAGED, "certificates": {"mode": "existingSecret", "e
 
 
 @pytest.fixture(scope="module")
-def pair() -> Pair:
+def pair() -> CertificatePair:
     """The administrator's."""
     return throw_away_pair([f"{NAME}.{NAME}.svc"])
 
 
 @pytest.fixture(scope="module")
-def serving(release: Release, kubectl: Kubectl, namespaces: Namespaces, pair: Pair) -> Iterator[Release]:
+def serving(release: Release, kubectl: Kubectl, namespaces: Namespaces, pair: CertificatePair) -> Iterator[Release]:
     """With a certificate of its own; the other one waits in its Secret."""
     namespaces(HERE)
     with installed(release, SELF_MANAGED) as running:
@@ -41,17 +42,19 @@ def serving(release: Release, kubectl: Kubectl, namespaces: Namespaces, pair: Pa
         yield running
 
 
-def test_the_mode_changes_without_the_webhook_only_and_back(serving: Release, kubectl: Kubectl, pair: Pair) -> None:
+def test_the_mode_changes_without_the_webhook_only_and_back(
+    serving: Release, kubectl: Kubectl, pair: CertificatePair
+) -> None:
     refused(serving, kubectl, EXISTING, "from selfManaged to existingSecret")
     change(serving, kubectl, EXISTING)
     assert serving.presented() == {load_pem_x509_certificate(pair.certificate)}
-    assert trusted(serving) == {load_pem_x509_certificate(pair.authority)}
+    assert trusted(serving) == {load_pem_x509_certificate(pair.ca_bundle)}
 
     refused(serving, kubectl, SELF_MANAGED, "from existingSecret to selfManaged")
     change(serving, kubectl, SELF_MANAGED)
     made = serving.api.get(f"/api/v1/namespaces/{NAME}/secrets/{NAME}-tls")["data"]["tls.crt"]
     assert serving.presented() == {load_pem_x509_certificate(base64.b64decode(made))}
-    assert load_pem_x509_certificate(pair.authority) not in trusted(serving)
+    assert load_pem_x509_certificate(pair.ca_bundle) not in trusted(serving)
 
 
 def refused(serving: Release, kubectl: Kubectl, values: Json, told: str) -> None:
@@ -84,8 +87,8 @@ def trusted(serving: Release) -> set[Certificate]:
     return set(load_pem_x509_certificates(base64.b64decode(serving.registration()["clientConfig"]["caBundle"])))
 
 
-def put(kubectl: Kubectl, pair: Pair) -> None:
-    parts = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.authority}
+def put(kubectl: Kubectl, pair: CertificatePair) -> None:
+    parts = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.ca_bundle}
     content = {name: part.decode() for name, part in parts.items()}
     metadata = {"name": SECRET, "namespace": NAME}
     kubectl.apply(

@@ -118,7 +118,7 @@ def test_clients_without_the_right_certificate_are_refused(checking: Exposed) ->
 
     with httpx.Client(verify=trusted(checking, "admin"), trust_env=False) as other:
         assert other.post(f"{ADDRESS}/validate", content=b"").status_code == 403
-    assert "refused a client whose certificate is for admin" in checking.said()
+    assert "rejected a client whose certificate is for admin" in checking.said()
 
     with httpx.Client(verify=trusted(checking), trust_env=False) as nobody, pytest.raises(httpx.HTTPError):
         nobody.post(f"{ADDRESS}/validate", content=b"")

@@ -3,24 +3,26 @@
 import datetime as dt
 import ssl
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from anchore_admission.adapters.certificates import Pair, throw_away_pair
-from anchore_admission.web.tls import TlsFiles
+from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.core.webhook.pair import CertificatePair
+from anchore_admission.web.tls import ServingCertificate
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-def pair() -> Pair:
-    """A fresh authority and a certificate of it for this machine."""
+def pair() -> CertificatePair:
+    """A fresh CA and a certificate of it for this machine."""
     return throw_away_pair(NAMES)
 
 
-def pair_valid(begin: dt.timedelta, end: dt.timedelta) -> Pair:
+def pair_valid(begin: dt.timedelta, end: dt.timedelta) -> CertificatePair:
     """A self-signed certificate, valid from and until these times from now."""
     now = dt.datetime.now(dt.UTC)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -36,20 +38,20 @@ def pair_valid(begin: dt.timedelta, end: dt.timedelta) -> Pair:
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.PEM)
     )
-    return Pair(certificate, certificate, key_pem(key))
+    return CertificatePair(certificate, key_pem(key), certificate)
 
 
-def plain_pair(name: str) -> Pair:
-    """An authority and its certificate without a key usage or a key identifier, as older clusters have them."""
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plain authority")])
-    ca = x509.BasicConstraints(ca=True, path_length=None)
-    authority = _builder(issuer, issuer, authority_key).add_extension(ca, True).sign(authority_key, hashes.SHA256())
+def plain_pair(name: str) -> CertificatePair:
+    """A CA and its certificate without a key usage or a key identifier, as older clusters have them."""
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plain CA")])
+    constraints = x509.BasicConstraints(ca=True, path_length=None)
+    ca = _builder(issuer, issuer, ca_key).add_extension(constraints, True).sign(ca_key, hashes.SHA256())
     names = x509.SubjectAlternativeName([x509.DNSName(name)])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    leaf = _builder(subject, issuer, key).add_extension(names, False).sign(authority_key, hashes.SHA256())
+    leaf = _builder(subject, issuer, key).add_extension(names, False).sign(ca_key, hashes.SHA256())
     pem = serialization.Encoding.PEM
-    return Pair(authority.public_bytes(pem), leaf.public_bytes(pem), key_pem(key))
+    return CertificatePair(leaf.public_bytes(pem), key_pem(key), ca.public_bytes(pem))
 
 
 def of_unknown_version(certificate: bytes) -> bytes:
@@ -58,14 +60,14 @@ def of_unknown_version(certificate: bytes) -> bytes:
     return ssl.DER_cert_to_PEM_cert(der).encode()
 
 
-def with_unknown_name() -> Pair:
+def with_unknown_name() -> CertificatePair:
     """A self-signed certificate with an alternative name (x400Address) that cryptography cannot read."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x04\xa3\x02\x30\x00")
     certificate = _builder(subject, subject, key).add_extension(names, False).sign(key, hashes.SHA256())
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    return Pair(pem, pem, key_pem(key))
+    return CertificatePair(pem, key_pem(key), pem)
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
@@ -90,12 +92,23 @@ def encrypted_key() -> bytes:
     return key_pem(ec.generate_private_key(ec.SECP256R1()), b"passphrase")
 
 
-def written(folder: Path, certificate: bytes, key: bytes) -> TlsFiles:
-    files = TlsFiles(folder / "tls.crt", folder / "tls.key")
+class PairFiles(NamedTuple):
+    certificate: Path
+    key: Path
+
+
+def written(folder: Path, certificate: bytes, key: bytes) -> PairFiles:
+    files = PairFiles(folder / "tls.crt", folder / "tls.key")
     files.certificate.write_bytes(certificate)
     files.key.write_bytes(key)
     return files
 
 
-def trusting(authority: Pair) -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=authority.authority.decode())
+def refresh(certificate: ServingCertificate) -> None:
+    """Read its files again, as the poll loop does."""
+    for source in certificate.watched:
+        source.refresh()
+
+
+def trusting(pair: CertificatePair) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=pair.ca_bundle.decode())

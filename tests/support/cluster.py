@@ -99,8 +99,8 @@ class Webhook:
     answers: bool = True
     asked: list[tuple[str, bytes | None]] = field(default_factory=list)
 
-    async def ask(self, url: str, authorities: bytes | None) -> None:
-        self.asked.append((url, authorities))
+    async def check(self, url: str, ca_bundle: bytes | None) -> None:
+        self.asked.append((url, ca_bundle))
         if not self.answers:
             raise ProbeFailed("no answer")
 

@@ -12,7 +12,7 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from anchore_admission.web.server import Listener, serve
-from anchore_admission.web.tls import ServingCertificate, TlsFiles
+from anchore_admission.web.tls import ServingCertificate
 
 
 async def main(folder: Path, how: str) -> None:
@@ -30,7 +30,7 @@ async def main(folder: Path, how: str) -> None:
     def ready(ports: Sequence[int]) -> None:
         print(ports[0], flush=True)  # noqa: T201 - the test reads along
 
-    certificate = ServingCertificate(TlsFiles(folder / "tls.crt", folder / "tls.key"))
+    certificate = ServingCertificate((folder / "tls.crt", folder / "tls.key"))
     await serve([Listener(app, "127.0.0.1", 0, certificate)], on_ready=ready, on_stop=stopping.set)
 
 

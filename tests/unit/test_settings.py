@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from anchore_admission.adapters.anchore.credentials import Credentials
-from anchore_admission.adapters.files import FileCredentials
+from anchore_admission.adapters.anchore.credentials import Credentials, FileCredentials
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import AccountSection
 from anchore_admission.ports.logs import LogFormat, LogLevel

@@ -26,17 +26,17 @@ class HttpProbe:
         self._recorder = recorder
         self._clients_are_checked = clients_are_checked
 
-    async def ask(self, url: str, authorities: bytes | None) -> None:
+    async def check(self, url: str, ca_bundle: bytes | None) -> None:
         try:
-            await self._ask(url, authorities)
+            await self._ask(url, ca_bundle)
         except ProbeFailed as error:
             self._recorder.cluster_error(operation="self_question", code=error.code)
             raise
 
-    async def _ask(self, url: str, authorities: bytes | None) -> None:
+    async def _ask(self, url: str, ca_bundle: bytes | None) -> None:
         uid = str(uuid.uuid4())
         try:
-            trust = trusting(cadata=authorities.decode() if authorities else None)
+            trust = trusting(cadata=ca_bundle.decode() if ca_bundle else None)
             async with (
                 asyncio.timeout(ANSWER_SECONDS),  # in all: httpx bounds each step of a call
                 httpx.AsyncClient(verify=trust, timeout=None, trust_env=False) as client,  # noqa: S113 - as above

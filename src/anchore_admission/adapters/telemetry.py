@@ -36,7 +36,7 @@ class Followed(StrEnum):
     """Sources that are read again while the process runs, and may become invalid."""
 
     CERTIFICATE = "certificate"
-    AUTHORITIES = "authorities"
+    CA_BUNDLE = "ca_bundle"
     CREDENTIALS = "credentials"
     ANCHORE_CA = "anchore_ca"
     SECRET_PATH = "secret_path"  # noqa: S105 - a label

@@ -2,19 +2,18 @@
 
 import logging
 import ssl
-import threading
 import time
 from functools import cache
 from pathlib import Path
 
 import httpx
 
+from anchore_admission.adapters.files import read_bytes
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports.deadline import Clock
+from anchore_admission.watched import Watched
 
 logger = logging.getLogger("anchore_admission.trust")
-_AGAIN_SECONDS = 300.0
-"""How often to repeat the warning about an invalid file."""
 
 
 def trusting(*, cafile: str | None = None, cadata: str | None = None) -> ssl.SSLContext:
@@ -53,62 +52,31 @@ def _has_certificates(folder: str | None) -> bool:
 
 
 class FollowedTrust:
-    """The TLS context of a mounted CA file. Once its contents were valid, the last valid ones stay in use.
-
-    Raises ConfigurationError if it is not valid at the start.
-    """
+    """The TLS context of a mounted CA file. Raises ConfigurationError if the file is invalid at the start."""
 
     def __init__(self, path: Path, *, clock: Clock = time.monotonic) -> None:
         self._path = path
-        self._clock = clock
-        self._problem = ""
-        self._logged_at = 0.0
-        self._lock = threading.Lock()
-        self._content = _content(path)
-        self._context = _context(path, self._content)
+        self.watched = Watched("CA bundle for Anchore", self._read, source=str(path), use=self._use, clock=clock)
+        self.watched.start()
 
     def current(self) -> ssl.SSLContext:
+        """Return the context for new connections to Anchore."""
         return self._context
 
-    def is_unusable(self) -> bool:
-        """Return whether the contents of the last look cannot be used."""
-        return bool(self._problem)
+    def _read(self) -> bytes:
+        try:
+            return read_bytes(self._path)
+        except ConfigurationError as error:
+            raise _wrong(f"{self._path} {error.problems[0]}") from error
 
-    def refresh(self) -> None:
-        """Read the file again; for a thread beside the event loop. Its contents are tried on a context of their own."""
-        with self._lock:
-            try:
-                content = _content(self._path)
-                if content != self._content:
-                    self._context = _context(self._path, content)
-                    self._content = content
-                    logger.info("Anchore's CA certificates changed: %s", self._path)
-                self._problem = ""
-            except ConfigurationError as error:
-                self._warn("; ".join(map(str, error.problems)))
-
-    def _warn(self, problem: str) -> None:
-        if problem != self._problem or self._clock() - self._logged_at >= _AGAIN_SECONDS:
-            self._problem, self._logged_at = problem, self._clock()
-            logger.error("the last valid CA certificates of Anchore stay in use: %s", problem)
-
-
-def _content(path: Path) -> bytes:
-    """Read a CA file. Raises ConfigurationError."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _wrong(f"{path} cannot be read as PEM certificates: {error}") from error
-
-
-def _context(path: Path, content: bytes) -> ssl.SSLContext:
-    # Without a certificate the module ssl would take the system's CAs.
-    if b"-----BEGIN" not in content:
-        raise _wrong(f"{path} cannot be read as PEM certificates: there is none in it")
-    try:
-        return trusting(cadata=content.decode("ascii", "ignore"))
-    except (ssl.SSLError, ValueError) as error:
-        raise _wrong(f"{path} cannot be read as PEM certificates: {error}") from error
+    def _use(self, content: bytes) -> None:
+        # Without a certificate in it, the module ssl would trust the system's CAs.
+        if b"-----BEGIN" not in content:
+            raise _wrong(f"{self._path} holds no PEM certificates")
+        try:
+            self._context = trusting(cadata=content.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError) as error:
+            raise _wrong(f"{self._path} cannot be read as PEM certificates: {error}") from error
 
 
 def _wrong(message: str) -> ConfigurationError:

@@ -89,7 +89,7 @@ def _start(stack: contextlib.ExitStack, folder: Path, host: str, port: int) -> t
     _wait(f"{anchore}/health", folder / "sandbox.log")
     reached = f"[{reached}]" if ":" in reached else reached
     _wait(f"http://{reached}:{operations}/readyz", folder / "serve.log")
-    return f"https://{reached}:{port}", ssl.create_default_context(cadata=pair.authority.decode())
+    return f"https://{reached}:{port}", ssl.create_default_context(cadata=pair.ca_bundle.decode())
 
 
 def _run(stack: contextlib.ExitStack, folder: Path, name: str, *arguments: object) -> None:

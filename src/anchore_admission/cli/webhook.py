@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 import yaml
 
-from anchore_admission.adapters.certificates import read_authorities
+from anchore_admission.adapters.certificates import read_ca_bundle
 from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.text import shortened
@@ -144,7 +144,7 @@ def _with_path(url: str) -> str:
 def _authorities(path: Path | None, problems: list[Problem]) -> bytes | None:
     """What is wrong with them is added to the problems."""
     try:
-        return "".join(read_authorities(path)).encode() if path else None
+        return "".join(read_ca_bundle(path)).encode() if path else None
     except ConfigurationError as error:
         problems.extend(Problem("--ca-file", f"{error.source}: {problem}") for problem in error.problems)
         return None

@@ -4,26 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from anchore_admission.core.webhook.rotation import CertificateDetails
-
-
-@dataclass(frozen=True, slots=True)
-class ServingPair:
-    """PEM: the authorities to trust, the webhook port's certificate, its key."""
-
-    authorities: bytes
-    certificate: bytes
-    key: bytes = field(repr=False)
+from anchore_admission.core.webhook.pair import CertificateDetails, CertificatePair
 
 
 class CertificateMaker(Protocol):
-    """Makes and reads certificates."""
+    """Make and read certificates."""
 
-    def issue(self, names: Sequence[str], *, begin: float, seconds: float) -> ServingPair:
-        """A new authority, whose key is forgotten at once, and a certificate of it; ``begin`` is Unix time."""
+    def issue(self, names: Sequence[str], *, begin: float, seconds: float) -> CertificatePair:
+        """Make a new CA, whose key is forgotten at once, and a certificate signed by it; ``begin`` is Unix time."""
 
-    def read(self, pair: ServingPair) -> CertificateDetails | None:
-        """What the certificate says; None unless the key fits and one of the authorities has signed it."""
+    def read(self, pair: CertificatePair) -> CertificateDetails:
+        """Return the contents of the certificate.
+
+        Raises ConfigurationError unless the key belongs to it and a CA of the bundle has signed it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,7 @@ class SecretContent:
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """A Lease as it was read: who holds it (empty: nobody), and after how many seconds of silence it is free."""
+    """A Lease as it was read: its holder (empty: free), and the seconds without renewal after which it expires."""
 
     holder: str
     seconds: int
@@ -53,36 +47,36 @@ class WebhookConfiguration:
 
 
 class Cluster(Protocol):
-    """What the process reads and writes in its cluster. Nothing is ever created, and nothing is deleted.
+    """The objects of this release in its cluster. Nothing is ever created or deleted.
 
     Every call raises a ClusterError. Contract: ``tests/contract/adapters/test_cluster_port.py``.
     """
 
     async def read_secret(self) -> SecretContent:
-        """The Secret that the replicas share their certificate through."""
+        """Read the Secret through which the replicas share their certificate."""
 
     async def write_secret(self, data: Mapping[str, bytes], version: str) -> SecretContent:
-        """Set these keys, unless the Secret is no longer the one of this version: ClusterConflict."""
+        """Set these keys. Raises ClusterConflict if the Secret has changed since this version."""
 
     async def read_lease(self) -> LeaseState:
-        """The Lease that the replicas agree by."""
+        """Read the Lease by which the replicas elect their leader."""
 
     async def write_lease(self, lease: LeaseState, *, taken: bool) -> LeaseState:
-        """Renew or take the Lease, unless it is no longer of this version: ClusterConflict."""
+        """Renew or take the Lease. Raises ClusterConflict if it has changed since this version."""
 
     async def read_webhooks(self, name: str) -> WebhookConfiguration:
-        """The ValidatingWebhookConfiguration of this name."""
+        """Read the ValidatingWebhookConfiguration of this name."""
 
     async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
-        """Server-side-apply the entries onto the existing object of this uid, taking their fields from anybody.
+        """Server-side-apply the entries onto the existing object of this uid, taking over their fields.
 
         Match conditions that others have added to these entries are removed.
-        Raises ClusterConflict or ClusterNotFound when that object no longer exists; it is not created again.
+        Raises ClusterConflict or ClusterNotFound if that object no longer exists; it is not created again.
         """
 
 
 class Probe(Protocol):
-    """Asks our own webhook a question that changes nothing, the way an API server would."""
+    """Send our own webhook a review that changes nothing, as an API server would."""
 
-    async def ask(self, url: str, authorities: bytes | None) -> None:
-        """Raises WebhookSilent unless the answer is the expected one. Without authorities, the system's are trusted."""
+    async def check(self, url: str, ca_bundle: bytes | None) -> None:
+        """Raises ProbeFailed unless the response is the expected one. Without a CA bundle, trust the system's CAs."""

@@ -1,4 +1,4 @@
-"""Runs the applications: binds their ports, serves until told to stop, lets requests in flight finish."""
+"""Run the applications: bind their ports, serve until told to stop, let requests in flight finish."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import errno
 import logging
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,8 +31,6 @@ _OTHER_FILES: Final = 256
 BACKLOG: Final = 2048
 FAREWELL_SECONDS: Final = 1.0
 """For the last bytes of an answer, and for the other side to confirm the end of the connection."""
-FOLLOW_SECONDS: Final = 30.0
-"""Between two looks at the certificate's files."""
 
 logger = logging.getLogger("anchore_admission.server")
 
@@ -80,10 +78,9 @@ async def serve(
             for server in servers:
                 await server.open()
             on_ready([server.port for server in servers])
-            async with _certificates_followed(listeners):
-                await stop.wait()
-                on_stop()
-                await _say_goodbye(servers, linger_seconds)
+            await stop.wait()
+            on_stop()
+            await _say_goodbye(servers, linger_seconds)
         finally:
             await _drain(servers, drain_seconds)
 
@@ -226,26 +223,3 @@ def descriptors() -> int:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-@contextlib.asynccontextmanager
-async def _certificates_followed(listeners: Sequence[Listener]) -> AsyncIterator[None]:
-    """Mounted Secrets change by a symbolic link that no watch on the file would see, so the content is compared."""
-    certificates = [listener.certificate for listener in listeners if listener.certificate]
-    task = asyncio.create_task(_follow(certificates), name="certificates")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
-async def _follow(certificates: Sequence[ServingCertificate]) -> None:
-    while True:
-        await asyncio.sleep(FOLLOW_SECONDS)
-        for certificate in certificates:
-            try:
-                await asyncio.to_thread(certificate.refresh)
-            except Exception:
-                logger.exception("the certificate could not be looked at")

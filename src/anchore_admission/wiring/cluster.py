@@ -1,4 +1,4 @@
-"""Wires what the process does with its cluster; the Kubernetes client is loaded only when that is asked for."""
+"""Wire the reconciler to a cluster; the Kubernetes client is loaded only if it is used."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -6,37 +6,38 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from anchore_admission.adapters.certificates import SelfSigned, read_authorities
+from anchore_admission.adapters.certificates import SelfSigned, read_ca_bundle
 from anchore_admission.adapters.cluster_metrics import ClusterMetrics
 from anchore_admission.adapters.files import is_readable, read_text
 from anchore_admission.adapters.probe import HttpProbe
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.core.webhook.drift import Registration
-from anchore_admission.ports.cluster import Cluster, ServingPair
-from anchore_admission.services.cluster.ca_bundle import AuthoritiesFile
+from anchore_admission.core.webhook.pair import CertificatePair
+from anchore_admission.ports.cluster import Cluster
+from anchore_admission.services.cluster.ca_bundle import CaBundleFile
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership
 from anchore_admission.services.cluster.reconciler import Reconciler
-from anchore_admission.services.cluster.registration import KnownAuthorities, Registrar, parse_registration
+from anchore_admission.services.cluster.registration import PublishedCaBundle, Registrar, parse_registration
 from anchore_admission.settings import Settings
 
-Present = Callable[[ServingPair], None]
+Present = Callable[[CertificatePair], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterWork:
-    """Files are read and checked; the cluster is not spoken to before ``connected``."""
+    """Files are read and checked; no call is sent to the cluster before ``connected``."""
 
     settings: Settings
     telemetry: Telemetry
     metrics: ClusterMetrics
     present: Present
     registration: Registration | None
-    authorities: AuthoritiesFile | None
+    ca_bundle: CaBundleFile | None
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Reconciler]:
-        """Raises ConfigurationError where there is no access to a Kubernetes API."""
+        """Connect to the cluster. Raises ConfigurationError without access to a Kubernetes API."""
         from anchore_admission.adapters.kubernetes import ObjectNames, connect  # noqa: PLC0415 - costs time and memory
 
         settings = self.settings
@@ -50,50 +51,52 @@ class ClusterWork:
             await cluster.aclose()
 
     def _reconciler(self, cluster: Cluster) -> Reconciler:
-        known = KnownAuthorities()
-        certificates = self._certificates(cluster, known) if self.settings.is_managed else None
+        published = PublishedCaBundle()
+        certificates = self._certificates(cluster, published) if self.settings.is_managed else None
         leadership = Leadership(cluster, self.settings.pod_name or "")
         return Reconciler(
             leadership,
             certificates=certificates,
-            registrar=self._registrar(cluster, known, leadership),
-            known=known,
-            bundle=(lambda: certificates.authorities) if certificates else self._mounted_authorities,
+            registrar=self._registrar(cluster, published, leadership),
+            published=published,
+            ca_bundle=(lambda: certificates.ca_bundle) if certificates else self._mounted_ca_bundle,
         )
 
-    def _mounted_authorities(self) -> bytes | None:
-        return self.authorities.current() if self.authorities else None
+    def _mounted_ca_bundle(self) -> bytes | None:
+        return self.ca_bundle.current() if self.ca_bundle else None
 
-    def _certificates(self, cluster: Cluster, known: KnownAuthorities) -> ManagedCertificates:
+    def _certificates(self, cluster: Cluster, published: PublishedCaBundle) -> ManagedCertificates:
         plan = CertificatePlan(service_names(self.settings), self.settings.certificate_lifetime)
-        certificates = ManagedCertificates(cluster, SelfSigned(), plan, present=self.present, trusted=known.trusted)
+        certificates = ManagedCertificates(
+            cluster, SelfSigned(), plan, present=self.present, is_trusted=published.is_trusted
+        )
         self.telemetry.watch_unusable(Followed.CERTIFICATE, certificates.is_unusable)
         return certificates
 
-    def _registrar(self, cluster: Cluster, known: KnownAuthorities, leadership: Leadership) -> Registrar | None:
+    def _registrar(self, cluster: Cluster, published: PublishedCaBundle, leadership: Leadership) -> Registrar | None:
         if self.registration is None:
             return None
-        question = HttpProbe(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
-        return Registrar(cluster, question, self.registration, self.metrics, known, leads=leadership.leads)
+        probe = HttpProbe(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
+        return Registrar(cluster, probe, self.registration, self.metrics, published, leads=leadership.leads)
 
 
 def build_cluster_work(settings: Settings, telemetry: Telemetry, present: Present) -> ClusterWork:
-    """``present`` puts a serving pair to use. Raises ConfigurationError when a file is not good."""
-    authorities = _authorities(settings.ca_file) if settings.ca_file else None
-    if authorities:
-        telemetry.watch_unusable(Followed.AUTHORITIES, authorities.is_unusable)
+    """Prepare the reconciler; ``present`` starts serving a pair. Raises ConfigurationError if a file is invalid."""
+    ca_bundle = _ca_bundle(settings.ca_file) if settings.ca_file else None
+    if ca_bundle:
+        telemetry.watch_unusable(Followed.CA_BUNDLE, ca_bundle.watched.is_unusable)
     return ClusterWork(
         settings,
         telemetry,
         ClusterMetrics(telemetry.registry),
         present,
         registration=_registration(settings.registration) if settings.registration else None,
-        authorities=authorities,
+        ca_bundle=ca_bundle,
     )
 
 
 def service_names(settings: Settings) -> tuple[str, ...]:
-    """What callers may call the Service; API servers say the third."""
+    """Return the names by which clients may call the Service; API servers use the third."""
     service, namespace = settings.service, settings.namespace
     names = (f"{service}", f"{service}.{namespace}", f"{service}.{namespace}.svc")
     return (*names, f"{service}.{namespace}.svc.cluster.local")
@@ -103,6 +106,6 @@ def _registration(path: Path) -> Registration:
     return parse_registration(read_text(path), str(path))
 
 
-def _authorities(path: Path) -> AuthoritiesFile:
-    """Of a mounted Secret that somebody may still mend; a file that is not there was named by mistake."""
-    return AuthoritiesFile(partial(read_authorities, path), str(path), wait_until_valid=is_readable(path))
+def _ca_bundle(path: Path) -> CaBundleFile:
+    """Follow a mounted CA bundle. Invalid contents may still be corrected; a wrong path is a configuration mistake."""
+    return CaBundleFile(partial(read_ca_bundle, path), str(path), wait_until_valid=is_readable(path))

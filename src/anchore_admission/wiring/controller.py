@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, CredentialSource, DetectingAnchore, connect
-from anchore_admission.adapters.files import FileCredentials
+from anchore_admission.adapters.anchore.credentials import FileCredentials
 from anchore_admission.adapters.telemetry import Followed, Telemetry
 from anchore_admission.adapters.trust import FollowedTrust
 from anchore_admission.core.rules.book import RuleBook
@@ -20,6 +21,7 @@ from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import Reviews, Rules
 from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
 from anchore_admission.settings import PREFIX
+from anchore_admission.watched import Watched
 from anchore_admission.wiring.credentials import credential_sources
 
 
@@ -33,24 +35,12 @@ class Controller:
     requests: AnalysisRequests
     reviews: Reviews
     manual: ManualReviews
-    credentials: Sequence[FileCredentials]
-    """Those that are followed."""
-    trust: Sequence[FollowedTrust]
-    """The CA files that are followed."""
+    watched: Sequence[Watched[Any]]
+    """Files of credentials and CAs."""
 
     def has_credentials(self) -> bool:
-        """Whether every account can be asked."""
-        return all(source.is_there() for source in self.credentials)
-
-    def refresh_credentials(self) -> None:
-        """Reviews look at them too, but not before there are any."""
-        for source in self.credentials:
-            source.refresh()
-
-    def refresh_trust(self) -> None:
-        """Read the CA files again; for a thread beside the event loop."""
-        for trust in self.trust:
-            trust.refresh()
+        """Return whether there are credentials for every account."""
+        return all(source.is_ready() for source in self.watched)
 
     async def aclose(self) -> None:
         """Close the connections to Anchore."""
@@ -97,9 +87,8 @@ def build(
         passive_wait=configuration.passive.wait,
     )
     reviews = Reviews(rules, gathering, telemetry)
-    followed = _followed(sources.values(), telemetry)
-    cas = list(trust.values())
-    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), followed, cas)
+    watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
+    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), watched)
 
 
 def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:
@@ -119,11 +108,11 @@ def _sources(
     return sources
 
 
-def _followed(sources: Iterable[CredentialSource], telemetry: Telemetry) -> list[FileCredentials]:
-    files = [source for source in sources if isinstance(source, FileCredentials)]
-    for source in files:
+def _watched_credentials(sources: Iterable[CredentialSource], telemetry: Telemetry) -> list[Watched[Any]]:
+    watched: list[Watched[Any]] = [source.watched for source in sources if isinstance(source, FileCredentials)]
+    for source in watched:
         telemetry.watch_unusable(Followed.CREDENTIALS, source.is_unusable)
-    return files
+    return watched
 
 
 def _connected(
@@ -166,7 +155,7 @@ def _trust(
     paths = {_ca_file(configuration, account) for account in used} - {""}
     trust = {path: FollowedTrust(Path(path)) for path in sorted(paths)}
     for followed in trust.values():
-        telemetry.watch_unusable(Followed.ANCHORE_CA, followed.is_unusable)
+        telemetry.watch_unusable(Followed.ANCHORE_CA, followed.watched.is_unusable)
     return trust
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
-from anchore_admission.adapters.files import FileCredentials
+from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource, FileCredentials
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection
 from anchore_admission.services.config.load import environment_name

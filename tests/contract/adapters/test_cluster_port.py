@@ -26,7 +26,7 @@ from support.cluster_stages import (
 
 CLIENT = service_client("gate", "security", 443, "/validate")
 ENTRIES = webhook_configuration(WebhookOptions("gate", CLIENT))["webhooks"]
-WANTED = completed(ENTRIES, pair().authority)
+WANTED = completed(ENTRIES, pair().ca_bundle)
 OTHERS: dict[str, Any] = {
     "name": "others.example.com",
     "clientConfig": {"url": "https://others.example.com/"},

@@ -44,7 +44,7 @@ def certificate(tmp_path: Path) -> ServingCertificate:
 async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: ServingCertificate) -> None:
     recorded = Recorded()
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
-        await HttpProbe(recorded).ask(server.url(scheme="https"), OTHER.authority + SERVER.authority)
+        await HttpProbe(recorded).check(server.url(scheme="https"), OTHER.ca_bundle + SERVER.ca_bundle)
     assert recorded.errors == []
 
 
@@ -63,23 +63,23 @@ async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificat
     recorded = Recorded()
     async with running(Listener(app, HOST, 0, certificate)) as server:
         with pytest.raises(ProbeFailed, match=reason):
-            await HttpProbe(recorded).ask(server.url(scheme="https") + "secret", SERVER.authority)
+            await HttpProbe(recorded).check(server.url(scheme="https") + "secret", SERVER.ca_bundle)
     assert recorded.errors == [("self_question", "silent")]
 
 
-@pytest.mark.parametrize("authorities", [OTHER.authority, None, b"garbage"])
+@pytest.mark.parametrize("ca_bundle", [OTHER.ca_bundle, None, b"garbage"])
 async def test_a_certificate_that_api_servers_would_not_trust_is_no_answer(
-    authorities: bytes | None, certificate: ServingCertificate
+    ca_bundle: bytes | None, certificate: ServingCertificate
 ) -> None:
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
         with pytest.raises(ProbeFailed):
-            await HttpProbe(Recorded()).ask(server.url(scheme="https"), authorities)
+            await HttpProbe(Recorded()).check(server.url(scheme="https"), ca_bundle)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/validate/secret", "https://no-such-host.invalid/secret"])
 async def test_nobody_there_is_told_without_the_path(url: str) -> None:
     with pytest.raises(ProbeFailed) as caught:
-        await HttpProbe(Recorded()).ask(url, SERVER.authority)
+        await HttpProbe(Recorded()).check(url, SERVER.ca_bundle)
     assert str(caught.value).startswith(url.partition("/validate")[0].partition("/secret")[0])
     assert "secret" not in str(caught.value)
 
@@ -89,17 +89,17 @@ async def test_a_replica_that_lets_in_api_servers_only_has_answered_by_asking_fo
     checked: bool, tmp_path: Path
 ) -> None:
     clients = tmp_path / "clients.crt"
-    clients.write_bytes(OTHER.authority)
+    clients.write_bytes(OTHER.ca_bundle)
     certificate = ServingCertificate(written(tmp_path, SERVER.certificate, SERVER.key), clients)
     question = HttpProbe(Recorded(), clients_are_checked=checked)
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
         if checked:
-            await question.ask(server.url(scheme="https"), SERVER.authority)
+            await question.check(server.url(scheme="https"), SERVER.ca_bundle)
             with pytest.raises(ProbeFailed):
-                await question.ask(server.url(scheme="https"), OTHER.authority)
+                await question.check(server.url(scheme="https"), OTHER.ca_bundle)
         else:
             with pytest.raises(ProbeFailed):
-                await question.ask(server.url(scheme="https"), SERVER.authority)
+                await question.check(server.url(scheme="https"), SERVER.ca_bundle)
 
 
 async def test_the_question_is_a_review_that_judges_nothing(certificate: ServingCertificate) -> None:
@@ -110,7 +110,7 @@ async def test_the_question_is_a_review_that_judges_nothing(certificate: Serving
         return admit(request)
 
     async with running(Listener(answering(keep), HOST, 0, certificate)) as server:
-        await HttpProbe(Recorded()).ask(server.url(scheme="https"), SERVER.authority)
+        await HttpProbe(Recorded()).check(server.url(scheme="https"), SERVER.ca_bundle)
     envelope = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked[0]}
     review = decode(json.dumps(envelope).encode())
     assert (review.request.operation, review.request.dryRun) == ("DELETE", True)

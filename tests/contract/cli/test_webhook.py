@@ -111,7 +111,7 @@ def test_an_address_outside_the_cluster(given: str, url: str, program: CommandLi
 
 def test_authorities_are_published(program: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
-    file.write_bytes(pair().authority)
+    file.write_bytes(pair().ca_bundle)
     webhook = entry(program, *SERVICE, "--ca-file", file, "--failure-policy", "ignore", "--timeout-seconds", "5")
     assert base64.b64decode(webhook["clientConfig"]["caBundle"]) == file.read_bytes()
     assert (webhook["failurePolicy"], webhook["timeoutSeconds"]) == ("Ignore", 5)
@@ -170,7 +170,7 @@ def test_every_problem_is_told_and_nothing_is_printed(
         b"-----BEGIN CERTIFICATE-----\nAAAA",
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         pair().key,
-        pair().authority + pair().key,
+        pair().ca_bundle + pair().key,
     ],
 )
 def test_a_file_that_holds_no_authorities_or_a_key_is_refused(
@@ -189,6 +189,6 @@ def test_the_address_is_not_repeated_for_its_path_may_be_a_secret(program: Comma
 
 def test_authorities_with_words_between_them_are_published(program: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
-    file.write_bytes(b"one\n" + pair().authority + b"two\n" + pair().authority)
+    file.write_bytes(b"one\n" + pair().ca_bundle + b"two\n" + pair().ca_bundle)
     bundle = base64.b64decode(entry(program, *SERVICE, "--ca-file", file)["clientConfig"]["caBundle"])
     assert bundle.count(b"BEGIN CERTIFICATE") == 2

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from anchore_admission.adapters.certificates import SelfSigned
-from anchore_admission.ports.cluster import ServingPair
+from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.process import prepared, run
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.settings import Settings
@@ -109,15 +109,15 @@ async def test_connections_and_handshakes_survive_a_renewal() -> None:
     now = [time.time() - 61 * DAY]  # so that both certificates are valid by the clock of this machine
     plan = CertificatePlan(["localhost"], 90 * DAY)
 
-    def present(pair: ServingPair) -> None:
-        serving.present(pair.certificate, pair.key)
+    def present(pair: CertificatePair) -> None:
+        serving.present(pair)
 
     certificates = ManagedCertificates(
-        memory, SelfSigned(), plan, present=present, trusted=trusted.__contains__, now=lambda: now[0]
+        memory, SelfSigned(), plan, present=present, is_trusted=trusted.__contains__, now=lambda: now[0]
     )
 
     def client() -> httpx.AsyncClient:
-        context = ssl.create_default_context(cadata=(certificates.authorities or b"").decode())
+        context = ssl.create_default_context(cadata=(certificates.ca_bundle or b"").decode())
         return httpx.AsyncClient(verify=context)
 
     async def step() -> None:
@@ -131,7 +131,7 @@ async def test_connections_and_handshakes_survive_a_renewal() -> None:
         await step()
         async with client() as both:
             assert (await both.get(url)).text == "ok"
-        trusted.add(certificates.authorities or b"")
+        trusted.add(certificates.ca_bundle or b"")
         await step()
         assert (await old.get(url)).text == "ok"  # its connection goes on
         async with client() as both:

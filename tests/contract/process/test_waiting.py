@@ -1,4 +1,4 @@
-"""The controller as ``serve`` runs it with files that are no good at the start: it waits, and says so everywhere."""
+"""The controller as ``serve`` runs it with invalid files at the start: it waits, unready, and reports why."""
 
 import asyncio
 import json
@@ -12,12 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from anchore_admission import process as process_module
-from anchore_admission.adapters import files
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.process import prepared, run
 from anchore_admission.settings import Settings
-from anchore_admission.web import server
 from contract.process.test_managed import free_port
 from support.certificates import pair, trusting, written
 from support.listening import HOST
@@ -45,7 +42,7 @@ class Mounted:
         (self.folder / "registration.yaml").write_text(REGISTRATION)
         self.username.write_text("admin")
         self.password.write_text("secret")
-        self.authorities.write_bytes(GOOD.authority)
+        self.ca_file.write_bytes(GOOD.ca_bundle)
         written(self.folder, GOOD.certificate, GOOD.key)
 
     @property
@@ -57,7 +54,7 @@ class Mounted:
         return self.folder / "password"
 
     @property
-    def authorities(self) -> Path:
+    def ca_file(self) -> Path:
         return self.folder / "ca.crt"
 
     def settings(self, **more: Any) -> Settings:
@@ -75,7 +72,7 @@ class Mounted:
     def registering(self) -> Settings:
         registration = self.folder / "registration.yaml"
         names = {"lease": "gate", "namespace": "security", "pod_name": "gate-0"}
-        return self.settings(registration=registration, ca_file=self.authorities, **names)
+        return self.settings(registration=registration, ca_file=self.ca_file, **names)
 
 
 class Told(logging.Handler):
@@ -120,20 +117,18 @@ def unusable(metrics: str) -> set[str]:
     return {line[len(beginning) : -len(end)] for line in lines if line.startswith(beginning) and line.endswith(end)}
 
 
-async def test_it_waits_unready_and_comes_up_when_the_files_are_mended(
-    mounted: Mounted, told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "FOLLOW_SECONDS", 0.01)
-    monkeypatch.setattr(process_module, "FOLLOW_SECONDS", 0.01)
-    monkeypatch.setattr(files, "CHECK_EVERY", 0.0)
+async def test_it_waits_unready_and_comes_up_when_the_files_are_fixed(mounted: Mounted, told: Told) -> None:
     written(mounted.folder, GOOD.certificate, OTHER.key)
     mounted.password.write_text("\n")
-    process = asyncio.create_task(run(prepared(mounted.settings())))
+    ready = prepared(mounted.settings())
+    for source in ready.watched:
+        source.every = 0.0
+    process = asyncio.create_task(run(ready, tick=0.01))
     operations = httpx.AsyncClient(base_url=f"http://{HOST}:{mounted.operations_port}")
     async with operations, httpx.AsyncClient(verify=trusting(GOOD)) as api_server:
         await told.line(f"listening on http://{HOST}:{mounted.operations_port}")
         for problem in (f"{mounted.folder}/tls.key does not belong", f"{mounted.password}: is empty"):
-            assert any(problem in line for line in told.lines if line.startswith("not ready until this is mended: "))
+            assert any(problem in line for line in told.lines if line.endswith("; not ready until this is fixed"))
         waiting = await operations.get("/readyz")
         assert waiting.status_code == 503
         assert waiting.json()["conditions"] == {"serving": True, "certificate": False, "credentials": False}
@@ -144,7 +139,7 @@ async def test_it_waits_unready_and_comes_up_when_the_files_are_mended(
 
         written(mounted.folder, GOOD.certificate, GOOD.key)
         mounted.password.write_text("secret")
-        await told.line("certificate in use, valid until ")
+        await told.line("serving a certificate that is valid until ")
         await told.line("credentials in use: ")
         assert (await operations.get("/readyz")).json()["ready"] is True
         assert unusable((await operations.get("/metrics")).text) == set()
@@ -161,13 +156,13 @@ def test_a_file_that_is_not_there_is_not_waited_for(name: str, mounted: Mounted)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff", GOOD.key])
-def test_authorities_that_are_no_good_are_waited_for(content: bytes, mounted: Mounted) -> None:
-    mounted.authorities.write_bytes(content)
+def test_an_invalid_ca_bundle_is_waited_for(content: bytes, mounted: Mounted) -> None:
+    mounted.ca_file.write_bytes(content)
     text = prepared(mounted.registering()).controller.telemetry.exposition(None)[0].decode()
-    assert unusable(text) == {"authorities"}
+    assert unusable(text) == {"ca_bundle"}
 
 
-def test_all_is_well_with_good_files(mounted: Mounted) -> None:
+def test_valid_files_are_ready(mounted: Mounted) -> None:
     process = prepared(mounted.registering())
     assert unusable(process.controller.telemetry.exposition(None)[0].decode()) == set()
     assert process.readiness.conditions() == {"serving": False, "certificate": True, "credentials": True}

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from starlette.types import Receive, Scope, Send
 
-from anchore_admission.adapters.certificates import Pair
+from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError
-from anchore_admission.web.clients import ClientNames, SecretPath, SecretPathFile
+from anchore_admission.web.clients import ClientNames, SecretPath, watched_secret_path
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import key_pem, pair, trusting, written
@@ -28,8 +28,8 @@ SERVER = pair()
 SECRET = "s3cret-path-0123456789"
 
 
-def client_pair(name: str, *, alternative: str = "") -> Pair:
-    """A self-signed client certificate: its own authority."""
+def client_pair(name: str, *, alternative: str = "") -> CertificatePair:
+    """A self-signed client certificate: its own CA."""
     now = dt.datetime.now(dt.UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -45,7 +45,7 @@ def client_pair(name: str, *, alternative: str = "") -> Pair:
     if alternative:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(alternative)]), critical=False)
     certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-    return Pair(certificate, certificate, key_pem(key))
+    return CertificatePair(certificate, key_pem(key), certificate)
 
 
 API_SERVER, BY_ALTERNATIVE = client_pair("kube-apiserver"), client_pair("x", alternative="api.example.com")
@@ -53,7 +53,7 @@ OTHER_NAME, STRANGER = client_pair("somebody"), client_pair("kube-apiserver")
 NAMES = ClientNames(frozenset({"kube-apiserver", "api.example.com"}))
 
 
-def presenting(client: Pair, folder: Path) -> ssl.SSLContext:
+def presenting(client: CertificatePair, folder: Path) -> ssl.SSLContext:
     context = trusting(SERVER)
     files = written(folder, client.certificate, client.key)
     context.load_cert_chain(files.certificate, files.key)
@@ -63,13 +63,13 @@ def presenting(client: Pair, folder: Path) -> ssl.SSLContext:
 @pytest.fixture
 def certificate(tmp_path: Path) -> ServingCertificate:
     clients = tmp_path / "clients.crt"
-    clients.write_bytes(API_SERVER.authority + BY_ALTERNATIVE.authority + OTHER_NAME.authority)
+    clients.write_bytes(API_SERVER.ca_bundle + BY_ALTERNATIVE.ca_bundle + OTHER_NAME.ca_bundle)
     return ServingCertificate(written(tmp_path, SERVER.certificate, SERVER.key), clients)
 
 
 @pytest.mark.parametrize(("client", "status"), [(API_SERVER, 200), (BY_ALTERNATIVE, 200), (OTHER_NAME, 403)])
 async def test_a_client_is_let_in_by_its_name(
-    client: Pair, status: int, certificate: ServingCertificate, tmp_path: Path
+    client: CertificatePair, status: int, certificate: ServingCertificate, tmp_path: Path
 ) -> None:
     async with (
         running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
@@ -87,13 +87,13 @@ async def test_a_client_that_is_refused_is_logged_by_its_name(
         httpx.AsyncClient(verify=presenting(OTHER_NAME, tmp_path)) as asking,
     ):
         await asking.get(server.url(scheme="https"))
-    assert "refused a client whose certificate is for somebody" in caplog.messages
+    assert "rejected a client whose certificate is for somebody; allow your API server by --client-name" in caplog.text
 
 
-@pytest.mark.parametrize("client", [None, STRANGER], ids=["none", "of another authority"])
+@pytest.mark.parametrize("client", [None, STRANGER], ids=["none", "of another CA"])
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_client_without_a_certificate_of_the_authority_gets_no_connection(
-    client: Pair | None, version: ssl.TLSVersion, certificate: ServingCertificate, tmp_path: Path
+async def test_a_client_without_a_certificate_of_the_ca_gets_no_connection(
+    client: CertificatePair | None, version: ssl.TLSVersion, certificate: ServingCertificate, tmp_path: Path
 ) -> None:
     context = presenting(client, tmp_path) if client else trusting(SERVER)
     context.minimum_version = context.maximum_version = version
@@ -109,7 +109,7 @@ async def test_clients_are_still_checked_after_the_certificate_has_changed(
     certificate: ServingCertificate, tmp_path: Path
 ) -> None:
     renewed = pair()
-    certificate.present(renewed.certificate, renewed.key)
+    certificate.present(renewed)
     async with (
         running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
         httpx.AsyncClient(verify=trusting(renewed)) as asking,
@@ -206,7 +206,7 @@ async def test_a_changed_secret_path_is_followed_and_an_invalid_one_is_not(tmp_p
     file = tmp_path / "path"
     file.write_text(SECRET)
     guard = SecretPath(echo, SECRET)
-    followed = SecretPathFile(guard, file)
+    followed = watched_secret_path(guard, file)
     changed = "another-secret-path"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="https://x") as asking:
         for invalid in ("", "short", "a/b" * 10):

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
-from support.certificates import pair, trusting, written
+from support.certificates import pair, refresh, trusting, written
 from support.listening import DRAIN_SECONDS, HOST, quick, running
 from support.paths import ROOT
 
@@ -69,7 +69,7 @@ async def test_a_new_certificate_is_presented_with_and_without_a_server_name(
         url = server.url(scheme="https", host=host)
         await old.get(url)
         written(tmp_path, NEXT.certificate, NEXT.key)
-        certificate.refresh()
+        refresh(certificate)
         assert (await new.get(url)).text == "ok"
         assert (await old.get(url)).text == "ok"  # its connection goes on
 
@@ -79,7 +79,7 @@ async def test_a_mismatched_certificate_does_not_stop_handshakes(
 ) -> None:
     async with running(Listener(quick, HOST, 0, certificate)) as server:
         written(tmp_path, NEXT.certificate, TRUSTED.key)
-        certificate.refresh()
+        refresh(certificate)
         async with httpx.AsyncClient(verify=trusting(TRUSTED)) as client:
             assert (await client.get(server.url(scheme="https"))).text == "ok"
 

@@ -9,54 +9,59 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from anchore_admission.adapters.certificates import SelfSigned, read_authorities, throw_away_pair
+from anchore_admission.adapters.certificates import SelfSigned, read_ca_bundle, throw_away_pair
+from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError
-from anchore_admission.ports.cluster import ServingPair
-from support.certificates import key_pem, of_unknown_version, with_unknown_name
+from support.certificates import encrypted_key, key_pem, of_unknown_version, with_unknown_name
 
 NAMES = ["gate", "gate.security.svc", "10.0.0.1"]
 BEGIN = 1_800_000_000.0
 PAIR = SelfSigned().issue(NAMES, begin=BEGIN, seconds=3600)
 OTHER = SelfSigned().issue(NAMES, begin=BEGIN, seconds=3600)
-UNKNOWN_NAME = with_unknown_name()
+UNSIGNED = "ca.crt: does not hold the CA that signed the certificate"
+NO_KEY = "tls.key: holds no PEM private key that can be used"
 
 
 def test_what_was_issued_reads_back() -> None:
     leaf = SelfSigned().read(PAIR)
-    assert leaf
     assert (leaf.not_before, leaf.not_after) == (BEGIN - 86400, BEGIN + 3600)
     assert leaf.names == frozenset(NAMES)
-    assert leaf.authority == PAIR.authorities
+    assert leaf.ca == PAIR.ca_bundle
 
 
-def test_the_authority_is_found_among_others() -> None:
-    leaf = SelfSigned().read(ServingPair(OTHER.authorities + PAIR.authorities, PAIR.certificate, PAIR.key))
-    assert leaf
-    assert leaf.authority == PAIR.authorities
+def test_the_ca_is_found_among_others() -> None:
+    leaf = SelfSigned().read(CertificatePair(PAIR.certificate, PAIR.key, OTHER.ca_bundle + PAIR.ca_bundle))
+    assert leaf.ca == PAIR.ca_bundle
 
 
 @pytest.mark.parametrize(
-    "pair",
+    ("pair", "problem"),
     [
-        ServingPair(OTHER.authorities, PAIR.certificate, PAIR.key),
-        ServingPair(PAIR.certificate, PAIR.certificate, PAIR.key),
-        ServingPair(PAIR.authorities, OTHER.certificate, PAIR.key),
-        ServingPair(PAIR.authorities, PAIR.certificate, OTHER.key),
-        ServingPair(PAIR.authorities, PAIR.certificate, PAIR.certificate),
-        ServingPair(b"", PAIR.certificate, PAIR.key),
-        ServingPair(PAIR.authorities, b"", PAIR.key),
-        ServingPair(PAIR.authorities, PAIR.certificate, b""),
-        ServingPair(b"", b"", b""),
-        ServingPair(PAIR.authorities, of_unknown_version(PAIR.certificate), PAIR.key),
-        ServingPair(of_unknown_version(PAIR.authorities), PAIR.certificate, PAIR.key),
-        ServingPair(UNKNOWN_NAME.authority, UNKNOWN_NAME.certificate, UNKNOWN_NAME.key),
+        (CertificatePair(PAIR.certificate, PAIR.key, OTHER.ca_bundle), UNSIGNED),
+        (CertificatePair(PAIR.certificate, PAIR.key, PAIR.certificate), UNSIGNED),
+        (CertificatePair(OTHER.certificate, PAIR.key, PAIR.ca_bundle), "tls.key: does not belong to the certificate"),
+        (CertificatePair(PAIR.certificate, OTHER.key, PAIR.ca_bundle), "tls.key: does not belong to the certificate"),
+        (CertificatePair(PAIR.certificate, PAIR.certificate, PAIR.ca_bundle), NO_KEY),
+        (CertificatePair(PAIR.certificate, PAIR.key, b""), "ca.crt: holds no PEM certificates"),
+        (CertificatePair(b"", PAIR.key, PAIR.ca_bundle), "tls.crt: holds no PEM certificate"),
+        (CertificatePair(PAIR.certificate, b"", PAIR.ca_bundle), NO_KEY),
+        (
+            CertificatePair(PAIR.certificate, encrypted_key(), PAIR.ca_bundle),
+            "tls.key: is encrypted; give a key without",
+        ),
+        (CertificatePair(b"", b"", b""), "tls.crt: holds no PEM certificate"),
+        (CertificatePair(of_unknown_version(PAIR.certificate), PAIR.key, PAIR.ca_bundle), "tls.crt: holds no PEM"),
+        (CertificatePair(PAIR.certificate, PAIR.key, of_unknown_version(PAIR.ca_bundle)), "ca.crt: holds no PEM"),
+        (with_unknown_name(), "tls.crt: has names that cannot be read"),
     ],
 )
-def test_a_pair_that_does_not_fit_together_is_none(pair: ServingPair) -> None:
-    assert SelfSigned().read(pair) is None
+def test_a_pair_that_does_not_fit_together_names_the_part(pair: CertificatePair, problem: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SelfSigned().read(pair)
+    assert str(caught.value.problems[0]).startswith(problem)
 
 
-def test_a_certificate_whose_names_cannot_be_read_is_none() -> None:
+def test_a_certificate_whose_names_cannot_be_read_is_rejected() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gate")])
     garbled = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"nonsense")
@@ -68,38 +73,36 @@ def test_a_certificate_whose_names_cannot_be_read_is_none() -> None:
         .sign(key, hashes.SHA256())
         .public_bytes(Encoding.PEM)
     )
-    assert SelfSigned().read(ServingPair(certificate, certificate, key_pem(key))) is None
+    with pytest.raises(ConfigurationError, match=r"tls\.crt: has names that cannot be read"):
+        SelfSigned().read(CertificatePair(certificate, key_pem(key), certificate))
 
 
-def test_of_a_file_of_authorities_only_they_are_read(tmp_path: Path) -> None:
-    """What is published must be ASCII; people write above a certificate whose it is."""
+def test_only_the_certificates_of_a_ca_file_are_read(tmp_path: Path) -> None:
+    """The CA bundle must be ASCII; people write comments above a certificate."""
     file = tmp_path / "ca.crt"
-    file.write_bytes("# Größte CA\n".encode() + PAIR.authorities + b"and\r\n" + OTHER.authorities)
-    assert read_authorities(file) == [PAIR.authorities.decode(), OTHER.authorities.decode()]
+    file.write_bytes("# Größte CA\n".encode() + PAIR.ca_bundle + b"and\r\n" + OTHER.ca_bundle)
+    assert read_ca_bundle(file) == [PAIR.ca_bundle.decode(), OTHER.ca_bundle.decode()]
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"# nothing", PAIR.authorities + PAIR.key, of_unknown_version(PAIR.authorities)]
-)
-def test_a_file_without_authorities_or_with_a_key_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"# nothing", PAIR.ca_bundle + PAIR.key, of_unknown_version(PAIR.ca_bundle)])
+def test_a_file_without_cas_or_with_a_key_is_rejected(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(content)
     with pytest.raises(ConfigurationError, match="expected PEM certificates and no key"):
-        read_authorities(file)
+        read_ca_bundle(file)
 
 
 def test_the_names_of_a_long_service_fit_into_a_certificate() -> None:
     name = "a" * 63
     leaf = SelfSigned().read(SelfSigned().issue([f"{name}.{name}.svc"], begin=BEGIN, seconds=60))
-    assert leaf
     assert leaf.names == {f"{name}.{name}.svc"}
 
 
-def test_authorities_can_be_told_apart_and_sign_nothing_but_leaves() -> None:
-    (authority,) = x509.load_pem_x509_certificates(PAIR.authorities)
-    constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints)
+def test_cas_can_be_told_apart_and_sign_nothing_but_leaves() -> None:
+    (ca,) = x509.load_pem_x509_certificates(PAIR.ca_bundle)
+    constraints = ca.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.critical, constraints.value.ca, constraints.value.path_length) == (True, True, 0)
-    assert authority.subject.rfc4514_string() == "CN=anchore-admission 2027-01-15T08:00:00Z"
+    assert ca.subject.rfc4514_string() == "CN=anchore-admission 2027-01-15T08:00:00Z"
 
 
 def test_the_key_does_not_show_in_logs() -> None:
@@ -108,5 +111,5 @@ def test_the_key_does_not_show_in_logs() -> None:
 
 def test_throw_away_pairs_are_trusted_by_openssl() -> None:
     pair = throw_away_pair(["localhost"])
-    trust = ssl.create_default_context(cadata=pair.authority.decode())
+    trust = ssl.create_default_context(cadata=pair.ca_bundle.decode())
     assert len(trust.get_ca_certs()) == 1

@@ -149,12 +149,12 @@ def test_a_kubeconfig_without_a_user_is_told(monkeypatch: pytest.MonkeyPatch, tm
         connect(ObjectNames("a", "b", "c"), Recorded())
 
 
-async def test_an_authority_without_identifiers_is_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_ca_without_identifiers_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on older EKS and k3s, under what Python 3.13 asks for; the answer is "ok"."""
     created = ssl.create_default_context
     monkeypatch.setattr(ssl, "create_default_context", lambda *given, **named: _strict(created(*given, **named)))
     pair = plain_pair("localhost")
-    (tmp_path / "ca.crt").write_bytes(pair.authority)
+    (tmp_path / "ca.crt").write_bytes(pair.ca_bundle)
     certificate = ServingCertificate(written(tmp_path, pair.certificate, pair.key))
     async with running(Listener(quick, HOST, 0, certificate)) as server:
         at = {"server": f"https://localhost:{server.ports[0]}", "certificate-authority": "ca.crt"}

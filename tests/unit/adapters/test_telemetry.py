@@ -153,7 +153,7 @@ def test_an_operation_that_users_made_up_is_no_label_of_its_own() -> None:
 def test_what_cannot_be_used_is_told_from_the_start() -> None:
     telemetry = Telemetry()
     assert unusable(telemetry) == {
-        "authorities": 0,
+        "ca_bundle": 0,
         "certificate": 0,
         "credentials": 0,
         "anchore_ca": 0,
@@ -163,7 +163,7 @@ def test_what_cannot_be_used_is_told_from_the_start() -> None:
     telemetry.watch_unusable(Followed.CREDENTIALS, lambda: first[0])
     telemetry.watch_unusable(Followed.CREDENTIALS, lambda: second[0])
     assert unusable(telemetry) == {
-        "authorities": 0,
+        "ca_bundle": 0,
         "certificate": 0,
         "credentials": 1,
         "anchore_ca": 0,
@@ -171,7 +171,7 @@ def test_what_cannot_be_used_is_told_from_the_start() -> None:
     }
     second[0] = False
     assert unusable(telemetry) == {
-        "authorities": 0,
+        "ca_bundle": 0,
         "certificate": 0,
         "credentials": 0,
         "anchore_ca": 0,

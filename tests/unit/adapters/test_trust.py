@@ -8,8 +8,8 @@ from anchore_admission.adapters.trust import FollowedTrust, system_trust, trusti
 from support.certificates import pair
 
 
-def test_authorities_without_a_key_usage_are_believed() -> None:
-    for context in (trusting(cadata=pair().authority.decode()), trust(AnchoreEndpoint("https://anchore.example.com"))):
+def test_cas_without_a_key_usage_are_trusted() -> None:
+    for context in (trusting(cadata=pair().ca_bundle.decode()), trust(AnchoreEndpoint("https://anchore.example.com"))):
         assert not context.verify_flags & ssl.VERIFY_X509_STRICT
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
@@ -17,7 +17,7 @@ def test_authorities_without_a_key_usage_are_believed() -> None:
 
 def test_without_a_file_the_systems_cas_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system = tmp_path / "ca-certificates.crt"
-    system.write_bytes(pair().authority)
+    system.write_bytes(pair().ca_bundle)
     monkeypatch.setenv("SSL_CERT_FILE", str(system))
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
     system_trust.cache_clear()
@@ -40,17 +40,18 @@ def test_a_system_without_cas_is_named(
     assert "the system has no CA certificates" in caplog.text
 
 
-def test_the_same_problem_of_a_followed_file_is_logged_every_five_minutes(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    now = 0.0
+def test_the_last_valid_cas_stay_in_use(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "ca.crt"
-    file.write_bytes(pair().authority)
-    followed = FollowedTrust(file, clock=lambda: now)
+    file.write_bytes(pair().ca_bundle)
+    followed = FollowedTrust(file)
     before = followed.current()
+    for content in (b"", b"-----BEGIN nonsense"):
+        file.write_bytes(content)
+        followed.watched.refresh()
     file.unlink()
-    for moment in (0.0, 30.0, 299.0, 301.0):
-        now = moment
-        followed.refresh()
-    assert len(caplog.records) == 2
+    followed.watched.refresh()
     assert followed.current() is before
+    assert len(caplog.messages) == 3
+    for message in caplog.messages:
+        assert message.startswith(f"invalid CA bundle for Anchore: caFile: {file} ")
+        assert message.endswith("; the last valid version stays in use")

@@ -110,7 +110,7 @@ def _stands(text: str) -> bool:
 
 
 def test_the_log_is_found() -> None:
-    assert ("services/cluster/leadership.py", "this replica leads no more") in logged()
+    assert ("services/cluster/leadership.py", "this replica is no longer the leader") in logged()
     lasts = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
     assert ("services/cluster/registration.py", f"not registered before the webhook answers: …; {lasts}") in logged()
 

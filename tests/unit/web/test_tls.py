@@ -8,8 +8,8 @@ import pytest
 
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.throttled import REPEAT_SECONDS
-from anchore_admission.web.tls import ServingCertificate, TlsFiles
-from support.certificates import encrypted_key, of_unknown_version, pair, pair_valid, trusting, written
+from anchore_admission.web.tls import ServingCertificate
+from support.certificates import encrypted_key, of_unknown_version, pair, pair_valid, refresh, trusting, written
 from support.fakes import ManualClock
 from support.handshakes import handshake
 
@@ -19,7 +19,7 @@ GOOD, OTHER = pair(), pair()
 DAY = dt.timedelta(days=1)
 
 
-def test_a_good_pair_is_taken_for_tls_1_2_and_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_valid_pair_is_taken_for_tls_1_2_and_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certificate = ServingCertificate(written(tmp_path, GOOD.certificate, GOOD.key))
     assert certificate.context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert certificate.not_after() > dt.datetime.now(dt.UTC).timestamp()
@@ -64,7 +64,7 @@ def test_tls_1_1_is_refused(tmp_path: Path) -> None:
         (
             GOOD.certificate,
             OTHER.key,
-            f"{KEY}: {{folder}}/tls.key does not belong to the certificate in {{folder}}/tls.crt",
+            f"{KEY}: {{folder}}/tls.key does not belong to the certificate",
         ),
     ],
 )
@@ -74,19 +74,19 @@ def test_a_pair_that_cannot_serve_says_why_and_is_waited_for(
     clock = ManualClock()
     serving = ServingCertificate(written(tmp_path, certificate, key), clock=clock)
     for _ in range(3):
-        serving.refresh()
-        assert (serving.serves(), serving.is_unusable()) == (False, True)
+        refresh(serving)
+        assert (serving.is_ready(), serving.is_unusable()) == (False, True)
         assert math.isnan(serving.not_after())
         with pytest.raises(ssl.SSLError):
             handshake(trusting(GOOD), serving.context)
-    told = f"not ready until this is mended: {problem.format(folder=tmp_path)}"
-    assert caplog.messages == [told]
+    logged = f"invalid certificate: {problem.format(folder=tmp_path)}; not ready until this is fixed"
+    assert caplog.messages == [logged]
     clock.now += REPEAT_SECONDS
-    serving.refresh()
-    assert caplog.messages == [told] * 2
+    refresh(serving)
+    assert caplog.messages == [logged] * 2
     written(tmp_path, GOOD.certificate, GOOD.key)
-    serving.refresh()
-    assert (serving.serves(), serving.is_unusable()) == (True, False)
+    refresh(serving)
+    assert (serving.is_ready(), serving.is_unusable()) == (True, False)
     assert handshake(trusting(GOOD), serving.context) == "TLSv1.3"
 
 
@@ -95,22 +95,22 @@ def test_a_mounted_secret_that_is_missing_is_waited_for(
 ) -> None:
     """The kubelet leaves the volume of an optional Secret empty until there is one."""
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
-    serving = ServingCertificate(TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key"))
-    assert (serving.serves(), serving.is_unusable()) == (False, True)
+    serving = ServingCertificate((tmp_path / "tls.crt", tmp_path / "tls.key"))
+    assert (serving.is_ready(), serving.is_unusable()) == (False, True)
     create = f"create the Secret or ConfigMap that is mounted at {tmp_path}, with the key"
     problems = [
         f"{name}: {tmp_path}/{key} does not exist: {create} {key}"
         for name, key in ((CERTIFICATE, "tls.crt"), (KEY, "tls.key"))
     ]
-    assert caplog.messages == [f"not ready until this is mended: {'; '.join(problems)}"]
+    assert caplog.messages == [f"invalid certificate: {'; '.join(problems)}; not ready until this is fixed"]
     written(tmp_path, GOOD.certificate, GOOD.key)
-    serving.refresh()
-    assert (serving.serves(), serving.is_unusable()) == (True, False)
+    refresh(serving)
+    assert (serving.is_ready(), serving.is_unusable()) == (True, False)
 
 
 def test_every_missing_file_is_named_and_none_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        ServingCertificate(TlsFiles(tmp_path / "tls.crt", tmp_path))
+        ServingCertificate((tmp_path / "tls.crt", tmp_path))
     assert [str(problem) for problem in caught.value.problems] == [
         f"{CERTIFICATE}: {tmp_path}/tls.crt cannot be read: No such file or directory",
         f"{KEY}: {tmp_path} cannot be read: Is a directory",
@@ -131,21 +131,23 @@ def test_a_pair_out_of_date_is_served_with_a_warning(
     assert record.getMessage().startswith(warning)
 
 
-def test_a_changed_pair_is_told_and_an_unchanged_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "anchore_admission.tls")
+def test_a_changed_pair_is_logged_and_an_unchanged_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission")
     certificate = ServingCertificate(written(tmp_path, GOOD.certificate, GOOD.key))
-    assert [message.partition(",")[0] for message in caplog.messages] == ["certificate in use"]
+    assert [message.partition(" 2")[0] for message in caplog.messages] == ["serving a certificate that is valid until"]
     caplog.clear()
-    certificate.refresh()
+    refresh(certificate)
     assert caplog.records == []
     written(tmp_path, OTHER.certificate, OTHER.key)
-    certificate.refresh()
-    certificate.refresh()
-    (record,) = caplog.records
-    assert record.getMessage().startswith("certificate changed, valid until ")
+    refresh(certificate)
+    refresh(certificate)
+    assert [message.partition(" 2")[0] for message in caplog.messages] == [
+        "serving a certificate that is valid until",
+        f"certificate changed: {tmp_path}/tls.crt, {tmp_path}/tls.key",
+    ]
 
 
-def test_a_broken_change_is_told_once_and_told_again_after_it_was_mended(
+def test_an_invalid_change_is_logged_once_and_again_after_it_was_fixed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = written(tmp_path, GOOD.certificate, GOOD.key)
@@ -153,20 +155,20 @@ def test_a_broken_change_is_told_once_and_told_again_after_it_was_mended(
     before = certificate.not_after()
     for key in (OTHER.key, OTHER.key, GOOD.key, OTHER.key):
         written(tmp_path, GOOD.certificate, key)
-        certificate.refresh()
+        refresh(certificate)
         assert certificate.is_unusable() is (key == OTHER.key)
     assert certificate.not_after() == before
-    assert certificate.serves()
+    assert certificate.is_ready()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
-    assert caplog.messages[0].startswith("the last good certificate stays in use: ")
+    assert caplog.messages[0].endswith("; the last valid version stays in use")
     assert "does not belong to" in caplog.text
 
 
-def test_a_file_that_goes_missing_later_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_goes_missing_later_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = written(tmp_path, GOOD.certificate, GOOD.key)
     certificate = ServingCertificate(files)
     files.key.unlink()
-    certificate.refresh()
+    refresh(certificate)
     assert certificate.is_unusable()
     assert f"{files.key} cannot be read: No such file" in caplog.text
     assert handshake(trusting(GOOD), certificate.context) == "TLSv1.3"

@@ -1,6 +1,7 @@
-"""How the webhook should be registered, and what differs from that; every default of the API is written out.
+"""The wanted webhook configuration, and how a live one differs from it.
 
-A field that is left out stays with whoever set it: an ``objectSelector`` that somebody adds could let everything past.
+Every default of the API is written out. Server-side apply leaves a field alone that we do not set, and an
+``objectSelector`` that another field manager adds could let every object past.
 """
 
 import base64
@@ -26,7 +27,7 @@ _AKS_TERMS: Final[frozenset[_Term]] = frozenset(
         ("kubernetes.azure.com/managedby", "NotIn", frozenset({"aks"})),
     }
 )
-"""What the admissions enforcer of AKS adds to every webhook. Source: Azure/AKS issues 1771 and 4002."""
+"""The terms that the admissions enforcer of AKS adds to every webhook. Source: Azure/AKS issues 1771 and 4002."""
 _GKE_NAMESPACES: Final = frozenset(
     {
         "gke-connect",
@@ -58,28 +59,28 @@ class Registration:
     webhooks: Sequence[Entry]
 
 
-def completed(webhooks: Sequence[Entry], authorities: bytes | None) -> list[dict[str, Any]]:
-    """The entries as they are applied. Source of the defaults: k8s.io/api, admissionregistration/v1."""
-    return [_completed(entry, authorities) for entry in webhooks]
+def completed(webhooks: Sequence[Entry], ca_bundle: bytes | None) -> list[dict[str, Any]]:
+    """Return the entries as they are applied. Source of the defaults: k8s.io/api, admissionregistration/v1."""
+    return [_completed(entry, ca_bundle) for entry in webhooks]
 
 
 def differences(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
-    """Return what of the wanted entries is missing or changed, in words. Entries of other webhooks do not matter."""
+    """Describe what of the wanted entries is missing or changed. Entries of other webhooks do not matter."""
     found = {entry.get("name"): entry for entry in live}
     return [difference for entry in wanted for difference in _differences(entry, found.get(entry["name"]))]
 
 
 def left_in_place(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
-    """Return what others have added to the wanted entries and what is not taken back, in words.
+    """Describe what others have added to the wanted entries and what is not removed.
 
-    That is what clouds add to the namespace selector, and fields that a later Kubernetes may know.
+    These are terms that clouds add to the namespace selector, and fields of later Kubernetes versions.
     """
     found = {entry.get("name"): entry for entry in live}
     return [text for entry in wanted for text in _left_in_place(entry, found.get(entry["name"], entry))]
 
 
 def foreign_conditions(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[tuple[int, int]]:
-    """Return the places (webhook, match condition) of the live match conditions that nobody wants, the last first.
+    """Return the places (webhook, match condition) of match conditions that others have added, the last first.
 
     Server-side apply leaves them alone: the API server merges match conditions by name.
     """
@@ -95,7 +96,7 @@ def foreign_conditions(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[t
 
 
 def publishes(wanted: Sequence[Entry], live: Sequence[Entry]) -> bool:
-    """Whether API servers are told to call us and whom to trust, whatever else of the entries differs."""
+    """Return whether the live entries hold our address and CA bundle, even if other fields differ."""
     found = {entry.get("name"): entry for entry in live}
     return all(
         _holds("clientConfig", entry["clientConfig"], found.get(entry["name"], {}).get("clientConfig"))
@@ -115,8 +116,8 @@ def judges_namespace(webhook: Entry, namespace: str) -> bool:
     )
 
 
-def question_url(webhook: Entry) -> str:
-    """Where API servers send this entry's reviews."""
+def service_url(webhook: Entry) -> str:
+    """Return the URL to which API servers send this entry's reviews."""
     client = webhook["clientConfig"]
     service = client.get("service")
     if not service:
@@ -124,12 +125,15 @@ def question_url(webhook: Entry) -> str:
     return f"https://{service['name']}.{service['namespace']}.svc:{service.get('port', 443)}{service.get('path', '/')}"
 
 
-def _completed(entry: Entry, authorities: bytes | None) -> dict[str, Any]:
-    """The unwanted one of service and url is null: beside one that somebody else has set, ours would be refused."""
+def _completed(entry: Entry, ca_bundle: bytes | None) -> dict[str, Any]:
+    """Set the other of ``service`` and ``url`` to null explicitly.
+
+    The API server rejects both together, and another field manager may have set it.
+    """
     client = {"url": None, **entry["clientConfig"]}
     client["service"] = {"port": 443, **client["service"]} if "service" in client else None
-    if authorities:
-        client["caBundle"] = base64.b64encode(authorities).decode()
+    if ca_bundle:
+        client["caBundle"] = base64.b64encode(ca_bundle).decode()
     rules = [{"scope": "*", **rule} for rule in entry.get("rules", ())]
     return {**_DEFAULTS, **entry, "clientConfig": client, "rules": rules}
 
@@ -138,14 +142,16 @@ def _differences(wanted: Entry, live: Entry | None) -> Iterator[str]:
     if live is None:
         yield f"{wanted['name']} is missing"
         return
-    keys = dict.fromkeys([*wanted, "matchConditions"])  # also where none are wanted: one that is added can let all past
+    keys = dict.fromkeys(
+        [*wanted, "matchConditions"]
+    )  # even if none are wanted: an added one can let every object past
     changed = [key for key in keys if not _holds(key, wanted.get(key), live.get(key))]
     if changed:
         yield f"{wanted['name']}: {', '.join(changed)} changed"
 
 
 def _holds(key: str, wanted: Any, live: Any) -> bool:
-    """Return whether the live value is what applying the wanted one leads to."""
+    """Return whether applying the wanted value would leave the live one as it is."""
     if key == "clientConfig":
         return isinstance(live, Mapping) and all(live.get(name) == value for name, value in wanted.items())
     if key == "matchConditions":
@@ -160,8 +166,8 @@ def _holds(key: str, wanted: Any, live: Any) -> bool:
 def _selects(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     """Return whether a live namespace selector is the wanted one, apart from what clouds add.
 
-    AKS and GKE Autopilot leave out namespaces of their own and put that back when it is removed. Anything else would
-    be a way to switch the webhook off unnoticed.
+    AKS and GKE add selectors for their own namespaces to every webhook and restore them if removed, so they are no
+    drift. Any other addition would be a way to switch the webhook off unnoticed.
     """
     (our_names, ours), (their_names, theirs) = _terms(wanted), _terms(live)
     return (

@@ -1,51 +1,43 @@
-"""When a certificate is made, published and put to use, so that at every moment each caller trusts each replica."""
+"""Decide when to make, publish and use a certificate, so that API servers trust every replica at every moment."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-
-@dataclass(frozen=True, slots=True)
-class CertificateDetails:
-    """What a serving certificate says; ``authority`` is the PEM of the one that signed it. Times are Unix time."""
-
-    not_before: float
-    not_after: float
-    names: frozenset[str]
-    authority: bytes
+from anchore_admission.core.webhook.pair import CertificateDetails
 
 
 class Step(StrEnum):
-    """What the leader does next."""
+    """The next step of the leader."""
 
     REST = "rest"
-    ISSUE = "issue"  # nothing usable is in use: authority and certificate at once
-    PUBLISH = "publish"  # a new authority beside the one in use; the certificate in use stays
-    WAIT = "wait"  # until API servers trust the new authority
-    SWITCH = "switch"  # to the certificate of the new authority
+    ISSUE = "issue"  # there is no certificate in use: make CA and certificate at once
+    PUBLISH = "publish"  # a new CA beside the one in use; the certificate in use stays
+    WAIT = "wait"  # until API servers trust the new CA
+    SWITCH = "switch"  # to the certificate that the new CA signed
 
 
 @dataclass(frozen=True, slots=True)
 class RotationState:
-    """What the leader knows. ``shared`` is what the Secret holds, ``last_good`` what this process serves."""
+    """What the leader knows: ``shared`` is in the Secret, ``last_valid`` is served by this process."""
 
     shared: CertificateDetails | None
-    last_good: CertificateDetails | None
-    published: bool
-    """A new authority of this process stands in the Secret."""
-    trusted: bool
-    """API servers have been told to trust it, long enough ago."""
+    last_valid: CertificateDetails | None
+    is_published: bool
+    """The Secret holds a new CA of this process."""
+    is_trusted: bool
+    """API servers have had time to learn of it."""
 
 
 def next_rotation_step(state: RotationState, *, wanted: frozenset[str], lifetime: float, now: float) -> Step:
-    """A certificate is renewed after two thirds of its life, and when the names it must have change.
+    """Renew a certificate after two thirds of its life, and when the wanted names change.
 
-    Emptying the Secret renews it too: the certificate in use is kept until the new authority is trusted.
+    Emptying the Secret forces a renewal: the certificate in use stays until the new CA is trusted.
     """
-    leaf = state.shared or state.last_good
-    if leaf is None or now >= leaf.not_after:
+    current = state.shared or state.last_valid
+    if current is None or now >= current.not_after:
         return Step.ISSUE
-    if state.shared and state.published:
-        return Step.SWITCH if state.trusted else Step.WAIT
-    if state.shared and now < leaf.not_after - lifetime / 3 and wanted <= leaf.names:
+    if state.shared and state.is_published:
+        return Step.SWITCH if state.is_trusted else Step.WAIT
+    if state.shared and now < current.not_after - lifetime / 3 and wanted <= current.names:
         return Step.REST
     return Step.PUBLISH

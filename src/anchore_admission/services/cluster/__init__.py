@@ -1,1 +1,1 @@
-"""Certificates and the webhook's registration, kept as they should be."""
+"""Reconcile the serving certificate and the webhook configuration."""

@@ -1,22 +1,23 @@
-"""The authorities of a mounted certificate, followed while they change."""
+"""The CA bundle of a mounted certificate, published while its file changes."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from anchore_admission.errors import ConfigurationError
+from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.ports.deadline import Clock
-from anchore_admission.throttled import Throttled
+from anchore_admission.watched import Watched
 
-logger = logging.getLogger("anchore_admission.certificates")
-_FILE = "file"
+CA_SECONDS: Final = 1.0
+"""How often to read the file. The certificate beside it is read less often, so that the CA that signed a new one is
+published before the new one is served."""
 
 
-class AuthoritiesFile:
-    """Those of before a change stay beside the new ones: mounts do not change in all replicas at the same moment.
+class CaBundleFile:
+    """Keep the previous CAs after a change: replicas see a mounted Secret change at different times.
 
-    ``read`` gives each as PEM, and raises ConfigurationError when they are not good. So does this at the start, unless
-    it is ``wait_until_valid``: then they may still be mended.
+    ``read`` returns each CA as PEM and raises ConfigurationError if they are invalid. So does the constructor, unless
+    told to ``wait_until_valid``.
     """
 
     def __init__(
@@ -27,47 +28,29 @@ class AuthoritiesFile:
         *,
         wait_until_valid: bool = False,
     ) -> None:
-        self._read = read
         self._source = source
-        self._warnings = Throttled(logger, clock)
-        self._before: Sequence[str] = ()
-        self._now: Sequence[str] = ()
-        self._unusable = False
-        try:
-            self._look()
-        except ConfigurationError as error:
-            if not wait_until_valid:
-                raise
-            self._complain(error)
+        self._latest: Sequence[str] = ()
+        self._bundle = b""
+        self.watched = Watched(
+            "CA bundle",
+            read,
+            source=source,
+            use=self._use,
+            every=CA_SECONDS,
+            until_valid="not registered until this is fixed",
+            clock=clock,
+        )
+        self.watched.start(wait_until_valid=wait_until_valid)
 
     def current(self) -> bytes:
-        """PEM: the last good ones, then those before them, each once.
+        """Return PEM: the last valid CAs, then the ones before them, each once.
 
-        Raises ConfigurationError as long as there were none.
+        Raises ConfigurationError while there have never been any; the cause is logged already.
         """
-        try:
-            self._look()
-        except ConfigurationError as error:
-            self._complain(error)
-            if not self._now:
-                raise
-        return "".join(dict.fromkeys([*self._now, *self._before])).encode()
+        if not self._bundle:
+            raise ConfigurationError(self._source, [Problem("", "no valid CA bundle yet")])
+        return self._bundle
 
-    def is_unusable(self) -> bool:
-        """Whether what the file held at the last look cannot be used."""
-        return self._unusable
-
-    def _look(self) -> None:
-        authorities = self._read()
-        self._unusable = False
-        self._warnings.clear(_FILE)
-        if self._now and authorities != self._now:
-            self._before = self._now
-            logger.info("%s has changed", self._source)
-        self._now = authorities
-
-    def _complain(self, error: ConfigurationError) -> None:
-        self._unusable = True
-        meanwhile = "the last good authorities stay in use" if self._now else "not registered until this is mended"
-        why = "; ".join(f"{self._source}: {problem}" for problem in error.problems)
-        self._warnings.warn(_FILE, f"{meanwhile}: {why}", logging.ERROR)
+    def _use(self, cas: Sequence[str]) -> None:
+        self._bundle = "".join(dict.fromkeys([*cas, *self._latest])).encode()
+        self._latest = cas

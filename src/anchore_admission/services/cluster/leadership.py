@@ -1,4 +1,4 @@
-"""Which replica does what must happen once: the holder of a Lease, judged by this process's own clock."""
+"""Elect the replica that does what must happen once: the holder of a Lease, judged by this process's own clock."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ _TOPIC = "lease"
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """Seconds, as client-go has them: another replica waits longer than the holder trusts a renewal."""
+    """Seconds, as in client-go: other replicas wait longer for a renewal than the holder relies on its last one."""
 
     duration: int = 15
     deadline: float = 10.0
@@ -24,10 +24,10 @@ class LeaseTiming:
 
 
 class Leadership:
-    """Renews or takes the Lease, one attempt per ``step``.
+    """Renew or take the Lease, one attempt per ``step``.
 
-    The times in a Lease are other machines' clocks, so a Lease counts as abandoned when it has not changed before our
-    eyes for as long as it says. Source: k8s.io/client-go, tools/leaderelection.
+    The times in a Lease come from the clocks of other machines, so a Lease counts as abandoned when this process has
+    not seen it change for its whole duration. Source: k8s.io/client-go, tools/leaderelection.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Leadership:
         self._warnings = Throttled(logger, clock)
 
     def leads(self) -> bool:
-        """Whether this replica may act: it renewed the Lease, and not too long ago."""
+        """Return whether this replica is the leader: it has renewed the Lease, and not too long ago."""
         return self._renewed is not None and self._clock() - self._renewed < self._timing.deadline
 
     @property
     def holder(self) -> str:
-        """Who held the Lease when it was last read; empty when nobody did."""
+        """The holder of the Lease when it was last read; empty if it was free."""
         return self._seen[0].holder if self._seen else ""
 
     async def step(self) -> None:
@@ -56,22 +56,22 @@ class Leadership:
         try:
             await self._attempt()
         except ClusterConflict:
-            self._warnings.clear(_TOPIC)  # somebody else was faster, or renewed in this moment
+            self._warnings.clear(_TOPIC)  # another replica was faster, or has just renewed it
         except ClusterError as error:
-            self._warnings.warn(_TOPIC, f"the Lease cannot be held: {error}")
+            self._warnings.warn(_TOPIC, f"cannot hold the Lease: {error}; trying again")
         else:
             self._warnings.clear(_TOPIC, lambda: logger.info("the Lease can be read and written again"))
-        self._tell()
+        self._log_change()
 
     async def release(self) -> None:
-        """Free the Lease, so that another replica need not wait until it is abandoned."""
+        """Free the Lease, so that another replica does not have to wait until it is abandoned."""
         if not (self.leads() and self._seen):
             return
         self._renewed = None
         try:
             await self._cluster.write_lease(replace(self._seen[0], holder="", seconds=1), taken=False)
         except ClusterError as error:
-            logger.warning("the Lease cannot be freed: %s", error)
+            logger.warning("cannot free the Lease: %s; another replica takes it when it has expired", error)
 
     async def _attempt(self) -> None:
         lease = await self._cluster.read_lease()
@@ -99,9 +99,9 @@ class Leadership:
             return True
         return self._clock() - self._seen[1] >= lease.seconds
 
-    def _tell(self) -> None:
+    def _log_change(self) -> None:
         leads = self.leads()
         if leads is not self._led:
             self._led = leads
             message: Callable[..., None] = logger.info if leads else logger.warning
-            message("this replica leads" if leads else "this replica leads no more")
+            message("this replica is the leader" if leads else "this replica is no longer the leader")

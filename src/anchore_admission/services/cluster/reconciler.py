@@ -1,4 +1,4 @@
-"""What the process does with its cluster, round after round: the Lease, the certificate, the registration."""
+"""The reconcile loop of a replica: the Lease, the certificate, the webhook configuration."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,26 +7,26 @@ from typing import Protocol
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.services.cluster.certificates import ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership, LeaseTiming
-from anchore_admission.services.cluster.registration import KnownAuthorities, Registrar
+from anchore_admission.services.cluster.registration import PublishedCaBundle, Registrar
 
-ROUND_SECONDS = 10.0
-HURRY_SECONDS = 2.0
-"""Between two rounds while something is not as it should be."""
+RECONCILE_SECONDS = 10.0
+RETRY_SECONDS = 2.0
+"""The pause after a reconciliation that did not reach the wanted state."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
-class Bundle(Protocol):
-    """Where the authorities to publish come from; None: those of the API servers' own system are enough."""
+class CaBundleSource(Protocol):
+    """The CA bundle to publish; None if the system's CAs of the API servers are enough."""
 
     def __call__(self) -> bytes | None:
-        """Raises ConfigurationError, told already, while there are none yet."""
+        """Raises ConfigurationError while there is none yet; the cause is logged already."""
 
 
 class Reconciler:
-    """Every replica follows the certificate; the leader also looks after certificate and registration.
+    """Every replica follows the certificate; the leader also reconciles the Secret and the webhook configuration.
 
-    Without ``registrar`` somebody else publishes the authorities, and is given some time to do it.
+    Without a registrar, the CA bundle is published externally (chart, cert-manager); allow a grace period for it.
     """
 
     def __init__(
@@ -35,26 +35,26 @@ class Reconciler:
         *,
         certificates: ManagedCertificates | None,
         registrar: Registrar | None,
-        known: KnownAuthorities,
-        bundle: Bundle,
+        published: PublishedCaBundle,
+        ca_bundle: CaBundleSource,
     ) -> None:
         self.leadership = leadership
         self.certificates = certificates
         self._registrar = registrar
-        self._known = known
-        self._bundle = bundle
+        self._published = published
+        self._ca_bundle = ca_bundle
         self._lease_was_read = asyncio.Event()
 
-    async def round(self) -> bool:
-        """One round after the Lease was looked at. True when everything is as it should be. Raises nothing."""
+    async def reconcile(self) -> bool:
+        """Reconcile once, after the Lease was read. Return whether the wanted state is reached. Raises nothing."""
         leads = self.leadership.leads()
         if self.certificates:
             await self.certificates.step(leads=leads, leader=self.leadership.holder)
-            if not self.certificates.authorities:
+            if not self.certificates.ca_bundle:
                 self._rest()
                 return False
         try:
-            authorities = self._bundle()  # followers look too: one of them may lead next
+            ca_bundle = self._ca_bundle()
         except ConfigurationError:
             self._rest()
             return False
@@ -62,8 +62,8 @@ class Reconciler:
             self._rest()
             return True
         if self._registrar:
-            return await self._registrar.step(authorities)
-        self._known.carry(authorities)
+            return await self._registrar.step(ca_bundle)
+        self._published.record(ca_bundle)
         return True
 
     def _rest(self) -> None:
@@ -71,15 +71,15 @@ class Reconciler:
             self._registrar.rest()
 
     async def hold_lease(self, sleep: Sleep = asyncio.sleep, every: float = LeaseTiming().every) -> None:
-        """Until cancelled."""
+        """Renew or take the Lease again and again, until cancelled."""
         while True:
             await self.leadership.step()
             self._lease_was_read.set()
             await sleep(every)
 
     async def run(self, sleep: Sleep = asyncio.sleep) -> None:
-        """Until cancelled. Begins when it is known who leads."""
+        """Reconcile until cancelled. Waits for the first Lease read."""
         await self._lease_was_read.wait()
         while True:
-            settled = await self.round()
-            await sleep(ROUND_SECONDS if settled else HURRY_SECONDS)
+            reached = await self.reconcile()
+            await sleep(RECONCILE_SECONDS if reached else RETRY_SECONDS)

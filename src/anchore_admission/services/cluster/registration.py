@@ -1,4 +1,4 @@
-"""Keeps the webhook registered as it should be: asked before it is registered, restored, never created anew."""
+"""Reconcile the webhook configuration: probe the Service first, repair drift, never create the object."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from anchore_admission.core.webhook.drift import (
     differences,
     left_in_place,
     publishes,
-    question_url,
+    service_url,
 )
 from anchore_admission.documents.reader import load_documents
 from anchore_admission.errors import (
@@ -28,13 +28,13 @@ from anchore_admission.throttled import Throttled
 
 logger = logging.getLogger("anchore_admission.registration")
 SETTLE_SECONDS = 10.0
-"""How long API servers are given to notice that the registration has changed; they watch it, so it takes moments."""
+"""How long API servers may take to notice a change of the configuration; they watch it, so it takes moments."""
 _KIND = "ValidatingWebhookConfiguration"
-_LIVE, _ANSWER = "live", "answer"
+_LIVE, _PROBE = "live", "probe"
 
 
 def parse_registration(text: str, source: str) -> Registration:
-    """Raises ConfigurationError with every problem."""
+    """Read the wanted webhook configuration. Raises ConfigurationError with every problem."""
     try:
         documents = load_documents(text, source=source, aliases=False)
     except DocumentError as error:
@@ -49,37 +49,42 @@ def parse_registration(text: str, source: str) -> Registration:
     return Registration(str(name), webhooks or [])
 
 
-class KnownAuthorities:
-    """Which authorities API servers know, and since when; where nothing is registered, nobody has to know them."""
+class PublishedCaBundle:
+    """The CA bundle that API servers were told to trust, and since when.
+
+    Where no webhook configuration exists, no API server has to trust it: that counts as published too.
+    """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._carried: bytes | None = None
+        self._ca_bundle: bytes | None = None
         self._since = clock()
 
-    def carry(self, authorities: bytes | None) -> None:
-        if authorities != self._carried:
-            self._carried, self._since = authorities, self._clock()
+    def record(self, ca_bundle: bytes | None) -> None:
+        """Remember what is published now."""
+        if ca_bundle != self._ca_bundle:
+            self._ca_bundle, self._since = ca_bundle, self._clock()
 
-    def trusted(self, authorities: bytes) -> bool:
-        """Whether every API server has surely noticed these authorities."""
-        return authorities == self._carried and self._clock() - self._since >= SETTLE_SECONDS
+    def is_trusted(self, ca_bundle: bytes) -> bool:
+        """Return whether every API server has had time to notice this CA bundle."""
+        return ca_bundle == self._ca_bundle and self._clock() - self._since >= SETTLE_SECONDS
 
 
 class Registrar:
-    """One look at the registration per ``step``; only the leader takes steps, and ``leads`` tells whether it still is.
+    """Each ``step`` compares the live configuration with the wanted one and repairs it.
 
-    ``wanted`` is what this replica began with. Whoever leads during an update that never ends must not register
-    the next release's terms for replicas that judge by the old ones.
+    Only the leader calls it; ``leads()`` is checked again before every write. ``wanted`` is what this replica started
+    with: during an update that never ends, an old leader must not register the next release's rules for replicas that
+    still judge by the old ones.
     """
 
     def __init__(
         self,
         cluster: Cluster,
-        question: Probe,
+        probe: Probe,
         wanted: Registration,
         recorder: ClusterRecorder,
-        known: KnownAuthorities,
+        published: PublishedCaBundle,
         *,
         leads: Callable[[], bool] = lambda: True,
         clock: Clock = time.monotonic,
@@ -88,67 +93,69 @@ class Registrar:
         self._leads = leads
         self._applied = False
         self._left: list[str] = []
-        self._question = question
+        self._probe = probe
         self._wanted = wanted
         self._recorder = recorder
         self._warnings = Throttled(logger, clock)
-        self._known = known
+        self._published = published
 
-    async def step(self, authorities: bytes | None) -> bool:
-        """Restore what is missing or changed. False while the registration is not what it should be.
+    async def step(self, ca_bundle: bytes | None) -> bool:
+        """Reconcile once. Return whether the live configuration is the wanted one.
 
-        An object that does not exist counts as wanted so: deleting it is how people switch the webhook off.
+        A configuration that does not exist counts as wanted: deleting it is how people switch the webhook off.
         """
         wanted = self._wanted
         try:
-            return await self._look(wanted, authorities)
+            return await self._reconcile(wanted, ca_bundle)
         except ClusterNotFound:
-            self.rest()  # an object that is made anew is registered, not repaired
-            self._known.carry(authorities)
+            self.rest()  # an object that is created again is registered, not repaired
+            self._published.record(ca_bundle)
             self._warnings.warn(
                 _LIVE,
                 f"{_KIND} {wanted.name} does not exist: the webhook is switched off; helm upgrade switches it on again",
             )
             return True
         except ClusterConflict:
-            return False  # changed in this moment; the next step looks again
+            return False  # changed at this moment; the next step reads it again
         except ClusterError as error:
             self._recorder.registration_current(False)
-            self._warnings.warn(_LIVE, f"the registration cannot be looked after: {error}")
+            self._warnings.warn(_LIVE, f"cannot reconcile the webhook configuration: {error}; trying again")
             return False
 
     def rest(self) -> None:
-        """Somebody else leads, or there is nothing yet that could be registered."""
+        """Stop reporting: another replica leads, or there is no CA bundle to register yet."""
         self._applied = False
         self._left = []
         self._recorder.registration_current(False)
         self._recorder.registration_left_in_place(0)
 
-    async def _look(self, wanted: Registration, authorities: bytes | None) -> bool:
-        entries = completed(wanted.webhooks, authorities)
+    async def _reconcile(self, wanted: Registration, ca_bundle: bytes | None) -> bool:
         live = await self._cluster.read_webhooks(wanted.name)
+        entries = completed(wanted.webhooks, ca_bundle)
         changes = differences(entries, live.webhooks)
         if changes:
             self._recorder.registration_current(False)
-            if not await self._answers(wanted, authorities):
+            if not await self._answers(wanted, ca_bundle):
                 return False
         if changes or not self._applied:
-            if not self._leads():  # any more: the question may have taken long
+            if not self._leads():  # the probe may have taken longer than the Lease lasts
                 return False
             live = await self._apply(wanted.name, live, entries, changes)
             changes = differences(entries, live.webhooks)
         if publishes(entries, live.webhooks):
-            self._known.carry(authorities)
+            self._published.record(ca_bundle)
         if changes:
-            self._warnings.warn(_LIVE, f"{_KIND} {wanted.name} was changed at once by somebody: {'; '.join(changes)}")
+            what = "; ".join(changes)
+            remedy = "find the program that writes it and let it leave the webhooks alone"
+            self._warnings.warn(_LIVE, f"{_KIND} {wanted.name} was changed again at once: {what}; {remedy}")
             return False
-        self._warnings.clear(_LIVE, lambda: logger.info("%s %s is as it should be", _KIND, wanted.name))
+        self._warnings.clear(_LIVE, lambda: logger.info("%s %s is up to date again", _KIND, wanted.name))
         self._recorder.registration_current(True)
-        self._tell_left(wanted.name, left_in_place(entries, live.webhooks))
+        self._report_left(wanted.name, left_in_place(entries, live.webhooks))
         return True
 
-    def _tell_left(self, name: str, left: list[str]) -> None:
-        """Log and count what others have added and what stays, once per change."""
+    def _report_left(self, name: str, left: list[str]) -> None:
+        """Log and count the additions of others that stay, once per change."""
         self._recorder.registration_left_in_place(len(left))
         if left != self._left:
             self._left = left
@@ -158,27 +165,30 @@ class Registrar:
     async def _apply(
         self, name: str, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
     ) -> WebhookConfiguration:
-        """Also once when a leader begins: what an earlier release has set and this one does not want goes only so."""
+        """Apply the wanted entries.
+
+        Also done once after taking over leadership: server-side apply removes fields that an earlier release owned and
+        this one no longer sets.
+        """
         applied = await self._cluster.apply_webhooks(name, live.uid, entries)
         if changes:
             self._recorder.registration_repaired(Repair.WHILE_LEADING if self._applied else Repair.ON_TAKING_OVER)
         self._applied = True
         if changes or applied.webhooks != live.webhooks:
-            why = "; ".join(changes) or "what an earlier release had set is taken away"
+            why = "; ".join(changes) or "removed fields of an earlier release"
             logger.info("registered the webhook in %s %s: %s", _KIND, name, why)
         return applied
 
-    async def _answers(self, wanted: Registration, authorities: bytes | None) -> bool:
-        """A webhook that fails closed must not be registered before somebody answers."""
-        url = question_url(wanted.webhooks[0])
+    async def _answers(self, wanted: Registration, ca_bundle: bytes | None) -> bool:
+        """Probe the Service: a webhook that fails closed must not be registered before a replica answers."""
         try:
-            await self._question.ask(url, authorities)
+            await self._probe.check(service_url(wanted.webhooks[0]), ca_bundle)
         except ClusterError as error:
-            # In the first seconds this is normal; the remedy is for what lasts.
+            # Normal in the first seconds; the remedy is for a failure that lasts.
             remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
-            self._warnings.warn(_ANSWER, f"not registered before the webhook answers: {error}; {remedy}")
+            self._warnings.warn(_PROBE, f"not registered before the webhook answers: {error}; {remedy}")
             return False
-        self._warnings.clear(_ANSWER)
+        self._warnings.clear(_PROBE)
         return True
 
 

@@ -243,12 +243,12 @@ class TestCertificates:
             assert await ask(before)
             for invalid in (b"", b"rubbish", b"-----BEGIN CERTIFICATE-----"):
                 mounted.write_bytes(invalid)
-                followed.refresh()
-                assert followed.is_unusable()
+                followed.watched.refresh()
+                assert followed.watched.is_unusable()
                 assert await ask(before)
             mounted.write_bytes(new.read_bytes())
-            followed.refresh()
-            assert not followed.is_unusable()
+            followed.watched.refresh()
+            assert not followed.watched.is_unusable()
             assert await ask(after)
             with pytest.raises(AnchoreUnavailable, match="not trusted"):
                 await ask(before)

@@ -9,7 +9,7 @@ from anchore_admission.core.webhook.drift import (
     foreign_conditions,
     left_in_place,
     publishes,
-    question_url,
+    service_url,
 )
 
 SERVICE = {"name": "gate", "namespace": "security", "path": "/validate"}
@@ -204,4 +204,4 @@ def test_an_entry_that_is_missing_is_named() -> None:
     ],
 )
 def test_the_question_goes_where_reviews_go(client: dict[str, Any], url: str) -> None:
-    assert question_url({"name": "x", "clientConfig": client}) == url
+    assert service_url({"name": "x", "clientConfig": client}) == url

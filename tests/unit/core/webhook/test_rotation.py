@@ -1,13 +1,14 @@
 import pytest
 
-from anchore_admission.core.webhook.rotation import CertificateDetails, RotationState, Step, next_rotation_step
+from anchore_admission.core.webhook.pair import CertificateDetails
+from anchore_admission.core.webhook.rotation import RotationState, Step, next_rotation_step
 
 DAY = 86400.0
 WANTED = frozenset({"x.ns.svc"})
 
 
 def leaf(*, end: float = 90 * DAY, names: frozenset[str] = WANTED) -> CertificateDetails:
-    return CertificateDetails(0, end, names, b"authority")
+    return CertificateDetails(0, end, names, b"ca")
 
 
 GOOD = leaf()
@@ -15,19 +16,19 @@ GOOD = leaf()
 
 def step(
     shared: CertificateDetails | None,
-    last_good: CertificateDetails | None,
+    last_valid: CertificateDetails | None,
     now: float,
     *,
     published: bool = False,
     trusted: bool = False,
 ) -> Step:
     return next_rotation_step(
-        RotationState(shared, last_good, published, trusted), wanted=WANTED, lifetime=90 * DAY, now=now
+        RotationState(shared, last_valid, published, trusted), wanted=WANTED, lifetime=90 * DAY, now=now
     )
 
 
 @pytest.mark.parametrize(
-    ("shared", "last_good", "day", "expected"),
+    ("shared", "last_valid", "day", "expected"),
     [
         (None, None, 0, Step.ISSUE),
         (GOOD, None, 0, Step.REST),
@@ -42,10 +43,10 @@ def step(
         (leaf(end=10 * DAY), GOOD, 0, Step.PUBLISH),
     ],
 )
-def test_what_is_made_when(
-    shared: CertificateDetails | None, last_good: CertificateDetails | None, day: float, expected: Step
+def test_the_next_step(
+    shared: CertificateDetails | None, last_valid: CertificateDetails | None, day: float, expected: Step
 ) -> None:
-    assert step(shared, last_good, day * DAY) is expected
+    assert step(shared, last_valid, day * DAY) is expected
 
 
 @pytest.mark.parametrize(

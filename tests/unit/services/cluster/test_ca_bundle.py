@@ -1,9 +1,7 @@
-import logging
-
 import pytest
 
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.services.cluster.ca_bundle import AuthoritiesFile
+from anchore_admission.services.cluster.ca_bundle import CaBundleFile
 from support.fakes import ManualClock
 
 
@@ -12,7 +10,7 @@ def pem(name: str) -> str:
 
 
 class File:
-    """A file whose authorities the test sets; none: it cannot be read."""
+    """A file whose CAs the test sets; without any it cannot be read."""
 
     def __init__(self, *held: str) -> None:
         self.held = held
@@ -23,54 +21,52 @@ class File:
         return self.held
 
 
-def test_authorities_of_before_a_change_stay_beside_the_new_ones() -> None:
+def test_the_previous_cas_stay_beside_the_new_ones() -> None:
     file = File(pem("first"))
-    authorities = AuthoritiesFile(file, "ca.crt", ManualClock())
-    assert authorities.current() == pem("first").encode()
+    bundle = CaBundleFile(file, "ca.crt", ManualClock())
+    assert bundle.current() == pem("first").encode()
     file.held = (pem("second"),)
+    bundle.watched.refresh()
     for _ in range(2):
-        assert authorities.current() == (pem("second") + pem("first")).encode()
+        assert bundle.current() == (pem("second") + pem("first")).encode()
     file.held = (pem("third"),)
-    assert authorities.current() == (pem("third") + pem("second")).encode()
+    bundle.watched.refresh()
+    assert bundle.current() == (pem("third") + pem("second")).encode()
 
 
-def test_none_is_given_twice() -> None:
+def test_no_ca_is_published_twice() -> None:
     """As when the old one and the new one are put into the file before the certificate changes."""
     file = File(pem("old"))
-    authorities = AuthoritiesFile(file, "ca.crt", ManualClock())
+    bundle = CaBundleFile(file, "ca.crt", ManualClock())
     file.held = (pem("old"), pem("new"))
-    assert authorities.current() == (pem("old") + pem("new")).encode()
+    bundle.watched.refresh()
+    assert bundle.current() == (pem("old") + pem("new")).encode()
 
 
-def test_the_last_good_authorities_stay_in_use(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_valid_cas_stay_in_use(caplog: pytest.LogCaptureFixture) -> None:
     file = File(pem("first"))
-    authorities = AuthoritiesFile(file, "ca.crt", ManualClock())
+    bundle = CaBundleFile(file, "/tls/ca.crt", ManualClock())
     file.held = ()
-    for _ in range(3):
-        assert authorities.current() == pem("first").encode()
-        assert authorities.is_unusable()
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert caplog.messages[0].startswith("the last good authorities stay in use: ca.crt: ")
+    bundle.watched.refresh()
+    assert bundle.current() == pem("first").encode()
+    assert caplog.messages == ["invalid CA bundle: ca.crt: cannot be read; the last valid version stays in use"]
     file.held = (pem("first"),)
-    assert authorities.current() == pem("first").encode()
-    assert not authorities.is_unusable()
+    bundle.watched.refresh()
+    assert bundle.current() == pem("first").encode()
 
 
-def test_the_first_authorities_must_be_good() -> None:
+def test_the_first_cas_must_be_valid() -> None:
     with pytest.raises(ConfigurationError):
-        AuthoritiesFile(File(), "ca.crt")
+        CaBundleFile(File(), "ca.crt")
 
 
-def test_the_patient_wait_for_the_first(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_cas_are_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     file = File()
-    authorities = AuthoritiesFile(file, "ca.crt", ManualClock(), wait_until_valid=True)
-    for _ in range(3):
-        with pytest.raises(ConfigurationError):
-            authorities.current()
-        assert authorities.is_unusable()
-    assert [message.partition(":")[0] for message in caplog.messages] == ["not registered until this is mended"]
-    file.held = (pem("first"),)
-    assert authorities.current() == pem("first").encode()
-    assert not authorities.is_unusable()
-    file.held = (pem("second"),)
-    assert authorities.current() == (pem("second") + pem("first")).encode()
+    bundle = CaBundleFile(file, "/tls/ca.crt", ManualClock(), wait_until_valid=True)
+    with pytest.raises(ConfigurationError, match="no valid CA bundle yet"):
+        bundle.current()
+    assert caplog.messages == ["invalid CA bundle: ca.crt: cannot be read; not registered until this is fixed"]
+    for name, expected in (("first", pem("first")), ("second", pem("second") + pem("first"))):
+        file.held = (pem(name),)
+        bundle.watched.refresh()
+        assert bundle.current() == expected.encode()

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from anchore_admission.adapters.certificates import SelfSigned
-from anchore_admission.core.webhook.rotation import CertificateDetails
+from anchore_admission.core.webhook.pair import CertificateDetails, CertificatePair
 from anchore_admission.errors import ClusterForbidden, ClusterNotFound, ClusterUnavailable, ConfigurationError, Problem
-from anchore_admission.ports.cluster import ServingPair
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from support.cluster import InMemoryCluster
 
@@ -16,18 +15,16 @@ DAY = 86400.0
 PLAN = CertificatePlan(NAMES, 90 * DAY)
 START = 1_800_000_000.0
 UNREADY = "not ready until there is a certificate"
-UNUSABLE = (
-    "the Secret holds no usable certificate (its key and certificate do not fit together, or no authority in it has"
-)
+INVALID = "invalid certificate in the Secret: "
 
 
 @dataclass
 class Replica:
-    """One replica's certificates; API servers trust the authorities in ``trusted``."""
+    """One replica's certificates; API servers trust the CA bundles in ``trusted``."""
 
     cluster: InMemoryCluster
     name: str
-    served: list[ServingPair] = field(default_factory=list)
+    served: list[CertificatePair] = field(default_factory=list)
     trusted: set[bytes] = field(default_factory=set)
     now: float = START
     unusable: bool = False
@@ -39,7 +36,7 @@ class Replica:
             SelfSigned(),
             PLAN,
             present=self._present,
-            trusted=self.trusted.__contains__,
+            is_trusted=self.trusted.__contains__,
             now=lambda: self.now,
             clock=lambda: self.now,
         )
@@ -51,10 +48,10 @@ class Replica:
         await self.certificates.step(leads=False, leader=leader)
 
     def trust(self) -> None:
-        assert self.certificates.authorities
-        self.trusted.add(self.certificates.authorities)
+        assert self.certificates.ca_bundle
+        self.trusted.add(self.certificates.ca_bundle)
 
-    def _present(self, pair: ServingPair) -> None:
+    def _present(self, pair: CertificatePair) -> None:
         if self.unusable:
             raise ConfigurationError("settings", [Problem("", "no")])
         if self.no_room:
@@ -77,19 +74,17 @@ def second(cluster: InMemoryCluster) -> Replica:
     return Replica(cluster, "second")
 
 
-def shared(cluster: InMemoryCluster) -> ServingPair:
+def shared(cluster: InMemoryCluster) -> CertificatePair:
     assert cluster.secret
-    return ServingPair(*(cluster.secret.data[key] for key in ("ca.crt", "tls.crt", "tls.key")))
+    return CertificatePair.from_secret(cluster.secret.data)
 
 
-def leaf_of(pair: ServingPair) -> CertificateDetails:
-    leaf = SelfSigned().read(pair)
-    assert leaf
-    return leaf
+def leaf_of(pair: CertificatePair) -> CertificateDetails:
+    return SelfSigned().read(pair)
 
 
-def authorities(pair: ServingPair) -> int:
-    return pair.authorities.count(b"BEGIN CERTIFICATE")
+def cas(pair: CertificatePair) -> int:
+    return pair.ca_bundle.count(b"BEGIN CERTIFICATE")
 
 
 async def test_the_leader_fills_the_secret_and_every_replica_serves_its_pair(
@@ -103,11 +98,11 @@ async def test_the_leader_fills_the_secret_and_every_replica_serves_its_pair(
     assert first.served == second.served == [pair]
     assert leaf_of(pair).names == set(NAMES)
     assert leaf_of(pair).not_after == START + 90 * DAY
-    assert first.certificates.authorities == second.certificates.authorities == pair.authorities
+    assert first.certificates.ca_bundle == second.certificates.ca_bundle == pair.ca_bundle
     assert cluster.secret is not None
     assert cluster.secret.data.keys() == {"ca.crt", "tls.crt", "tls.key"}
-    assert cluster.secret.data["tls.key"].count(b"PRIVATE KEY") == 2  # one key, begin and end: not the authority's
-    assert b"PRIVATE KEY" not in pair.authorities + pair.certificate
+    assert cluster.secret.data["tls.key"].count(b"PRIVATE KEY") == 2  # one key, begin and end: not the CA's
+    assert b"PRIVATE KEY" not in pair.ca_bundle + pair.certificate
 
 
 async def test_followers_write_nothing(second: Replica, cluster: InMemoryCluster) -> None:
@@ -115,7 +110,7 @@ async def test_followers_write_nothing(second: Replica, cluster: InMemoryCluster
     assert cluster.told == ["read_secret"]
 
 
-async def test_a_certificate_that_is_good_is_left_alone(first: Replica, cluster: InMemoryCluster) -> None:
+async def test_a_valid_certificate_is_left_alone(first: Replica, cluster: InMemoryCluster) -> None:
     await first.lead()
     cluster.told.clear()
     for day in range(60):
@@ -125,7 +120,7 @@ async def test_a_certificate_that_is_good_is_left_alone(first: Replica, cluster:
     assert len(first.served) == 1
 
 
-async def test_a_renewal_publishes_the_new_authority_before_the_certificate_changes(
+async def test_a_renewal_publishes_the_new_ca_before_the_certificate_changes(
     first: Replica, second: Replica, cluster: InMemoryCluster
 ) -> None:
     await first.lead()
@@ -136,19 +131,19 @@ async def test_a_renewal_publishes_the_new_authority_before_the_certificate_chan
     await first.lead()
     published = shared(cluster)
     assert (published.certificate, published.key) == (old.certificate, old.key)
-    assert authorities(published) == 2
-    assert published.authorities.endswith(leaf_of(old).authority)
+    assert cas(published) == 2
+    assert published.ca_bundle.endswith(leaf_of(old).ca)
 
     for _ in range(5):
-        await first.lead()  # nobody trusts it yet
+        await first.lead()  # no API server trusts it yet
         assert shared(cluster) == published
 
     first.trust()
     await first.lead()
     renewed = shared(cluster)
     assert renewed.certificate != old.certificate
-    assert renewed.authorities == published.authorities  # replicas that still serve the old one stay trusted
-    assert leaf_of(renewed).authority == published.authorities.removesuffix(leaf_of(old).authority)
+    assert renewed.ca_bundle == published.ca_bundle  # replicas that still serve the old one stay trusted
+    assert leaf_of(renewed).ca == published.ca_bundle.removesuffix(leaf_of(old).ca)
     assert first.served[-1] == renewed
 
     await second.follow()
@@ -157,16 +152,16 @@ async def test_a_renewal_publishes_the_new_authority_before_the_certificate_chan
     assert shared(cluster) == renewed
 
 
-async def test_the_next_renewal_drops_the_authority_before_the_last(first: Replica, cluster: InMemoryCluster) -> None:
+async def test_the_next_renewal_drops_the_ca_before_the_last(first: Replica, cluster: InMemoryCluster) -> None:
     await first.lead()
-    oldest = shared(cluster).authorities
+    oldest = shared(cluster).ca_bundle
     for renewal in (1, 2):
         first.now = START + renewal * 60 * DAY
         await first.lead()
         first.trust()
         await first.lead()
-    assert authorities(shared(cluster)) == 2
-    assert oldest not in shared(cluster).authorities
+    assert cas(shared(cluster)) == 2
+    assert oldest not in shared(cluster).ca_bundle
 
 
 async def test_a_leader_lost_between_the_steps_leaves_nothing_that_the_next_cannot_begin_anew(
@@ -176,27 +171,27 @@ async def test_a_leader_lost_between_the_steps_leaves_nothing_that_the_next_cann
     old = shared(cluster)
     first.now = second.now = START + 60 * DAY
     await first.lead()
-    abandoned = shared(cluster).authorities
+    abandoned = shared(cluster).ca_bundle
     await second.lead()
     second.trust()
-    first.trusted.add(second.certificates.authorities or b"")
-    await first.lead()  # believes to lead, but its authority is no longer published
-    assert shared(cluster).authorities not in {abandoned, second.certificates.authorities}
-    assert leaf_of(shared(cluster)).authority == leaf_of(old).authority
+    first.trusted.add(second.certificates.ca_bundle or b"")
+    await first.lead()  # believes to lead, but its CA is no longer published
+    assert shared(cluster).ca_bundle not in {abandoned, second.certificates.ca_bundle}
+    assert leaf_of(shared(cluster)).ca == leaf_of(old).ca
     await second.lead()
     second.trust()
     await second.lead()
-    assert authorities(shared(cluster)) == 2
+    assert cas(shared(cluster)) == 2
     assert leaf_of(shared(cluster)).not_after == START + 150 * DAY
 
 
 async def test_two_leaders_at_once_end_with_one_pair(first: Replica, second: Replica, cluster: InMemoryCluster) -> None:
-    winner: list[ServingPair] = []
+    winner: list[CertificatePair] = []
 
     def faster() -> None:
         pair = SelfSigned().issue(NAMES, begin=START, seconds=90 * DAY)
         winner.append(pair)
-        cluster.fill({"ca.crt": pair.authorities, "tls.crt": pair.certificate, "tls.key": pair.key})
+        cluster.fill(pair.secret_data())
 
     cluster.before["write_secret"] = faster
     await first.lead()
@@ -223,7 +218,7 @@ async def test_an_emptied_secret_renews_while_the_certificate_in_use_stays(
     cluster.fill({})
     await second.follow()
     await first.lead()
-    assert (shared(cluster).certificate, authorities(shared(cluster))) == (old.certificate, 2)
+    assert (shared(cluster).certificate, cas(shared(cluster))) == (old.certificate, 2)
     first.trust()
     await first.lead()
     await second.follow()
@@ -233,39 +228,39 @@ async def test_an_emptied_secret_renews_while_the_certificate_in_use_stays(
 
 @pytest.mark.parametrize("key", ["ca.crt", "tls.crt", "tls.key"])
 @pytest.mark.parametrize("value", [b"", b"garbage", b"other"])
-async def test_a_secret_that_does_not_fit_is_not_served_and_mended_by_the_leader(
+async def test_an_invalid_secret_is_not_served_and_fixed_by_the_leader(
     key: str, value: bytes, first: Replica, second: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster = first.cluster
     await first.lead()
     await second.follow()
     other = SelfSigned().issue(NAMES, begin=START, seconds=DAY)
-    others = {"ca.crt": other.authorities, "tls.crt": other.certificate, "tls.key": other.key}
+    others = other.secret_data()
     assert cluster.secret
     cluster.fill({**cluster.secret.data, key: others[key] if value == b"other" else value})
     await second.follow()
     assert len(second.served) == 1
     assert second.certificates.is_unusable()
-    assert caplog.messages[0].startswith(UNUSABLE)
-    assert caplog.messages[0].endswith("the last good certificate stays in use")
+    assert caplog.messages[0].startswith(INVALID)
+    assert caplog.messages[0].endswith("the last valid certificate stays in use")
     await first.lead()
     await second.follow()
     assert leaf_of(shared(cluster)).names == set(NAMES)
     assert not any(replica.certificates.is_unusable() for replica in (first, second))
 
 
-async def test_a_secret_that_breaks_again_is_told_again(second: Replica, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_secret_that_breaks_again_is_logged_again(second: Replica, caplog: pytest.LogCaptureFixture) -> None:
     pair = SelfSigned().issue(NAMES, begin=START, seconds=90 * DAY)
-    good = {"ca.crt": pair.authorities, "tls.crt": pair.certificate, "tls.key": pair.key}
+    good = pair.secret_data()
     for content in (good, {**good, "tls.key": b"garbage"}, good, {**good, "tls.key": b"garbage"}):
         second.cluster.fill(content)
         await second.follow()
-    assert [message.startswith(UNUSABLE) for message in caplog.messages] == [True] * 2
+    assert [message.startswith(INVALID) for message in caplog.messages] == [True] * 2
 
 
 async def test_other_names_renew(first: Replica, cluster: InMemoryCluster) -> None:
     pair = SelfSigned().issue(["elsewhere.svc"], begin=START, seconds=90 * DAY)
-    cluster.fill({"ca.crt": pair.authorities, "tls.crt": pair.certificate, "tls.key": pair.key})
+    cluster.fill(pair.secret_data())
     await first.lead()
     first.trust()
     await first.lead()
@@ -273,7 +268,7 @@ async def test_other_names_renew(first: Replica, cluster: InMemoryCluster) -> No
 
 
 @pytest.mark.parametrize("error", [ClusterUnavailable("down"), ClusterForbidden("no permission")])
-async def test_without_the_cluster_it_waits_and_tells_once(
+async def test_without_the_cluster_it_waits_and_logs_once(
     error: ClusterUnavailable | ClusterForbidden,
     first: Replica,
     cluster: InMemoryCluster,
@@ -282,11 +277,11 @@ async def test_without_the_cluster_it_waits_and_tells_once(
     cluster.failing["read_secret"] = error
     for _ in range(10):
         await first.lead()
-    assert not first.certificates.serves
-    assert caplog.messages == [f"the certificate cannot be shared: {error}; not ready until there is a certificate"]
+    assert not first.served
+    assert caplog.messages == [f"cannot share the certificate: {error}; not ready until there is a certificate"]
     cluster.failing.clear()
     await first.lead()
-    assert first.certificates.serves
+    assert first.served
 
 
 async def test_a_write_that_fails_is_tried_again(first: Replica, cluster: InMemoryCluster) -> None:
@@ -300,11 +295,11 @@ async def test_a_write_that_fails_is_tried_again(first: Replica, cluster: InMemo
     assert shared(cluster) == published
     cluster.failing.clear()
     await first.lead()
-    assert leaf_of(shared(cluster)).authority != leaf_of(published).authority
-    assert shared(cluster).authorities == published.authorities
+    assert leaf_of(shared(cluster)).ca != leaf_of(published).ca
+    assert shared(cluster).ca_bundle == published.ca_bundle
 
 
-async def test_a_follower_says_whom_it_waits_for(
+async def test_a_follower_logs_which_leader_it_waits_for(
     second: Replica, cluster: InMemoryCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.certificates")
@@ -317,25 +312,25 @@ async def test_a_follower_says_whom_it_waits_for(
     ]
 
 
-async def test_a_pair_that_cannot_be_served_is_made_anew(
+async def test_a_pair_that_cannot_be_served_is_replaced(
     first: Replica, cluster: InMemoryCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     first.unusable = True
     await first.lead()
-    assert not first.certificates.serves
-    assert first.certificates.authorities is None
+    assert not first.served
+    assert first.certificates.ca_bundle is None
     assert first.certificates.is_unusable()
-    assert caplog.messages[0].startswith("the Secret's certificate cannot be served: ")
+    assert caplog.messages[0].startswith(INVALID)
     first.unusable = False
     await first.lead()
-    assert first.certificates.serves
+    assert first.served
     assert not first.certificates.is_unusable()
 
 
 async def test_a_pair_for_which_there_is_no_room_for_now_is_served_later(
     first: Replica, second: Replica, cluster: InMemoryCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is good: nobody need make another."""
+    """It is valid, so the leader does not make another."""
     first.no_room = second.no_room = True
     for _ in range(3):
         await first.lead()
@@ -344,7 +339,7 @@ async def test_a_pair_for_which_there_is_no_room_for_now_is_served_later(
     assert first.certificates.is_unusable()
     assert second.certificates.is_unusable()
     assert [message.partition(" (")[0] for message in caplog.messages] == [
-        f"the Secret's certificate cannot be served: [Errno 28] No space left on device; {UNREADY}"
+        f"cannot serve the Secret's certificate: [Errno 28] No space left on device; {UNREADY}"
     ] * 2
     first.no_room = second.no_room = False
     await first.lead()
@@ -354,7 +349,7 @@ async def test_a_pair_for_which_there_is_no_room_for_now_is_served_later(
     assert cluster.told.count("write_secret") == 1
 
 
-async def test_what_was_last_served_is_to_be_trusted_while_the_secret_holds_nonsense(
+async def test_the_ca_bundle_in_use_stays_registered_while_the_secret_is_invalid(
     first: Replica, cluster: InMemoryCluster
 ) -> None:
     await first.lead()
@@ -362,7 +357,7 @@ async def test_what_was_last_served_is_to_be_trusted_while_the_secret_holds_nons
     cluster.fill({"tls.crt": b"nonsense"})
     cluster.failing["write_secret"] = ClusterForbidden("no")
     await first.lead()
-    assert first.certificates.authorities == good.authorities
+    assert first.certificates.ca_bundle == good.ca_bundle
 
 
 @pytest.mark.parametrize("error", [ClusterNotFound("Secret a/b: 404: gone"), ClusterForbidden("Secret a/b: 403: no")])
@@ -377,8 +372,8 @@ async def test_a_secret_that_is_gone_is_unusable_until_it_is_back(
     cluster.failing["read_secret"] = error
     await first.lead()
     assert first.certificates.is_unusable()
-    stays = "the last good certificate stays in use, but a replica that restarts is not ready"
-    assert caplog.messages == [f"the certificate cannot be shared: {error}; {stays}"]
+    stays = "the last valid certificate stays in use, but a replica that restarts is not ready"
+    assert caplog.messages == [f"cannot share the certificate: {error}; {stays}"]
     cluster.failing["read_secret"] = ClusterUnavailable("restarting")
     await first.lead()
     assert not first.certificates.is_unusable()

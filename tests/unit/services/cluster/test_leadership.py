@@ -124,7 +124,7 @@ async def test_a_holder_that_was_overruled_stops(
     cluster.renew("second")
     await first.step()
     assert not first.leads()
-    assert caplog.messages == ["this replica leads no more"]
+    assert caplog.messages == ["this replica is no longer the leader"]
 
 
 async def test_a_freed_lease_is_taken_at_once(first: Leadership, second: Leadership, cluster: InMemoryCluster) -> None:
@@ -149,10 +149,10 @@ async def test_a_failure_to_free_the_lease_does_not_stop_the_end(
     await first.step()
     cluster.failing["write_lease"] = ClusterUnavailable("down")
     await first.release()
-    assert caplog.messages == ["the Lease cannot be freed: down"]
+    assert caplog.messages == ["cannot free the Lease: down; another replica takes it when it has expired"]
 
 
-async def test_what_is_wrong_is_told_when_it_begins_now_and_then_and_when_it_ends(
+async def test_a_problem_is_logged_at_its_start_every_five_minutes_and_at_its_end(
     first: Leadership, clock: ManualClock, cluster: InMemoryCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.leadership")
@@ -160,11 +160,11 @@ async def test_what_is_wrong_is_told_when_it_begins_now_and_then_and_when_it_end
     for _ in range(151):
         await first.step()
         clock.now += 2
-    assert caplog.messages == ["the Lease cannot be held: Lease ns/x: 403"] * 2
+    assert caplog.messages == ["cannot hold the Lease: Lease ns/x: 403; trying again"] * 2
     caplog.clear()
     cluster.failing.clear()
     await first.step()
-    assert caplog.messages == ["the Lease can be read and written again", "this replica leads"]
+    assert caplog.messages == ["the Lease can be read and written again", "this replica is the leader"]
 
 
 async def test_a_lease_that_does_not_exist_is_waited_for(
@@ -176,4 +176,4 @@ async def test_a_lease_that_does_not_exist_is_waited_for(
     cluster.renew("")
     await first.step()
     assert first.leads()
-    assert caplog.messages == ["the Lease cannot be held: not found"]
+    assert caplog.messages == ["cannot hold the Lease: not found; trying again"]

@@ -6,12 +6,13 @@ import pytest
 
 from anchore_admission.adapters.certificates import SelfSigned
 from anchore_admission.core.webhook.drift import Registration
+from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ClusterForbidden, ClusterUnavailable, ConfigurationError, Problem
-from anchore_admission.ports.cluster import ServingPair, WebhookConfiguration
+from anchore_admission.ports.cluster import WebhookConfiguration
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership
-from anchore_admission.services.cluster.reconciler import HURRY_SECONDS, ROUND_SECONDS, Reconciler
-from anchore_admission.services.cluster.registration import SETTLE_SECONDS, KnownAuthorities, Registrar
+from anchore_admission.services.cluster.reconciler import RECONCILE_SECONDS, RETRY_SECONDS, Reconciler
+from anchore_admission.services.cluster.registration import SETTLE_SECONDS, PublishedCaBundle, Registrar
 from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
 from support.fakes import ManualClock, settled
 
@@ -24,25 +25,31 @@ class Replica:
     """Everything that one replica does with its cluster; certificates live by the same clock as the Lease."""
 
     def __init__(self, name: str, cluster: InMemoryCluster, clock: ManualClock, *, registers: bool = True) -> None:
-        self.served: list[ServingPair] = []
+        self.served: list[CertificatePair] = []
         self.recorded, self.webhook = Recorded(), Webhook()
-        known = KnownAuthorities(clock)
+        published = PublishedCaBundle(clock)
         self.leadership = Leadership(cluster, name, clock=clock)
         certificates = ManagedCertificates(
-            cluster, SelfSigned(), PLAN, present=self.served.append, trusted=known.trusted, now=clock, clock=clock
+            cluster,
+            SelfSigned(),
+            PLAN,
+            present=self.served.append,
+            is_trusted=published.is_trusted,
+            now=clock,
+            clock=clock,
         )
-        registrar = Registrar(cluster, self.webhook, WANTED, self.recorded, known, clock=clock)
+        registrar = Registrar(cluster, self.webhook, WANTED, self.recorded, published, clock=clock)
         self.reconciler = Reconciler(
             self.leadership,
             certificates=certificates,
             registrar=registrar if registers else None,
-            known=known,
-            bundle=lambda: certificates.authorities,
+            published=published,
+            ca_bundle=lambda: certificates.ca_bundle,
         )
 
     async def round(self) -> bool:
         await self.leadership.step()
-        return await self.reconciler.round()
+        return await self.reconciler.reconcile()
 
 
 @pytest.fixture
@@ -137,47 +144,45 @@ async def test_a_secret_that_is_out_of_order_keeps_nobody_from_looking_after_the
 
 
 class Mounted:
-    """A replica whose authorities come from a file that the test fills."""
+    """A replica whose CA bundle comes from a file that the test fills."""
 
     def __init__(self, cluster: InMemoryCluster, clock: ManualClock) -> None:
-        self.authorities: bytes | None = None
+        self.ca_bundle: bytes | None = None
         self.looked = 0
         self.recorded = Recorded()
-        known = KnownAuthorities(clock)
+        published = PublishedCaBundle(clock)
         self.leadership = Leadership(cluster, "first", clock=clock)
         self.reconciler = Reconciler(
             self.leadership,
             certificates=None,
-            registrar=Registrar(cluster, Webhook(), WANTED, self.recorded, known, clock=clock),
-            known=known,
-            bundle=self._read,
+            registrar=Registrar(cluster, Webhook(), WANTED, self.recorded, published, clock=clock),
+            published=published,
+            ca_bundle=self._read,
         )
 
     def _read(self) -> bytes:
         self.looked += 1
-        if self.authorities is None:
+        if self.ca_bundle is None:
             raise ConfigurationError("ca.crt", [Problem("", "no")])
-        return self.authorities
+        return self.ca_bundle
 
 
-async def test_nothing_is_registered_without_the_authorities_that_the_file_should_hold(
-    cluster: InMemoryCluster, clock: ManualClock
-) -> None:
+async def test_nothing_is_registered_without_a_valid_ca_bundle(cluster: InMemoryCluster, clock: ManualClock) -> None:
     replica = Mounted(cluster, clock)
     await replica.leadership.step()
-    assert not await replica.reconciler.round()
+    assert not await replica.reconciler.reconcile()
     assert cluster.entries() == ()
     assert replica.recorded.current == [False]
-    replica.authorities = b"CA"
-    assert await replica.reconciler.round()
+    replica.ca_bundle = b"CA"
+    assert await replica.reconciler.reconcile()
     assert bundle(cluster) == b64encode(b"CA").decode()
 
 
-async def test_followers_look_at_the_authorities_too(cluster: InMemoryCluster, clock: ManualClock) -> None:
+async def test_followers_read_the_ca_bundle_too(cluster: InMemoryCluster, clock: ManualClock) -> None:
     replica = Mounted(cluster, clock)
-    replica.authorities = b"CA"
+    replica.ca_bundle = b"CA"
     for _ in range(2):
-        assert await replica.reconciler.round()
+        assert await replica.reconciler.reconcile()
     assert replica.looked == len(replica.recorded.current)
     assert cluster.entries() == ()
 
@@ -189,12 +194,12 @@ async def test_rounds_hurry_until_everything_is_as_it_should_be(cluster: InMemor
     await settled()
     assert cluster.told == []
     lease = asyncio.create_task(replica.reconciler.hold_lease(clock.sleep))
-    await clock.advance(3 * HURRY_SECONDS)
+    await clock.advance(3 * RETRY_SECONDS)
     assert len(replica.webhook.asked) == 4
     replica.webhook.answers = True
-    await clock.advance(HURRY_SECONDS)
+    await clock.advance(RETRY_SECONDS)
     cluster.told.clear()
-    await clock.advance(10 * ROUND_SECONDS)
+    await clock.advance(10 * RECONCILE_SECONDS)
     assert cluster.told.count("read_webhooks") == 10
     assert cluster.told.count("write_lease") == 50
     for task in (lease, rounds):

@@ -11,7 +11,7 @@ from anchore_admission.ports.cluster import WebhookConfiguration
 from anchore_admission.ports.telemetry import Repair
 from anchore_admission.services.cluster.registration import (
     SETTLE_SECONDS,
-    KnownAuthorities,
+    PublishedCaBundle,
     Registrar,
     parse_registration,
 )
@@ -37,15 +37,15 @@ class Stage:
 
     def __init__(self) -> None:
         self.cluster, self.webhook, self.recorded, self.clock = InMemoryCluster(), Webhook(), Recorded(), ManualClock()
-        self.known = KnownAuthorities(self.clock)
+        self.published = PublishedCaBundle(self.clock)
         self.registrar = self.wanting(ENTRY)
 
     def wanting(self, *entries: dict[str, Any]) -> Registrar:
         wanted = Registration(NAME, entries)
-        return Registrar(self.cluster, self.webhook, wanted, self.recorded, self.known, clock=self.clock)
+        return Registrar(self.cluster, self.webhook, wanted, self.recorded, self.published, clock=self.clock)
 
-    async def step(self, authorities: bytes | None = b"CA") -> bool:
-        return await self.registrar.step(authorities)
+    async def step(self, ca_bundle: bytes | None = b"CA") -> bool:
+        return await self.registrar.step(ca_bundle)
 
     def entry(self) -> Mapping[str, Any]:
         (entry,) = self.cluster.entries()
@@ -57,7 +57,7 @@ def stage() -> Stage:
     return Stage()
 
 
-async def test_the_webhook_is_asked_first_and_then_registered(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_webhook_is_probed_first_and_then_registered(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.registration")
     assert await stage.step()
     assert stage.webhook.asked == [("https://gate.security.svc:443/validate", b"CA")]
@@ -69,7 +69,7 @@ async def test_the_webhook_is_asked_first_and_then_registered(stage: Stage, capl
     ]
 
 
-async def test_nothing_is_registered_before_somebody_answers(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_is_registered_before_a_replica_answers(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.registration")
     stage.webhook.answers = False
     for _ in range(3):
@@ -81,7 +81,7 @@ async def test_nothing_is_registered_before_somebody_answers(stage: Stage, caplo
     assert await stage.step()
 
 
-async def test_what_is_as_it_should_be_is_left_alone_and_not_asked(stage: Stage) -> None:
+async def test_a_wanted_configuration_is_left_alone_and_not_probed(stage: Stage) -> None:
     await stage.step()
     for _ in range(3):
         assert await stage.step()
@@ -100,7 +100,7 @@ async def test_what_is_as_it_should_be_is_left_alone_and_not_asked(stage: Stage)
         [{**completed([ENTRY], b"CA")[0], "namespaceSelector": {"matchExpressions": [OFF]}}],
     ],
 )
-async def test_what_somebody_wipes_or_changes_is_restored(wiped: list[dict[str, Any]], stage: Stage) -> None:
+async def test_what_others_remove_or_change_is_restored(wiped: list[dict[str, Any]], stage: Stage) -> None:
     await stage.step()
     good = stage.entry()
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", wiped)
@@ -130,7 +130,7 @@ async def test_what_a_cloud_adds_stays_and_is_logged_and_counted_once(
     assert stage.recorded.repaired == [Repair.ON_TAKING_OVER]
 
 
-async def test_what_somebody_deletes_is_not_created_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_deleted_configuration_is_not_created_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     await stage.step()
     del stage.cluster.registered[NAME]
     for _ in range(3):
@@ -146,13 +146,13 @@ async def test_what_somebody_deletes_is_not_created_again(stage: Stage, caplog: 
     assert stage.recorded.repaired == [Repair.ON_TAKING_OVER] * 2
 
 
-async def test_a_configuration_deleted_between_the_look_and_the_writing_stays_deleted(stage: Stage) -> None:
+async def test_a_configuration_deleted_between_reading_and_writing_stays_deleted(stage: Stage) -> None:
     stage.cluster.before["apply_webhooks"] = stage.cluster.registered.clear
     assert not await stage.step()
     assert stage.cluster.registered == {}
 
 
-async def test_one_that_was_made_anew_meanwhile_is_looked_at_first(stage: Stage) -> None:
+async def test_a_configuration_recreated_meanwhile_is_read_first(stage: Stage) -> None:
     def replaced() -> None:
         stage.cluster.registered[NAME] = WebhookConfiguration("uid-2", ())
 
@@ -164,7 +164,7 @@ async def test_one_that_was_made_anew_meanwhile_is_looked_at_first(stage: Stage)
 
 @pytest.mark.parametrize("error", [ClusterUnavailable("down"), ClusterForbidden("no permission")])
 @pytest.mark.parametrize("operation", ["read_webhooks", "apply_webhooks"])
-async def test_what_the_cluster_does_not_let_us_do_is_told_once_and_tried_again(
+async def test_an_error_of_the_cluster_is_logged_once_and_tried_again(
     operation: str,
     error: ClusterUnavailable | ClusterForbidden,
     stage: Stage,
@@ -174,14 +174,14 @@ async def test_what_the_cluster_does_not_let_us_do_is_told_once_and_tried_again(
     stage.cluster.failing[operation] = error
     for _ in range(3):
         assert not await stage.step()
-    assert caplog.messages == [f"the registration cannot be looked after: {error}"]
+    assert caplog.messages == [f"cannot reconcile the webhook configuration: {error}; trying again"]
     caplog.clear()
     stage.cluster.failing.clear()
     assert await stage.step()
-    assert caplog.messages[-1] == f"ValidatingWebhookConfiguration {NAME} is as it should be"
+    assert caplog.messages[-1] == f"ValidatingWebhookConfiguration {NAME} is up to date again"
 
 
-async def test_a_conflict_is_looked_at_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_conflict_is_tried_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.cluster.failing["apply_webhooks"] = ClusterConflict("changed")
     assert not await stage.step()
     stage.cluster.failing.clear()
@@ -189,32 +189,32 @@ async def test_a_conflict_is_looked_at_again(stage: Stage, caplog: pytest.LogCap
     assert caplog.records == []
 
 
-async def test_somebody_who_changes_it_at_once_is_named(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_change_right_after_ours_is_logged(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.registrar = stage.wanting(ENTRY, ENTRY | {"failurePolicy": "Ignore"})  # can never hold both
     assert not await stage.step()
-    assert "was changed at once by somebody: gate.admission.anchore.io: failurePolicy changed" in caplog.text
+    assert "was changed again at once: gate.admission.anchore.io: failurePolicy changed" in caplog.text
 
 
-async def test_somebody_who_changes_something_else_at_once_does_not_keep_authorities_from_being_trusted(
+async def test_a_change_of_other_fields_does_not_keep_the_ca_bundle_from_being_trusted(
     stage: Stage,
 ) -> None:
     stage.registrar = stage.wanting(ENTRY, ENTRY | {"failurePolicy": "Ignore"})
     assert not await stage.step(b"CA")
     stage.clock.now += SETTLE_SECONDS
     assert not await stage.step(b"CA")
-    assert stage.known.trusted(b"CA")
+    assert stage.published.is_trusted(b"CA")
 
 
-async def test_what_an_earlier_release_had_set_goes_when_another_leads(
+async def test_fields_of_an_earlier_release_are_removed_by_a_new_leader(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.registration")
     gone = ENTRY | {"ofBefore": "set"}
     assert await stage.wanting(gone).step(b"CA")
-    stage.webhook.answers = False  # what is registered stays so; nobody need be asked
+    stage.webhook.answers = False  # no probe: nothing differs
     assert await stage.step()
     assert "ofBefore" not in stage.entry()
-    assert caplog.messages[-1].endswith(": what an earlier release had set is taken away")
+    assert caplog.messages[-1].endswith(": removed fields of an earlier release")
     assert await stage.step()
     assert stage.cluster.told.count("apply_webhooks") == 2
     stage.registrar.rest()
@@ -223,44 +223,50 @@ async def test_what_an_earlier_release_had_set_goes_when_another_leads(
     assert len(caplog.messages) == 2
 
 
-async def test_a_leader_no_more_applies_nothing(stage: Stage) -> None:
-    """The question may take longer than the Lease."""
+async def test_a_former_leader_applies_nothing(stage: Stage) -> None:
+    """The probe may take longer than the Lease lasts."""
     leads = iter([False, True])
     wanted = Registration(NAME, [ENTRY])
     registrar = Registrar(
-        stage.cluster, stage.webhook, wanted, stage.recorded, stage.known, leads=lambda: next(leads), clock=stage.clock
+        stage.cluster,
+        stage.webhook,
+        wanted,
+        stage.recorded,
+        stage.published,
+        leads=lambda: next(leads),
+        clock=stage.clock,
     )
     assert not await registrar.step(b"CA")
     assert stage.cluster.entries() == ()
     assert await registrar.step(b"CA")
 
 
-async def test_authorities_are_trusted_some_time_after_they_were_registered(stage: Stage) -> None:
-    assert not stage.known.trusted(b"CA")
+async def test_a_ca_bundle_is_trusted_some_time_after_it_was_registered(stage: Stage) -> None:
+    assert not stage.published.is_trusted(b"CA")
     await stage.step(b"CA")
     stage.clock.now += SETTLE_SECONDS - 0.1
     await stage.step(b"CA")
-    assert not stage.known.trusted(b"CA")
+    assert not stage.published.is_trusted(b"CA")
     stage.clock.now += 0.1
-    assert stage.known.trusted(b"CA")
-    assert not stage.known.trusted(b"other")
+    assert stage.published.is_trusted(b"CA")
+    assert not stage.published.is_trusted(b"other")
     await stage.step(b"other")
-    assert not stage.known.trusted(b"other")
+    assert not stage.published.is_trusted(b"other")
 
 
-async def test_authorities_that_could_not_be_registered_are_never_trusted(stage: Stage) -> None:
+async def test_a_ca_bundle_that_could_not_be_registered_is_never_trusted(stage: Stage) -> None:
     stage.cluster.failing["apply_webhooks"] = ClusterForbidden("no")
     for _ in range(5):
         await stage.step(b"CA")
         stage.clock.now += SETTLE_SECONDS
-    assert not stage.known.trusted(b"CA")
+    assert not stage.published.is_trusted(b"CA")
 
 
-async def test_switched_off_nobody_has_to_trust(stage: Stage) -> None:
+async def test_without_a_configuration_the_ca_bundle_counts_as_trusted(stage: Stage) -> None:
     stage.cluster.registered.clear()
     await stage.step(b"CA")
     stage.clock.now += SETTLE_SECONDS
-    assert stage.known.trusted(b"CA")
+    assert stage.published.is_trusted(b"CA")
 
 
 def test_a_registration_is_read() -> None:
@@ -292,12 +298,12 @@ HEAD = "kind: ValidatingWebhookConfiguration\n"
         ),
     ],
 )
-def test_every_problem_of_a_registration_is_told(text: str, problems: list[str]) -> None:
+def test_every_problem_of_a_registration_is_listed(text: str, problems: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_registration(text, "file")
     assert [str(problem) for problem in caught.value.problems] == problems
 
 
-def test_a_text_that_is_no_yaml_is_told_with_its_line() -> None:
+def test_invalid_yaml_is_reported_with_its_line() -> None:
     with pytest.raises(ConfigurationError, match="line 2"):
         parse_registration("a: 1\n\tb", "file")

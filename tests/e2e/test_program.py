@@ -2,13 +2,18 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
 pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
+PICTURE = runpy.run_path(str(ROOT / "tools" / "picture.py"))
 
 
 def run(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -23,11 +28,15 @@ def run(*arguments: str, environment: dict[str, str] | None = None) -> subproces
     )
 
 
-def test_the_demo_shows_every_mode_with_the_messages_that_users_know() -> None:
-    shown = run("demo", "--once", "--port", "0")
-
+@pytest.fixture(name="demo", scope="module")
+def _demo() -> str:
+    shown = run("demo", "--once", "--port", "0", environment=PICTURE["ENVIRONMENT"])
     assert shown.returncode == 0, shown.stderr
-    text = " ".join(shown.stdout.split())
+    return shown.stdout
+
+
+def test_the_demo_shows_every_mode_with_the_messages_that_users_know(demo: str) -> None:
+    text = " ".join(Text.from_ansi(demo).plain.split())
     for message in (
         "Image analysis for image ubuntu requested and found mapped to digest sha256:",
         "Image quay.io/team/new:1.0 is not analyzed. Analysis was requested",
@@ -36,6 +45,10 @@ def test_the_demo_shows_every_mode_with_the_messages_that_users_know() -> None:
         "/docs",
     ):
         assert message in text
+
+
+def test_the_picture_in_the_readme_shows_what_the_demo_prints(demo: str) -> None:
+    assert PICTURE["PICTURE"].read_text() == PICTURE["picture"](demo), "tools/picture.py draws it anew"
 
 
 def test_every_mistake_of_a_configuration_is_named_at_once(tmp_path: Path) -> None:

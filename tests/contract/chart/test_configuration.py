@@ -160,7 +160,7 @@ def test_the_credentials_are_the_default_accounts_unless_it_has_its_own(accounts
 
 
 def test_config_is_the_file_key_for_key() -> None:
-    example = yaml.safe_load((ROOT / "docs" / "examples" / "configuration.yaml").read_text())
+    example = yaml.safe_load((ROOT / "examples" / "configuration" / "every-key.yaml").read_text())
     assert _configuration(render({"config": example})) == example
 
 

@@ -9,7 +9,7 @@ import yaml
 from support.command_line import CommandLine
 from support.paths import ROOT
 
-EXAMPLE = ROOT / "docs/examples/configuration.yaml"
+EXAMPLE = ROOT / "examples" / "configuration" / "every-key.yaml"
 
 
 @pytest.fixture(name="program")

@@ -3,18 +3,21 @@
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
 from click import Command, Group
 
 from anchore_admission.cli.main import COMMANDS, PROGRAM, load
+from e2e.cluster.programs import CLUSTER
 from support.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -22,6 +25,8 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "examples" / "README.md",
     ROOT / "deploy" / "helm" / "anchore-admission" / "README.md",
     ROOT / "deploy" / "kustomize" / "README.md",
     *sorted(DOCS.glob("*.md")),
@@ -29,6 +34,7 @@ PAGES = [
 VALUES = ROOT / "deploy" / "helm" / "anchore-admission" / "values.yaml"
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
 _VALUE = re.compile(r"[a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)+")
@@ -122,6 +128,34 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in headings(target)):
             lost.append(link)
     assert lost == []
+
+
+@pages
+def test_every_picture_says_what_it_shows(page: Path) -> None:
+    assert [target for text, target in _PICTURE.findall(prose(page)) if not text.strip()] == []
+
+
+def test_the_readme_shows_a_picture() -> None:
+    assert "docs/pictures/denial.svg" in dict(reversed(it) for it in _PICTURE.findall(prose(ROOT / "README.md")))
+
+
+def test_the_index_names_every_page() -> None:
+    index = (DOCS / "README.md").read_text()
+    assert [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name}" not in index] == []
+
+
+def test_the_badges_say_what_the_project_says() -> None:
+    """They are drawn from their addresses, so nothing else keeps them true."""
+    badges = {text.partition(":")[0]: unquote(target) for text, target in _PICTURE.findall(prose(ROOT / "README.md"))}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pythons = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    oldest = yaml.safe_load((VALUES.parent / "Chart.yaml").read_text())["kubeVersion"]
+    (tested,) = (source.version for source in CLUSTER if source.name == "kubernetes")
+
+    assert f"/python-{' | '.join(pythons)}-" in badges["Python"]
+    assert f"/license-{project['license'].replace('-', '--')}-" in badges["License"]
+    assert f"-{re.findall(r'[0-9]+[.][0-9]+', oldest)[0]}+," in badges["Kubernetes"]
+    assert f"tested on {tested.removeprefix('v').rpartition('.')[0]}-" in badges["Kubernetes"]
 
 
 @pages

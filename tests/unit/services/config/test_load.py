@@ -19,7 +19,7 @@ from anchore_admission.services.config.load import (
 from support.paths import ROOT
 
 DOCS = ROOT / "docs"
-EXAMPLE = (DOCS / "examples" / "configuration.yaml").read_text()
+EXAMPLE = (ROOT / "examples" / "configuration" / "every-key.yaml").read_text()
 _ANCHORE = "anchore: {endpoint: 'http://anchore:8228'}\n"
 
 

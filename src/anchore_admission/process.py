@@ -97,7 +97,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
 
     try:
         async with (
-            supervised("analysis requests", controller.requests.run),
+            supervised("analysis requests", controller.submissions.run),
             supervised("watching files", partial(repeated_in_thread, partial(refresh_due, process.watched), tick)),
             _reconciling(process.cluster),
         ):
@@ -107,7 +107,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
                 on_stop=lambda: readiness.set(_SERVING, False),
                 linger_seconds=process.settings.shutdown_delay,
             )
-            await controller.requests.drain(SUBMISSION_SECONDS)
+            await controller.submissions.drain(SUBMISSION_SECONDS)
     finally:
         await controller.aclose()
     logger.info("stopped")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from anchore_admission.core.facts import Submission, SubmissionState
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnalysisRefused
-from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
+from anchore_admission.services.reviews.recent import Recent
+from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.fakes import FakeAnchore, FakeRecorder, ManualClock, digest_of, settled
 
 APP = AnalysisRequest("registry.example.com/app:1")
@@ -31,30 +32,36 @@ class Bench:
     other: FakeAnchore = field(default_factory=FakeAnchore)
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
     clock: ManualClock = field(default_factory=ManualClock.of_loop)
+    recent: Recent = field(default_factory=Recent)
 
     def __post_init__(self) -> None:
         self.accounts = {"default": self.anchore, "other": self.other}
-        self.requests = AnalysisRequests(
-            self.accounts, self.recorder, self.schedule, clock=self.clock, sleep=self.clock.sleep
+        self.submissions = Submissions(
+            self.accounts,
+            self.recorder,
+            self.schedule,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+            recent=self.recent,
         )
 
-    def ask(self, request: AnalysisRequest = APP, *, needed: bool = True, account: str = "default") -> Submission:
-        return self.requests.ask(account, request, needed=needed)
+    def submit(self, request: AnalysisRequest = APP, *, needed: bool = True, account: str = "default") -> Submission:
+        return self.submissions.submit(account, request, needed=needed)
 
     def resolved(self, *requests: AnalysisRequest, account: str = "default") -> str | None:
         """Return the digest that is remembered of a tag under these names."""
-        answer = self.requests.resolved(account, [request.full_tag for request in requests or (APP,)])
-        return answer.digest if answer else None
+        found = self.submissions.resolved(account, [request.full_tag for request in requests or (APP,)])
+        return found.digest if found else None
 
-    async def asked(self, request: AnalysisRequest = APP, *, needed: bool = True) -> Submission:
-        """Ask, let Anchore answer, and say what is known then."""
-        self.ask(request, needed=needed)
+    async def responded(self, request: AnalysisRequest = APP, *, needed: bool = True) -> Submission:
+        """Submit, let Anchore respond, and return what is known then."""
+        self.submit(request, needed=needed)
         await settled()
-        return self.ask(request, needed=False)
+        return self.submit(request, needed=False)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.requests.run())
+        task = asyncio.create_task(self.submissions.run())
         try:
             yield
         finally:

@@ -50,7 +50,7 @@ class EvaluationBench(Bench):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.gathering = FactGathering(
-            self.accounts, self.requests, concurrency=self.concurrency, passive_wait=self.passive_wait
+            self.accounts, self.submissions, concurrency=self.concurrency, passive_wait=self.passive_wait
         )
 
     def deadline(self) -> Deadline:
@@ -83,7 +83,7 @@ class EvaluationBench(Bench):
         """Send what the block asked for."""
         yield
         async with self.running():
-            assert await self.requests.drain(HOUR) == []
+            assert await self.submissions.drain(HOUR) == []
 
     @property
     def operations(self) -> list[str]:

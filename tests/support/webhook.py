@@ -13,7 +13,7 @@ from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import Reviews, Rules
-from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
+from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint
@@ -44,8 +44,8 @@ class Webhook:
     def __post_init__(self) -> None:
         configuration = Configuration.model_validate(self.settings)
         accounts = {"default": self.anchore}
-        self.requests = AnalysisRequests(accounts, self.recorder, Schedule(), clock=time.monotonic)
-        gathering = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
+        self.submissions = Submissions(accounts, self.recorder, Schedule(), clock=time.monotonic)
+        gathering = FactGathering(accounts, self.submissions, concurrency=32, passive_wait=0)
         self.reviews = Reviews(Rules.of(configuration), gathering, self.recorder)
         self.admission = AdmissionEndpoint(self.reviews, self.recorder, body_limit=self.body_limit, margin=0.2)
         manual = ManualEndpoint(ManualReviews(self.reviews, **self.manual_bounds)) if self.docs else None

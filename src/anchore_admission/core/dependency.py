@@ -13,8 +13,8 @@ _SERVICE = "svc"
 def deadlocked_namespaces(configuration: Configuration, webhooks: Sequence[Entry]) -> list[str]:
     """Return the namespaces of Anchore whose Pods could not start again once Anchore is down.
 
-    The webhook judges there, and the rules deny what Anchore gives no verdict about. A rule that names the namespace
-    and does not need Anchore (``skip``, ``passive``) shows that Anchore's own images were thought of.
+    The webhook judges there, and the rules deny images without a verdict of Anchore. A rule that names the namespace
+    and does not need Anchore (``skip``, ``passive``) shows that the operator has taken care of Anchore's own images.
     """
     return [
         namespace
@@ -25,7 +25,7 @@ def deadlocked_namespaces(configuration: Configuration, webhooks: Sequence[Entry
 
 
 def _namespaces(configuration: Configuration) -> Iterator[str]:
-    """Only a Service's full name tells: ``anchore.tools`` may be a namespace or a host of the internet."""
+    """Yield the namespaces of endpoints with a Service's full name: ``anchore.tools`` may be a host of the internet."""
     endpoints = [configuration.anchore.endpoint, *(account.endpoint for account in configuration.accounts)]
     for endpoint in endpoints:
         labels = (endpoint.host or "").lower().split(".") if endpoint else []

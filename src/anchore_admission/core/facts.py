@@ -1,4 +1,4 @@
-"""What Anchore said about one image at one time."""
+"""The facts about one image: what Anchore reported at one time."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,7 +8,7 @@ from anchore_admission.errors import EvaluationError
 
 
 class AnalysisState(StrEnum):
-    """Anchore's ``analysis_status``; ``unknown`` is ours: Anchore holds no active record of the image."""
+    """Anchore's ``analysis_status``; ``unknown`` is ours, for an image without an active record in Anchore."""
 
     UNKNOWN = "unknown"
     NOT_ANALYZED = "not_analyzed"
@@ -37,7 +37,7 @@ class ImageRecord:
 
 
 class PolicyReason(StrEnum):
-    """Why a policy ended as it did: its rules, or one of its image lists."""
+    """The reason for the result of a policy: its rules, or one of its image lists."""
 
     EVALUATION = "policy_evaluation"
     ALLOWLISTED = "allowlisted"
@@ -64,7 +64,7 @@ class Selector(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PolicyEvaluation:
-    """An evaluation as Anchore gave it; whether it is a verdict is for ``core.modes`` to say.
+    """An evaluation as Anchore gave it; ``core.modes`` turns it into a verdict, if it is one.
 
     ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
     ``selectors`` are those by which the policy tells repositories apart, None where Anchore does not show them.
@@ -83,19 +83,19 @@ class PolicyEvaluation:
 
 
 class SubmissionState(StrEnum):
-    """What became of asking Anchore to analyse the image."""
+    """The state of the request to analyze an image."""
 
-    NONE = "none"  # not asked
-    DRY_RUN = "dry_run"  # not asked, because nothing may be changed
-    REQUESTED = "requested"  # asked, no answer yet
-    ANSWERED = "answered"  # Anchore answered with a digest
-    REFUSED = "refused"  # Anchore or its registry said no
-    DROPPED = "dropped"  # not asked, because the queue is full
+    NONE = "none"  # nothing was submitted
+    DRY_RUN = "dry_run"  # not submitted, because a dry run or a review by hand changes nothing
+    REQUESTED = "requested"  # submitted, no response yet
+    ANSWERED = "answered"  # Anchore responded with a digest
+    REFUSED = "refused"  # Anchore or the image's registry refused
+    DROPPED = "dropped"  # not submitted, because the queue is full
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The latest request for analysis of an image; ``reason`` says in plain words why it failed."""
+    """The latest request for analysis of an image; ``reason`` says why it failed."""
 
     state: SubmissionState = SubmissionState.NONE
     digest: str | None = None
@@ -104,7 +104,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """All that is known of one image; ``error`` is why something that was asked is not known.
+    """Everything known about one image; ``error`` is the reason why a part of it is not known.
 
     There is one evaluation for each name by which the policy may judge the image differently.
     """

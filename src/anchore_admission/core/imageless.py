@@ -1,4 +1,4 @@
-"""Kubernetes' own kinds that hold no image, by API group: a kind that is neither here nor a workload is not known.
+"""Kubernetes' own kinds that hold no image, by API group. A kind that is neither here nor a workload is unknown.
 
 Source: the types that k8s.io/api 0.36 registers, k8s.io/kube-aggregator and k8s.io/apiextensions-apiserver, and those
 that earlier releases served.
@@ -49,6 +49,7 @@ IMAGELESS = {group: frozenset(names.split()) for group, names in _NAMES.items()}
 
 
 def is_imageless(kind: GroupVersionKind) -> bool:
+    """Return True for a kind of Kubernetes that holds no image."""
     return kind.kind in IMAGELESS.get(kind.group, frozenset())
 
 

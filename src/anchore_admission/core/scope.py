@@ -1,4 +1,4 @@
-"""Why a request needs no judging at all."""
+"""The scope of the controller: the requests that are judged, and those that are admitted without a verdict."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 
 
 class OutOfScope(StrEnum):
-    """A reason to admit without a verdict; its value stands in the audit trail and in metrics."""
+    """A reason to admit without a verdict; the audit annotation ``scope`` and the log line carry its value."""
 
     OPERATION = "operation"  # DELETE and CONNECT start no container
     SUBRESOURCE = "subresource"  # scale, status, binding, … carry no image
@@ -24,7 +24,7 @@ class OutOfScope(StrEnum):
 
 
 def out_of_scope(request: AdmissionRequest, handling: WorkloadHandling) -> OutOfScope | None:
-    """The first reason that holds, or None when the images have to be judged."""
+    """Return the first reason that holds, or None if the images have to be judged."""
     if request.operation in _UNJUDGED_OPERATIONS:
         return OutOfScope.OPERATION
     if (request.subResource or "") not in _JUDGED_SUBRESOURCES:
@@ -44,9 +44,9 @@ def out_of_scope(request: AdmissionRequest, handling: WorkloadHandling) -> OutOf
 def template_handling(request: AdmissionRequest, handling: WorkloadHandling) -> WorkloadHandling:
     """Return how a denial acts on an object. A Pod is authoritative.
 
-    A CronJob's Job is denied at once: its Pods would be refused, the Job would wait for them, the CronJob would go on
-    making Jobs, and all of them would run together once the image is admitted. Anyone can write such an owner, which
-    only makes a Job's handling stricter.
+    A CronJob's Job is denied at once. Otherwise its Pods would be denied, the Job would wait for them, the CronJob
+    would create further Jobs, and all of them would run together once the image is admitted. Anyone can write such an
+    owner, which only makes a Job's handling stricter.
     """
     if workload.is_pod(request.kind):
         return WorkloadHandling.DENY
@@ -65,7 +65,7 @@ def _changes_images(request: AdmissionRequest) -> bool:
 
 
 def _is_mirror(request: AdmissionRequest) -> bool:
-    """Annotation, group and user name must agree: a user can set the annotation alone.
+    """Return whether annotation, group and user name agree: a user can set the annotation alone.
 
     Source: plugin NodeRestriction of the API server, which lets a node create mirror Pods of its own only.
     """

@@ -1,16 +1,23 @@
-"""Moved tags: when Anchore's answer to a submission counts before what a look-up says."""
+"""Moved tags: how the controller notices that a tag points to another image than before.
 
-from dataclasses import dataclass
+Anchore learns where a tag points only when the tag is submitted. Every tag in use is therefore submitted again once per
+interval (``Repeats``), and the digest of that response counts before a look-up while it is newer (``ResolvedTag``).
+"""
 
-from anchore_admission.core.facts import ImageRecord
+from dataclasses import dataclass, field, replace
+
+from anchore_admission.core.facts import ImageRecord, Submission, SubmissionState
+
+FIRST_REPEAT = 30.0
+"""Seconds before an image that stays unknown, refused or failed may be submitted again; doubled each time."""
 
 
 @dataclass(frozen=True, slots=True)
-class TagAnswer:
+class ResolvedTag:
     """The digest that Anchore resolved a tag to when it was submitted.
 
-    ``before`` is what a look-up said of the tag just before: a digest, empty where Anchore held none, None where there
-    was no look-up. ``at`` is the time of the answer in monotonic seconds.
+    ``before`` is the result of a look-up just before: a digest, empty where Anchore held none, None where there was no
+    look-up. ``at`` is the time of the response in monotonic seconds.
     """
 
     digest: str
@@ -18,9 +25,56 @@ class TagAnswer:
     before: str | None = None
 
     def overrides(self, found: ImageRecord | None) -> bool:
-        """Return whether this is newer than what a look-up says of the tag now.
+        """Return whether this is newer than the record that a look-up finds for the tag now.
 
         Anchore reports the digest that it learned of last. While that is the one from before the submission, the
-        answer is newer (a tag that went from A to B and back to A); any other has been added since.
+        response is newer (a tag that went from A to B and back to A); any other has been added since.
         """
         return found is None or self.before == found.digest != self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class LastSubmission:
+    """The latest submission of an image. Its response stands while the next one is on its way."""
+
+    submission: Submission = field(default_factory=Submission)
+    resolved: ResolvedTag | None = None
+    """The digest of the response, as long as it is still known to be the tag's."""
+    at: float = float("-inf")
+    pause: float = 0.0
+    """Seconds before a needed or refused image is due again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """When an image is submitted again. ``interval`` is ``tags.refreshInterval`` in seconds."""
+
+    interval: float = 600.0
+
+    def is_due(self, last: LastSubmission, now: float, *, needed: bool, looked_up: str | None) -> bool:
+        """Return whether to submit now: after the pause if a verdict needs it, else once per interval.
+
+        A tag whose digest was compared with no look-up is also due after the pause if a look-up differs from it.
+        """
+        resolved = last.resolved
+        in_doubt = resolved is not None and resolved.before is None and looked_up not in {None, resolved.digest}
+        hurries = in_doubt or self._hurries(last, needed=needed)
+        return now >= last.at + (last.pause if hurries else self.interval)
+
+    def begun(self, last: LastSubmission, now: float, *, needed: bool) -> LastSubmission:
+        """Return the submission that begins now, with the pause after it."""
+        doubled = 2 * last.pause if self._hurries(last, needed=needed) else 0.0
+        is_first = last.submission.state is SubmissionState.NONE
+        return replace(
+            last,
+            submission=Submission(SubmissionState.REQUESTED) if is_first else last.submission,
+            at=now,
+            pause=min(max(FIRST_REPEAT, doubled), self.interval),
+        )
+
+    def holds(self, resolved: ResolvedTag, now: float) -> bool:
+        """Return whether a digest still counts: for two intervals, so that a tag in use is refreshed before."""
+        return now < resolved.at + 2 * self.interval
+
+    def _hurries(self, last: LastSubmission, *, needed: bool) -> bool:
+        return needed or last.submission.state is SubmissionState.REFUSED

@@ -1,4 +1,4 @@
-"""Which images a workload pulls, and where each of them stands."""
+"""The images that a workload pulls, and the place of each."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class ContainerImage(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For people: ``initContainers "setup"``."""
+        """The place as messages name it: ``initContainers "setup"``."""
         return f'{self.field} "{self.name}"'
 
 
@@ -76,7 +76,7 @@ KINDS: dict[tuple[str, str], Callable[[Workload], PodView | None]] = {
     ("batch", "CronJob"): _cron_job,
 }
 POD_KINDS = frozenset({("", "Pod"), ("", "EphemeralContainers")})
-"""The kinds whose images are pulled at once; all others are templates of Pods to come."""
+"""The kinds whose images are pulled at once; all others are templates of future Pods."""
 
 
 def is_known(kind: GroupVersionKind) -> bool:
@@ -88,12 +88,12 @@ def is_pod(kind: GroupVersionKind) -> bool:
 
 
 def pod_view(kind: GroupVersionKind, workload: Workload | None) -> PodView | None:
-    """The Pod spec of a workload of a known kind; None where the workload carries none (yet)."""
+    """Return the Pod spec of a workload of a known kind; None where the workload carries none (yet)."""
     return KINDS[kind.group, kind.kind](workload) if workload else None
 
 
 def images(spec: PodSpec) -> list[ContainerImage]:
-    """Every image a Pod pulls, in the order every message uses."""
+    """Return every image a Pod pulls, in the order that messages use."""
     found: list[ContainerImage] = []
     for field, containers in (
         ("initContainers", spec.initContainers),
@@ -126,6 +126,6 @@ def changes_images(kind: GroupVersionKind, new: Workload, old: Workload | None) 
 
 
 def changed(new: Iterable[ContainerImage], old: PodSpec | None) -> list[ContainerImage]:
-    """Those whose text stands nowhere in the old Pod spec."""
+    """Return the images whose text stands nowhere in the old Pod spec."""
     known = {image.image for image in images(old)} if old else set()
     return [image for image in new if image.image not in known]

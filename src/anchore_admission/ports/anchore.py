@@ -1,4 +1,4 @@
-"""Anchore, as the services need it."""
+"""The port to Anchore."""
 
 from typing import Protocol
 
@@ -8,24 +8,24 @@ from anchore_admission.ports.deadline import Deadline
 
 
 class Anchore(Protocol):
-    """One account of one Anchore. Every call raises an EvaluationError when it cannot tell.
+    """One account of one Anchore. Every call raises an EvaluationError if it does not learn the facts.
 
     Contract: ``tests/contract/adapters/anchore/test_port.py`` holds every implementation to it.
     """
 
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
-        """The newest active record that carries the full tag; None when Anchore surely holds none."""
+        """Return the newest active record that carries the full tag; None if Anchore surely holds none."""
 
     async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
-        """The active record of a platform digest or a manifest list's digest; its own digest may differ."""
+        """Return the active record of a platform digest or a manifest list's digest; its own digest may differ."""
 
     async def check(
         self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
     ) -> PolicyEvaluation | AnalysisState:
-        """Evaluate a policy (None: the active one), or say in which state the image is that cannot be evaluated."""
+        """Evaluate a policy (None: the active one), or return the state of an image that cannot be evaluated."""
 
     async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
-        """Ask for analysis. The record's digest is what the tag points to now. Raises AnalysisRefused."""
+        """Submit an image for analysis. The record's digest is that of the tag now. Raises AnalysisRefused."""
 
 
 class AnchoreAccounts(Protocol):

@@ -1,4 +1,4 @@
-"""Where adapters and services report what happened; turned into logs and metrics."""
+"""The ports for reports of adapters and services, which become logs and metrics."""
 
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -7,7 +7,7 @@ from anchore_admission.core.verdict import ReviewVerdict
 
 
 class Origin(StrEnum):
-    """Who asks for a review: the API server, or a person by hand (web page, command line)."""
+    """The origin of a review: the API server, or a person by hand (web page, command line)."""
 
     ADMISSION = "admission"
     MANUAL = "manual"
@@ -30,25 +30,25 @@ class ReviewRecord(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Where the adapters and services tell what happened; turned into logs and metrics."""
+    """The reports about reviews and Anchore."""
 
     def review(self, record: ReviewRecord) -> None:
-        """One review ended."""
+        """Record a review that ended."""
 
     def malformed_review(self, code: str, message: str) -> None:
-        """A call could not be read; ``code`` is a ReviewError's."""
+        """Record a call that could not be read; ``code`` is a ReviewError's."""
 
     def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
-        """One call to Anchore ended; ``outcome`` is ``ok``, ``not_found`` or an error's code."""
+        """Record a call to Anchore that ended; ``outcome`` is ``ok``, ``not_found`` or an error's code."""
 
     def anchore_in_flight(self, change: int) -> None:
-        """A call to Anchore began (1) or ended (-1)."""
+        """Record that a call to Anchore began (1) or ended (-1)."""
 
     def submission(self, *, account: str, outcome: str) -> None:
-        """A request for analysis ended: ``answered``, ``refused``, ``dropped`` or an error's code."""
+        """Record a request for analysis that ended: ``answered``, ``refused``, ``dropped`` or an error's code."""
 
     def queue_depth(self, waiting: int) -> None:
-        """How many requests for analysis wait to be sent."""
+        """Record the number of requests for analysis that wait to be sent."""
 
 
 class Repair(StrEnum):

@@ -19,7 +19,7 @@ from anchore_admission.services.config.load import environment_name
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import Reviews, Rules
-from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
+from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
 from anchore_admission.watched import Watched
 from anchore_admission.wiring.credentials import credential_sources
@@ -32,7 +32,7 @@ class Controller:
     configuration: Configuration
     telemetry: Telemetry
     accounts: Mapping[str, DetectingAnchore]
-    requests: AnalysisRequests
+    submissions: Submissions
     reviews: Reviews
     manual: ManualReviews
     watched: Sequence[Watched[Any]]
@@ -77,18 +77,18 @@ def build(
         )
         for s in used
     }
-    submissions = configuration.submissions
-    schedule = Schedule(submissions.concurrency, submissions.queue_size, configuration.tags.refresh_interval)
-    requests = AnalysisRequests(accounts, telemetry, schedule, clock=time.monotonic)
+    queue = configuration.submissions
+    schedule = Schedule(queue.concurrency, queue.queue_size, configuration.tags.refresh_interval)
+    submissions = Submissions(accounts, telemetry, schedule, clock=time.monotonic)
     gathering = FactGathering(
         accounts,
-        requests,
+        submissions,
         concurrency=configuration.lookups.concurrency,
         passive_wait=configuration.passive.wait,
     )
     reviews = Reviews(rules, gathering, telemetry)
     watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
-    return Controller(configuration, telemetry, accounts, requests, reviews, ManualReviews(reviews), watched)
+    return Controller(configuration, telemetry, accounts, submissions, reviews, ManualReviews(reviews), watched)
 
 
 def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:

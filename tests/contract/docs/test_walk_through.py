@@ -43,7 +43,7 @@ async def webhook(sandbox: str, version: str) -> AsyncIterator[httpx.AsyncClient
     settings["anchore"]["apiVersion"] = version
     settings["passive"] = {"wait": 60}
     controller = build(Configuration.model_validate(settings), Telemetry(), environ=CREDENTIALS)
-    async with aclosing(controller), supervised("analysis requests", controller.requests.run):
+    async with aclosing(controller), supervised("analysis requests", controller.submissions.run):
         admission = AdmissionEndpoint(controller.reviews, controller.telemetry, body_limit=1024 * 1024, margin=0.2)
         yield caller(create_app(Surfaces(admission, ManualEndpoint(controller.manual))))
 

@@ -21,8 +21,9 @@ from anchore_admission.models.review import decode
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.recent import Recent
 from anchore_admission.services.reviews.review import Reviews, Rules
-from anchore_admission.services.reviews.submissions import AnalysisRequests, Schedule
+from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.anchore_calls import client
 from support.anchore_stage import CVE, policy
 from support.builders import pod_spec, review, workload
@@ -57,8 +58,9 @@ class Replica:
         self.anchore = client(transport, self.version, url="http://sandbox", credentials=user)
         accounts = {"default": self.anchore}
         self.recorder = FakeRecorder()
-        self.requests = AnalysisRequests(accounts, self.recorder, Schedule(), clock=time.monotonic)
-        gathering = FactGathering(accounts, self.requests, concurrency=32, passive_wait=0)
+        self.recent = Recent()
+        self.submissions = Submissions(accounts, self.recorder, Schedule(), clock=time.monotonic, recent=self.recent)
+        gathering = FactGathering(accounts, self.submissions, concurrency=32, passive_wait=0)
         rules = Rules.of(Configuration.model_validate(self.settings))
         self.reviews = Reviews(rules, gathering, self.recorder)
 
@@ -72,8 +74,8 @@ class Replica:
 
     async def analyzed(self) -> None:
         """Let every submission be answered and every analysis end."""
-        worker = asyncio.create_task(self.requests.run())
-        for entry in list(self.requests._entries.values()):
+        worker = asyncio.create_task(self.submissions.run())
+        for _, entry in list(self.recent.items()):
             await asyncio.wait_for(entry.heard.wait(), 30)
         worker.cancel()
         with suppress(asyncio.CancelledError):

@@ -14,7 +14,6 @@ from anchore_admission.core.names import (
     newest,
 )
 from anchore_admission.core.reference import parse
-from anchore_admission.core.tags import TagAnswer
 from support.builders import DIGEST, OTHER_DIGEST, record
 
 _LABEL = DIGEST.replace(":", "-")
@@ -222,35 +221,3 @@ def test_which_policies_tell_docker_hubs_two_names_apart(patterns: list[str], ex
 )
 def test_which_policies_tell_spellings_of_a_registry_apart(registry: str, expected: bool) -> None:
     assert distinguishes([Selector(registry, "*")], lookup_tags(parse("Quay.IO:443/a/b:1"))) is expected
-
-
-@pytest.mark.parametrize(
-    ("answered", "before", "now", "expected"),
-    [
-        (DIGEST, None, None, True),
-        (DIGEST, "", None, True),
-        (DIGEST, DIGEST, None, True),
-        (DIGEST, DIGEST, DIGEST, False),
-        (DIGEST, OTHER_DIGEST, DIGEST, False),
-        (DIGEST, OTHER_DIGEST, OTHER_DIGEST, True),
-        (DIGEST, DIGEST, OTHER_DIGEST, False),
-        (DIGEST, "", OTHER_DIGEST, False),
-        (DIGEST, None, OTHER_DIGEST, False),
-    ],
-    ids=[
-        "not held, never looked up",
-        "not held",
-        "no longer held",
-        "agreed",
-        "moved, and Anchore has learned of it",
-        "moved back to an image that Anchore knew",
-        "added since by others",
-        "added since, unknown before",
-        "nothing to compare with",
-    ],
-)
-def test_the_newer_of_look_up_and_submission_wins(
-    answered: str, before: str | None, now: str | None, expected: bool
-) -> None:
-    found = record(digest=now) if now else None
-    assert TagAnswer(answered, 0.0, before).overrides(found) is expected

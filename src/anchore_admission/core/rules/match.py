@@ -23,7 +23,7 @@ Pattern = re.Pattern[str]
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Everything but the image that a rule may look at."""
+    """Everything except the image that a rule may match."""
 
     namespace: str = ""
     kinds: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def text_names(text: str) -> tuple[str, ...]:
 
 
 def conditions_of(match: Match) -> tuple[Condition, ...]:
-    """Cheap ones first; an empty match holds for everything."""
+    """Compile a match, cheap conditions first; an empty match holds for everything."""
     conditions: list[Condition] = []
     if match.namespaces:
         conditions.append(_any_glob(match.namespaces, lambda _, c: (c.namespace,)))
@@ -111,7 +111,7 @@ def _labels(selector: LabelSelector) -> Condition:
 
 
 def _compares(key: str, operator: str, values: list[str], labels: Mapping[str, str]) -> bool:
-    """As k8s.io/apimachinery: NotIn holds for an absent key."""
+    """Compare as k8s.io/apimachinery does: NotIn holds for an absent key."""
     match operator:
         case "In":
             return labels.get(key) in values
@@ -130,9 +130,9 @@ def _any_of(expressions: Iterable[str]) -> Pattern:
 def _image_expression(glob: str) -> str:
     """Translate an image glob for names that begin with a registry.
 
-    A glob that names a registry compares it with registries alone: what stands in its place in an image's path is the
-    author's choice. One that begins with ``*`` and names none holds for every registry; an image ID is on none; any
-    other is on Docker Hub.
+    A glob that names a registry is compared with the registry alone, because an author chooses the path of an image.
+    A glob that begins with ``*`` and names no registry holds for all of them; an image ID is on none; any other glob is
+    on Docker Hub.
     """
     host, slash, rest = glob.partition("/")
     if slash and names_host(host):
@@ -143,10 +143,10 @@ def _image_expression(glob: str) -> str:
 
 
 def _path_expression(glob: str) -> str:
-    """Translate a glob for what stands behind the registry.
+    """Translate the part of a glob behind the registry.
 
-    A glob for tags matches no digest: ``app*:2*`` would hold for every digest that begins with a 2, and authors find
-    one of those. A star for the whole tag (``app*:*``) stands for every image, by digest too.
+    A glob for tags matches no digest: ``app*:2*`` would hold for every digest that begins with a 2, and an author can
+    produce one. A star for the whole tag (``app*:*``) stands for every image, by digest too.
     """
     repository, colon, tag = glob.rpartition(":")
     if not colon or "@" in glob or not tag.strip("*"):
@@ -171,8 +171,8 @@ def _registry_expression(glob: str) -> str:
 def _expression(glob: str, any_character: str = ".") -> str:
     """Translate a glob: ``*`` and ``?`` are special, brackets are not (IPv6 hosts carry them).
 
-    As in ``fnmatch.translate``, what stands between two stars is found once and for all at its first place (an atomic
-    group), which keeps many stars from backtracking without bound.
+    As in ``fnmatch.translate``, the text between two stars is matched once, at its first place (an atomic group). This
+    keeps globs with many stars from backtracking without bound.
     """
     first, *others = [re.escape(part).replace(r"\?", any_character) for part in re.split(r"\*+", glob)]
     if not others:

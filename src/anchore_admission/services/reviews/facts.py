@@ -21,12 +21,12 @@ from anchore_admission.core.reference import ImageReference
 from anchore_admission.errors import DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.anchore import Anchore, AnchoreAccounts
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.submissions import AnalysisRequests
+from anchore_admission.services.reviews.submissions import Submissions
 
 logger = logging.getLogger("anchore_admission.evaluation")
 
 _REPEATED_STATES = frozenset({AnalysisState.UNKNOWN, AnalysisState.FAILED})
-"""States that no waiting changes: Anchore has to be asked (again)."""
+"""States that waiting does not change: the image has to be submitted (again)."""
 _WORKERS = 512
 """Images whose facts are gathered at once in all reviews; beyond that, each review gathers one image's at a time."""
 _NAMES = 3
@@ -49,11 +49,11 @@ class _Account:
 
     @property
     def is_unreached(self) -> bool:
-        """Return whether what broke off stood behind the review's own other images, and nothing was being asked."""
+        """True if calls only waited for the review's own other images when time ran out, and none was under way."""
         return self._waiting > 0 and self._asking == 0
 
     async def newest(self, reference: ImageReference) -> ImageRecord | None:
-        """The newest record under any of the tag's names. An error under one of them is an error."""
+        """Return the newest record under any of the tag's names. An error under one of them is an error."""
         try:
             async with asyncio.TaskGroup() as group:
                 calls = [group.create_task(self._by_tag(name)) for name in lookup_tags(reference)]
@@ -75,7 +75,7 @@ class _Account:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Count what waits for the review's share and what is being asked; a call that breaks off stays counted."""
+        """Count the calls that wait for the review's share and those under way; an interrupted call stays counted."""
         self._waiting += 1
         async with self._share:
             self._waiting -= 1
@@ -87,9 +87,10 @@ class _Account:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What the images of one review share.
+    """The state that the images of one review share.
 
-    ``passive_end`` is how long passive mode waits; ``is_whole`` says that no other review takes workers from this one.
+    ``passive_end`` is the end of passive mode's wait; ``is_whole`` is True if no other review takes workers from this
+    one.
     """
 
     deadline: Deadline
@@ -98,7 +99,7 @@ class _Turn:
     is_whole: bool
 
     def unreached(self) -> EvaluationError:
-        """Return why an image was not looked up: only the review's own other images are its author's choice."""
+        """Return the error of an image not looked up; only the review's own other images are its author's choice."""
         kind = ImageNotReached if self.is_whole else DeadlineExceeded
         return kind("no answer before the deadline")
 
@@ -106,17 +107,16 @@ class _Turn:
 class FactGathering:
     """Gathers facts for many images at once, with at most ``concurrency`` calls per account in all reviews together.
 
-    The bound is each account's own: an Anchore that hangs must not keep reviews from asking another. One review makes
+    The bound is each account's own: an Anchore that hangs must not keep reviews from calling another. One review makes
     at most half of that many calls at once, and no more than its images can use, so that a Pod with hundreds of images
-    leaves room for the others.
-    ``passive_wait`` is how many seconds passive mode waits for the answer to a submission.
+    leaves room for the others. Passive mode waits ``passive_wait`` seconds at most for the response to a submission.
     """
 
     def __init__(
-        self, accounts: AnchoreAccounts, requests: AnalysisRequests, *, concurrency: int, passive_wait: float
+        self, accounts: AnchoreAccounts, submissions: Submissions, *, concurrency: int, passive_wait: float
     ) -> None:
         self._accounts = accounts
-        self._requests = requests
+        self._submissions = submissions
         self._slots = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(concurrency))
         self._most_of_one_review = max(1, concurrency // 2)
         self._passive_wait = passive_wait
@@ -135,7 +135,7 @@ class FactGathering:
         share = asyncio.Semaphore(min(_NAMES * len(questions), self._most_of_one_review))
         turn = _Turn(deadline, share, Deadline.after(self._passive_wait, deadline.clock), workers == wanted)
         if workers < len(questions) and side_effects:
-            self._ask_early(questions)
+            self._submit_early(questions)
         found: dict[Question, ImageFacts] = {}
         rest = iter(questions)
         self._workers += workers
@@ -146,11 +146,11 @@ class FactGathering:
             self._workers -= workers
         return {question: found[question] for question in questions}
 
-    def _ask_early(self, questions: Iterable[Question]) -> None:
-        """Queue what passive mode submits before the first image is waited for."""
+    def _submit_early(self, questions: Iterable[Question]) -> None:
+        """Queue the submissions of passive mode before waiting for the first image."""
         for question in questions:
             if question.needs.submission and question.request_analysis:
-                self._requests.ask(question.account, analysis_request(question.reference), needed=False)
+                self._submissions.submit(question.account, analysis_request(question.reference), needed=False)
 
     async def _work(
         self,
@@ -173,14 +173,14 @@ class FactGathering:
             found[question] = await self._facts(question, turn, side_effects=side_effects)
 
     async def _facts(self, question: Question, turn: "_Turn", *, side_effects: bool) -> ImageFacts:
-        """A request for analysis that fails takes nothing away from what was looked up."""
+        """Gather the facts about one image. A submission that fails takes nothing away from the look-up."""
         facts, by_tag = ImageFacts(), None
         if question.needs.record:
             facts, by_tag = await self._look_up(question, turn.deadline, turn.share)
         try:
             submission = await self._submission(question, facts, by_tag, turn, side_effects=side_effects)
         except Exception:
-            logger.exception("asking for the analysis of %s failed unexpectedly", question.reference.repository)
+            logger.exception("submitting %s for analysis failed unexpectedly", question.reference.repository)
             submission = Submission(SubmissionState.REFUSED, reason=_UNEXPECTED)
         return replace(facts, submission=submission)
 
@@ -199,10 +199,10 @@ class FactGathering:
                     record = await account.by_digest(reference.digest)
                 else:
                     by_tag = record = await account.newest(reference)
-                    answer = self._requests.resolved(question.account, lookup_tags(reference))
-                    if answer and answer.overrides(by_tag):
+                    resolved = self._submissions.resolved(question.account, lookup_tags(reference))
+                    if resolved and resolved.overrides(by_tag):
                         record = None
-                        record = await account.by_digest(answer.digest)
+                        record = await account.by_digest(resolved.digest)
                 if not question.needs.evaluation or record is None or record.state is not AnalysisState.ANALYZED:
                     return ImageFacts(record), by_tag
                 evaluated = await _evaluated(account, record, reference, question.policy)
@@ -225,7 +225,7 @@ class FactGathering:
         *,
         side_effects: bool,
     ) -> Submission:
-        """Ask for an analysis that is missing, and now and then where a tag points to; only passive mode waits."""
+        """Submit an image that needs analysis, and a tag to learn where it points; only passive mode waits."""
         reference = question.reference
         needed = facts.error is None and facts.state in _REPEATED_STATES
         moves = facts.error is None and reference.digest is None
@@ -236,9 +236,9 @@ class FactGathering:
         request = analysis_request(reference, by_tag)
         if question.needs.submission:
             seconds = min(turn.passive_end.left(), turn.deadline.left())
-            return await self._requests.ask_and_wait(question.account, request, seconds)
+            return await self._submissions.submit_and_wait(question.account, request, seconds)
         looked_up = by_tag.digest if by_tag else ""
-        return self._requests.ask(question.account, request, needed=needed, looked_up=looked_up)
+        return self._submissions.submit(question.account, request, needed=needed, looked_up=looked_up)
 
 
 async def _evaluated(
@@ -247,15 +247,15 @@ async def _evaluated(
     """Evaluate the policy under every name that it may judge differently.
 
     To Anchore, the two names of Docker Hub's official images and the spellings of a registry are different images.
-    Which of them it holds may depend on our own submissions, and an author chooses what to write; the verdict must
-    depend on neither. Anchore's answer shows the policy, which mostly saves the other questions.
+    Which of them it holds may depend on our own submissions, and which of them is written is the author's choice; the
+    verdict must depend on neither. Anchore's response shows the policy, which mostly saves the other calls.
     """
     evaluations: list[PolicyEvaluation] = []
     tags = check_tags(record, reference)
     for full_tag in tags:
         evaluation = await account.check(record.digest, full_tag, policy)
         if evaluation is AnalysisState.UNKNOWN and evaluations:
-            continue  # an Anchore that takes only names it has seen on the image judges it by no other
+            continue  # this Anchore accepts only names that it has seen on the image, and judges it by no other
         if isinstance(evaluation, AnalysisState):
             return evaluation
         evaluations.append(replace(evaluation, repository=repository_of(full_tag)))

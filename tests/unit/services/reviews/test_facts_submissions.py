@@ -9,7 +9,7 @@ from anchore_admission.core.names import AnalysisRequest, label_of
 from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.reviews.facts import FactGathering
-from anchore_admission.services.reviews.submissions import AnalysisRequests
+from anchore_admission.services.reviews.submissions import Submissions
 from support.evaluation_bench import DEADLINE, EvaluationBench, rule
 from support.fakes import PASS, digest_of
 
@@ -135,15 +135,17 @@ async def test_passive_mode_waits_no_longer_than_it_may(wait: float, seconds: fl
     assert await asking == [ImageFacts(submission=REQUESTED)]
 
 
-class BrokenRequests(AnalysisRequests):
-    def ask(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str | None = None) -> Submission:
+class BrokenSubmissions(Submissions):
+    def submit(
+        self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str | None = None
+    ) -> Submission:
         raise ZeroDivisionError(account, request, needed, looked_up)
 
 
 @pytest.mark.parametrize("mode", ASKING)
 async def test_request_that_breaks_takes_nothing_from_the_facts(bench: EvaluationBench, mode: ModeName) -> None:
     record = bench.anchore.store(TAG)
-    broken = BrokenRequests(bench.accounts, bench.recorder, bench.schedule, clock=bench.clock)
+    broken = BrokenSubmissions(bench.accounts, bench.recorder, bench.schedule, clock=bench.clock)
     bench.gathering = FactGathering(bench.accounts, broken, concurrency=1, passive_wait=0)
     (facts,) = await bench.facts(TAG, by=rule(mode))
 

@@ -22,20 +22,20 @@ async def bench() -> AsyncIterator[Bench]:
 @pytest.mark.parametrize("error", [AnchoreUnavailable("no connection"), AnchoreReplyInvalid("not JSON")])
 async def test_outage_is_retried_with_growing_pauses_and_then_given_up(bench: Bench, error: Exception) -> None:
     bench.anchore.fail("submit", error)
-    bench.ask()
+    bench.submit()
     await bench.clock.advance(29)
 
     assert len(bench.submitted) == submissions.ATTEMPTS
     for pause, middle in zip(bench.clock.slept, (2, 4, 8), strict=True):
         assert middle * 0.5 <= pause <= middle * 1.5
     assert bench.recorder.submissions == [("default", getattr(error, "code", ""))]
-    assert bench.ask() == Submission(SubmissionState.REFUSED, None, str(error))
+    assert bench.submit() == Submission(SubmissionState.REFUSED, None, str(error))
 
 
 async def test_every_request_gets_all_its_attempts(bench: Bench) -> None:
     bench.anchore.fail("submit", AnchoreUnavailable("no connection"))
     for _ in range(3):
-        bench.ask()
+        bench.submit()
         await bench.clock.advance(600)
 
     assert len(bench.submitted) == 3 * submissions.ATTEMPTS
@@ -44,7 +44,7 @@ async def test_every_request_gets_all_its_attempts(bench: Bench) -> None:
 async def test_pauses_of_many_images_differ(bench: Bench) -> None:
     bench.anchore.fail("submit", AnchoreUnavailable("no connection"))
     for request in tags(20):
-        bench.ask(request)
+        bench.submit(request)
     await settled()
 
     assert len(set(bench.clock.slept)) > 10
@@ -52,18 +52,18 @@ async def test_pauses_of_many_images_differ(bench: Bench) -> None:
 
 async def test_outage_that_ends_is_forgotten(bench: Bench) -> None:
     bench.anchore.fail("submit", AnchoreUnavailable("no connection"), times=2)
-    bench.ask()
+    bench.submit()
     await bench.clock.advance(29)
 
-    assert bench.ask() == ANSWERED
+    assert bench.submit() == ANSWERED
     assert bench.recorder.submissions == [("default", "answered")]
 
 
 async def test_reason_of_an_outage_is_told_while_it_lasts(bench: Bench) -> None:
     bench.anchore.fail("submit", AnchoreUnavailable("no connection"))
 
-    assert await bench.asked() == Submission(SubmissionState.REFUSED, None, "no connection")
-    assert await bench.requests.ask_and_wait("default", APP, 3600) == bench.ask()
+    assert await bench.responded() == Submission(SubmissionState.REFUSED, None, "no connection")
+    assert await bench.submissions.submit_and_wait("default", APP, 3600) == bench.submit()
 
 
 @pytest.mark.parametrize("error", [NO_PULL, AnchoreRefused("Anchore refuses our credentials (401)")])
@@ -71,15 +71,15 @@ async def test_refusal_is_not_retried_at_once_but_remembered_until_a_success(ben
     refused = Submission(SubmissionState.REFUSED, None, str(error))
     bench.anchore.fail("submit", error)
 
-    assert await bench.asked() == refused
+    assert await bench.responded() == refused
     await bench.clock.advance(29)
-    assert bench.ask() == refused
+    assert bench.submit() == refused
     assert (len(bench.submitted), bench.clock.slept) == (1, [])
     bench.anchore.recover()
     await bench.clock.advance(1)
-    assert bench.ask() == refused, "the old reason stands while the next submission is on its way"
+    assert bench.submit() == refused, "the old reason stands while the next submission is on its way"
     await settled()
-    assert bench.ask() == ANSWERED
+    assert bench.submit() == ANSWERED
 
 
 @pytest.mark.parametrize(
@@ -90,17 +90,17 @@ async def test_refusal_is_not_retried_at_once_but_remembered_until_a_success(ben
 async def test_refusal_ends_a_remembered_digest_and_an_outage_does_not(
     bench: Bench, error: Exception, kept: str | None
 ) -> None:
-    await bench.asked()
+    await bench.responded()
     bench.anchore.fail("submit", error)
     await bench.clock.advance(600)
-    await bench.asked()
+    await bench.responded()
 
-    assert bench.ask() == Submission(SubmissionState.REFUSED, kept, str(error))
+    assert bench.submit() == Submission(SubmissionState.REFUSED, kept, str(error))
     assert bench.resolved() == kept
 
 
 async def test_remembered_digest_ends_by_age(bench: Bench) -> None:
-    await bench.asked()
+    await bench.responded()
     await bench.clock.advance(1199)
     assert bench.resolved() == ANSWERED.digest
     await bench.clock.advance(1)
@@ -109,9 +109,9 @@ async def test_remembered_digest_ends_by_age(bench: Bench) -> None:
 
 async def test_latest_answer_under_any_name_counts(bench: Bench) -> None:
     long, short = AnalysisRequest("docker.io/library/nginx:1"), AnalysisRequest("docker.io/nginx:1")
-    await bench.asked(long)
+    await bench.responded(long)
     await bench.clock.advance(1)
-    await bench.asked(short)
+    await bench.responded(short)
 
     assert bench.resolved(long, short) == digest_of(short.full_tag)
     assert bench.resolved(long) == digest_of(long.full_tag)
@@ -119,10 +119,10 @@ async def test_latest_answer_under_any_name_counts(bench: Bench) -> None:
 
 async def test_answer_that_nothing_was_compared_with_is_asked_for_again_when_a_look_up_differs(bench: Bench) -> None:
     """Passive mode looks nothing up, so nothing tells which of the two digests is newer."""
-    await bench.asked(needed=False)
+    await bench.responded(needed=False)
     await bench.clock.advance(30)
     for looked_up in (ANSWERED.digest, None, digest_of("other"), digest_of("other")):
-        bench.requests.ask("default", APP, needed=False, looked_up=looked_up)
+        bench.submissions.submit("default", APP, needed=False, looked_up=looked_up)
         await settled()
 
     assert len(bench.submitted) == 2
@@ -135,7 +135,7 @@ async def test_needed_image_is_submitted_again_after_doubling_pauses(bench: Benc
     began, times = bench.clock.now, []
     for _ in range(250):
         before = len(bench.submitted)
-        await bench.asked(needed=not refused)
+        await bench.responded(needed=not refused)
         times += [bench.clock.now - began] * (len(bench.submitted) - before)
         await bench.clock.advance(10)
 
@@ -147,7 +147,7 @@ async def test_image_that_is_never_analysed_is_asked_for_forever() -> None:
     bench = Bench(Schedule(refresh_interval=1))
     async with bench.running():
         for _ in range(1100):
-            bench.ask()
+            bench.submit()
             bench.clock.now += 1
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -157,19 +157,19 @@ async def test_image_that_is_never_analysed_is_asked_for_forever() -> None:
 
 async def test_tag_is_refreshed_once_per_interval(bench: Bench) -> None:
     for _ in range(5):
-        await bench.asked(needed=False)
+        await bench.responded(needed=False)
         await bench.clock.advance(599)
-        await bench.asked(needed=False)
+        await bench.responded(needed=False)
         await bench.clock.advance(1)
 
     assert len(bench.submitted) == 5
 
 
 async def test_moved_tag_resolves_to_the_old_digest_until_the_next_answer(bench: Bench) -> None:
-    await bench.asked()
+    await bench.responded()
     moved = bench.anchore.registry[APP.full_tag] = digest_of("moved")
     await bench.clock.advance(600)
-    assert bench.ask() == ANSWERED
+    assert bench.submit() == ANSWERED
     assert bench.resolved() == ANSWERED.digest
     await settled()
 
@@ -179,9 +179,9 @@ async def test_moved_tag_resolves_to_the_old_digest_until_the_next_answer(bench:
 async def test_outage_met_while_draining_is_final(bench: Bench) -> None:
     answer = bench.anchore.hang("submit")
     bench.anchore.fail("submit", AnchoreUnavailable("no connection"))
-    bench.ask()
+    bench.submit()
     await settled()
-    draining = asyncio.create_task(bench.requests.drain(3600))
+    draining = asyncio.create_task(bench.submissions.drain(3600))
     await settled()
     answer.set()
 
@@ -191,6 +191,6 @@ async def test_outage_met_while_draining_is_final(bench: Bench) -> None:
 
 async def test_failed_analysis_is_queued_by_anchore_again(bench: Bench) -> None:
     bench.anchore.store(APP.full_tag, AnalysisState.FAILED)
-    await bench.asked()
+    await bench.responded()
 
     assert bench.anchore._records[digest_of(APP.full_tag)].state is AnalysisState.NOT_ANALYZED

@@ -1,0 +1,67 @@
+"""The memory of submissions: which image was submitted when, and the response. It is bounded."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import ItemsView, Sequence
+from dataclasses import dataclass, field
+
+from anchore_admission.core.names import AnalysisRequest
+from anchore_admission.core.tags import LastSubmission, ResolvedTag
+
+REMEMBERED = 10_000
+"""Images whose latest submission is kept; the longest unused are forgotten first."""
+
+Key = tuple[str, AnalysisRequest]
+"""An account and the image that is submitted in it."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """The memory of one image in one account."""
+
+    last: LastSubmission = field(default_factory=LastSubmission)
+    looked_up: str | None = None
+    """The digest that a look-up found before the submission; empty: none, None: there was no look-up."""
+    attempts: int = 0
+    active: bool = False
+    """True from the request until its final outcome; then it may be forgotten."""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no attempt is queued or under way."""
+
+
+class Recent:
+    """The latest submission of each image, for ``most`` images."""
+
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._most = most
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, key: Key) -> Entry:
+        return self._entries[key]
+
+    def items(self) -> ItemsView[Key, Entry]:
+        return self._entries.items()
+
+    def use(self, key: Key) -> Entry | None:
+        """Return the entry, if there is one, and let it be forgotten last."""
+        entry = self._entries.get(key)
+        if entry:
+            self._entries.move_to_end(key)
+        return entry
+
+    def keep(self, key: Key, entry: Entry) -> None:
+        """Remember an entry, and forget the longest unused one that is not active if there are too many."""
+        self._entries[key] = entry
+        if len(self._entries) > self._most:
+            oldest = next((key for key, entry in self._entries.items() if not entry.active), None)
+            if oldest is not None:
+                del self._entries[oldest]
+
+    def resolved(self, account: str, names: Sequence[str]) -> ResolvedTag | None:
+        """Return the latest digest that Anchore resolved a tag to, submitted under any of its names."""
+        entries = (self._entries.get((account, AnalysisRequest(name))) for name in names)
+        found = [entry.last.resolved for entry in entries if entry and entry.last.resolved]
+        return max(found, key=lambda resolved: resolved.at, default=None)

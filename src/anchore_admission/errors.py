@@ -18,7 +18,8 @@ AnchoreAdmissionError
 │   ├── ClusterNotFound         the object does not exist; we create none
 │   ├── ClusterConflict         somebody else was faster
 │   ├── ClusterRefused          what was sent is not valid there
-│   └── WebhookSilent           our own webhook, asked through its Service, does not answer
+│   └── ProbeFailed             our own webhook, called through its Service, does not answer
+│       └── ClientCertificateWanted     ... because it wants an API server's certificate
 └── EvaluationError             no verdict: the rule's ``onError`` speaks
     ├── AnchoreUnavailable      no connection, a timeout, a 5xx, a part of Anchore that is down
     ├── AnchoreRefused          401 or 403: wrong credentials, no permission (or Anchore's database is down)
@@ -201,3 +202,7 @@ class ClusterRefused(ClusterError):
 
 class ProbeFailed(ClusterError):
     code = "silent"
+
+
+class ClientCertificateWanted(ProbeFailed):
+    """The webhook has shown its own certificate and ended the connection, as it does without a client certificate."""

@@ -127,7 +127,7 @@ def test_helm_test_asks_as_an_api_server_does(passive: Release, kubectl: Kubectl
     [
         ({"replicaCount": "two"}, "replicaCount"),
         ({"enableStrictGatng": True}, "enableStrictGatng"),
-        ({"anchore": {"endpoint": "http://anchore:8228"}}, r"sandbox\.enabled: not together with anchore\.endpoint"),
+        ({"anchore": {"endpoint": "http://anchore:8228"}}, r"sandbox\.enabled: not together with an endpoint"),
     ],
 )
 def test_helm_refuses_a_wrong_value_by_name_and_touches_nothing(

@@ -1,26 +1,31 @@
-"""Asks the webhook a question the way an API server does: over TLS, through its Service, trusting what is published."""
+"""Probes our own webhook the way an API server calls it: over TLS, trusting the published CA bundle, past proxies."""
 
 import asyncio
 import json
 import ssl
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx
 
 from anchore_admission.adapters.redaction import cut
 from anchore_admission.adapters.trust import trusting
-from anchore_admission.errors import ProbeFailed
+from anchore_admission.errors import ClientCertificateWanted, ProbeFailed
+from anchore_admission.ports.cluster import ProbeAnswer
 from anchore_admission.ports.telemetry import ClusterRecorder
 
-ANSWER_SECONDS: Final = 5.0
+DELETION_SECONDS: Final = 5.0
+POD_SECONDS: Final = 10.0
+"""The chart's own timeout of a review: Anchore may have to answer."""
 _REASON_LIMIT = 300
 _HUNG_UP = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
-"""What a replica does, after it has shown its own certificate, to a client without the one that API servers have."""
+"""What a replica that asks for client certificates does, after it has shown its own, to a client without one."""
+_NAME = "anchore-admission-probe"
 
 
 class HttpProbe:
-    """Asks about the deletion of a Pod: a question that judges no image and that every replica answers by admitting."""
+    """Probes with the deletion of a Pod: a review without images, which every replica admits."""
 
     def __init__(self, recorder: ClusterRecorder, *, clients_are_checked: bool = False) -> None:
         self._recorder = recorder
@@ -28,32 +33,66 @@ class HttpProbe:
 
     async def check(self, url: str, ca_bundle: bytes | None) -> None:
         try:
-            await self._ask(url, ca_bundle)
+            await probe_deletion(url, ca_bundle)
+        except ClientCertificateWanted as error:
+            if not self._clients_are_checked:
+                self._fail(error)
         except ProbeFailed as error:
-            self._recorder.cluster_error(operation="self_question", code=error.code)
-            raise
+            self._fail(error)
 
-    async def _ask(self, url: str, ca_bundle: bytes | None) -> None:
-        uid = str(uuid.uuid4())
-        try:
-            trust = trusting(cadata=ca_bundle.decode() if ca_bundle else None)
-            async with (
-                asyncio.timeout(ANSWER_SECONDS),  # in all: httpx bounds each step of a call
-                httpx.AsyncClient(verify=trust, timeout=None, trust_env=False) as client,  # noqa: S113 - as above
-            ):
-                answer = await client.post(url, params={"timeout": f"{ANSWER_SECONDS:.0f}s"}, json=_review(uid))
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError, ValueError) as error:
-            if self._clients_are_checked and isinstance(error, _HUNG_UP):
-                return
-            raise ProbeFailed(f"{_place(url)}: {cut(_reason(error), _REASON_LIMIT)}") from error
-        if not _is_expected(answer, uid):
-            raise ProbeFailed(f"{_place(url)}: HTTP {answer.status_code} is not the answer of this controller")
+    def _fail(self, error: ProbeFailed) -> None:
+        self._recorder.cluster_error(operation="self_question", code=error.code)
+        raise error
 
 
-def _reason(error: Exception) -> str:
-    """The first text among the error and what led to it; its kind if all are without words."""
+async def probe_deletion(url: str, ca_bundle: bytes | None) -> None:
+    """Ask about the deletion of a Pod. Raises ProbeFailed unless the webhook admits it."""
+    answer = await _post(url, ca_bundle, {"operation": "DELETE", "object": None, "oldObject": None}, DELETION_SECONDS)
+    if answer["allowed"] is not True:
+        raise ProbeFailed(f"{_place(url)}: the deletion of a Pod is not admitted")
+
+
+async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeAnswer:
+    """Ask about a Pod with this image, as a dry run: nothing is submitted to Anchore. Raises ProbeFailed."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": _NAME, "namespace": _NAME},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+    }
+    answer = await _post(url, ca_bundle, {"operation": "CREATE", "object": pod}, POD_SECONDS)
+    message = (answer.get("status") or {}).get("message") or "; ".join(answer.get("warnings") or ())
+    verdict = (answer.get("auditAnnotations") or {}).get("verdict")
+    return ProbeAnswer(allowed=answer["allowed"], verdict=verdict, message=str(message))
+
+
+async def _post(url: str, ca_bundle: bytes | None, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Post an AdmissionReview and return its response. Raises ProbeFailed unless it is an answer to that review."""
+    uid = str(uuid.uuid4())
+    try:
+        trust = trusting(cadata=ca_bundle.decode() if ca_bundle else None)
+        async with (
+            asyncio.timeout(seconds),  # in all: httpx bounds each step of a call
+            httpx.AsyncClient(verify=trust, timeout=None, trust_env=False) as client,  # noqa: S113 - as above
+        ):
+            response = await client.post(url, params={"timeout": f"{seconds:.0f}s"}, json=_review(uid, request))
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError, ValueError) as error:
+        kind = ClientCertificateWanted if isinstance(error, _HUNG_UP) else ProbeFailed
+        raise kind(f"{_place(url)}: {cut(_reason(error, seconds), _REASON_LIMIT)}") from error
+    try:
+        answer: dict[str, Any] = response.json()["response"]
+        expected = response.status_code == httpx.codes.OK and answer["uid"] == uid
+        if expected and isinstance(answer["allowed"], bool):
+            return answer
+    except (json.JSONDecodeError, LookupError, TypeError, UnicodeDecodeError):
+        pass
+    raise ProbeFailed(f"{_place(url)}: HTTP {response.status_code} is not the answer of this controller")
+
+
+def _reason(error: Exception, seconds: float) -> str:
+    """Return the first text among the error and its causes, or its type if none has a text."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {ANSWER_SECONDS:g} seconds"
+        return f"no answer within {seconds:g} seconds"
     cause: BaseException | None = error
     while cause:
         if str(cause):
@@ -63,20 +102,12 @@ def _reason(error: Exception) -> str:
 
 
 def _place(url: str) -> str:
-    """Without the path, which may be a secret."""
+    """Return the address without its path, which may be a secret."""
     parsed = httpx.URL(url)
     return f"{parsed.scheme}://{parsed.netloc.decode()}"
 
 
-def _is_expected(answer: httpx.Response, uid: str) -> bool:
-    try:
-        response = answer.json()["response"]
-        return answer.status_code == httpx.codes.OK and response["uid"] == uid and response["allowed"] is True
-    except (json.JSONDecodeError, LookupError, TypeError, UnicodeDecodeError):
-        return False
-
-
-def _review(uid: str) -> dict[str, Any]:
+def _review(uid: str, request: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -84,12 +115,10 @@ def _review(uid: str) -> dict[str, Any]:
             "uid": uid,
             "kind": {"group": "", "version": "v1", "kind": "Pod"},
             "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "operation": "DELETE",
-            "name": "self-question",
-            "namespace": "default",
-            "userInfo": {"username": "anchore-admission"},
-            "object": None,
-            "oldObject": None,
+            "name": _NAME,
+            "namespace": _NAME,
+            "userInfo": {"username": "anchore-admission", "groups": ["system:authenticated"]},
             "dryRun": True,
+            **request,
         },
     }

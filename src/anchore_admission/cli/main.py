@@ -23,6 +23,7 @@ COMMANDS = {
     "check": "Check images as the admission controller would.",
     "config": "Validate a configuration file, or print its JSON Schema.",
     "webhook": "Print the ValidatingWebhookConfiguration for kubectl apply -f -.",
+    "probe": "Call the webhook the way an API server does, with a review that changes nothing.",
     "sandbox": "Run an embedded Anchore that needs no registry and no database.",
     "demo": "Show the product working: an embedded Anchore, the controller, and Pods in each mode.",
     "health": "Ask the controller on this machine whether it is ready.",

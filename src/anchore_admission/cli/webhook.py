@@ -24,6 +24,8 @@ _PATH = "/validate"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A label as RFC 1123 has it, which Kubernetes asks of namespaces and Services."""
 _ADDRESS = re.compile(r"([A-Za-z0-9._~:/\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+HTTPS_ADDRESS = "expected https:// and an address without user, query, fragment or blanks"
+"""What to say of another one; its path may be a secret, so that it is not repeated."""
 _SERVICE, _URL = "Reached as a Service", "Reached by an address"
 
 
@@ -120,12 +122,12 @@ def _address_problems(service: str | None, namespace: str | None, url: str | Non
         yield Problem("--service", "expected either with --namespace, or --url instead")
     if (service is None) != (namespace is None):
         yield Problem("--namespace", "expected together with --service")
-    if url is not None and not _is_usable(url):
-        # Not repeated: its path may be a secret.
-        yield Problem("--url", "expected https:// and an address without user, query, fragment or blanks")
+    if url is not None and not is_https_address(url):
+        yield Problem("--url", HTTPS_ADDRESS)
 
 
-def _is_usable(url: str) -> bool:
+def is_https_address(url: str) -> bool:
+    """Return whether API servers can call this address."""
     try:
         parts = urlsplit(url)
         if parts.port == 0:

@@ -75,6 +75,15 @@ class Cluster(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """The webhook's answer about a Pod; ``verdict`` is the audit annotation, None where there is none."""
+
+    allowed: bool
+    verdict: str | None
+    message: str
+
+
 class Probe(Protocol):
     """Send our own webhook a review that changes nothing, as an API server would."""
 

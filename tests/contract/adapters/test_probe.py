@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anchore_admission.adapters.probe import HttpProbe
+from anchore_admission.adapters.probe import HttpProbe, probe_pod
 from anchore_admission.errors import ProbeFailed
 from anchore_admission.models.review import decode
+from anchore_admission.ports.cluster import ProbeAnswer
 from anchore_admission.web.body import send_json
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
@@ -52,7 +53,8 @@ async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: Serv
     ("app", "reason"),
     [
         (answering(lambda _: {"response": {"uid": "other", "allowed": True}}), "HTTP 200 is not the answer"),
-        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": False}}), "HTTP 200 is not the answer"),
+        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": False}}), "deletion of a Pod is not admitted"),
+        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": "yes"}}), "HTTP 200 is not the answer"),
         (answering(lambda _: []), "HTTP 200 is not the answer"),
         (answering(lambda _: {"response": None}), "HTTP 200 is not the answer"),
         (answering(admit, 503), "HTTP 503 is not the answer"),
@@ -114,3 +116,38 @@ async def test_the_question_is_a_review_that_judges_nothing(certificate: Serving
     envelope = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked[0]}
     review = decode(json.dumps(envelope).encode())
     assert (review.request.operation, review.request.dryRun) == ("DELETE", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            {
+                "allowed": False,
+                "status": {"status": "Failure", "code": 403, "message": "Image busybox fails"},
+                "auditAnnotations": {"verdict": "deny"},
+            },
+            ProbeAnswer(allowed=False, verdict="deny", message="Image busybox fails"),
+        ),
+        (
+            {"allowed": True, "warnings": ["one", "two"], "auditAnnotations": {"verdict": "admit"}},
+            ProbeAnswer(allowed=True, verdict="admit", message="one; two"),
+        ),
+        ({"allowed": True}, ProbeAnswer(allowed=True, verdict=None, message="")),
+    ],
+)
+async def test_a_pod_is_asked_about_as_a_dry_run(
+    answer: dict[str, Any], expected: ProbeAnswer, certificate: ServingCertificate
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def keep(request: dict[str, Any]) -> object:
+        asked.append(request)
+        return {"response": {"uid": request["uid"], **answer}}
+
+    async with running(Listener(answering(keep), HOST, 0, certificate)) as server:
+        assert await probe_pod(server.url(scheme="https"), SERVER.ca_bundle, "busybox") == expected
+    envelope = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked[0]}
+    request = decode(json.dumps(envelope).encode()).request
+    assert (request.operation, request.dryRun) == ("CREATE", True)
+    assert asked[0]["object"]["spec"]["containers"] == [{"name": "main", "image": "busybox"}]

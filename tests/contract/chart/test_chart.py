@@ -11,6 +11,7 @@ import yaml
 from referencing import Registry, Resource
 
 from anchore_admission import __version__
+from anchore_admission.cli.main import load
 from support.charts import (
     ANCHORE,
     CHART,
@@ -354,6 +355,38 @@ def test_helm_test_begins_with_a_job_that_shows_that_the_image_can_be_pulled() -
     assert weights == sorted(set(weights))
     assert job["spec"]["activeDeadlineSeconds"] == 30
     assert [_pod_of(it)["containers"][0]["image"] for it in (job, pod)] == [rendered.container()["image"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ("least", [f"--registration={RELEASE}"]),
+        ("existing Secret", [f"--registration={RELEASE}"]),
+        ("cert-manager, chart", [f"--url=https://{RELEASE}.{NAMESPACE}.svc:443/validate", "--ca-file=/ca/ca.crt"]),
+        ("existing Secret, chart", [f"--url=https://{RELEASE}.{NAMESPACE}.svc:443/validate", "--ca-file=/ca/ca.crt"]),
+    ],
+)
+def test_helm_test_probes_what_api_servers_call(values: str, where: list[str]) -> None:
+    rendered = render(EVERYTHING[values])
+    pod = rendered.get("Pod", f"{RELEASE}-test")["spec"]
+    (container,) = pod["containers"]
+    assert container["args"] == ["probe", *where, "--image=docker.io/library/busybox:latest", "--wait=120"]
+    assert pod["automountServiceAccountToken"] == ("--ca-file=/ca/ca.crt" not in where)
+    assert [it["mountPath"] for it in container.get("volumeMounts", ())] == (["/ca"] if len(where) == 2 else [])
+    _accepts("probe", container["args"][1:])
+
+
+def _accepts(command: str, arguments: list[str]) -> None:
+    """Parse arguments as the program does, without running the command."""
+    load(command).make_context(command, list(arguments))
+
+
+@pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
+def test_the_program_knows_every_argument(values: Values) -> None:
+    rendered = render(values)
+    containers = [_pod_of(it)["containers"][0] for it in rendered.objects if it["kind"] in {"Deployment", "Job", "Pod"}]
+    for container in containers:
+        _accepts(container["args"][0], container["args"][1:])
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 """What is made from the chart's values is current, and helm itself has nothing to object to."""
 
-import json
-import runpy
 import subprocess
 import sys
 
-import pytest
 import yaml
 
-from anchore_admission.models.review import decode
-from support.charts import ANCHORE, CHART, Values, run
+from support.charts import ANCHORE, CHART, run
 from support.paths import ROOT
 
 
@@ -40,32 +36,3 @@ def test_helm_lint_finds_nothing() -> None:
 
 def test_the_chart_can_be_packaged(tmp_path: object) -> None:
     assert "Successfully packaged" in run("helm", "package", str(CHART), "--destination", str(tmp_path))
-
-
-def test_the_test_asks_what_an_api_server_asks_without_side_effects() -> None:
-    question = runpy.run_path(str(CHART / "files" / "ask.py"))["question"]
-    request = decode(json.dumps(question("uid")).encode()).request
-    assert (request.uid, request.dryRun, request.operation) == ("uid", True, "CREATE")
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (
-            {
-                "allowed": False,
-                "status": {"status": "Failure", "reason": "Forbidden", "code": 403, "message": "Image busybox fails"},
-                "auditAnnotations": {"verdict": "policy_fail"},
-            },
-            "would be denied (policy_fail): Image busybox fails",
-        ),
-        (
-            {"allowed": True, "warnings": ["one", "two"], "auditAnnotations": {"verdict": "unknown"}},
-            "would be admitted (unknown): one; two",
-        ),
-        ({"allowed": True}, "would be admitted (no verdict given)"),
-    ],
-)
-def test_the_test_tells_an_answer_in_words(answer: Values, said: str) -> None:
-    told = runpy.run_path(str(CHART / "files" / "ask.py"))["told"]
-    assert told(answer) == f"a Pod with image docker.io/library/busybox:latest {said}"

@@ -1,0 +1,122 @@
+"""``anchore-admission probe``: call the webhook the way an API server does."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anchore_admission.cli.failures import note
+from anchore_admission.cli.webhook import HTTPS_ADDRESS, is_https_address
+from anchore_admission.core.decision import Decision
+from anchore_admission.errors import (
+    ClientCertificateWanted,
+    ClusterError,
+    ConfigurationError,
+    Problem,
+)
+from anchore_admission.wiring.probe import Target, registered_target, target_at
+
+NO_VERDICT, NO_ANSWER = 1, 2
+_PAUSE_SECONDS = 2.0
+EPILOG = "Example: anchore-admission probe --registration anchore-admission --image nginx:1.25 --wait 120"
+_WHERE, _WHAT = "Which webhook", "What to ask"
+
+_Registration = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Read address and CA bundle from the ValidatingWebhookConfiguration of this name, as API servers do.",
+        rich_help_panel=_WHERE,
+    ),
+]
+_Url = Annotated[str | None, typer.Option(metavar="URL", help="The webhook's https address.", rich_help_panel=_WHERE)]
+_CaFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="PEM file with the CAs to trust with --url.", rich_help_panel=_WHERE),
+]
+_ClientCertificates = Annotated[
+    bool,
+    typer.Option(
+        "--client-certificates",
+        help="The webhook accepts only clients with a certificate, which this command has not: asking for it counts as "
+        "an answer.",
+        rich_help_panel=_WHERE,
+    ),
+]
+_Image = Annotated[
+    str | None,
+    typer.Option(
+        metavar="IMAGE",
+        help="Ask about a Pod with this image, as a dry run. Without it, ask about the deletion of a Pod, for which "
+        "Anchore is not needed.",
+        rich_help_panel=_WHAT,
+    ),
+]
+_Wait = Annotated[
+    float,
+    typer.Option(min=0, max=3600, metavar="SECONDS", help="Try again for so long.", rich_help_panel=_WHAT),
+]
+
+
+def command(
+    *,
+    registration: _Registration = None,
+    url: _Url = None,
+    ca_file: _CaFile = None,
+    client_certificates: _ClientCertificates = False,
+    image: _Image = None,
+    wait: _Wait = 0,
+) -> None:
+    """Call the webhook the way an API server does, with a review that changes nothing.
+
+    Run it where the webhook's Service can be reached, such as in a Pod. Exit code: 0 the webhook answers, 1 it answers
+    about an image without a verdict from Anchore, 2 it does not answer.
+    """
+    if (registration is None) == (url is None):
+        raise ConfigurationError("probe", [Problem("--registration", "expected, or --url instead")])
+    if url is not None and not is_https_address(url):
+        raise ConfigurationError("probe", [Problem("--url", HTTPS_ADDRESS)])
+    if ca_file and not url:
+        raise ConfigurationError("probe", [Problem("--ca-file", "expected together with --url")])
+    fixed = target_at(url, ca_file) if url else None
+    code = asyncio.run(_until_answered(registration or "", fixed, image, wait, client_certificates))
+    if code:
+        raise typer.Exit(code)
+
+
+async def _until_answered(
+    registration: str, fixed: Target | None, image: str | None, wait: float, client_certificates: bool
+) -> int:
+    """Return the exit code of the first answer, or that of none by the end."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            return await _answered(fixed or await registered_target(registration), image)
+        except ClusterError as error:
+            if client_certificates and isinstance(error, ClientCertificateWanted):
+                typer.echo("The webhook answers: it asks for the certificate of an API server.")
+                return 0
+            note(f"no answer: {error}")
+        left = end - time.monotonic()
+        if left <= 0:
+            note("The webhook does not answer.", "red")
+            return NO_ANSWER
+        await asyncio.sleep(min(left, _PAUSE_SECONDS))
+
+
+async def _answered(target: Target, image: str | None) -> int:
+    if image is None:
+        await target.probe()
+        typer.echo("The webhook answers.")
+        return 0
+    answer = await target.probe_pod(image)
+    effect = "admitted" if answer.allowed else "denied"
+    reason = f": {answer.message}" if answer.message else ""
+    verdict = f"verdict: {answer.verdict or 'none'}"
+    typer.echo(f"The webhook answers: a Pod with image {image} would be {effect} ({verdict}){reason}")
+    if answer.verdict == Decision.NO_VERDICT:
+        note("Anchore gives no verdict: see the controller's log.", "red")
+        return NO_VERDICT
+    return 0

@@ -1,0 +1,64 @@
+"""Wires the command ``probe``: the address and CA bundle that API servers know, and the probe itself."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anchore_admission.adapters.certificates import read_ca_bundle
+from anchore_admission.adapters.cluster_metrics import ClusterMetrics
+from anchore_admission.adapters.probe import probe_deletion, probe_pod
+from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.core.webhook.drift import service_url
+from anchore_admission.core.webhook.entry import SUFFIX
+from anchore_admission.errors import ProbeFailed
+from anchore_admission.ports.cluster import ProbeAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to probe, and the CA bundle to trust; the system's CAs without one."""
+
+    url: str
+    ca_bundle: bytes | None
+
+    async def probe(self) -> None:
+        """Ask about the deletion of a Pod. Raises ProbeFailed."""
+        await probe_deletion(self.url, self.ca_bundle)
+
+    async def probe_pod(self, image: str) -> ProbeAnswer:
+        """Ask about a Pod with this image. Raises ProbeFailed."""
+        return await probe_pod(self.url, self.ca_bundle, image)
+
+
+def target_at(url: str, ca_file: Path | None) -> Target:
+    """Raises ConfigurationError when the file is not valid."""
+    return Target(url, "".join(read_ca_bundle(ca_file)).encode() if ca_file else None)
+
+
+async def registered_target(name: str) -> Target:
+    """Return what a ValidatingWebhookConfiguration tells API servers.
+
+    Raises ClusterError, also while the webhook is not registered, and ConfigurationError without access to a cluster.
+    """
+    from anchore_admission.adapters.kubernetes import ObjectNames, connect  # noqa: PLC0415 - costs time and memory
+
+    cluster = connect(ObjectNames("", "", ""), ClusterMetrics(Telemetry().registry))
+    try:
+        live = await cluster.read_webhooks(name)
+    finally:
+        await cluster.aclose()
+    for entry in live.webhooks:
+        if entry.get("name") == f"{name}.{SUFFIX}" and (target := _target(entry)):
+            return target
+    raise ProbeFailed(f"the webhook is not registered yet in ValidatingWebhookConfiguration {name}")
+
+
+def _target(entry: Mapping[str, Any]) -> Target | None:
+    """Return the target of an entry, or None while it has no CA bundle for its Service."""
+    client = entry["clientConfig"]
+    bundle = client.get("caBundle")
+    if client.get("service") and not bundle:
+        return None
+    return Target(service_url(entry), base64.b64decode(bundle) if bundle else None)

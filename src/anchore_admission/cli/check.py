@@ -1,4 +1,4 @@
-"""``anchore-admission check``: images, judged as in a Pod."""
+"""``anchore-admission check``: judge images as those of a Pod."""
 
 from collections.abc import Awaitable
 from typing import Annotated
@@ -6,16 +6,18 @@ from typing import Annotated
 import typer
 
 from anchore_admission.cli import options
+from anchore_admission.cli.failures import CHECK_EXIT_CODES
 from anchore_admission.cli.inputs import read_images
-from anchore_admission.cli.judging import Wanted, judge
+from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.documents.objects import Requester
 from anchore_admission.services.reviews.manual import ManualReviews, Progress
 from anchore_admission.services.reviews.summary import Summary
 
-EPILOG = options.EXIT_CODES
+EPILOG = CHECK_EXIT_CODES
 
 Images = Annotated[
-    list[str], typer.Argument(metavar="IMAGE", help="Images as a Pod would name them; - reads one a line.")
+    list[str],
+    typer.Argument(metavar="IMAGE", help="Images as a Pod would name them; - reads them from lines on stdin."),
 ]
 
 
@@ -34,7 +36,7 @@ def command(
 ) -> None:
     """Check images as the admission controller would.
 
-    Each image is judged as in a Pod of its own. Anchore is only asked, never told to analyse anything.
+    Each image is judged as that of a Pod of its own. No analysis is requested.
 
     For example:
 
@@ -45,7 +47,7 @@ def command(
     names = read_images(images)
     requester = Requester(namespace, user, tuple(group or ()))
 
-    def ask(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
+    def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
         return manual.each_image(names, requester, timeout, progress)
 
-    judge(Wanted(config, anchore, mode, policy), ask, output, objects=False)
+    judge(Overrides(config, anchore, mode, policy), run, output, objects=False)

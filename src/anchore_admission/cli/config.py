@@ -1,4 +1,4 @@
-"""``anchore-admission config``: is a configuration right, and what may stand in one."""
+"""``anchore-admission config``: validate a configuration file, or print its JSON Schema."""
 
 import sys
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 from pydantic_core import to_json
 
-from anchore_admission.cli.failures import guarded
+from anchore_admission.cli.failures import guarded, note
 from anchore_admission.cli.inputs import read_configuration_file
-from anchore_admission.cli.options import CONFIG_VARIABLE
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.config.load import configuration_schema, parse_configuration
+from anchore_admission.services.config.unreachable import unreachable_rules
+from anchore_admission.settings import variable
 
 command = typer.Typer(
     add_completion=False,
@@ -22,17 +23,21 @@ command = typer.Typer(
 )
 
 File = Annotated[
-    Path, typer.Argument(metavar="FILE", envvar=CONFIG_VARIABLE, help="The configuration file; - for standard input.")
+    Path,
+    typer.Argument(metavar="FILE", envvar=variable("config"), help="The configuration file; - reads standard input."),
 ]
 
 
 def validate(file: File) -> None:
-    """Tell everything that is wrong with a configuration file, each problem with its path.
+    """Report every problem of a configuration file, with its path.
 
-    Credentials are not looked at and Anchore is not asked. Exit code: 0 it is right, 2 it is not.
+    Credentials are not read and Anchore is not contacted. Exit code: 0 the file is valid, 2 it is not. Rules that never
+    apply are a warning.
     """
     text, source = read_configuration_file(file)
     configuration = parse_configuration(text, source)
+    for problem in unreachable_rules(configuration):
+        note(f"Warning: {source}: {problem}", "yellow")
     typer.echo(f"{source}: valid; {_described(configuration)}")
 
 

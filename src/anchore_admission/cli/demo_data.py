@@ -1,4 +1,4 @@
-"""What the demonstration shows: the sandbox's seed, the controller's configuration, the Pods that are posted."""
+"""The content of the demonstration: the sandbox's seed, the controller's configuration, the Pods to create."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +63,7 @@ SEED: dict[str, Any] = {
 
 
 def configuration(anchore: str) -> dict[str, Any]:
-    """One namespace per mode."""
+    """Return a configuration with one namespace per mode."""
     return {
         "anchore": {"endpoint": anchore},
         "defaults": {"mode": "passive"},
@@ -76,7 +76,7 @@ def configuration(anchore: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A Pod that somebody creates; ``init_image`` gives it an init container."""
+    """A Pod that a user creates; ``init_image`` gives it an init container."""
 
     namespace: str
     image: str

@@ -1,4 +1,4 @@
-"""What becomes of a command that fails: a short explanation on stderr, and an exit code that never says admitted."""
+"""Exit codes, and how a command fails: with a short explanation on stderr and a code that never means admitted."""
 
 import functools
 import inspect
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from typing import Annotated, Any
 
 import typer
@@ -19,10 +20,26 @@ from anchore_admission.errors import AnchoreAdmissionError
 from anchore_admission.ports.logs import LogFormat, LogLevel
 from anchore_admission.text import printable
 
-CANNOT_TELL = 2
-INTERRUPTED = 130
-BROKEN_PIPE = 141
-"""What a shell reports for a program that SIGPIPE ends; 1 would mean denied."""
+
+class ExitCode(IntEnum):
+    """The exit codes of all commands."""
+
+    OK = 0
+    """All admitted; ``health``: the controller is ready."""
+    DENIED = 1
+    """Something is denied; ``health``: the controller is not ready."""
+    FAILED = 2
+    """Something could not be judged, read or done. Click ends so, too, if it rejects the command line."""
+    NOT_CHECKED = 3
+    """Something was not checked, because its kind is unknown."""
+    INTERRUPTED = 130
+    """Interrupted by Ctrl-C."""
+    BROKEN_PIPE = 141
+    """The reader of the output went away: the code that a shell reports for SIGPIPE. 1 would mean denied."""
+
+
+CHECK_EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be judged or read."
+REVIEW_EXIT_CODES = CHECK_EXIT_CODES.removesuffix(".") + ", 3 something was not checked: its kind is unknown."
 _DEBUG = "debug"
 _LOG_LEVEL = "log_level"
 
@@ -30,9 +47,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Log everything on stderr, 
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as Typer gets it: its failures explained, its help flowing, and the option ``--debug``.
+    """Prepare a command for Typer: explain its failures, reflow its help, and add the option ``--debug``.
 
-    A command that has ``--log-level`` sets its logs up itself and gets no other option for it.
+    A command with ``--log-level`` configures its own logs and gets no ``--debug``.
     """
     signature = inspect.signature(command)
     parameters = list(signature.parameters.values())
@@ -54,34 +71,34 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def explained(*, debug: bool) -> Iterator[None]:
-    """Turn whatever is raised into a line for people and an exit code; what Typer raises is Typer's."""
+    """Turn an exception into a line on stderr and an exit code; Typer handles its own exceptions."""
     try:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except KeyboardInterrupt as interrupt:
-        raise typer.Exit(INTERRUPTED) from interrupt
+        raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
     except BrokenPipeError as error:
         discard_output()
-        raise typer.Exit(BROKEN_PIPE) from error
+        raise typer.Exit(ExitCode.BROKEN_PIPE) from error
     except Exception as error:
         if debug:
             logging.getLogger("anchore_admission").exception("the command failed")
-        _tell(error, debug=debug)
-        raise typer.Exit(CANNOT_TELL) from error
+        _explain(error, debug=debug)
+        raise typer.Exit(ExitCode.FAILED) from error
 
 
 def note(text: str, style: str = "") -> None:
-    """Write lines for people beside the output, without characters that command a terminal."""
+    """Write lines to stderr, without characters that control a terminal."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(printable(text, keep="\n"), style=style))
 
 
 def _flowing(text: str) -> str:
-    """Paragraphs without the line breaks of the source, which Typer would keep."""
+    """Remove the line breaks inside paragraphs, which Typer would keep."""
     return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in text.split("\n\n"))
 
 
-def _tell(error: Exception, *, debug: bool) -> None:
+def _explain(error: Exception, *, debug: bool) -> None:
     if isinstance(error, AnchoreAdmissionError):
         note(f"Error: {error}", "red")
         return
@@ -90,7 +107,7 @@ def _tell(error: Exception, *, debug: bool) -> None:
 
 
 def _prepare_logs(*, debug: bool) -> None:
-    """Without ``--debug``, a command speaks for itself; those that log set it up themselves."""
+    """Log everything with ``--debug``, nothing without. Commands that always log configure it themselves."""
     if debug:
         configure_logging(LogLevel.DEBUG, LogFormat.TEXT)
     elif not logging.getLogger().handlers:
@@ -98,7 +115,10 @@ def _prepare_logs(*, debug: bool) -> None:
 
 
 def discard_output() -> None:
-    """Nobody reads any more, so that Python's flush at the end must not fail. Source: docs.python.org, "signal"."""
+    """Discard the rest of the output after its reader went away, so that Python's flush at exit does not fail.
+
+    Source: docs.python.org, "signal", "Note on SIGPIPE".
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is asked here
-UNHEALTHY = 1
-"""The only exit code that a container engine knows beside 0."""
+from anchore_admission.cli.failures import ExitCode
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a process that listens on all addresses is reached here
 
 
 def command(
@@ -23,9 +23,9 @@ def command(
     ] = 8080,
     timeout: Annotated[float, typer.Option(min=0.1, max=60, metavar="SECONDS", help="How long to wait.")] = 3,
 ) -> None:
-    """Ask the controller on this machine whether it is ready.
+    """Check that the controller on this machine is ready.
 
-    Exit code: 0 it is ready, 1 it is not, or does not answer. Kubernetes asks /livez and /readyz itself; this is for
+    Exit code: 0 ready, 1 not ready or no answer. Kubernetes probes /livez and /readyz itself; this command is for
     [bold]HEALTHCHECK[/bold].
     """
     host = LOOPBACK.get(host, host)
@@ -36,6 +36,6 @@ def command(
                 typer.echo(answer.read(1000).decode(errors="replace"))
     except (OSError, HTTPException) as error:
         typer.echo(f"no answer from {host} port {operations_port}: {error}", err=True)
-        raise typer.Exit(UNHEALTHY) from error
+        raise typer.Exit(ExitCode.DENIED) from error
     if answer.status != HTTPStatus.OK:
-        raise typer.Exit(UNHEALTHY)
+        raise typer.Exit(ExitCode.DENIED)

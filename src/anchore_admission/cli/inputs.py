@@ -1,4 +1,4 @@
-"""The files that people name: read whole, within bounds, each document of them on its own."""
+"""Read the files named on the command line: whole, within bounds, split into documents."""
 
 import os
 import re
@@ -21,17 +21,17 @@ _MAX_NOTES = 20
 
 
 class _Unreadable(Exception):
-    """A file, or what stands for one, that cannot be read; the text says why."""
+    """A file or standard input cannot be read; the text is the cause."""
 
 
 def read_documents(names: Sequence[str]) -> list[Document]:
-    """The documents of files, directories and (``-``) standard input, each name once, in the order given."""
+    """Return the documents of files, directories and (``-``) standard input, each name once, in the order given."""
     documents = [document for name in dict.fromkeys(names) for document in _named(name)]
     return documents or [Document(source=", ".join(map(_source, names)), problem="holds nothing to review")]
 
 
 def read_images(images: Sequence[str]) -> list[str]:
-    """Return the images named; ``-`` stands for one a line on standard input.
+    """Return the images named; ``-`` stands for those on standard input, one per line.
 
     Quotes around a line are taken off, as ``grep`` finds them in manifests; ``#`` begins a comment.
 
@@ -54,7 +54,7 @@ def read_images(images: Sequence[str]) -> list[str]:
 
 
 def _image(argument: str) -> str:
-    """Make text of an argument whose bytes are not the terminal's encoding."""
+    """Make valid text of an argument whose bytes do not fit the terminal's encoding."""
     return argument.encode(errors="surrogateescape").decode(errors="replace")
 
 
@@ -69,7 +69,7 @@ def _listed_image(line: str) -> str:
 
 
 def read_configuration_file(path: Path) -> tuple[bytes, str]:
-    """The text, and what to call it. Raises ConfigurationError."""
+    """Return the text and its name for messages. Raises ConfigurationError."""
     source = _source(str(path))
     try:
         return _read(str(path)), source
@@ -99,9 +99,9 @@ def _named(name: str) -> Iterator[Document]:
 
 
 def _files(directory: str, cannot_list: Callable[[OSError], None]) -> Iterator[str]:
-    """Find manifests at any depth; ``cannot_list`` hears of directories that cannot be read.
+    """Find manifests at any depth; ``cannot_list`` is called for directories that cannot be read.
 
-    Hidden ones are left out: repositories, and the doubles that Kubernetes keeps in mounted volumes.
+    Hidden ones are left out: repositories, and the copies that Kubernetes keeps in mounted volumes.
     """
     for folder, folders, names in os.walk(directory, onerror=cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -131,7 +131,7 @@ def _documents(name: str) -> Iterator[Document]:
 
 
 def _parsed(part: str, source: str, line: int) -> Iterator[Document]:
-    """Read one document, or several of JSON; ``line`` is the number of lines that stand before it in its file."""
+    """Read one document, or several of JSON; ``line`` is the number of lines before it in its file."""
     try:
         manifests = load_manifests(part, source=source, line=line)
     except DocumentError as error:

@@ -1,4 +1,4 @@
-"""The program ``anchore-admission``: each command is imported only when it is run or asked for help."""
+"""The program ``anchore-admission``: a command is imported only to run it or to show its help."""
 
 import io
 import os
@@ -26,16 +26,16 @@ COMMANDS = {
     "probe": "Call the webhook the way an API server does, with a review that changes nothing.",
     "sandbox": "Run an embedded Anchore that needs no registry and no database.",
     "demo": "Show the product working: an embedded Anchore, the controller, and Pods in each mode.",
-    "health": "Ask the controller on this machine whether it is ready.",
+    "health": "Check that the controller on this machine is ready.",
     "version": "Print the version.",
 }
-"""In the order of the help; the summaries are those of the modules, so that the help imports none of them."""
+"""The commands in the order of the help. The summaries repeat docstrings, so that the help imports no command."""
 
-EPILOG = f"{PROGRAM} COMMAND --help tells more about a command. --install-completion sets up completion for your shell."
+EPILOG = f"See {PROGRAM} COMMAND --help for the options of a command. --install-completion sets up shell completion."
 
 
 class LazyGroup(TyperGroup):
-    """Stands in for every command by its name and summary until one is resolved."""
+    """A group whose commands are placeholders, with name and summary, until one is resolved."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -59,7 +59,7 @@ app = typer.Typer(
 
 
 def load(name: str) -> Any:
-    """The real command of a module, ready to be run."""
+    """Import a command, ready to be run."""
     from anchore_admission.cli.failures import guarded  # noqa: PLC0415 - the help does without
 
     module = import_module(f"{__package__}.{name}")
@@ -87,17 +87,17 @@ def _program(
 
 
 def _write_any_text() -> None:
-    """Escape what the encoding of a terminal or pipe does not have, such as ``PYTHONIOENCODING=ascii``."""
+    """Escape characters that the encoding of a terminal or pipe lacks, for example with ``PYTHONIOENCODING=ascii``."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _open_closed_streams() -> None:
-    """Let a program that was started with closed streams write to nowhere.
+    """Open streams that were closed at the start on the null device.
 
     A socket or file that is opened later would otherwise take the place of the closed stream. Standard input stays
-    None: a command that reads it says that it is closed.
+    None: a command that reads it reports that it is closed.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
         pass
@@ -109,15 +109,15 @@ def _open_closed_streams() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the program; always ends in SystemExit."""
-    if os.getpid() == 1:  # of a container: the kernel keeps signals without a handler from it
+    if os.getpid() == 1:  # in a container: the kernel sends it no signal without a handler
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     _open_closed_streams()
     _write_any_text()
     try:
         typer.main.get_command(app).main(args=arguments, prog_name=PROGRAM)
-    except OSError as error:  # of help and version, which are written outside any command
-        from anchore_admission.cli.failures import CANNOT_TELL, discard_output, note  # noqa: PLC0415 - only to fail
+    except OSError as error:  # from help and version, which no command guards
+        from anchore_admission.cli.failures import ExitCode, discard_output, note  # noqa: PLC0415 - only to fail
 
         discard_output()
         note(f"Error: cannot write the output: {error.strerror or error}", "red")
-        sys.exit(CANNOT_TELL)
+        sys.exit(ExitCode.FAILED)

@@ -1,4 +1,4 @@
-"""The options that commands share, each written once."""
+"""The options that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,43 +7,43 @@ from typing import Annotated
 import typer
 
 from anchore_admission.documents.objects import DEFAULT_NAMESPACE, is_namespace
-from anchore_admission.models.configuration import WorkloadHandling
+from anchore_admission.models.configuration import ModeName, WorkloadHandling
+from anchore_admission.settings import variable
 
-CONFIG_VARIABLE = "ANCHORE_ADMISSION_CONFIG"
-EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be told or read."
-REVIEW_EXIT_CODES = EXIT_CODES.removesuffix(".") + ", 3 something was not checked: its kind is not known."
+DEFAULT_TIMEOUT = 30.0
+NAMESPACE = DEFAULT_NAMESPACE
+_JUDGING = [mode for mode in ModeName if mode is not ModeName.SKIP]
 _RULES = "Rules"
-_ASKER = "On whose behalf"
+_REQUESTER = "Requesting user"
 
 
 def _not_empty(value: str | None) -> str | None:
-    """Reject an empty text, as of a variable that is not set: it would leave the configuration's value in place."""
+    """Reject an empty text, such as that of a shell variable that is not set: it would have no effect."""
     if value == "":
         raise typer.BadParameter("must not be empty; leave the option out to use the configuration's value")
     return value
 
 
 def _namespace(value: str) -> str:
-    """Reject what is no namespace: no rule for a namespace would match it."""
+    """Reject an invalid namespace: no rule for a namespace would match it."""
     if not is_namespace(value):
         raise typer.BadParameter("expected a name of lower-case letters, digits and '-', at most 63")
     return value
 
 
+def _judging(value: ModeName | None) -> ModeName | None:
+    """Reject the mode that would judge nothing."""
+    if value is ModeName.SKIP:
+        raise typer.BadParameter(f"expected one of {', '.join(_JUDGING)}")
+    return value
+
+
 class OutputFormat(StrEnum):
-    """For people, or for machines."""
+    """A table for people, or a document for machines."""
 
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
-
-
-class Judging(StrEnum):
-    """The modes that may stand for those of all rules."""
-
-    PASSIVE = "passive"
-    ANALYSIS = "analysis"
-    STRICT = "strict"
 
 
 Config = Annotated[
@@ -51,9 +51,9 @@ Config = Annotated[
     typer.Option(
         "--config",
         "-c",
-        envvar=CONFIG_VARIABLE,
+        envvar=variable("config"),
         metavar="FILE",
-        help="The controller's configuration file: which Anchore, which rules.",
+        help="The controller's configuration file, with Anchore's address and the rules.",
         rich_help_panel=_RULES,
     ),
 ]
@@ -69,10 +69,13 @@ AnchoreUrl = Annotated[
     ),
 ]
 Mode = Annotated[
-    Judging | None,
+    ModeName | None,
     typer.Option(
         "--mode",
-        help="Judge every image in this mode, whatever its rule says; what a rule skips stays skipped.",
+        metavar=f"<{'|'.join(_JUDGING)}>",
+        callback=_judging,
+        autocompletion=lambda: list(_JUDGING),
+        help="Judge every image in this mode instead of its rule's; images that a rule skips stay skipped.",
         rich_help_panel=_RULES,
     ),
 ]
@@ -82,7 +85,7 @@ Policy = Annotated[
         "--policy",
         metavar="ID",
         callback=_not_empty,
-        help="Evaluate this policy (bundle) for every image, whatever its rule says.",
+        help="Evaluate this policy (bundle) for every image instead of its rule's.",
         rich_help_panel=_RULES,
     ),
 ]
@@ -90,8 +93,8 @@ Workloads = Annotated[
     WorkloadHandling,
     typer.Option(
         "--workloads",
-        help="How Deployments and other templates are judged, whatever the configuration says: deny like the Pods "
-        "they make; final, warn and off as the controller does with that setting.",
+        help="How to judge Deployments and other templates, instead of the configuration's value: deny like their "
+        "Pods; final, warn and off as the controller does with that value.",
         rich_help_panel=_RULES,
     ),
 ]
@@ -99,7 +102,7 @@ IgnoreUnknownKinds = Annotated[
     bool,
     typer.Option(
         "--ignore-unknown-kinds",
-        help="Exit with 0, not 3, when objects of unknown kinds were not checked; they are still counted.",
+        help="Exit with 0, not 3, if objects of unknown kinds were not checked; they are still counted.",
         rich_help_panel=_RULES,
     ),
 ]
@@ -109,22 +112,19 @@ Namespace = Annotated[
         "--namespace",
         "-n",
         callback=_namespace,
-        help="Namespace of what names none, for rules that match it.",
-        rich_help_panel=_ASKER,
+        help="Namespace of objects that name none, for rules that match it.",
+        rich_help_panel=_REQUESTER,
     ),
 ]
 User = Annotated[
     str,
-    typer.Option("--user", help="Who creates the objects, for rules that match users.", rich_help_panel=_ASKER),
+    typer.Option("--user", help="User who creates the objects, for rules about users.", rich_help_panel=_REQUESTER),
 ]
 Groups = Annotated[
     list[str] | None,
-    typer.Option("--group", metavar="GROUP", help="A group of that user; may be given again.", rich_help_panel=_ASKER),
+    typer.Option("--group", metavar="GROUP", help="A group of that user; repeatable.", rich_help_panel=_REQUESTER),
 ]
 Timeout = Annotated[
-    float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="For each object or image.")
+    float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="Timeout of each object or image.")
 ]
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="table for people, json or yaml for machines.")]
-
-DEFAULT_TIMEOUT = 30.0
-NAMESPACE = DEFAULT_NAMESPACE

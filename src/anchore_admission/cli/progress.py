@@ -1,4 +1,4 @@
-"""A bar on stderr while many reviews run, where a person looks."""
+"""A progress bar on a terminal's stderr while many reviews run."""
 
 import sys
 from collections.abc import Iterator
@@ -13,25 +13,25 @@ MANY = 10
 
 
 def _silent(_ended: int, _all: int) -> None:
-    """No terminal, no bar."""
+    """Show nothing without a terminal."""
 
 
 @contextmanager
 def progress_on_terminal() -> Iterator[Progress]:
-    """What to tell how far the reviews have come; nothing is drawn for a few."""
+    """Provide a callback for the number of finished reviews; a few reviews draw no bar."""
     if not sys.stderr.isatty():
         yield _silent
         return
     bar = _bar()
     task = bar.add_task("")
 
-    def tell(ended: int, of: int) -> None:
+    def update(ended: int, of: int) -> None:
         bar.update(task, completed=ended, total=of)
         if of >= MANY and not bar.live.is_started:
             bar.start()
 
     try:
-        yield tell
+        yield update
     finally:
         if bar.live.is_started:
             bar.stop()

@@ -1,4 +1,4 @@
-"""``anchore-admission review``: manifests, judged as the controller would."""
+"""``anchore-admission review``: judge manifests as the controller would."""
 
 from collections.abc import Awaitable
 from typing import Annotated
@@ -6,14 +6,15 @@ from typing import Annotated
 import typer
 
 from anchore_admission.cli import options
+from anchore_admission.cli.failures import REVIEW_EXIT_CODES
 from anchore_admission.cli.inputs import read_documents
-from anchore_admission.cli.judging import Wanted, judge
+from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.documents.objects import Requester
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.services.reviews.manual import ManualReviews, Progress
 from anchore_admission.services.reviews.summary import Summary
 
-EPILOG = options.REVIEW_EXIT_CODES
+EPILOG = REVIEW_EXIT_CODES
 
 Files = Annotated[
     list[str],
@@ -21,8 +22,8 @@ Files = Annotated[
         "--file",
         "-f",
         metavar="FILE",
-        help="A file, - for standard input, or a directory: its *.yaml, *.yml and *.json, at any depth, without "
-        "hidden ones. May be given again.",
+        help="A file, - for standard input, or a directory: its *.yaml, *.yml and *.json, at any depth, except hidden "
+        "ones. Repeatable.",
     ),
 ]
 
@@ -44,9 +45,9 @@ def command(
 ) -> None:
     """Review manifests as the admission controller would.
 
-    Takes what kubectl takes: YAML of many documents, JSON, Lists; and AdmissionReviews, whose object is then judged
-    as if it were new. Objects that hold no images are counted, and so are those of kinds that are not known, whose
-    images cannot be found. Anchore is only asked, never told to analyze anything.
+    Reads the same input as kubectl: YAML with several documents, JSON, Lists; also AdmissionReviews, whose object is
+    judged as if it were new. Objects without images are counted, and so are those of unknown kinds, whose images
+    cannot be found. No analysis is requested.
 
     For example:
 
@@ -57,8 +58,8 @@ def command(
     documents = read_documents(files)
     requester = Requester(namespace, user, tuple(group or ()))
 
-    def ask(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
+    def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
         return manual.documents(documents, requester, timeout, progress)
 
-    wanted = Wanted(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
-    judge(wanted, ask, output, objects=True)
+    overrides = Overrides(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
+    judge(overrides, run, output, objects=True)

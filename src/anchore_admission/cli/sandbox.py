@@ -1,4 +1,4 @@
-"""``anchore-admission sandbox``: an Anchore server that is none, on this machine."""
+"""``anchore-admission sandbox``: a simulated Anchore server on this machine."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,23 +15,23 @@ from anchore_admission.sandbox import DEFAULT_SEED, InvalidSeed, Seed, create_sa
 from anchore_admission.web.server import Listener, serve
 
 _DRAIN_SECONDS = 1.0
-"""A call that a fault makes hang does not hold up the end."""
+"""How long a stop waits for calls; a fault can make one hang."""
 
 
 class CannotListen(AnchoreAdmissionError):
-    """The address or port cannot be had."""
+    """The address or port cannot be used."""
 
 
 def command(
     *,
     seed: Annotated[
         Path | None,
-        typer.Option("--seed", metavar="FILE", help="What it knows at the start; without it, a handful of images."),
+        typer.Option("--seed", metavar="FILE", help="The images and policies to start with; by default, a handful."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; anyone who reaches it may use it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8228,
     log_level: Annotated[
-        LogLevel, typer.Option(help="info logs every call, warning what is wrong.", case_sensitive=False)
+        LogLevel, typer.Option(help="info logs every call, warning only problems.", case_sensitive=False)
     ] = LogLevel.INFO,
 ) -> None:
     """Run an embedded Anchore that needs no registry and no database.
@@ -48,12 +48,12 @@ def command(
     configure_logging(log_level, LogFormat.AUTO)
     content = _seed(seed)
 
-    def tell(ports: Sequence[int]) -> None:
-        _tell(content, host, ports[0])
+    def announce(ports: Sequence[int]) -> None:
+        _announce(content, host, ports[0])
 
     listener = Listener(create_sandbox(content), host, port)
     try:
-        uvloop.run(serve([listener], on_ready=tell, drain_seconds=_DRAIN_SECONDS))
+        uvloop.run(serve([listener], on_ready=announce, drain_seconds=_DRAIN_SECONDS))
     except ConfigurationError as error:
         raise CannotListen(f"{error.problems[0].message}; choose another with --port or --host") from error
 
@@ -68,7 +68,7 @@ def _seed(file: Path | None) -> Seed:
         raise InvalidSeed(source, [Problem("", "is not UTF-8 text")]) from error
 
 
-def _tell(seed: Seed, host: str, port: int) -> None:
+def _announce(seed: Seed, host: str, port: int) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     users = [user for account in seed.accounts for user in account.users]
     typer.echo(f"A sandbox, not Anchore, listens on {url} (API {', '.join(seed.api_versions)})")

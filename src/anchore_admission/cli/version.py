@@ -1,4 +1,4 @@
-"""``anchore-admission version``: what runs here."""
+"""``anchore-admission version``: the program's version, and Python's."""
 
 import platform
 

@@ -63,3 +63,15 @@ def test_schema_accepts_the_example_and_refuses_a_typo(program: CommandLine) -> 
     jsonschema.validate(example, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**example, "rule": []}, schema)
+
+
+def test_a_rule_that_never_applies_is_a_warning(program: CommandLine) -> None:
+    rules = "rules: [{name: all, mode: strict}, {name: shop, match: {namespaces: [shop]}}]"
+
+    ended = program("config", "validate", "-", stdin=f"anchore: {{endpoint: http://anchore}}\n{rules}\n")
+
+    assert ended.code == 0
+    assert ended.err == (
+        "Warning: standard input: rules[1]: shop never applies: rules[0] (all) above it matches every image\n"
+    )
+    assert ended.out.startswith("standard input: valid; rules in order: all (strict), shop (passive), ")

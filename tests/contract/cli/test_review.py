@@ -482,7 +482,10 @@ def test_passive_rules_are_pointed_out_beside_the_output(program: CommandLine, c
     ended = program("review", "-f", "-", "-c", config, "-o", "json", stdin=stream(pod(BAD)))
 
     assert ended.document["allowed"] is True
-    assert ended.err == "Note: passive rules admit without asking Anchore; --mode strict would judge their images.\n"
+    assert (
+        ended.err
+        == "Note: passive rules admit without a verdict from Anchore; --mode strict would judge their images.\n"
+    )
 
 
 def test_anchore_that_hangs_is_given_up_in_time(program: CommandLine) -> None:

@@ -1,0 +1,113 @@
+"""The run behind ``review`` and ``check``: apply the command line to the configuration, judge, print, exit."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+from pydantic_core import to_json
+
+from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.cli.failures import ExitCode, note
+from anchore_admission.cli.inputs import read_configuration_file
+from anchore_admission.cli.options import OutputFormat
+from anchore_admission.cli.output import write
+from anchore_admission.cli.progress import progress_on_terminal
+from anchore_admission.models.configuration import Configuration, ModeName, RuleSection, WorkloadHandling
+from anchore_admission.services.config.load import parse_configuration
+from anchore_admission.services.reviews.manual import ManualReviews, Progress
+from anchore_admission.services.reviews.summary import Summary
+from anchore_admission.settings import variable
+from anchore_admission.wiring.controller import build
+
+Run = Callable[[ManualReviews, Progress], Awaitable[Summary]]
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The command line's choices; None keeps the configuration's value.
+
+    ``ignores_unchecked`` lets objects of unknown kinds pass.
+    """
+
+    config: Path | None = None
+    anchore: str | None = None
+    mode: ModeName | None = None
+    policy: str | None = None
+    workloads: WorkloadHandling | None = None
+    ignores_unchecked: bool = False
+
+
+def judge(overrides: Overrides, run: Run, output: OutputFormat, *, objects: bool) -> None:
+    """Judge, print the verdicts, and end with their exit code."""
+    configuration = configured(overrides)
+    with progress_on_terminal() as progress:
+        summary = asyncio.run(_judged(configuration, run, progress))
+    summary = replace(summary, ignores_unchecked=overrides.ignores_unchecked)
+    write(summary, output, max_findings=configuration.messages.max_findings, objects=objects)
+    if any(image.judged.rule.mode is ModeName.PASSIVE for image in summary.images):
+        note("Note: passive rules admit without a verdict from Anchore; --mode strict would judge their images.")
+    raise typer.Exit(exit_code(summary))
+
+
+def exit_code(summary: Summary) -> ExitCode:
+    """Return the gravest outcome: a denial counts before a missing verdict, and that before an unknown kind."""
+    if summary.denied:
+        return ExitCode.DENIED
+    if summary.undecided:
+        return ExitCode.FAILED
+    return ExitCode.NOT_CHECKED if summary.unchecked and not summary.ignores_unchecked else ExitCode.OK
+
+
+def configured(overrides: Overrides) -> Configuration:
+    """Return the configuration with the overrides in place. Raises ConfigurationError."""
+    configuration = _file(overrides)
+    update: dict[str, object] = {}
+    if overrides.anchore:
+        endpoint = _only_anchore(overrides.anchore).anchore.endpoint
+        update["anchore"] = configuration.anchore.model_copy(update={"endpoint": endpoint})
+    if overrides.workloads:
+        update["workloads"] = overrides.workloads
+    if overrides.mode or overrides.policy:
+        defaults = configuration.defaults
+        update["rules"] = [_overridden(rule, overrides) for rule in configuration.rules]
+        update["defaults"] = defaults.model_copy(update=_action(overrides, skips=defaults.mode is ModeName.SKIP))
+    return configuration.model_copy(update=update)
+
+
+def _file(overrides: Overrides) -> Configuration:
+    if overrides.config:
+        return parse_configuration(*read_configuration_file(overrides.config))
+    if overrides.anchore:
+        return _only_anchore(overrides.anchore)
+    raise typer.BadParameter(f"give --config FILE (or the variable {variable('config')}), or --anchore URL")
+
+
+def _only_anchore(url: str) -> Configuration:
+    """Return a configuration without rules, strict: a passive run would pass without any check."""
+    document = {"anchore": {"endpoint": url}, "defaults": {"mode": ModeName.STRICT}}
+    return parse_configuration(to_json(document), "--anchore")
+
+
+def _overridden(rule: RuleSection, overrides: Overrides) -> RuleSection:
+    """Override a rule unless it skips; without a mode of its own it has that of the defaults, which may be skip."""
+    return rule.model_copy(update=_action(overrides, skips=rule.mode in {ModeName.SKIP, None}))
+
+
+def _action(overrides: Overrides, *, skips: bool) -> dict[str, object]:
+    update: dict[str, object] = {}
+    if overrides.mode and not skips:
+        update["mode"] = overrides.mode
+    if overrides.policy:
+        update["policy"] = overrides.policy
+    return update
+
+
+async def _judged(configuration: Configuration, run: Run, progress: Progress) -> Summary:
+    controller = build(configuration, Telemetry(), environ=os.environ)
+    try:
+        return await run(controller.manual, progress)
+    finally:
+        await controller.aclose()

@@ -23,11 +23,11 @@ EXPLAINED = {
 }
 ELSEWHERE = ("… is not known and ignored…",)
 """Texts that are logged, but made where nothing says so."""
-OURS = ("What developers see", "What operators see", "Controller log")
-"""The sections whose first column quotes this program only."""
+OURS = ("Denials and warnings", "No verdict", "Configuration errors", "Controller log", "HTTP errors")
+"""The sections whose entries quote only this program."""
 _PLACEHOLDER = re.compile(r"%[-.\d]*[a-z]")
 _CODE = re.compile(r"`([^`\n]+)`")
-_ROW = re.compile(r"^\| (`.*?`[^|]*) \|", re.MULTILINE)
+_ENTRY = re.compile(r"^####? (.*)$", re.MULTILINE)
 _LEAST = 8
 """Letters of a quoted text that tell it from any other."""
 
@@ -37,6 +37,8 @@ def _said(node: ast.expr, words: dict[str, list[str]]) -> list[str]:
     match node:
         case ast.Constant(value=str(text)):
             return [_PLACEHOLDER.sub("…", text)]
+        case ast.Constant(value=bytes(text)):
+            return [text.decode(errors="replace")]
         case ast.IfExp():
             return [*_said(node.body, words), *_said(node.orelse, words)]
         case ast.Name() if node.id in words:
@@ -100,7 +102,7 @@ def logged() -> frozenset[tuple[str, str]]:
 
 
 def quoted() -> list[str]:
-    return [code for row in _ROW.findall(PAGE.read_text()) for code in _CODE.findall(row)]
+    return [code for entry in _ENTRY.findall(PAGE.read_text()) for code in _CODE.findall(entry)]
 
 
 def _stands(text: str) -> bool:
@@ -150,7 +152,13 @@ def _fragments(quote: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "quote",
-    [code for name, body in _sections() if name in OURS for row in _ROW.findall(body) for code in _CODE.findall(row)],
+    [
+        code
+        for name, body in _sections()
+        if name in OURS
+        for entry in _ENTRY.findall(body)
+        for code in _CODE.findall(entry)
+    ],
 )
 def test_what_is_quoted_is_what_is_said(quote: str) -> None:
     assert [part for part in _fragments(quote) if part not in _texts()] == []

@@ -1,4 +1,4 @@
-"""A client for an Anchore that the test plays, and what the client told its recorder."""
+"""A client for an Anchore that the test plays."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from anchore_admission.adapters.anchore.http import AnchoreHttp
 from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.models.configuration import ApiVersion
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.telemetry import ReviewRecord
+from support.fakes import FakeRecorder
 
 SECRET = "hunter2-not-to-be-seen"
 ADMIN = Credentials("admin", SecretStr(SECRET))
@@ -24,47 +24,6 @@ BOUNDS = Bounds(connect=5, read=20, answer=1024 * 1024)
 DIGEST = "sha256:" + "a1" * 32
 OTHER = "sha256:" + "b2" * 32
 TAG = "registry.example.com/team/app:1.2"
-
-
-@dataclass
-class Recorded:
-    """A Recorder that remembers."""
-
-    calls: list[tuple[str, str, str]] = field(default_factory=list)
-    in_flight: int = 0
-    most_in_flight: int = 0
-
-    def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
-        assert seconds >= 0
-        self.calls.append((account, operation, outcome))
-
-    def anchore_in_flight(self, change: int) -> None:
-        self.in_flight += change
-        self.most_in_flight = max(self.in_flight, self.most_in_flight)
-
-    def submission(self, *, account: str, outcome: str) -> None:
-        raise AssertionError(f"only the queue tells of submissions: {account} {outcome}")
-
-    def queue_depth(self, waiting: int) -> None:
-        raise AssertionError(f"only the queue has a depth: {waiting}")
-
-    def review(self, record: ReviewRecord) -> None:
-        raise AssertionError(f"only the service tells of reviews: {record}")
-
-    def malformed_review(self, code: str, message: str) -> None:
-        raise AssertionError(f"only the service tells of reviews: {code} {message}")
-
-    @property
-    def outcomes(self) -> list[str]:
-        return [outcome for _, _, outcome in self.calls]
-
-
-@dataclass
-class Clock:
-    now: float = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -97,7 +56,7 @@ def client(
     *,
     url: str = "http://anchore.test:8228",
     credentials: CredentialSource | None = ADMIN,
-    recorder: Recorded | None = None,
+    recorder: FakeRecorder | None = None,
     bounds: Bounds = BOUNDS,
     anchore_account: str | None = None,
 ) -> DetectingAnchore:
@@ -105,7 +64,7 @@ def client(
         AnchoreEndpoint(url, version),
         credentials,
         name="default",
-        recorder=recorder or Recorded(),
+        recorder=recorder or FakeRecorder(),
         bounds=bounds,
         anchore_account=anchore_account,
         transport=transport,
@@ -116,7 +75,7 @@ def impatient(
     transport: httpx.AsyncBaseTransport,
     *,
     url: str = "http://anchore.test:8228",
-    recorder: Recorded | None = None,
+    recorder: FakeRecorder | None = None,
     bounds: Bounds = BOUNDS,
 ) -> tuple[AnchoreApi, list[float]]:
     """A client of API v1 that notes how long it would have paused between attempts."""
@@ -132,7 +91,7 @@ def impatient(
         headers={},
         credentials=ADMIN,
         bounds=bounds,
-        recorder=recorder or Recorded(),
+        recorder=recorder or FakeRecorder(),
         pause=pause,
     )
     return AnchoreApi(http, V1), pauses

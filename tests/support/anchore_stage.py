@@ -1,6 +1,7 @@
-"""The stage on which every implementation of the port plays the same piece: one small world, and its movements.
+"""One small world that every implementation of the port ``Anchore`` is tested in.
 
-An implementation joins the contract by offering a ``Stage``; the adapters do so over the sandbox.
+An implementation joins the contract by offering a ``Stage``: the adapters do so over the sandbox, and so does the fake
+that the tests of the services rely on.
 """
 
 import asyncio
@@ -15,10 +16,19 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from anchore_admission.adapters.anchore import Credentials, DetectingAnchore
+from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
+from anchore_admission.errors import (
+    AnalysisRefused,
+    AnchoreRefused,
+    AnchoreReplyInvalid,
+    AnchoreUnavailable,
+    PolicyNotEvaluated,
+)
 from anchore_admission.models.configuration import ApiVersion
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.sandbox import Seed, create_sandbox
-from support.anchore_calls import Clock, client
+from support.anchore_calls import client
+from support.fakes import OPERATIONS, FakeAnchore, ManualClock, digest_of
 
 REPOSITORY = "registry.example.com/shop"
 GOOD, GOOD_TOO, BAD, WARNED, PENDING, FAILED, MULTI, MOVED, NEW, PRIVATE, ABSENT = (
@@ -40,12 +50,8 @@ GOOD, GOOD_TOO, BAD, WARNED, PENDING, FAILED, MULTI, MOVED, NEW, PRIVATE, ABSENT
 SHORT = "docker.io/tool:1"
 
 
-def digest_of(number: int) -> str:
-    return f"sha256:{number:064x}"
-
-
 GOOD_DIGEST, BAD_DIGEST, MULTI_DIGEST, LIST_DIGEST, FIRST_DIGEST, SECOND_DIGEST, NEW_DIGEST, NO_DIGEST = (
-    digest_of(number) for number in range(1, 9)
+    digest_of(name) for name in ("good", "bad", "multi", "list", "first", "second", "new", "nothing")
 )
 
 
@@ -141,7 +147,7 @@ class SandboxStage:
     anchore: DetectingAnchore
     stranger: DetectingAnchore
     app: FastAPI
-    clock: Clock
+    clock: ManualClock
 
     def pass_time(self) -> None:
         self.clock.now += 60
@@ -162,7 +168,7 @@ async def _sandbox(
 ) -> AsyncIterator[Stage]:
     world = {"images": IMAGES, "registry": REGISTRY, "policies": POLICIES, "unknownImages": "refuse"}
     seed = Seed.model_validate({"apiVersions": spoken, "messages": messages or {}, **world})
-    clock = Clock(1_800_000_000.0)
+    clock = ManualClock(1_800_000_000.0)
     app = create_sandbox(seed, clock=clock, sleep=_for_ever)
 
     def as_user(password: str) -> DetectingAnchore:
@@ -177,10 +183,66 @@ async def _sandbox(
         await stage.stranger.aclose()
 
 
+@dataclass
+class FakeStage:
+    """The world of ``IMAGES`` and ``POLICIES`` as tests of the services would set it up."""
+
+    anchore: FakeAnchore
+    stranger: FakeAnchore
+
+    def pass_time(self) -> None:
+        self.anchore.finish_analyses()
+
+    async def break_down(self, part: Part) -> None:
+        match part:
+            case Part.TIME:
+                for operation in OPERATIONS:
+                    self.anchore.hang(operation)
+            case Part.POLICY_ENGINE:
+                self.anchore.fail("check", PolicyNotEvaluated("the policy engine is down"))
+            case Part.CATALOG | Part.EVERYTHING:
+                self.anchore.fail_all(AnchoreUnavailable("503"))
+            case Part.DATABASE:
+                self.anchore.fail_all(AnchoreRefused("500"))
+            case Part.LOGIN_PROXY:
+                self.anchore.fail_all(AnchoreReplyInvalid("not JSON"))
+
+
+@asynccontextmanager
+async def _fake() -> AsyncIterator[Stage]:
+    anchore = FakeAnchore(
+        active_policy="strict",
+        policies={"strict", "lenient", "blessing", "banning", "elsewhere"},
+        registry={MOVED: SECOND_DIGEST, NEW: NEW_DIGEST, f"{REPOSITORY}/good:2": SECOND_DIGEST},
+    )
+    for tag in (GOOD, GOOD_TOO, SHORT):
+        anchore.store(tag, digest=GOOD_DIGEST)
+    anchore.store(BAD, digest=BAD_DIGEST)
+    anchore.store(PENDING, AnalysisState.ANALYZING)
+    anchore.store(FAILED, AnalysisState.FAILED)
+    anchore.store(MULTI, digest=MULTI_DIGEST, parent_digest=LIST_DIGEST)
+    anchore.store(MOVED, digest=FIRST_DIGEST)
+    stopped = Finding("vulnerabilities", "package", "CVE-2026-0001+openssl", "CRITICAL Vulnerability found in openssl")
+    blessed = PolicyEvaluation(True, "blessing", reason=PolicyReason.ALLOWLISTED, list_rule="blessed")
+    banned = PolicyEvaluation(False, "banning", reason=PolicyReason.DENYLISTED, list_rule="banned")
+    anchore.evaluate(BAD_DIGEST, PolicyEvaluation(False, "strict", findings=(stopped,)), "strict")
+    anchore.evaluate(BAD_DIGEST, blessed, "blessing")
+    anchore.evaluate(GOOD_DIGEST, banned, "banning")
+    anchore.evaluate(BAD_DIGEST, PolicyEvaluation(True, "elsewhere", mapped=False), "elsewhere")
+    outside = "other.example.com/any:1"
+    anchore.evaluate(BAD_DIGEST, PolicyEvaluation(False, "elsewhere", findings=(stopped,)), "elsewhere", tag=outside)
+    for tag, reason in ((PRIVATE, "registry needs credentials"), (ABSENT, "not found in the registry")):
+        anchore.fail("submit", AnalysisRefused(f"Anchore cannot pull it: {reason}"), subject=tag)
+    stranger = FakeAnchore()
+    stranger.fail_all(AnchoreRefused("Anchore refuses our credentials (401)"))
+    yield FakeStage(anchore, stranger)
+
+
 # API v2 promises no words for a 404, and an adapter that reads the sandbox's own would prove itself
 OTHER_WORDS = {"imageNotFound": "No such resource in this account", "notAnalyzed": "Evaluation is not available"}
 Opening = Callable[[], AbstractAsyncContextManager[Stage]]
 STAGES: dict[str, Opening] = {
+    "the fake": _fake,
     "v1 over the sandbox": lambda: _sandbox(ApiVersion.V1, ("v1",)),
     "v2 over the sandbox": lambda: _sandbox(ApiVersion.V2, ("v2",)),
     "v2 in other words": lambda: _sandbox(ApiVersion.V2, ("v2",), OTHER_WORDS),

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from anchore_admission.errors import ClusterConflict, ClusterError, ClusterNotFound, ProbeFailed
 from anchore_admission.ports.cluster import LeaseState, SecretContent, WebhookConfiguration
-from anchore_admission.ports.telemetry import Repair
 
 NAME = "anchore-admission"
 T = TypeVar("T")
@@ -103,25 +102,3 @@ class Webhook:
         self.asked.append((url, ca_bundle))
         if not self.answers:
             raise ProbeFailed("no answer")
-
-
-@dataclass
-class Recorded:
-    """The ``ClusterRecorder`` of tests."""
-
-    errors: list[tuple[str, str]] = field(default_factory=list)
-    current: list[bool] = field(default_factory=list)
-    repaired: list[Repair] = field(default_factory=list)
-    left_in_place: int = 0
-
-    def cluster_error(self, *, operation: str, code: str) -> None:
-        self.errors.append((operation, code))
-
-    def registration_current(self, current: bool) -> None:
-        self.current.append(current)
-
-    def registration_repaired(self, when: Repair) -> None:
-        self.repaired.append(when)
-
-    def registration_left_in_place(self, terms: int) -> None:
-        self.left_in_place = terms

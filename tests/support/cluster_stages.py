@@ -19,7 +19,8 @@ from lightkube.types import PatchType
 
 from anchore_admission.adapters.kubernetes import LightkubeCluster, ObjectNames, WebhookConfigurations, connect
 from anchore_admission.ports.cluster import Cluster, WebhookConfiguration
-from support.cluster import InMemoryCluster, Recorded
+from support.cluster import InMemoryCluster
+from support.fakes import FakeRecorder
 from support.kubernetes_api import KubernetesApi, secret
 
 NAME = "anchore-admission-contract"
@@ -75,10 +76,10 @@ class RecordedApiStage:
 
     def __init__(self) -> None:
         self.api = KubernetesApi()
-        self.recorded = Recorded()
+        self.recorder = FakeRecorder()
         address = KubeConfig.from_one(cluster=ClusterAddress(server="http://kubernetes"), user=User(token="t"))
         client = AsyncClient(address.get(), transport=httpx2.MockTransport(self.api))
-        self.cluster = LightkubeCluster(client, ObjectNames(_NAMESPACE, NAME, NAME), self.recorded)
+        self.cluster = LightkubeCluster(client, ObjectNames(_NAMESPACE, NAME, NAME), self.recorder)
 
     async def put_secret(self, data: Mapping[str, bytes]) -> None:
         self.api.put(_SECRET, **secret(data))
@@ -138,7 +139,7 @@ async def real_stage() -> AsyncIterator[RealStage]:
     namespace = f"contract-{uuid.uuid4().hex[:8]}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", os.environ[KUBECONFIG_VARIABLE])
-        stage = RealStage(connect(ObjectNames(namespace, NAME, NAME), Recorded()), namespace)
+        stage = RealStage(connect(ObjectNames(namespace, NAME, NAME), FakeRecorder()), namespace)
     await stage.client.create(Namespace(metadata=ObjectMeta(name=namespace)))
     try:
         yield stage

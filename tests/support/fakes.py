@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -13,9 +13,10 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.telemetry import Recorder, ReviewRecord
+from anchore_admission.ports.telemetry import ClusterRecorder, Recorder, Repair, ReviewRecord
 
 ACTIVE_POLICY = "active"
+OPERATIONS = ("by_tag", "by_digest", "check", "submit")
 PASS = PolicyEvaluation(passed=True, policy=ACTIVE_POLICY)
 
 
@@ -41,8 +42,8 @@ class ManualClock:
             loop.time = cls()  # type: ignore[method-assign]
         return loop.time
 
-    def __init__(self) -> None:
-        self.now = 1000.0
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
         self.slept: list[float] = []
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Event]] = []
@@ -94,6 +95,7 @@ class FakeAnchore(Anchore):
     """An account of an Anchore. It resolves tags by ``registry``, or makes a digest up."""
 
     registry: dict[str, str] = field(default_factory=dict)
+    active_policy: str = ACTIVE_POLICY
     policies: set[str] = field(default_factory=lambda: {ACTIVE_POLICY})
     calls: list[Call] = field(default_factory=list)
     in_flight: int = 0
@@ -101,6 +103,7 @@ class FakeAnchore(Anchore):
     _records: dict[str, ImageRecord] = field(default_factory=dict)
     _evaluations: dict[tuple[str, str, str | None], PolicyEvaluation | AnalysisState] = field(default_factory=dict)
     _faults: list[_Fault] = field(default_factory=list)
+    _moves: Iterator[int] = field(default_factory=itertools.count)
     _hanging: dict[tuple[str, str | None], asyncio.Event] = field(default_factory=dict)
 
     def store(
@@ -119,6 +122,12 @@ class FakeAnchore(Anchore):
         record = ImageRecord(digest, state, (*others, TagRow(full_tag, detected_at)), parent_digest, "amd64")
         self._records[digest] = record
         return record
+
+    def finish_analyses(self) -> None:
+        """Analyze every image that waits for it."""
+        for digest, record in self._records.items():
+            if record.state is AnalysisState.NOT_ANALYZED:
+                self._records[digest] = replace(record, state=AnalysisState.ANALYZED)
 
     def forget(self, full_tag: str) -> None:
         """Hold no image with this tag any more, nor the one made up for it."""
@@ -144,6 +153,11 @@ class FakeAnchore(Anchore):
         """Raise from calls of an operation: about one subject or any, so many times or from now on."""
         self._faults.append(_Fault(operation, subject, error, times))
 
+    def fail_all(self, error: Exception) -> None:
+        """Raise from every call from now on."""
+        for operation in OPERATIONS:
+            self.fail(operation, error)
+
     def recover(self) -> None:
         self._faults.clear()
 
@@ -157,13 +171,7 @@ class FakeAnchore(Anchore):
 
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
         async with self._called(Call("by_tag", full_tag), deadline):
-            found = [
-                (tag.detected_at, record.digest)
-                for record in self._records.values()
-                for tag in record.tags
-                if tag.full_tag == full_tag
-            ]
-            return self._records[max(found)[1]] if found else None
+            return self._newest(full_tag)
 
     async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
         async with self._called(Call("by_digest", digest), deadline):
@@ -172,31 +180,46 @@ class FakeAnchore(Anchore):
     async def check(
         self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
     ) -> PolicyEvaluation | AnalysisState:
+        if "@" in full_tag:
+            raise ValueError(f"not a full tag: {full_tag!r}")
         async with self._called(Call("check", digest, full_tag, policy), deadline):
             record = self._held(digest)
             if record is None:
                 return AnalysisState.UNKNOWN
             if record.state is not AnalysisState.ANALYZED:
                 return record.state
-            name = policy or ACTIVE_POLICY
+            name = policy or self.active_policy
             if name not in self.policies:
-                raise PolicyNotFound(f"policy {name} does not exist")
+                raise PolicyNotFound(f"policy {name} does not exist in Anchore")
             default = self._evaluations.get((record.digest, name, None), replace(PASS, policy=name))
             return self._evaluations.get((record.digest, name, full_tag), default)
 
     async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
         async with self._called(Call("submit", request.full_tag), deadline):
-            digest = request.digest or self.registry.get(request.full_tag) or digest_of(request.full_tag)
+            newest = self._newest(request.full_tag)
+            digest = request.digest or self.registry.get(request.full_tag)
+            digest = digest or (newest.digest if newest else digest_of(request.full_tag))
             held = self._held(digest)
-            analysed = held is not None and held.state is not AnalysisState.FAILED
-            state = held.state if held and analysed else AnalysisState.NOT_ANALYZED
+            state = held.state if held and held.state is not AnalysisState.FAILED else AnalysisState.NOT_ANALYZED
             parent = held.parent_digest if held else None
             if request.digest:  # its label is no tag
                 tags = held.tags if held else ()
                 kept = ImageRecord(held.digest if held else digest, state, tags, parent, "amd64")
                 self._records[kept.digest] = kept
                 return kept
-            return self.store(request.full_tag, state, digest=held.digest if held else digest, parent_digest=parent)
+            moved = f"2026-02-01T00:00:00.{next(self._moves):06}Z"
+            return self.store(
+                request.full_tag, state, digest=held.digest if held else digest, parent_digest=parent, detected_at=moved
+            )
+
+    def _newest(self, full_tag: str) -> ImageRecord | None:
+        found = [
+            (tag.detected_at, record.digest)
+            for record in self._records.values()
+            for tag in record.tags
+            if tag.full_tag == full_tag
+        ]
+        return self._records[max(found)[1]] if found else None
 
     def _held(self, digest: str) -> ImageRecord | None:
         by_parent = (record for record in self._records.values() if record.parent_digest == digest)
@@ -225,15 +248,21 @@ class FakeAnchore(Anchore):
 
 
 @dataclass(slots=True)
-class FakeRecorder(Recorder):
-    """Keeps what it is told."""
+class FakeRecorder(Recorder, ClusterRecorder):
+    """Keeps what it is told about reviews, calls to Anchore and the cluster."""
 
     reviews: list[ReviewRecord] = field(default_factory=list)
     malformed: list[tuple[str, str]] = field(default_factory=list)
-    anchore_calls: list[tuple[str, str, str, float]] = field(default_factory=list)
+    anchore_calls: list[tuple[str, str, str]] = field(default_factory=list)
+    """Account, operation and outcome."""
     in_flight: int = 0
+    most_in_flight: int = 0
     submissions: list[tuple[str, str]] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
+    cluster_errors: list[tuple[str, str]] = field(default_factory=list)
+    current: list[bool] = field(default_factory=list)
+    repaired: list[Repair] = field(default_factory=list)
+    left_in_place: int = 0
 
     def review(self, record: ReviewRecord) -> None:
         self.reviews.append(record)
@@ -242,13 +271,32 @@ class FakeRecorder(Recorder):
         self.malformed.append((code, message))
 
     def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
-        self.anchore_calls.append((account, operation, outcome, seconds))
+        assert seconds >= 0
+        self.anchore_calls.append((account, operation, outcome))
 
     def anchore_in_flight(self, change: int) -> None:
         self.in_flight += change
+        self.most_in_flight = max(self.in_flight, self.most_in_flight)
 
     def submission(self, *, account: str, outcome: str) -> None:
         self.submissions.append((account, outcome))
 
     def queue_depth(self, waiting: int) -> None:
         self.depths.append(waiting)
+
+    def cluster_error(self, *, operation: str, code: str) -> None:
+        self.cluster_errors.append((operation, code))
+
+    def registration_current(self, current: bool) -> None:
+        self.current.append(current)
+
+    def registration_repaired(self, when: Repair) -> None:
+        self.repaired.append(when)
+
+    def registration_left_in_place(self, terms: int) -> None:
+        self.left_in_place = terms
+
+    @property
+    def outcomes(self) -> list[str]:
+        """How the calls to Anchore ended."""
+        return [outcome for _, _, outcome in self.anchore_calls]

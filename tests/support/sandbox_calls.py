@@ -8,17 +8,10 @@ import httpx
 from fastapi import FastAPI
 
 from anchore_admission.sandbox import Seed, create_sandbox
+from support.fakes import ManualClock
 
 START = 1_795_434_576.0
 ADMIN = ("admin", "foobar")
-
-
-@dataclass
-class Clock:
-    now: float = START
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -26,7 +19,7 @@ class Sandbox:
     """A sandbox and a client for it; ``waited`` lists what slow calls would have slept."""
 
     seed: Mapping[str, Any] = field(default_factory=dict)
-    clock: Clock = field(default_factory=Clock)
+    clock: ManualClock = field(default_factory=lambda: ManualClock(START))
     waited: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from anchore_admission.web.body import send_json
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import pair, written
-from support.cluster import Recorded
+from support.fakes import FakeRecorder
 from support.listening import HOST, quick, running
 
 SERVER, OTHER = pair(), pair()
@@ -43,10 +43,10 @@ def certificate(tmp_path: Path) -> ServingCertificate:
 
 
 async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: ServingCertificate) -> None:
-    recorded = Recorded()
+    recorder = FakeRecorder()
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
-        await HttpProbe(recorded).check(server.url(scheme="https"), OTHER.ca_bundle + SERVER.ca_bundle)
-    assert recorded.errors == []
+        await HttpProbe(recorder).check(server.url(scheme="https"), OTHER.ca_bundle + SERVER.ca_bundle)
+    assert recorder.cluster_errors == []
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: Serv
     ],
 )
 async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificate: ServingCertificate) -> None:
-    recorded = Recorded()
+    recorder = FakeRecorder()
     async with running(Listener(app, HOST, 0, certificate)) as server:
         with pytest.raises(ProbeFailed, match=reason):
-            await HttpProbe(recorded).check(server.url(scheme="https") + "secret", SERVER.ca_bundle)
-    assert recorded.errors == [("self_question", "silent")]
+            await HttpProbe(recorder).check(server.url(scheme="https") + "secret", SERVER.ca_bundle)
+    assert recorder.cluster_errors == [("self_question", "silent")]
 
 
 @pytest.mark.parametrize("ca_bundle", [OTHER.ca_bundle, None, b"garbage"])
@@ -75,13 +75,13 @@ async def test_a_certificate_that_api_servers_would_not_trust_is_no_answer(
 ) -> None:
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
         with pytest.raises(ProbeFailed):
-            await HttpProbe(Recorded()).check(server.url(scheme="https"), ca_bundle)
+            await HttpProbe(FakeRecorder()).check(server.url(scheme="https"), ca_bundle)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/validate/secret", "https://no-such-host.invalid/secret"])
 async def test_nobody_there_is_told_without_the_path(url: str) -> None:
     with pytest.raises(ProbeFailed) as caught:
-        await HttpProbe(Recorded()).check(url, SERVER.ca_bundle)
+        await HttpProbe(FakeRecorder()).check(url, SERVER.ca_bundle)
     assert str(caught.value).startswith(url.partition("/validate")[0].partition("/secret")[0])
     assert "secret" not in str(caught.value)
 
@@ -93,7 +93,7 @@ async def test_a_replica_that_lets_in_api_servers_only_has_answered_by_asking_fo
     clients = tmp_path / "clients.crt"
     clients.write_bytes(OTHER.ca_bundle)
     certificate = ServingCertificate(written(tmp_path, SERVER.certificate, SERVER.key), clients)
-    question = HttpProbe(Recorded(), clients_are_checked=checked)
+    question = HttpProbe(FakeRecorder(), clients_are_checked=checked)
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
         if checked:
             await question.check(server.url(scheme="https"), SERVER.ca_bundle)
@@ -112,7 +112,7 @@ async def test_the_question_is_a_review_that_judges_nothing(certificate: Serving
         return admit(request)
 
     async with running(Listener(answering(keep), HOST, 0, certificate)) as server:
-        await HttpProbe(Recorded()).check(server.url(scheme="https"), SERVER.ca_bundle)
+        await HttpProbe(FakeRecorder()).check(server.url(scheme="https"), SERVER.ca_bundle)
     envelope = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked[0]}
     review = decode(json.dumps(envelope).encode())
     assert (review.request.operation, review.request.dryRun) == ("DELETE", True)

@@ -17,8 +17,9 @@ import pytest
 import uvicorn
 
 from anchore_admission.sandbox import Seed, create_sandbox
+from support.fakes import ManualClock
 from support.paths import ROOT
-from support.sandbox_calls import ADMIN, Clock
+from support.sandbox_calls import ADMIN, START
 
 LOCK = ROOT / "tests" / "support" / "anchorecli-requirements.txt"
 NGINX, ALPINE = "docker.io/library/nginx:1.25", "docker.io/library/alpine:3.20"
@@ -78,7 +79,7 @@ class Client:
     program: Path
     url: str
     home: Path
-    clock: Clock
+    clock: ManualClock
 
     def run(self, *arguments: str, user: tuple[str, str] = ADMIN, code: int = 0) -> str:
         credentials = {"ANCHORE_CLI_USER": user[0], "ANCHORE_CLI_PASS": user[1], "ANCHORE_CLI_URL": self.url}
@@ -90,7 +91,7 @@ class Client:
 
 @pytest.fixture(params=["/v1", ""], ids=["with-v1", "without-v1"])
 def client(anchore_cli: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Client]:
-    clock = Clock()
+    clock = ManualClock(START)
     app = create_sandbox(Seed.model_validate(SEED), clock=clock)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from support.paths import DATA
-from support.sandbox_calls import ADMIN, START, Clock, Sandbox
+from support.sandbox_calls import ADMIN, Sandbox
 
 RECORDINGS = DATA / "anchore-engine-v1"
 WEB = "sha256:041f9806415e0bdd35072739cd96ef000fc600f90dbc4bdc20457083ce96d719"
@@ -171,7 +171,7 @@ ROWS = [pytest.param(stage, name, id=f"{name}-{stage}") for stage, names in TABL
 
 
 async def staged(stage: str) -> Sandbox:
-    sandbox = Sandbox(seed(stage), Clock(START))
+    sandbox = Sandbox(seed(stage))
     if stage in ("queued", "analyzing"):
         await sandbox.add(f"{REPO}/web:1.0")
     if stage == "analyzing":

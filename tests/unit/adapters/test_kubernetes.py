@@ -24,8 +24,8 @@ from anchore_admission.errors import (
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import plain_pair, written
-from support.cluster import Recorded
 from support.cluster_stages import NAME, RecordedApiStage
+from support.fakes import FakeRecorder
 from support.kubernetes_api import failure
 from support.listening import HOST, quick, running
 
@@ -62,7 +62,7 @@ async def test_every_failure_is_told_and_counted(
         await stage.cluster.read_secret()
     assert type(caught.value) is expected
     assert str(caught.value).startswith(text)
-    assert stage.recorded.errors == [("read_secret", expected.code)]
+    assert stage.recorder.cluster_errors == [("read_secret", expected.code)]
 
 
 async def test_a_secret_in_a_long_refusal_is_not_cut_in_two(stage: RecordedApiStage) -> None:
@@ -140,13 +140,13 @@ async def test_only_the_named_objects_are_asked_for(stage: RecordedApiStage) -> 
 def test_without_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="no access to a Kubernetes API"):
-        connect(ObjectNames("a", "b", "c"), Recorded())
+        connect(ObjectNames("a", "b", "c"), FakeRecorder())
 
 
 def test_a_kubeconfig_without_a_user_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _kubeconfig(tmp_path, monkeypatch, {"server": "https://localhost:1"}, users=[])
     with pytest.raises(ConfigurationError, match="names no user"):
-        connect(ObjectNames("a", "b", "c"), Recorded())
+        connect(ObjectNames("a", "b", "c"), FakeRecorder())
 
 
 async def test_a_ca_without_identifiers_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ async def test_a_ca_without_identifiers_is_trusted(monkeypatch: pytest.MonkeyPat
     async with running(Listener(quick, HOST, 0, certificate)) as server:
         at = {"server": f"https://localhost:{server.ports[0]}", "certificate-authority": "ca.crt"}
         _kubeconfig(tmp_path, monkeypatch, at, users=[{"name": "me", "user": {"token": "t"}}])
-        cluster = connect(ObjectNames("a", "b", "c"), Recorded())
+        cluster = connect(ObjectNames("a", "b", "c"), FakeRecorder())
         with pytest.raises(ClusterUnavailable, match="JSON is malformed"):  # who reads it has believed it
             await cluster.read_secret()
         await cluster.aclose()

@@ -22,7 +22,6 @@ from support.anchore_calls import (
     DIGEST,
     SECRET,
     TAG,
-    Recorded,
     client,
     deadline,
     error,
@@ -30,6 +29,7 @@ from support.anchore_calls import (
     playing,
     v1_image,
 )
+from support.fakes import FakeRecorder
 
 FOUND = httpx.Response(200, json=[v1_image()])
 
@@ -124,7 +124,7 @@ class TestWhoAsks:
             def current(self) -> Credentials:
                 raise AnchoreRefused("the credentials cannot be read")
 
-        played, recorder = playing(FOUND), Recorded()
+        played, recorder = playing(FOUND), FakeRecorder()
         with pytest.raises(AnchoreRefused, match="cannot be read"):
             await client(played.transport(), credentials=Lost(), recorder=recorder).by_tag(TAG, deadline())
         assert (played.asked, recorder.outcomes) == ([], ["refused"])
@@ -156,4 +156,4 @@ def test_a_ca_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Any) -
     for path in (wrong, tmp_path / "missing.crt"):
         endpoint = AnchoreEndpoint("https://h", ca_file=str(path))
         with pytest.raises(ConfigurationError, match="caFile"):
-            connect(endpoint, None, name="default", recorder=Recorded(), bounds=BOUNDS)
+            connect(endpoint, None, name="default", recorder=FakeRecorder(), bounds=BOUNDS)

@@ -22,9 +22,7 @@ from support.anchore_calls import (
     ADMIN,
     BOUNDS,
     TAG,
-    Clock,
     Played,
-    Recorded,
     client,
     deadline,
     error,
@@ -33,6 +31,7 @@ from support.anchore_calls import (
     v1_image,
 )
 from support.anchore_recordings import recording
+from support.fakes import FakeRecorder, ManualClock
 
 V1_VERSION = httpx.Response(200, json=recording("003")["response"]["body"])
 V2_VERSION = httpx.Response(200, json={"service": {"version": "5.0.0"}, "api": {"version": "2"}, "db": {}})
@@ -65,7 +64,7 @@ def enterprise() -> dict[str, httpx.Response | Exception]:
 
 
 def detecting(
-    played: Played, clock: Clock, url: str = "http://anchore.test:8228", recorder: Recorded | None = None
+    played: Played, clock: ManualClock, url: str = "http://anchore.test:8228", recorder: FakeRecorder | None = None
 ) -> DetectingAnchore:
     async def pause(_: float) -> None:
         pass
@@ -78,7 +77,7 @@ def detecting(
         headers={},
         credentials=ADMIN,
         bounds=BOUNDS,
-        recorder=recorder or Recorded(),
+        recorder=recorder or FakeRecorder(),
         pause=pause,
     )
     return DetectingAnchore(http, root, clock=clock)
@@ -180,7 +179,7 @@ class TestDetection:
         self, at_v2: httpx.Response | Exception, kind: type[EvaluationError]
     ) -> None:
         played = by_path(engine() | {AT_V2: at_v2})
-        anchore = detecting(played, Clock())
+        anchore = detecting(played, ManualClock())
         with pytest.raises(kind):
             await anchore.by_tag(TAG, deadline())
         assert anchore.version is ApiVersion.AUTO
@@ -188,13 +187,13 @@ class TestDetection:
 
     async def test_no_anchore_at_all(self) -> None:
         with pytest.raises(AnchoreReplyInvalid, match="no Anchore API at this address; check the endpoint"):
-            await detecting(by_path({}), Clock()).by_tag(TAG, deadline())
+            await detecting(by_path({}), ManualClock()).by_tag(TAG, deadline())
 
 
 class TestFailures:
     async def test_are_repeated_for_a_moment_without_asking_again(self) -> None:
         answers: dict[str, httpx.Response | Exception] = {AT_V2: httpx.Response(500)}
-        played, clock, recorder = by_path(answers), Clock(), Recorded()
+        played, clock, recorder = by_path(answers), ManualClock(), FakeRecorder()
         anchore = detecting(played, clock, recorder=recorder)
         texts = set()
         for _ in range(3):
@@ -202,7 +201,7 @@ class TestFailures:
                 await anchore.by_tag(TAG, deadline())
             texts.add(str(caught.value))
         assert texts == {"Anchore failed to answer (500)"}
-        assert recorder.calls == [("default", "version", "unavailable")]
+        assert recorder.anchore_calls == [("default", "version", "unavailable")]
         answers |= enterprise()
         clock.now += 1
         assert await anchore.by_tag(TAG, deadline()) is None

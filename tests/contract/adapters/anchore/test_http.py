@@ -22,9 +22,7 @@ from support.anchore_calls import (
     BOUNDS,
     DIGEST,
     TAG,
-    Clock,
     Played,
-    Recorded,
     client,
     deadline,
     error,
@@ -34,6 +32,7 @@ from support.anchore_calls import (
     problem,
     v1_image,
 )
+from support.fakes import FakeRecorder, ManualClock
 
 FOUND = httpx.Response(200, json=[v1_image()])
 JSON = {"content-type": "application/json"}
@@ -111,12 +110,12 @@ class TestAnswers:
     async def test_that_are_none(
         self, answer: httpx.Response | Exception, kind: type[EvaluationError], text: str
     ) -> None:
-        recorder, played = Recorded(), playing(answer)
+        recorder, played = FakeRecorder(), playing(answer)
         anchore, pauses = impatient(played.transport(), recorder=recorder)
         with pytest.raises(kind) as caught:
             await anchore.by_tag(TAG, deadline())
         assert text in str(caught.value)
-        assert recorder.calls == [("default", "by_tag", kind.code)]
+        assert recorder.anchore_calls == [("default", "by_tag", kind.code)]
         assert (recorder.in_flight, recorder.most_in_flight) == (0, 1)
         assert (len(played.asked), pauses) == (1, [])
 
@@ -132,14 +131,14 @@ class TestAnswers:
         assert await client(playing(answer).transport()).by_digest(DIGEST, deadline()) is None
 
     async def test_outcomes_are_counted(self) -> None:
-        recorder = Recorded()
+        recorder = FakeRecorder()
         played = playing(FOUND, error(404, "image not found in DB"), error(404, "image not found in DB"), FOUND)
         anchore = client(played.transport(), recorder=recorder)
         await anchore.by_tag(TAG, deadline())
         await anchore.by_digest(DIGEST, deadline())
         await anchore.check(DIGEST, TAG, None, deadline())
         await anchore.submit(AnalysisRequest(TAG), deadline())
-        assert recorder.calls == [
+        assert recorder.anchore_calls == [
             ("default", "by_tag", "ok"),
             ("default", "by_digest", "not_found"),
             ("default", "check", "not_found"),
@@ -200,10 +199,10 @@ class TestSecondAttempts:
         "first", [*BUSY, httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.ProxyError("no")]
     )
     async def test_a_question_is_asked_twice(self, first: httpx.Response | Exception) -> None:
-        recorder, played = Recorded(), playing(first, FOUND)
+        recorder, played = FakeRecorder(), playing(first, FOUND)
         anchore, pauses = impatient(played.transport(), recorder=recorder)
         assert await anchore.by_tag(TAG, deadline())
-        assert recorder.calls == [("default", "by_tag", "ok")]
+        assert recorder.anchore_calls == [("default", "by_tag", "ok")]
         assert len(pauses) == 1
         assert 0.05 <= pauses[0] <= 0.15
 
@@ -217,7 +216,7 @@ class TestSecondAttempts:
 
     @pytest.mark.parametrize("first", [BUSY[2], httpx.ConnectError("refused")])
     async def test_not_when_the_deadline_is_near(self, first: httpx.Response | Exception) -> None:
-        played, clock = playing(first, FOUND), Clock()
+        played, clock = playing(first, FOUND), ManualClock()
         anchore, pauses = impatient(played.transport())
         with pytest.raises(AnchoreUnavailable):
             await anchore.by_tag(TAG, Deadline.after(0.54, clock))
@@ -234,7 +233,7 @@ class TestSecondAttempts:
 
 class TestTime:
     async def test_each_bound_is_capped_by_what_is_left(self) -> None:
-        played, clock = playing(FOUND, FOUND), Clock()
+        played, clock = playing(FOUND, FOUND), ManualClock()
         anchore = client(played.transport(), bounds=BOUNDS)
         await anchore.by_tag(TAG, Deadline.after(60, clock))
         await anchore.by_tag(TAG, Deadline.after(7, clock))
@@ -244,7 +243,7 @@ class TestTime:
         ]
 
     async def test_nothing_is_asked_after_the_deadline(self) -> None:
-        recorder, clock = Recorded(), Clock()
+        recorder, clock = FakeRecorder(), ManualClock()
         anchore = client(playing(FOUND).transport(), recorder=recorder)
         with pytest.raises(DeadlineExceeded):
             await anchore.by_tag(TAG, Deadline.after(-1, clock))
@@ -252,7 +251,7 @@ class TestTime:
         assert recorder.in_flight == 0
 
     async def test_a_bound_that_ends_with_the_deadline_is_the_deadline(self) -> None:
-        clock = Clock()
+        clock = ManualClock()
 
         def answer(_: httpx.Request) -> httpx.Response:
             clock.now += 30
@@ -262,7 +261,7 @@ class TestTime:
             await client(Played(answer).transport()).by_tag(TAG, Deadline.after(30, clock))
 
     async def test_a_caller_that_leaves_takes_its_call_with_it(self) -> None:
-        asked, recorder = asyncio.Event(), Recorded()
+        asked, recorder = asyncio.Event(), FakeRecorder()
 
         async def handle(_: httpx.Request) -> httpx.Response:
             asked.set()

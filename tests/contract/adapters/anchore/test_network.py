@@ -19,9 +19,10 @@ from anchore_admission.adapters.trust import FollowedTrust
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreReplyInvalid, AnchoreUnavailable, DeadlineExceeded
 from anchore_admission.models.configuration import ApiVersion
-from support.anchore_calls import ADMIN, BOUNDS, DIGEST, TAG, Recorded, client, deadline, v1_image
+from support.anchore_calls import ADMIN, BOUNDS, DIGEST, TAG, client, deadline, v1_image
 from support.anchore_servers import LOOPBACK, Served, http_answer, own_certificate, serving
 from support.certificates import pair_valid
+from support.fakes import FakeRecorder
 
 IMAGES = json.dumps([v1_image()]).encode()
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -108,7 +109,7 @@ class TestConnections:
 
 class TestTime:
     async def test_an_anchore_that_never_answers_costs_no_more_than_the_deadline(self) -> None:
-        recorder = Recorded()
+        recorder = FakeRecorder()
         async with (
             serving(lambda _: None) as served,
             aclosing(client(None, url=f"http://{LOOPBACK}:{served.port}", recorder=recorder)) as anchore,
@@ -180,7 +181,7 @@ class TestProxies:
 
 class TestCertificates:
     async def by_digest(self, endpoint: AnchoreEndpoint) -> object:
-        async with aclosing(connect(endpoint, ADMIN, name="a", recorder=Recorded(), bounds=BOUNDS)) as anchore:
+        async with aclosing(connect(endpoint, ADMIN, name="a", recorder=FakeRecorder(), bounds=BOUNDS)) as anchore:
             return await anchore.by_digest(DIGEST, deadline())
 
     async def test_a_private_authority_is_trusted_by_its_file(self, tmp_path: Path) -> None:
@@ -235,7 +236,9 @@ class TestCertificates:
         opened: list[DetectingAnchore] = []
 
         def anchore_at(endpoint: AnchoreEndpoint) -> DetectingAnchore:
-            anchore = connect(endpoint, ADMIN, name="a", recorder=Recorded(), bounds=BOUNDS, trusted=followed.current)
+            anchore = connect(
+                endpoint, ADMIN, name="a", recorder=FakeRecorder(), bounds=BOUNDS, trusted=followed.current
+            )
             opened.append(anchore)
             return anchore
 

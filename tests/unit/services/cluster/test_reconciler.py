@@ -13,8 +13,8 @@ from anchore_admission.services.cluster.certificates import CertificatePlan, Man
 from anchore_admission.services.cluster.leadership import Leadership
 from anchore_admission.services.cluster.reconciler import RECONCILE_SECONDS, RETRY_SECONDS, Reconciler
 from anchore_admission.services.cluster.registration import SETTLE_SECONDS, PublishedCaBundle, Registrar
-from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
-from support.fakes import ManualClock, settled
+from support.cluster import NAME, InMemoryCluster, Webhook
+from support.fakes import FakeRecorder, ManualClock, settled
 
 DAY = 86400.0
 WANTED = Registration(NAME, [{"name": "a.b.c", "clientConfig": {"service": {"name": "gate", "namespace": "ns"}}}])
@@ -26,7 +26,7 @@ class Replica:
 
     def __init__(self, name: str, cluster: InMemoryCluster, clock: ManualClock, *, registers: bool = True) -> None:
         self.served: list[CertificatePair] = []
-        self.recorded, self.webhook = Recorded(), Webhook()
+        self.recorder, self.webhook = FakeRecorder(), Webhook()
         published = PublishedCaBundle(clock)
         self.leadership = Leadership(cluster, name, clock=clock)
         certificates = ManagedCertificates(
@@ -38,7 +38,7 @@ class Replica:
             now=clock,
             clock=clock,
         )
-        registrar = Registrar(cluster, self.webhook, WANTED, self.recorded, published, clock=clock)
+        registrar = Registrar(cluster, self.webhook, WANTED, self.recorder, published, clock=clock)
         self.reconciler = Reconciler(
             self.leadership,
             certificates=certificates,
@@ -72,7 +72,7 @@ async def test_two_replicas_come_up_and_one_registers(cluster: InMemoryCluster, 
     assert await first.round()
     assert await second.round()
     assert first.served == second.served
-    assert (first.recorded.current[-1], second.recorded.current[-1]) == (True, False)
+    assert (first.recorder.current[-1], second.recorder.current[-1]) == (True, False)
     assert second.webhook.asked == []
 
 
@@ -111,9 +111,9 @@ async def test_a_successor_goes_on_when_the_leader_is_lost(cluster: InMemoryClus
     await second.round()
     clock.now += 15
     assert await second.round()
-    assert second.recorded.current[-1] is True
+    assert second.recorder.current[-1] is True
     await first.round()
-    assert first.recorded.current[-1] is False
+    assert first.recorder.current[-1] is False
 
 
 async def test_an_api_server_that_is_down_at_the_start_is_waited_for(
@@ -149,13 +149,13 @@ class Mounted:
     def __init__(self, cluster: InMemoryCluster, clock: ManualClock) -> None:
         self.ca_bundle: bytes | None = None
         self.looked = 0
-        self.recorded = Recorded()
+        self.recorder = FakeRecorder()
         published = PublishedCaBundle(clock)
         self.leadership = Leadership(cluster, "first", clock=clock)
         self.reconciler = Reconciler(
             self.leadership,
             certificates=None,
-            registrar=Registrar(cluster, Webhook(), WANTED, self.recorded, published, clock=clock),
+            registrar=Registrar(cluster, Webhook(), WANTED, self.recorder, published, clock=clock),
             published=published,
             ca_bundle=self._read,
         )
@@ -172,7 +172,7 @@ async def test_nothing_is_registered_without_a_valid_ca_bundle(cluster: InMemory
     await replica.leadership.step()
     assert not await replica.reconciler.reconcile()
     assert cluster.entries() == ()
-    assert replica.recorded.current == [False]
+    assert replica.recorder.current == [False]
     replica.ca_bundle = b"CA"
     assert await replica.reconciler.reconcile()
     assert bundle(cluster) == b64encode(b"CA").decode()
@@ -183,7 +183,7 @@ async def test_followers_read_the_ca_bundle_too(cluster: InMemoryCluster, clock:
     replica.ca_bundle = b"CA"
     for _ in range(2):
         assert await replica.reconciler.reconcile()
-    assert replica.looked == len(replica.recorded.current)
+    assert replica.looked == len(replica.recorder.current)
     assert cluster.entries() == ()
 
 

@@ -15,8 +15,8 @@ from anchore_admission.services.cluster.registration import (
     Registrar,
     parse_registration,
 )
-from support.cluster import NAME, InMemoryCluster, Recorded, Webhook
-from support.fakes import ManualClock
+from support.cluster import NAME, InMemoryCluster, Webhook
+from support.fakes import FakeRecorder, ManualClock
 
 ENTRY: dict[str, Any] = {
     "name": "gate.admission.anchore.io",
@@ -36,13 +36,18 @@ class Stage:
     """A registrar with everything around it."""
 
     def __init__(self) -> None:
-        self.cluster, self.webhook, self.recorded, self.clock = InMemoryCluster(), Webhook(), Recorded(), ManualClock()
+        self.cluster, self.webhook, self.recorder, self.clock = (
+            InMemoryCluster(),
+            Webhook(),
+            FakeRecorder(),
+            ManualClock(),
+        )
         self.published = PublishedCaBundle(self.clock)
         self.registrar = self.wanting(ENTRY)
 
     def wanting(self, *entries: dict[str, Any]) -> Registrar:
         wanted = Registration(NAME, entries)
-        return Registrar(self.cluster, self.webhook, wanted, self.recorded, self.published, clock=self.clock)
+        return Registrar(self.cluster, self.webhook, wanted, self.recorder, self.published, clock=self.clock)
 
     async def step(self, ca_bundle: bytes | None = b"CA") -> bool:
         return await self.registrar.step(ca_bundle)
@@ -63,7 +68,7 @@ async def test_the_webhook_is_probed_first_and_then_registered(stage: Stage, cap
     assert stage.webhook.asked == [("https://gate.security.svc:443/validate", b"CA")]
     assert stage.entry()["clientConfig"]["caBundle"] == base64.b64encode(b"CA").decode()
     assert stage.entry()["failurePolicy"] == "Fail"
-    assert stage.recorded.current == [False, True]
+    assert stage.recorder.current == [False, True]
     assert caplog.messages == [
         f"registered the webhook in ValidatingWebhookConfiguration {NAME}: gate.admission.anchore.io is missing"
     ]
@@ -106,7 +111,7 @@ async def test_what_others_remove_or_change_is_restored(wiped: list[dict[str, An
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", wiped)
     assert await stage.step()
     assert stage.entry() == good
-    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER, Repair.WHILE_LEADING]
+    assert stage.recorder.repaired == [Repair.ON_TAKING_OVER, Repair.WHILE_LEADING]
 
 
 async def test_what_a_cloud_adds_stays_and_is_logged_and_counted_once(
@@ -114,20 +119,20 @@ async def test_what_a_cloud_adds_stays_and_is_logged_and_counted_once(
 ) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.registration")
     await stage.step()
-    assert stage.recorded.left_in_place == 0
+    assert stage.recorder.left_in_place == 0
     added = {**stage.entry(), "namespaceSelector": {"matchExpressions": [AKS]}}
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", [added])
     for _ in range(3):
         assert await stage.step()
     assert stage.entry() == added
-    assert stage.recorded.left_in_place == 1
+    assert stage.recorder.left_in_place == 1
     term = "gate.admission.anchore.io: namespaceSelector: control-plane NotIn true"
     assert caplog.messages[1:] == [
         f"ValidatingWebhookConfiguration {NAME}: left in place what others have added: {term}"
     ]
     stage.registrar.rest()
-    assert stage.recorded.left_in_place == 0
-    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER]
+    assert stage.recorder.left_in_place == 0
+    assert stage.recorder.repaired == [Repair.ON_TAKING_OVER]
 
 
 async def test_a_deleted_configuration_is_not_created_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -137,13 +142,13 @@ async def test_a_deleted_configuration_is_not_created_again(stage: Stage, caplog
         assert await stage.step()
     assert stage.cluster.registered == {}
     assert stage.cluster.told.count("apply_webhooks") == 1
-    assert stage.recorded.current[-3:] == [False] * 3
+    assert stage.recorder.current[-3:] == [False] * 3
     off = "does not exist: the webhook is switched off; helm upgrade switches it on again"
     assert caplog.messages == [f"ValidatingWebhookConfiguration {NAME} {off}"]
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-2", ())  # helm upgrade
     assert await stage.step()
     assert stage.entry()["name"] == ENTRY["name"]
-    assert stage.recorded.repaired == [Repair.ON_TAKING_OVER] * 2
+    assert stage.recorder.repaired == [Repair.ON_TAKING_OVER] * 2
 
 
 async def test_a_configuration_deleted_between_reading_and_writing_stays_deleted(stage: Stage) -> None:
@@ -231,7 +236,7 @@ async def test_a_former_leader_applies_nothing(stage: Stage) -> None:
         stage.cluster,
         stage.webhook,
         wanted,
-        stage.recorded,
+        stage.recorder,
         stage.published,
         leads=lambda: next(leads),
         clock=stage.clock,

@@ -135,3 +135,9 @@ def installed(release: Release, values: Mapping[str, Any]) -> Iterator[Release]:
         release.uninstall()
         release.api.call("DELETE", namespace)
         until(lambda: release.api.call("GET", namespace).code == 404, f"namespace {release.name} is gone")
+
+
+def whole(release: Release, kubectl: Kubectl) -> tuple[str, set[str]]:
+    """Return the release's revisions and the UIDs of its replicas."""
+    history = kubectl.helm("history", NAME, "--namespace", NAME, "--output", "json")
+    return history, {pod["metadata"]["uid"] for pod in release.pods()}

@@ -6,7 +6,7 @@ import pytest
 
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
-from e2e.release import CHART, NAME, WEBHOOK, Release, installed, is_ready
+from e2e.release import CHART, NAME, WEBHOOK, Release, installed, is_ready, whole
 from e2e.things import FAILING, Json, thing
 
 pytestmark = pytest.mark.cluster
@@ -162,9 +162,3 @@ def test_a_bad_configuration_shows_itself_and_leaves_the_old_replicas_serving(
 
     passive.install(STRICT)
     until(passive.ready, "the release is whole again", 180)
-
-
-def whole(release: Release, kubectl: Kubectl) -> tuple[str, set[str]]:
-    """Its revisions and its replicas."""
-    history = kubectl.helm("history", NAME, "--namespace", NAME, "--output", "json")
-    return history, {pod["metadata"]["uid"] for pod in release.pods()}

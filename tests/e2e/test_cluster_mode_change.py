@@ -12,8 +12,7 @@ from anchore_admission.core.webhook.pair import CertificatePair
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
-from e2e.release import NAME, REGISTRATIONS, Release, installed
-from e2e.test_cluster_chart import whole
+from e2e.release import NAME, REGISTRATIONS, Release, installed, whole
 from e2e.things import FAILING, Json, thing
 
 pytestmark = pytest.mark.cluster

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contract.chart.test_chart import EVERYTHING
 from e2e.cluster.api import Api
 from e2e.cluster.kubectl import Kubectl
 from e2e.conftest import Namespaces
 from e2e.release import CHART
+from support.charts import EVERYTHING
 from support.paths import ROOT
 
 pytestmark = pytest.mark.cluster

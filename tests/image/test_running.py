@@ -15,9 +15,10 @@ import pytest
 
 from anchore_admission.cli.main import COMMANDS
 from image.conftest import Tell
-from image.containers import Container, free_port, running
+from image.containers import Container, running
 from support.builders import pod_spec, review, workload
 from support.certificates import pair, trusting, written
+from support.ports import free_port
 
 ACCOUNT = "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_"
 SANDBOX_USER = {f"{ACCOUNT}USERNAME": "admin", f"{ACCOUNT}PASSWORD": "foobar"}

@@ -136,3 +136,71 @@ def references(value: Any) -> Iterator[Any]:
     elif isinstance(value, list):
         for below in value:
             yield from references(below)
+
+
+EVERYTHING: dict[str, Values] = {
+    "least": ANCHORE,
+    "least right": merged(
+        ANCHORE,
+        {"webhook": {"registration": "chart", "admitOtherReleases": False}},
+        {"certificates": {"mode": "certManager"}},
+    ),
+    "credentials": {"anchore": {"endpoint": "https://anchore", "username": "u", "password": "p"}},
+    "sandbox": {"sandbox": {"enabled": True, "seed": {"images": [{"tag": "docker.io/library/alpine:3.20"}]}}},
+    "cert-manager": merged(ANCHORE, {"certificates": {"mode": "certManager"}}),
+    "cert-manager, chart": merged(
+        ANCHORE,
+        {"webhook": {"registration": "chart"}},
+        {
+            "certificates": {
+                "mode": "certManager",
+                "certManager": {"issuerRef": {"name": "ca", "kind": "ClusterIssuer"}},
+            }
+        },
+    ),
+    "existing Secret": merged(ANCHORE, {"certificates": {"mode": "existingSecret", "existingSecret": "mine"}}),
+    "existing Secret, chart": merged(
+        ANCHORE,
+        {"webhook": {"registration": "chart"}},
+        {"certificates": {"mode": "existingSecret", "existingSecret": "m", "caBundle": "-----BEGIN CERTIFICATE-----"}},
+    ),
+    "watched": merged(
+        ANCHORE,
+        {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        {"prometheusRule": {"enabled": True}},
+        {"networkPolicy": {"enabled": True, "egress": {"enabled": True, "rules": [{"ports": [{"port": 8228}]}]}}},
+    ),
+    "extras": merged(
+        ANCHORE,
+        {
+            "hostNetwork": True,
+            "dnsPolicy": "None",
+            "dnsConfig": {"nameservers": ["10.96.0.10"], "options": [{"name": "ndots", "value": "2"}]},
+            "priorityClassName": "system-cluster-critical",
+            "proxy": {"http": "http://proxy:3128", "https": "http://proxy:3128", "exceptions": ["10.0.0.8", ".corp"]},
+            "imagePullSecrets": [{"name": "registry"}],
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "commonLabels": {"team": "security"},
+            "commonAnnotations": {"team": "security"},
+            "podLabels": {"pod": "yes"},
+            "podAnnotations": {"pod": "yes"},
+            "extraArgs": ["--host=::"],
+            "extraEnv": [{"name": "A", "value": "b"}],
+            "extraEnvFrom": [{"secretRef": {"name": "s"}}],
+            "extraVolumes": [{"name": "v", "configMap": {"name": "c"}}],
+            "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "service": {"annotations": {"a": "b"}, "type": "NodePort"},
+            "image": {"registry": "registry.example.com"},
+            "deploymentAnnotations": {"a": "b"},
+            "runtimeClassName": "gvisor",
+            "revisionHistoryLimit": 2,
+            "serviceAccount": {"labels": {"a": "b"}, "annotations": {"a": "b"}, "automount": True},
+            "podDisruptionBudget": {"minAvailable": "50%"},
+            "autoscaling": {"enabled": True, "targetMemoryUtilizationPercentage": 90, "behavior": {"scaleDown": {}}},
+            "livenessProbe": {"initialDelaySeconds": 5, "periodSeconds": 10},
+        },
+    ),
+}
+"""Installations that together use all that the chart offers."""

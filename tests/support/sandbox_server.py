@@ -25,10 +25,3 @@ def sandbox_served(seed: Mapping[str, Any] | None = None) -> Iterator[str]:
         finally:
             server.should_exit = server.force_exit = True
             thread.join()
-
-
-def closed_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.command_line import CommandLine
-from support.sandbox_server import closed_port, sandbox_served
+from support.ports import free_port
+from support.sandbox_server import sandbox_served
 
 
 @pytest.fixture(scope="module", name="anchore")
@@ -70,7 +71,7 @@ def test_no_images_on_standard_input_is_no_pass(program: CommandLine, anchore: s
 
 def test_address_on_the_command_line_beats_the_file(program: CommandLine, anchore: str, tmp_path: Path) -> None:
     config = tmp_path / "configuration.json"
-    nobody = f"http://127.0.0.1:{closed_port()}"
+    nobody = f"http://127.0.0.1:{free_port()}"
     config.write_text(json.dumps({"anchore": {"endpoint": nobody}, "defaults": {"mode": "strict"}}))
 
     assert program("check", "alpine:3.20", "-c", config).code == 2

@@ -14,7 +14,8 @@ from anchore_admission.cli import inputs
 from support.builders import pod_spec, review, workload
 from support.command_line import CommandLine
 from support.paths import DATA
-from support.sandbox_server import closed_port, sandbox_served
+from support.ports import free_port
+from support.sandbox_server import sandbox_served
 
 GOOD, BAD, PENDING, UNKNOWN, MALFORMED = "alpine:3.20", "nginx:1.25", "postgres:16", "nobody/knows:1", "UPPER"
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
@@ -158,7 +159,7 @@ def test_kind_that_was_meant_is_named(program: CommandLine, anchore: str, change
 
 
 def test_what_could_not_be_told_is_neither_admitted_nor_denied(program: CommandLine) -> None:
-    nobody = f"http://127.0.0.1:{closed_port()}"
+    nobody = f"http://127.0.0.1:{free_port()}"
 
     undecided = program("review", "-f", "-", "--anchore", nobody, "--mode", "strict", stdin=stream(pod(GOOD)))
     denied = program("review", "-f", "-", "--anchore", nobody, "--mode", "strict", stdin=stream(pod(GOOD, MALFORMED)))
@@ -170,7 +171,7 @@ def test_what_could_not_be_told_is_neither_admitted_nor_denied(program: CommandL
 
 def test_on_error_allow_does_not_make_it_known(program: CommandLine, tmp_path: Path) -> None:
     config = tmp_path / "configuration.yaml"
-    endpoint = f"http://127.0.0.1:{closed_port()}"
+    endpoint = f"http://127.0.0.1:{free_port()}"
     config.write_text(
         json.dumps({"anchore": {"endpoint": endpoint}, "defaults": {"mode": "strict", "onError": "allow"}})
     )

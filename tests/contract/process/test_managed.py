@@ -6,11 +6,8 @@ import json
 import logging
 import re
 import signal
-import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -20,59 +17,14 @@ from anchore_admission.adapters.certificates import SelfSigned
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.process import prepared, run
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
-from anchore_admission.settings import Settings
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.cluster import InMemoryCluster
-from support.kubernetes_api import KubernetesApi
 from support.listening import HOST, quick, running
+from support.managed import LEASE, SECRET, WEBHOOKS, cluster, settings
+from support.ports import free_port
 
-SECRET = "/api/v1/namespaces/security/secrets/gate-tls"
-LEASE = "/apis/coordination.k8s.io/v1/namespaces/security/leases/gate"
-WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gate"
 DAY = 86400.0
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
-def settings(folder: Path, port: int, operations_port: int) -> Settings:
-    configuration, registration = folder / "configuration.json", folder / "registration.json"
-    configuration.write_text(json.dumps({"anchore": {"endpoint": "http://127.0.0.1:1"}, "defaults": {"mode": "skip"}}))
-    entry = {"name": "gate.admission.anchore.io", "clientConfig": {"url": f"https://localhost:{port}/validate"}}
-    kind = "ValidatingWebhookConfiguration"
-    registration.write_text(json.dumps({"kind": kind, "metadata": {"name": "gate"}, "webhooks": [entry]}))
-    return Settings.load(
-        config=configuration,
-        host=HOST,
-        port=port,
-        operations_port=operations_port,
-        docs=False,
-        certificates="managed",
-        tls_secret="gate-tls",
-        lease="gate",
-        namespace="security",
-        pod_name="gate-0",
-        service="localhost",
-        registration=registration,
-    )
-
-
-@asynccontextmanager
-async def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubernetesApi]:
-    api = KubernetesApi()
-    for path in (SECRET, LEASE, WEBHOOKS):
-        api.put(path)
-    async with running(Listener(api.serve, HOST, 0)) as server:
-        address = {"name": "c", "cluster": {"server": server.url()}}
-        user = {"name": "u", "user": {"token": "t"}}
-        context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
-        kubeconfig = {"clusters": [address], "users": [user], "contexts": [context], "current-context": "x"}
-        (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
-        monkeypatch.setenv("KUBECONFIG", str(folder / "kubeconfig"))
-        yield api
 
 
 async def test_it_fills_the_secret_answers_registers_and_frees_the_lease(

@@ -21,10 +21,11 @@ from anchore_admission.errors import EvaluationError
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.process import prepared, run
-from contract.process.test_managed import SECRET, cluster, free_port, settings
 from support import charts
 from support.alerts import rules, target
+from support.managed import SECRET, cluster, settings
 from support.paths import DOCS
+from support.ports import free_port
 from support.sandbox_server import sandbox_served
 from support.webhook import POD_CREATE
 

@@ -15,9 +15,9 @@ import pytest
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.process import prepared, run
 from anchore_admission.settings import Settings
-from contract.process.test_managed import free_port
 from support.certificates import pair, trusting, written
 from support.listening import HOST
+from support.ports import free_port
 
 GOOD, OTHER = pair(), pair()
 REGISTRATION = """

@@ -17,10 +17,10 @@ from anchore_admission.web import accepting, connections, server
 from anchore_admission.web.connections import Closed
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
-from contract.web.test_server import TRUSTED, Slow
-from support.certificates import trusting, written
-from support.listening import HOST, Running, quick, running
+from support.certificates import pair, trusting, written
+from support.listening import HOST, Running, Slow, quick, running
 
+TRUSTED = pair()
 LIMIT = 4
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 

@@ -7,34 +7,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import pair, refresh, trusting, written
-from support.listening import DRAIN_SECONDS, HOST, quick, running
+from support.listening import DRAIN_SECONDS, HOST, Slow, quick, running
 from support.paths import ROOT
 
 TRUSTED, NEXT = pair(), pair()
-
-
-@dataclass
-class Slow:
-    """An application whose answer waits until the test lets it go."""
-
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    let_go: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asked.set()
-        await self.let_go.wait()
-        await quick(scope, receive, send)
 
 
 def plain(app: ASGIApp, host: str = HOST, port: int = 0) -> Listener:

@@ -1,7 +1,7 @@
-"""The taxonomy of what can go wrong.
+"""The errors of this program.
 
 AnchoreAdmissionError
-├── ReviewError                 a call to us that cannot be read: HTTP 4xx, no verdict
+├── ReviewError                     a request that cannot be read: HTTP 4xx, no verdict
 │   ├── MalformedReview
 │   ├── ReviewTooLarge
 │   ├── BodyTimeout
@@ -9,29 +9,29 @@ AnchoreAdmissionError
 │   ├── NotServed
 │   ├── MethodNotAllowed
 │   └── UnsupportedMediaType
-├── DocumentError               a YAML or JSON text that cannot be read: each problem with its line
-├── ConfigurationError          wrong settings or rules: every problem listed, the last good ones stay in use
-├── InvalidImageReference       a denial that names the container
-├── ClusterError                the cluster cannot do what the process needs: told, counted, tried again
-│   ├── ClusterUnavailable      no connection, a timeout, a 5xx
-│   ├── ClusterForbidden        401 or 403: a permission is missing
-│   ├── ClusterNotFound         the object does not exist; we create none
-│   ├── ClusterConflict         somebody else was faster
-│   ├── ClusterRefused          what was sent is not valid there
-│   └── ProbeFailed             our own webhook, called through its Service, does not answer
-│       └── ClientCertificateWanted     ... because it wants an API server's certificate
-└── EvaluationError             no verdict: the rule's ``onError`` speaks
-    ├── AnchoreUnavailable      no connection, a timeout, a 5xx, a part of Anchore that is down
-    ├── AnchoreRefused          401 or 403: wrong credentials, no permission (or Anchore's database is down)
-    ├── AnchoreReplyInvalid     an answer that is not what the API promises
-    │   └── AnchoreReplyTooLarge    an answer of more bytes than limits.anchoreResponse
-    ├── AnalysisRefused         Anchore will not analyse the image, and says why
-    ├── PolicyNotFound          the policy that a rule names does not exist
-    ├── PolicyNotEvaluated      Anchore answered, but did not evaluate the policy
-    └── DeadlineExceeded        the review's time ran out
-        └── ImageNotReached     ... before the turn of an image among many came
+├── DocumentError                   an invalid YAML or JSON text: every problem with its line
+├── ConfigurationError              invalid settings, rules, credentials or certificates: every problem at once
+├── InvalidImageReference           a denial that names the container
+├── ClusterError                    a failed call to the Kubernetes API: logged, counted, retried
+│   ├── ClusterUnavailable          no connection, a timeout, a 5xx
+│   ├── ClusterForbidden            401 or 403: a permission is missing
+│   ├── ClusterNotFound             the object does not exist; the controller creates none
+│   ├── ClusterConflict             another client changed the object first
+│   ├── ClusterRefused              the API server rejects the request as invalid
+│   └── ProbeFailed                 the controller's own webhook does not respond through its Service
+│       └── ClientCertificateWanted     ... because it requires an API server's certificate
+└── EvaluationError                 no verdict: the rule's ``onError`` applies
+    ├── AnchoreUnavailable          no connection, a timeout, a 5xx, a part of Anchore that is down
+    ├── AnchoreRefused              401 or 403: wrong credentials, no permission (or Anchore's database is down)
+    ├── AnchoreResponseInvalid      a response that does not match Anchore's API
+    │   └── AnchoreResponseTooLarge     a response of more bytes than limits.anchoreResponse
+    ├── AnalysisRefused             Anchore does not analyze the image, and says why
+    ├── PolicyNotFound              the policy of a rule does not exist
+    ├── PolicyNotEvaluated          Anchore responded without evaluating the policy
+    └── DeadlineExceeded            the time of the review is over
+        └── ImageNotReached         ... before the turn of this image among many
 
-That Anchore does not know an image, has not analysed it or fails it are facts, not errors.
+An image that is unknown to Anchore, not analyzed or failed by a policy is a fact, not an error.
 """
 
 from dataclasses import dataclass
@@ -39,13 +39,13 @@ from typing import ClassVar
 
 
 class AnchoreAdmissionError(Exception):
-    """Base of every error of ours; ``code`` is its stable name in metrics, logs and audit annotations."""
+    """Base of all errors; ``code`` is the stable name of each in metrics, logs and audit annotations."""
 
     code: ClassVar[str] = "error"
 
 
 class ReviewError(AnchoreAdmissionError):
-    """A call that cannot be read; ``status`` is the HTTP status of the answer."""
+    """A request that cannot be read; ``status`` and ``reason`` are those of the response."""
 
     code = "review"
     status: ClassVar[int] = 400
@@ -100,7 +100,7 @@ class UnsupportedMediaType(ReviewError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where it is (a path such as ``rules[1].match.images[0]``) and what was expected there."""
+    """One mistake: its path, such as ``rules[1].match.images[0]`` or a line, and the expected value."""
 
     path: str
     message: str
@@ -110,7 +110,7 @@ class Problem:
 
 
 class _ListedProblems(AnchoreAdmissionError):
-    """Everything that is wrong with one text, at once; ``source`` is its file's name or what stands for it."""
+    """All problems of one text; ``source`` names its file or its origin."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
@@ -131,7 +131,7 @@ class InvalidImageReference(AnchoreAdmissionError):
 
 
 class EvaluationError(AnchoreAdmissionError):
-    """No verdict can be given; the text is fit for a denial message and holds no secret."""
+    """No verdict is possible; the text is safe in a denial and holds no secret."""
 
     code = "evaluation"
 
@@ -144,16 +144,16 @@ class AnchoreRefused(EvaluationError):
     code = "refused"
 
 
-class AnchoreReplyInvalid(EvaluationError):
+class AnchoreResponseInvalid(EvaluationError):
     code = "invalid_reply"
 
 
-class AnchoreReplyTooLarge(AnchoreReplyInvalid):
+class AnchoreResponseTooLarge(AnchoreResponseInvalid):
     code = "reply_too_large"
 
 
 class AnalysisRefused(EvaluationError):
-    """Anchore answered a submission with a refusal; the text is its reason in plain words."""
+    """Anchore refused a submission; the text is the reason in plain words."""
 
     code = "analysis_refused"
 
@@ -175,7 +175,7 @@ class ImageNotReached(DeadlineExceeded):
 
 
 class ClusterError(AnchoreAdmissionError):
-    """A call to the Kubernetes API that did not do what it should; the text holds no secret."""
+    """A failed call to the Kubernetes API; the text holds no secret."""
 
     code = "cluster"
 

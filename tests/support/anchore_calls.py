@@ -20,7 +20,7 @@ from support.fakes import FakeRecorder
 
 SECRET = "hunter2-not-to-be-seen"
 ADMIN = Credentials("admin", SecretStr(SECRET))
-BOUNDS = Bounds(connect=5, read=20, answer=1024 * 1024)
+BOUNDS = Bounds(connect=5, read=20, response=1024 * 1024)
 DIGEST = "sha256:" + "a1" * 32
 OTHER = "sha256:" + "b2" * 32
 TAG = "registry.example.com/team/app:1.2"

@@ -20,7 +20,7 @@ from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluatio
 from anchore_admission.errors import (
     AnalysisRefused,
     AnchoreRefused,
-    AnchoreReplyInvalid,
+    AnchoreResponseInvalid,
     AnchoreUnavailable,
     PolicyNotEvaluated,
 )
@@ -205,7 +205,7 @@ class FakeStage:
             case Part.DATABASE:
                 self.anchore.fail_all(AnchoreRefused("500"))
             case Part.LOGIN_PROXY:
-                self.anchore.fail_all(AnchoreReplyInvalid("not JSON"))
+                self.anchore.fail_all(AnchoreResponseInvalid("not JSON"))
 
 
 @asynccontextmanager

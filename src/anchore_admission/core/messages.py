@@ -20,7 +20,7 @@ from anchore_admission.core.facts import (
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict
-from anchore_admission.errors import AnchoreReplyTooLarge
+from anchore_admission.errors import AnchoreResponseTooLarge
 from anchore_admission.text import shortened, shown
 
 MESSAGE_LIMIT = 800
@@ -149,7 +149,7 @@ def not_reached(image: str) -> str:
     return f"Image {shown(image)} was not reached in time: the object names too many images to look them all up"
 
 
-def too_large(image: str, facts: ImageFacts, error: AnchoreReplyTooLarge) -> str:
+def too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) -> str:
     return f"{_with_digest(image, facts)} cannot be judged: {error}; limits.anchoreResponse bounds it"
 
 

@@ -11,7 +11,7 @@ from anchore_admission.core.names import anchore_repositories, repository_of
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import Verdict
-from anchore_admission.errors import AnchoreReplyTooLarge, ImageNotReached, PolicyNotEvaluated
+from anchore_admission.errors import AnchoreResponseTooLarge, ImageNotReached, PolicyNotEvaluated
 from anchore_admission.models.configuration import ModeName
 
 
@@ -80,7 +80,7 @@ class Analysis:
         image = reference.text
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
-        if isinstance(facts.error, AnchoreReplyTooLarge) and not facts.record:
+        if isinstance(facts.error, AnchoreResponseTooLarge) and not facts.record:
             return _too_large(image, facts, facts.error)
         if facts.error and not facts.record:
             return _no_verdict(image, facts.error.code, str(facts.error))
@@ -102,7 +102,7 @@ class Strict:
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
         not_analyzed = facts.record is not None and facts.state is not AnalysisState.ANALYZED
-        if isinstance(facts.error, AnchoreReplyTooLarge) and not not_analyzed:
+        if isinstance(facts.error, AnchoreResponseTooLarge) and not not_analyzed:
             return _too_large(image, facts, facts.error)
         if facts.error and not not_analyzed:
             return _no_verdict(image, facts.error.code, str(facts.error))
@@ -146,7 +146,7 @@ def _not_reached(image: str) -> Verdict:
     return Verdict(Decision.DENY, Reason.NOT_REACHED, messages.not_reached(image))
 
 
-def _too_large(image: str, facts: ImageFacts, error: AnchoreReplyTooLarge) -> Verdict:
+def _too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) -> Verdict:
     """Deny an image that Anchore says too much about, whatever ``onError`` says.
 
     An image's author decides how much there is to find in it, and how long its record is: that holds the Dockerfile,

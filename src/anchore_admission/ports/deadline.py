@@ -10,7 +10,7 @@ from anchore_admission.errors import DeadlineExceeded
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
-_LATE = "no answer before the deadline"
+_LATE = "no response before the deadline"
 
 
 @dataclass(frozen=True, slots=True)

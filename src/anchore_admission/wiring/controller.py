@@ -64,7 +64,7 @@ def build(
     used = _used_accounts(configuration, rules.book)
     sources = _sources(used, environ, wait_until_valid=wait_until_valid)
     timeouts = configuration.timeouts
-    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, answer=configuration.limits.anchore_response)
+    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, response=configuration.limits.anchore_response)
     trust = _trust(configuration, used, telemetry)
     accounts = {
         s.name: _connected(

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cluster
 
 FAULT = {"mode": "fail", "status": 500, "methods": ["GET"], "paths": ["/images"]}
 """Every look-up and every check; what is asked for meanwhile is remembered, and is not touched."""
-SAID = f"Image {PASSING} could not be checked: Anchore failed to answer (500)"
+SAID = f"Image {PASSING} could not be checked: Anchore failed with a server error (500)"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from anchore_admission.core.modes import MODES, Needs
 from anchore_admission.core.reference import parse
 from anchore_admission.core.verdict import Verdict
 from anchore_admission.errors import (
-    AnchoreReplyTooLarge,
+    AnchoreResponseTooLarge,
     AnchoreUnavailable,
     DeadlineExceeded,
     ImageNotReached,
@@ -42,7 +42,7 @@ _BEING = "Image analysis for image ubuntu is being requested: Anchore has not an
 _QUEUED = "its analysis was requested and is queued, try again later"
 _RUNNING = "its analysis is under way, try again in a few minutes"
 _WITH = f"Image ubuntu with digest {DIGEST}"
-_HUGE = AnchoreReplyTooLarge("larger than 16777216 bytes")
+_HUGE = AnchoreResponseTooLarge("larger than 16777216 bytes")
 _DOWN = AnchoreUnavailable("Anchore does not answer")
 
 
@@ -349,9 +349,9 @@ def test_a_mapping_may_be_required(evaluation: PolicyEvaluation, decision: Decis
     [
         (ImageFacts(record(), error=_DOWN), "unavailable", "Anchore does not answer"),
         (
-            ImageFacts(record(), error=DeadlineExceeded("no answer before the deadline")),
+            ImageFacts(record(), error=DeadlineExceeded("no response before the deadline")),
             "deadline_exceeded",
-            "no answer before the deadline",
+            "no response before the deadline",
         ),
         (
             ImageFacts(record(), error=PolicyNotFound("Anchore has no policy p")),
@@ -396,7 +396,7 @@ def test_no_verdict_is_never_a_pass(facts: ImageFacts, error: str, words: str) -
 
 @pytest.mark.parametrize("mode", [ANALYSIS, STRICT])
 def test_an_image_behind_too_many_others_is_denied(mode: ModeName) -> None:
-    verdict = _judge(mode, ImageFacts(error=ImageNotReached("no answer before the deadline")))
+    verdict = _judge(mode, ImageFacts(error=ImageNotReached("no response before the deadline")))
     assert (verdict.decision, verdict.reason) == (DENY, Reason.NOT_REACHED)
 
 

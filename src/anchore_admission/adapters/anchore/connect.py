@@ -26,10 +26,10 @@ def connect(
     transport: httpx.AsyncBaseTransport | None = None,
     trusted: Callable[[], ssl.SSLContext] | None = None,
 ) -> DetectingAnchore:
-    """Nothing is sent before the first call. ``name`` is the account's in logs and metrics.
+    """Build a client, which sends nothing before its first call. ``name`` is the account's name in logs and metrics.
 
-    ``anchore_account`` moves every call into another Anchore account's scope. ``trusted`` gives the TLS context of a
-    CA file that is followed. Raises ConfigurationError.
+    ``anchore_account`` moves every call into another Anchore account's scope. ``trusted`` returns the TLS context
+    of a CA file that may change. Raises ConfigurationError.
     """
     root = root_of(endpoint)
     http = AnchoreHttp(

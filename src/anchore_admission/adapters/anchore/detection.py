@@ -1,4 +1,4 @@
-"""Which API version an Anchore speaks: found out on the first call, and again when its paths vanish."""
+"""Detect the API version of an Anchore on the first call, and again when its paths vanish."""
 
 import asyncio
 import logging
@@ -8,15 +8,15 @@ from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, WrongPath, bad_request, parsed
 from anchore_admission.adapters.anchore.dialect import AnchoreApi
 from anchore_admission.adapters.anchore.endpoint import Root
 from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, WrongPath, bad_request, parse
 from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.adapters.anchore.v2 import V2
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.errors import AnchoreReplyInvalid, DeadlineExceeded, EvaluationError
+from anchore_admission.errors import AnchoreResponseInvalid, DeadlineExceeded, EvaluationError
 from anchore_admission.models.configuration import ApiVersion
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.deadline import Clock, Deadline
@@ -44,7 +44,7 @@ _versions = TypeAdapter(_Versions)
 
 
 class DetectingAnchore:
-    """The port ``Anchore`` over whichever API version is spoken; a version given in the configuration is not tried."""
+    """The port ``Anchore`` over the detected API version, or the one that the configuration sets."""
 
     def __init__(
         self, http: AnchoreHttp, root: Root, version: ApiVersion = ApiVersion.AUTO, *, clock: Clock = time.monotonic
@@ -65,49 +65,49 @@ class DetectingAnchore:
 
     @property
     def version(self) -> ApiVersion:
-        """``auto`` as long as it is not known."""
+        """The detected version; ``auto`` until then."""
         return self._version
 
     async def detect(self, deadline: Deadline) -> ApiVersion:
-        """The version, found out if need be. One caller does it, the others wait, each for its own deadline at most.
+        """Return the version; detect it if it is unknown. One caller does, the others wait until their own deadlines.
 
         Raises EvaluationError.
         """
         if self._version is ApiVersion.AUTO:
             async with deadline.bound(), self._one_at_a_time:
                 if self._version is ApiVersion.AUTO:
-                    self._version = await self._find_out(deadline)
+                    self._version = await self._detected(deadline)
         return self._version
 
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
-        return await self._ask(deadline, lambda api: api.by_tag(full_tag, deadline))
+        return await self._call(deadline, lambda api: api.by_tag(full_tag, deadline))
 
     async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
-        return await self._ask(deadline, lambda api: api.by_digest(digest, deadline))
+        return await self._call(deadline, lambda api: api.by_digest(digest, deadline))
 
     async def check(
         self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
     ) -> PolicyEvaluation | AnalysisState:
-        return await self._ask(deadline, lambda api: api.check(digest, full_tag, policy, deadline))
+        return await self._call(deadline, lambda api: api.check(digest, full_tag, policy, deadline))
 
     async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
-        return await self._ask(deadline, lambda api: api.submit(request, deadline))
+        return await self._call(deadline, lambda api: api.submit(request, deadline))
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def _ask(self, deadline: Deadline, question: Callable[[Anchore], Awaitable[T]]) -> T:
+    async def _call(self, deadline: Deadline, operation: Callable[[Anchore], Awaitable[T]]) -> T:
         version = await self.detect(deadline)
         try:
-            answer = await question(self._apis[version])
+            result = await operation(self._apis[version])
         except WrongPath:
             self._doubt(version)
             raise
         self._wrong_paths = 0
-        return answer
+        return result
 
     def _doubt(self, version: ApiVersion) -> None:
-        """An upgrade from 4.8 to 5.x turns v1 into v2 under a running controller."""
+        """Detect the version again after several wrong paths: an upgrade from 4.8 to 5.x replaces v1 by v2."""
         if self._fixed or version is not self._version:
             return
         self._wrong_paths += 1
@@ -115,7 +115,7 @@ class DetectingAnchore:
             self._wrong_paths = 0
             self._version = ApiVersion.AUTO
 
-    async def _find_out(self, deadline: Deadline) -> ApiVersion:
+    async def _detected(self, deadline: Deadline) -> ApiVersion:
         if self._failure is not None and self._clock() < self._not_before:
             raise type(self._failure)(str(self._failure))
         try:
@@ -131,21 +131,21 @@ class DetectingAnchore:
         return version
 
     async def _probe(self, deadline: Deadline) -> ApiVersion:
-        """Only a path that is surely absent leads on to the next; whatever else fails leaves the version unknown."""
+        """Try one path after the other. Any failure but "not served" leaves the version unknown."""
         for path in self._probes:
             version = await self._http.call(Call("version", path, probe=True), deadline, _spoken)
             if version is ApiVersion.V2 or (version is ApiVersion.V1 and path is not _AT_V2):
                 return version
-        raise AnchoreReplyInvalid("no Anchore API at this address; check the endpoint")
+        raise AnchoreResponseInvalid("no Anchore API at this address; check the endpoint")
 
 
-def _spoken(answer: Answer) -> ApiVersion | None:
-    """None where the answer is no statement of Anchore's; API v1 leaves its version out."""
-    if answer.absent:
+def _spoken(response: AnchoreResponse) -> ApiVersion | None:
+    """Return the version that a response names, None if it is not Anchore's; API v1 leaves its version out."""
+    if response.is_not_served:
         return None
-    if not answer.good:
-        raise bad_request(answer)
-    versions = parsed(_versions, answer)
+    if not response.is_success:
+        raise bad_request(response)
+    versions = parse(_versions, response)
     match (versions.api.version if versions.api else None) or "":
         case text if text.startswith("2"):
             return ApiVersion.V2
@@ -154,4 +154,4 @@ def _spoken(answer: Answer) -> ApiVersion | None:
         case text if text[0] in "01":
             return ApiVersion.V1
         case _:
-            raise AnchoreReplyInvalid("Anchore speaks an API version that is not supported")
+            raise AnchoreResponseInvalid("Anchore speaks an API version that is not supported")

@@ -1,16 +1,13 @@
-"""The port ``Anchore`` in the words of any API version: the calls are the same, the words differ."""
+"""The port ``Anchore`` over either API version: the calls are the same, the names of parameters and fields differ."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from anchore_admission.adapters.anchore.answers import Answer, AnswerTooLarge
+from anchore_admission.adapters.anchore.check_refusals import Unclear, not_evaluated, still_unclear
 from anchore_admission.adapters.anchore.evaluations import (
+    CheckRequest,
     Evaluated,
-    Question,
-    Unclear,
     another_image,
-    not_evaluated,
-    still_unclear,
 )
 from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
 from anchore_admission.adapters.anchore.records import (
@@ -20,18 +17,20 @@ from anchore_admission.adapters.anchore.records import (
     newest_with_tag,
     with_digest,
 )
+from anchore_admission.adapters.anchore.responses import AnchoreResponse
 from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 from anchore_admission.core.names import AnalysisRequest
+from anchore_admission.errors import AnchoreResponseTooLarge
 from anchore_admission.ports.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The names of one API version's parameters and fields, and how its good answers are read.
+    """One API version: the names of its parameters, and functions that read its successful responses.
 
-    ``listed`` reads a look-up by tag, ``held`` an answer about one image, ``evaluation`` an answer to a question.
-    All raise AnchoreReplyInvalid.
+    ``listed`` reads a look-up by tag, ``held`` a response about one image, ``evaluation`` the response to a check.
+    All raise AnchoreResponseInvalid.
     """
 
     version: str
@@ -39,13 +38,13 @@ class Dialect:
     policy: str
     pull_string: str
     subscribe: str
-    listed: Callable[[Answer], Sequence[ImageRow]]
-    held: Callable[[Answer], Sequence[ImageRow]]
-    evaluation: Callable[[Answer, Question], Evaluated]
+    listed: Callable[[AnchoreResponse], Sequence[ImageRow]]
+    held: Callable[[AnchoreResponse], Sequence[ImageRow]]
+    evaluation: Callable[[AnchoreResponse, CheckRequest], Evaluated]
 
 
 class AnchoreApi:
-    """One account, spoken to in one dialect."""
+    """One account over one API version."""
 
     def __init__(self, http: AnchoreHttp, dialect: Dialect) -> None:
         self._http = http
@@ -53,15 +52,15 @@ class AnchoreApi:
         self._images = (dialect.version, "images")
 
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
-        def read(answer: Answer) -> ImageRecord | None:
-            return newest_with_tag(_rows(answer, self._dialect.listed), full_tag)
+        def read(response: AnchoreResponse) -> ImageRecord | None:
+            return newest_with_tag(_rows(response, self._dialect.listed), full_tag)
 
         query = {self._dialect.full_tag: lookup_tag(full_tag)}
         return await self._http.call(Call("by_tag", self._images, query), deadline, read)
 
     async def by_digest(self, digest: str, deadline: Deadline) -> ImageRecord | None:
-        def read(answer: Answer) -> ImageRecord | None:
-            return with_digest(_rows(answer, self._dialect.held), digest)
+        def read(response: AnchoreResponse) -> ImageRecord | None:
+            return with_digest(_rows(response, self._dialect.held), digest)
 
         return await self._http.call(Call("by_digest", (*self._images, digest)), deadline, read)
 
@@ -69,57 +68,59 @@ class AnchoreApi:
         self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
     ) -> PolicyEvaluation | AnalysisState:
         try:
-            answer = await self._evaluate(Question(digest, full_tag, policy), deadline)
-        except AnswerTooLarge:
-            # The author of an image decides how many findings it has, and must not be able to avoid the verdict.
-            answer = await self._evaluate(Question(digest, full_tag, policy, detail=False), deadline)
-        match answer:
+            result = await self._evaluate(CheckRequest(digest, full_tag, policy), deadline)
+        except AnchoreResponseTooLarge:
+            # The author of an image decides how many findings it has, and must not escape the verdict by it.
+            result = await self._evaluate(CheckRequest(digest, full_tag, policy, detail=False), deadline)
+        match result:
             case Evaluated():
-                await self._expect_same_image(digest, answer.digest, deadline)
-                return answer.evaluation
+                await self._expect_same_image(digest, result.digest, deadline)
+                return result.evaluation
             case Unclear():
                 record = await self.by_digest(digest, deadline)
                 if record is not None and record.state is AnalysisState.ANALYZED:
-                    raise still_unclear(answer)
+                    raise still_unclear(result)
                 return record.state if record else AnalysisState.UNKNOWN
             case state:
                 return state
 
     async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
-        def read(answer: Answer) -> ImageRecord:
-            if not answer.good:
-                raise refusal(answer)
-            return submitted(self._dialect.held(answer), request)
+        def read(response: AnchoreResponse) -> ImageRecord:
+            if not response.is_success:
+                raise refusal(response)
+            return submitted(self._dialect.held(response), request)
 
-        # Said explicitly: the specifications name no default, and a subscription makes Anchore poll the registry.
+        # Set explicitly: the specifications name no default, and a subscription makes Anchore poll the registry.
         query = {self._dialect.subscribe: "false"}
         body = submission_body(request, self._dialect.pull_string)
         return await self._http.call(Call("submit", self._images, query, body=body), deadline, read)
 
-    async def _evaluate(self, asked: Question, deadline: Deadline) -> Evaluated | AnalysisState | Unclear:
-        def read(answer: Answer) -> Evaluated | AnalysisState | Unclear:
-            return self._dialect.evaluation(answer, asked) if answer.good else not_evaluated(answer, asked.policy)
+    async def _evaluate(self, check: CheckRequest, deadline: Deadline) -> Evaluated | AnalysisState | Unclear:
+        def read(response: AnchoreResponse) -> Evaluated | AnalysisState | Unclear:
+            if not response.is_success:
+                return not_evaluated(response, check.policy)
+            return self._dialect.evaluation(response, check)
 
-        detail = "true" if asked.detail else "false"
-        query = {"tag": lookup_tag(asked.full_tag), "interactive": "true", "detail": detail}
-        if asked.policy is not None:
-            query[self._dialect.policy] = asked.policy
-        return await self._http.call(Call("check", (*self._images, asked.digest, "check"), query), deadline, read)
+        detail = "true" if check.detail else "false"
+        query = {"tag": lookup_tag(check.full_tag), "interactive": "true", "detail": detail}
+        if check.policy is not None:
+            query[self._dialect.policy] = check.policy
+        return await self._http.call(Call("check", (*self._images, check.digest, "check"), query), deadline, read)
 
-    async def _expect_same_image(self, asked: str, evaluated: str, deadline: Deadline) -> None:
-        """Require an evaluation of the image that was asked for, by its own digest or that of its manifest list.
+    async def _expect_same_image(self, requested: str, evaluated: str, deadline: Deadline) -> None:
+        """Require an evaluation of the requested image, by its own digest or that of its manifest list.
 
         Raises EvaluationError.
         """
-        if not evaluated or evaluated == asked:
+        if not evaluated or evaluated == requested:
             return
-        record = await self.by_digest(asked, deadline)
+        record = await self.by_digest(requested, deadline)
         if record is None or evaluated not in {record.digest, record.parent_digest}:
             raise another_image()
 
 
-def _rows(answer: Answer, read: Callable[[Answer], Sequence[ImageRow]]) -> Sequence[ImageRow]:
-    if not answer.good:
-        expect_absent(answer)
+def _rows(response: AnchoreResponse, read: Callable[[AnchoreResponse], Sequence[ImageRow]]) -> Sequence[ImageRow]:
+    if not response.is_success:
+        expect_absent(response)
         return ()
-    return read(answer)
+    return read(response)

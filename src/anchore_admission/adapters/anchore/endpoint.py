@@ -1,4 +1,4 @@
-"""Where an Anchore is and how it is reached: address, API version, trust, bounds."""
+"""The endpoint of an Anchore: address, API version, trust, bounds."""
 
 import asyncio
 import ssl
@@ -12,7 +12,7 @@ from anchore_admission.adapters.trust import FollowedTrust, system_trust
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import ApiVersion
 
-_LARGE_ANSWERS = 2
+_LARGE_RESPONSES = 2
 _SUFFIXES = {"v1": ApiVersion.V1, "v2": ApiVersion.V2}
 
 
@@ -28,13 +28,13 @@ class AnchoreEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Seconds to connect and between two reads, and the most bytes of one answer, unpacked."""
+    """Seconds to connect and between two reads, and the largest response in bytes, decompressed."""
 
     connect: float
     read: float
-    answer: int
-    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_ANSWERS), compare=False)
-    """Room for answers that are not small; shared by all accounts, since they share the memory."""
+    response: int
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_RESPONSES), compare=False)
+    """Slots for large responses; shared by all accounts, since they share the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Root:
 
 
 def root_of(endpoint: AnchoreEndpoint) -> Root:
-    """People write the address with or without a final slash and API version; all of them mean the same.
+    """Return the address without a final slash and API version, which users write or leave out.
 
     Raises ConfigurationError.
     """
@@ -71,7 +71,7 @@ def trust(endpoint: AnchoreEndpoint) -> ssl.SSLContext:
 
 
 def account_header(account: str | None) -> dict[str, str]:
-    """The header that moves a call into another account's scope. Raises ConfigurationError."""
+    """Return the header that moves a call into another account's scope. Raises ConfigurationError."""
     if account is None:
         return {}
     if not account.isascii() or not account.isprintable() or account != account.strip() or not account:

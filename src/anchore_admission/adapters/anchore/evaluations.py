@@ -1,7 +1,6 @@
-"""What both API versions share in reading a policy check: its refusals, its problems, its tag."""
+"""Parts of a policy check that both API versions have: its subject, its outcome, its problems and findings."""
 
 import itertools
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -9,32 +8,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from anchore_admission.adapters.anchore.answers import Answer, bad_request, cleaned, contains
-from anchore_admission.adapters.anchore.records import analysis_state, names_no_image
-from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason, Selector
+from anchore_admission.adapters.anchore.responses import cleaned
+from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason, Selector
 from anchore_admission.core.messages import worst_first
-from anchore_admission.errors import AnchoreReplyInvalid, EvaluationError, PolicyNotEvaluated, PolicyNotFound
+from anchore_admission.errors import AnchoreResponseInvalid
 
-_NOT_ANALYZED = re.compile(r"image is not analyzed - analysis_status: (\S{1,100})", re.IGNORECASE)
 _HUB = "docker.io/"
 _GATES_BY_TAG = frozenset({"tag_drift"})
-"""Gates that compare an image with earlier ones of its tag. Source: Anchore Enterprise's list of gates."""
+"""Gates that compare an image with earlier ones of its tag. Source: the list of gates of Anchore Enterprise."""
 _FINDING_LENGTH = 1000
 _FINDINGS_KEPT = 500
-"""Findings of one evaluation that are kept, the worst ones: a message shows 100 at most."""
+"""How many findings of one evaluation are kept, the worst ones: a message shows at most 100."""
 _PROBLEMS_KEPT = 10
-_FOREIGN_TAG = (
-    "not associated",
-    "not belong",
-    "not found",
-    "not a tag of",
-    "not match",
-    "no such",
-)
-"""A check's 400 with these words after "tag": Anchore has the image, but not under this name, so it must be added.
-
-It must not be an error: an author could bring it about by writing another repository before a digest.
-"""
 _REASONS = {
     "whitelisted": PolicyReason.ALLOWLISTED,
     "allowlisted": PolicyReason.ALLOWLISTED,
@@ -65,7 +50,7 @@ class _RuleSet(BaseModel):
 
 
 class PolicyDocument(BaseModel):
-    """The parts of a policy that decide whether an image's name matters, in the words of both API versions."""
+    """The parts of a policy by which the image's name may change a verdict, under the names of both API versions."""
 
     mappings: list[_Selector] | None = None
     whitelisted_images: list[_Selector] = []
@@ -77,7 +62,7 @@ class PolicyDocument(BaseModel):
 
     @property
     def selectors(self) -> tuple[Selector, ...] | None:
-        """The patterns that tell repositories apart; None where they are not shown or a gate looks at the tag."""
+        """The patterns that tell repositories apart; None if they are not shown or a gate depends on the tag."""
         gates = {rule.gate for rules in (*self.policies, *self.rule_sets) for rule in rules.rules}
         if self.mappings is None or gates & _GATES_BY_TAG:
             return None
@@ -87,7 +72,7 @@ class PolicyDocument(BaseModel):
 
 
 def _shown(value: object, read: ValidatorFunctionWrapHandler) -> object:
-    """A policy in another shape counts as not shown: it is only looked at to save a question."""
+    """Treat a policy of another shape as not shown: it only serves to save requests."""
     try:
         return read(value)
     except ValidationError:
@@ -105,51 +90,8 @@ class ListRule(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Unclear:
-    """A refusal to check that does not say what it is about; the image's record has to be read again."""
-
-    message: str
-
-
-def not_evaluated(answer: Answer, policy: str | None) -> AnalysisState | Unclear:
-    """Interpret a check's refusal; 404 has many meanings that only the message tells apart, where it does.
-
-    Raises EvaluationError, but for an image that is not known or not analysed.
-    """
-    message = answer.message
-    if not answer.missing:
-        if answer.is_anchores and any(contains(message, "tag", words) for words in _FOREIGN_TAG):
-            return AnalysisState.UNKNOWN
-        raise bad_request(answer)
-    if names_no_image(message):
-        return AnalysisState.UNKNOWN
-    if found := _NOT_ANALYZED.match(message):
-        return _unfinished(found[1])
-    if contains(message, "no active policy"):
-        raise PolicyNotFound("the Anchore account has no active policy")
-    if contains(message, "policy", "not found"):
-        name = f"policy {policy}" if policy else "the active policy"
-        raise PolicyNotFound(f"{name} does not exist in Anchore")
-    if contains(message, "could not find any evaluations"):
-        raise PolicyNotEvaluated("Anchore did not evaluate the policy; its policy engine may be down")
-    return Unclear(cleaned(message))
-
-
-def still_unclear(refusal: Unclear) -> EvaluationError:
-    """The error for an image that Anchore has analyzed and yet refuses to check."""
-    return PolicyNotEvaluated(f"Anchore refuses to evaluate the policy (404): {refusal.message}")
-
-
-def _unfinished(status: str) -> AnalysisState:
-    state = analysis_state(status)
-    if state is AnalysisState.ANALYZED:
-        raise AnchoreReplyInvalid("Anchore contradicts itself: the image is analyzed and is not")
-    return state
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """The question that a check asks."""
+class CheckRequest:
+    """The parameters of a check. Without ``detail``, the response names no findings."""
 
     digest: str
     full_tag: str
@@ -159,34 +101,34 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """An evaluation and the digest that Anchore says it is of; empty where it does not say."""
+    """An evaluation and the digest of the image that was evaluated; empty if Anchore does not name it."""
 
     digest: str
     evaluation: PolicyEvaluation
 
 
-def another_image() -> AnchoreReplyInvalid:
-    """The error for an answer about an image that was not asked for."""
-    return AnchoreReplyInvalid("Anchore evaluated another image than the one asked for")
+def another_image() -> AnchoreResponseInvalid:
+    """Return the error for a response about another image."""
+    return AnchoreResponseInvalid("Anchore evaluated another image than the requested one")
 
 
-def expect_evaluated(asked: Question, *, tag: str, policy: str) -> None:
-    """Require an answer to our question: for this tag, by this policy. A tag decides which rules apply.
+def expect_evaluated(request: CheckRequest, *, tag: str, policy: str) -> None:
+    """Require that the tag and the policy of an evaluation are the requested ones: they decide which rules apply.
 
-    Members that Anchore leaves out are not held against it. Raises AnchoreReplyInvalid.
+    Values that Anchore leaves out are accepted. Raises AnchoreResponseInvalid.
     """
-    if tag and tag.removeprefix(_HUB) != asked.full_tag.removeprefix(_HUB):
-        raise AnchoreReplyInvalid("Anchore evaluated the policy for another tag than the one asked for")
-    if asked.policy and policy and policy != asked.policy:
-        raise AnchoreReplyInvalid("Anchore evaluated another policy than the one asked for")
+    if tag and tag.removeprefix(_HUB) != request.full_tag.removeprefix(_HUB):
+        raise AnchoreResponseInvalid("Anchore evaluated the policy for another tag than the requested one")
+    if request.policy and policy and policy != request.policy:
+        raise AnchoreResponseInvalid("Anchore evaluated another policy than the requested one")
 
 
 def passed(status: str | None, final_action: str | None) -> bool:
-    """Raises AnchoreReplyInvalid: no status, or one that its own action contradicts, is never a pass."""
+    """Return whether the image passes. A missing or contradictory status raises AnchoreResponseInvalid."""
     if status not in {"pass", "fail"}:
-        raise AnchoreReplyInvalid("Anchore's evaluation has no readable status")
+        raise AnchoreResponseInvalid("Anchore's evaluation has no readable status")
     if status == "pass" and final_action == "stop":
-        raise AnchoreReplyInvalid("Anchore's evaluation contradicts itself: it passes and says stop")
+        raise AnchoreResponseInvalid("Anchore's evaluation contradicts itself: it passes and says stop")
     return status == "pass"
 
 
@@ -195,7 +137,7 @@ def reason_of(text: str | None) -> PolicyReason:
 
 
 def serious(problems: Iterable[EvaluationProblem] | None) -> tuple[str, ...]:
-    """Those that put the whole evaluation in doubt; of a rule that failed (``warn``) Anchore makes a row itself."""
+    """Return the problems that invalidate the evaluation; for one rule (``warn``) Anchore adds a finding itself."""
     found = (problem for problem in problems or () if problem.severity in {None, "", "error"})
     return tuple(_described(problem) for problem in islice(found, _PROBLEMS_KEPT))
 
@@ -207,7 +149,7 @@ def _described(problem: EvaluationProblem) -> str:
 
 
 def kept(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the worst findings in a form that is fit for messages."""
+    """Return the worst findings, with texts that are safe in messages."""
     found = list(findings)
     if len(found) > _FINDINGS_KEPT:
         found = worst_first(found)[:_FINDINGS_KEPT]

@@ -1,4 +1,4 @@
-"""The one way to talk HTTP with Anchore: authenticated, bounded in time and size, counted, JSON only."""
+"""The HTTP client of one Anchore account: authenticated, bounded in time and size, measured, JSON only."""
 
 import asyncio
 import json
@@ -10,22 +10,22 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import aiohttp
 import httpx
 
-from anchore_admission.adapters.anchore.answers import (
+from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
+from anchore_admission.adapters.anchore.endpoint import Bounds
+from anchore_admission.adapters.anchore.responses import (
     BUSY,
     SMALL,
-    Answer,
-    AnswerTooLarge,
+    AnchoreResponse,
     Transient,
     cleaned,
     expect_readable,
+    too_large,
 )
-from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
-from anchore_admission.adapters.anchore.endpoint import Bounds
 from anchore_admission.adapters.anchore.unpacking import unpacking
 from anchore_admission.adapters.redaction import pair_forms, remember
 from anchore_admission.core.facts import AnalysisState
@@ -43,18 +43,16 @@ Pause = Callable[[float], Awaitable[None]]
 
 logger = logging.getLogger("anchore_admission.anchore")
 _BACK_OFF = (0.05, 0.15)
-_ROOM = 0.5  # seconds that must remain for a second attempt to be worth it
+_ROOM = 0.5  # seconds that must be left for a second attempt
 _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
     (aiohttp.ServerDisconnectedError, Transient, "Anchore closed the connection"),
     (aiohttp.ClientProxyConnectionError, Transient, "cannot connect to the proxy before Anchore"),
-    (aiohttp.ClientConnectorDNSError, Transient, "cannot connect to Anchore: its host name is not known"),
+    (aiohttp.ClientConnectorDNSError, Transient, "cannot connect to Anchore at {address}: its host name is not known"),
 )
-"""What httpx makes one error of, told apart; the transport keeps aiohttp's as the cause."""
-
-
+"""Errors that httpx does not tell apart; the transport keeps aiohttp's as the cause. More specific ones first."""
 _PROXY_AUTHENTICATION = 407
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
-"""OpenSSL's words for a first answer that is not TLS."""
+"""OpenSSL's reasons for a first response that is not TLS."""
 _CERTIFICATE_FAULTS = {
     9: "it is not valid yet; compare the clocks",
     10: "it has expired",
@@ -64,14 +62,14 @@ _CERTIFICATE_FAULTS = {
     62: "it is for another host name than the endpoint's",
     64: "it is for another IP address than the endpoint's",
 }
-"""By OpenSSL's verification code (x509_vfy.h)."""
+"""Explanations by OpenSSL's verification code (x509_vfy.h)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question: unescaped path segments and query values; with a body it is a POST.
+    """One request: unescaped path segments and query values; with a body it is a POST.
 
-    To a probe, that its path is absent is an answer like others.
+    A probe accepts the response that its path is not served.
     """
 
     operation: str
@@ -81,9 +79,9 @@ class Call:
     probe: bool = False
 
     def target(self) -> str:
-        """The escaped path and query.
+        """Return the escaped path and query.
 
-        An empty parameter is refused: to Anchore it means "any" (every image, every tag, the active policy).
+        Raises ValueError for an empty parameter: to Anchore it means "any" (every image, every tag, the active policy).
         """
         if not all(self.path) or not all(self.query.values()) or {".", ".."} & set(self.path):
             raise ValueError(f"{self.operation}: an empty or relative value in {self.path} {dict(self.query)}")
@@ -92,7 +90,7 @@ class Call:
 
 
 class AnchoreHttp:
-    """One account's connection pool."""
+    """The connection pool of one account."""
 
     def __init__(
         self,
@@ -108,6 +106,7 @@ class AnchoreHttp:
     ) -> None:
         self._client = client
         self._root = root
+        self._address = urlsplit(root).netloc  # root_of() has refused an address with credentials
         self._name = name
         self._bare_headers = {"accept": "application/json", "accept-encoding": "gzip", **headers}
         self._headers = self._bare_headers
@@ -117,26 +116,29 @@ class AnchoreHttp:
         self._recorder = recorder
         self._pause = pause
 
-    async def call(self, call: Call, deadline: Deadline, read: Callable[[Answer], T]) -> T:
-        """Ask, and let ``read`` judge the answer: good JSON, or Anchore's own 400 or 404. Raises EvaluationError."""
+    async def call(self, call: Call, deadline: Deadline, read: Callable[[AnchoreResponse], T]) -> T:
+        """Send a request and let ``read`` interpret the response: JSON, or Anchore's own 400 or 404.
+
+        Raises EvaluationError.
+        """
         url = self._root + call.target()
-        answer: Answer | None = None
+        response: AnchoreResponse | None = None
         outcome = "cancelled"
         began = time.perf_counter()
         self._recorder.anchore_in_flight(1)
         try:
             async with deadline.bound(), AsyncExitStack() as held:
-                answer = await self._answer(call, url, deadline, held)
-                if not (call.probe and answer.absent):
-                    expect_readable(answer, submission=call.body is not None)
-                if len(answer.body) <= SMALL:
-                    value = read(answer)
+                response = await self._send(call, url, deadline, held)
+                if not (call.probe and response.is_not_served):
+                    expect_readable(response, submission=call.body is not None)
+                if len(response.body) <= SMALL:
+                    value = read(response)
                 else:
-                    value = await asyncio.to_thread(read, answer)
+                    value = await asyncio.to_thread(read, response)
             outcome = "not_found" if value is None or value is AnalysisState.UNKNOWN else "ok"
         except EvaluationError as error:
             outcome = error.code
-            self._report(call, error, answer)
+            self._report(call, error, response)
             raise
         finally:
             self._recorder.anchore_in_flight(-1)
@@ -148,23 +150,23 @@ class AnchoreHttp:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _answer(self, call: Call, url: str, deadline: Deadline, held: AsyncExitStack) -> Answer:
-        """Repeat a question once, but never a submission: it may have been heard although its answer was lost.
+    async def _send(self, call: Call, url: str, deadline: Deadline, held: AsyncExitStack) -> AnchoreResponse:
+        """Retry a request once, but never a submission: Anchore may have accepted it although the response was lost.
 
-        ``held`` keeps the room of a large answer until it has been read.
+        ``held`` keeps the room of a large response until it has been read.
         """
         if deadline.left() <= 0:
             raise DeadlineExceeded("no time was left to ask Anchore")
         if call.body is not None:
             return await self._exchange(call, url, deadline, held)
         try:
-            answer = await self._exchange(call, url, deadline, held)
+            response = await self._exchange(call, url, deadline, held)
         except Transient:
             if not await self._paused(deadline):
                 raise
         else:
-            if answer.status not in BUSY or not await self._paused(deadline):
-                return answer
+            if response.status not in BUSY or not await self._paused(deadline):
+                return response
         await held.aclose()
         return await self._exchange(call, url, deadline, held)
 
@@ -175,10 +177,10 @@ class AnchoreHttp:
         await self._pause(wait)
         return True
 
-    async def _exchange(self, call: Call, url: str, deadline: Deadline, held: AsyncExitStack) -> Answer:
+    async def _exchange(self, call: Call, url: str, deadline: Deadline, held: AsyncExitStack) -> AnchoreResponse:
         request = self._request(call, url, deadline.left())
         try:
-            # In all: the client bounds each read, and an answer may come in drops or after endless interim responses.
+            # The client bounds each read only, and a response may come byte by byte or after endless interim ones.
             async with asyncio.timeout(self._bounds.connect + self._bounds.read):
                 response = await self._client.send(request, stream=True, follow_redirects=False)
                 try:
@@ -187,15 +189,15 @@ class AnchoreHttp:
                     await response.aclose()
         except TimeoutError as error:
             if deadline.left() <= 0:
-                raise DeadlineExceeded("no answer before the deadline") from error
+                raise DeadlineExceeded("no response before the deadline") from error
             raise self._late() from error
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             if deadline.left() <= 0:
-                raise DeadlineExceeded("no answer before the deadline") from error
+                raise DeadlineExceeded("no response before the deadline") from error
             raise self._failure(error) from error
 
     def _request(self, call: Call, url: str, left: float) -> httpx.Request:
-        """Built by hand: the client's own way merges cookies, parameters and defaults at twice the cost."""
+        """Build the request directly: ``client.build_request`` merges cookies and defaults at twice the cost."""
         timeout = {"connect": min(self._bounds.connect, left), "read": min(self._bounds.read, left)}
         extensions = {"timeout": timeout}
         if call.body is None:
@@ -212,12 +214,12 @@ class AnchoreHttp:
                 remember(f"account {self._name}", pair_forms(current.username, current.password.get_secret_value()))
         return self._headers
 
-    async def _read(self, response: httpx.Response, held: AsyncExitStack) -> Answer:
+    async def _read(self, response: httpx.Response, held: AsyncExitStack) -> AnchoreResponse:
         """Read a bounded body; only a few large ones are in memory at a time.
 
-        Unpacked here rather than in httpx, which would unpack a bomb before its bytes could be counted.
+        httpx would decompress a bomb before its bytes could be counted, so this does it.
         """
-        small = min(SMALL, self._bounds.answer)
+        small = min(SMALL, self._bounds.response)
         limit, is_large = small, False
         unpack = unpacking(response.headers.get("content-encoding", ""))
         body = bytearray()
@@ -226,23 +228,23 @@ class AnchoreHttp:
         async for chunk in response.stream:
             body += unpack.feed(chunk, limit + 1 - len(body))
             if len(body) > small and not response.is_success:
-                return self._as_answer(response, bytes(body[:small]), cut_short=True)
+                return self._anchore_response(response, bytes(body[:small]), cut_short=True)
             if len(body) > small and not is_large:
                 await held.enter_async_context(self._bounds.large)
-                limit, is_large = self._bounds.answer, True
+                limit, is_large = self._bounds.response, True
                 body += unpack.feed(b"", limit + 1 - len(body))
             if len(body) > limit:
-                raise AnswerTooLarge(limit)
+                raise too_large(limit)
         unpack.finish()
-        return self._as_answer(response, bytes(body))
+        return self._anchore_response(response, bytes(body))
 
-    def _as_answer(self, response: httpx.Response, body: bytes, *, cut_short: bool = False) -> Answer:
+    def _anchore_response(self, response: httpx.Response, body: bytes, *, cut_short: bool = False) -> AnchoreResponse:
         headers = response.headers
         content_type, location = headers.get("content-type", ""), headers.get("location", "")
-        return Answer(response.status_code, content_type, body, location, cut_short, self._bounds.answer)
+        return AnchoreResponse(response.status_code, content_type, body, location, cut_short, self._bounds.response)
 
     def _late(self) -> EvaluationError:
-        return AnchoreUnavailable(f"Anchore gave no answer within {self._bounds.read:g} seconds")
+        return AnchoreUnavailable(f"no response from Anchore within {self._bounds.read:g} seconds")
 
     def _failure(self, error: Exception) -> EvaluationError:
         causes = list(_chain(error))
@@ -250,25 +252,27 @@ class AnchoreHttp:
             if isinstance(cause, aiohttp.ClientHttpProxyError):
                 return AnchoreUnavailable(_refused_by_proxy(cause.status))
             if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
-                return AnchoreUnavailable(f"cannot connect to Anchore: {_tls_failure(cause)}")
+                return AnchoreUnavailable(f"cannot connect to Anchore at {self._address}: {_tls_failure(cause)}")
         for known, kind, text in _CAUSES:
             if isinstance(error.__cause__, known) or isinstance(error, known):
-                return kind(text)
+                return kind(text.format(address=self._address))
         if isinstance(error, httpx.ReadTimeout):
             return self._late()
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
-            return Transient("cannot connect to Anchore")
+            return Transient(f"cannot connect to Anchore at {self._address}")
         return AnchoreUnavailable("the connection to Anchore broke")
 
-    def _report(self, call: Call, error: EvaluationError, answer: Answer | None) -> None:
-        cause = cleaned(str(error.__cause__)) if error.__cause__ else ""
-        detail = f"{cause} {answer.excerpt() if answer else ''}".strip()
+    def _report(self, call: Call, error: EvaluationError, response: AnchoreResponse | None) -> None:
+        details = [cleaned(str(error.__cause__))] if error.__cause__ else []
+        details += [response.excerpt()] if response else []
+        known = " ".join(filter(None, details))
         level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
-        logger.log(level, "Anchore account %s, %s: %s [%s]", self._name, call.operation, error, detail)
+        more = f" [{known}]" if known else ""
+        logger.log(level, "Anchore account %s, %s: %s%s", self._name, call.operation, error, more)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, with what aiohttp keeps of the system's errors."""
+    """Yield an error and its causes, with the system's errors that aiohttp keeps."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

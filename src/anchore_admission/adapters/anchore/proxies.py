@@ -1,4 +1,4 @@
-"""The proxy that the environment names for Anchore: the variable that counts, the hosts it is not for."""
+"""The proxy to Anchore that the environment names, and the hosts that it is not for."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from anchore_admission.adapters.anchore.answers import cleaned
+from anchore_admission.adapters.anchore.responses import cleaned
 from anchore_admission.adapters.redaction import pair_forms, remember
 
 logger = logging.getLogger("anchore_admission.anchore")
@@ -27,7 +27,7 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy to reach an address through. Log what cannot be used of the variables, and ignore it."""
+    """Return the proxy for an address. Invalid variables are logged and ignored."""
     parts = urlsplit(url)
     for variable in (f"{parts.scheme}_proxy", "all_proxy"):
         name, value = _first(variable, environ)
@@ -44,7 +44,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _first(variable: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the variable by which of its spellings is set; the lower case one goes first, as with curl."""
+    """Return the name and value of a variable in the spelling that is set; lower case takes precedence, as in curl."""
     for name in (variable, variable.upper()):
         if value := environ.get(name, "").strip():
             return name, value
@@ -52,7 +52,7 @@ def _first(variable: str, environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _remember(name: str, value: str) -> None:
-    """Redact the password even of an address that cannot be read: all up to the last @ may be one."""
+    """Redact the password even of an invalid address: everything before the last @ may be one."""
     before, at, _ = value.rpartition("@")
     if at:
         username, _, password = _SCHEME.sub("", before, count=1).partition(":")
@@ -63,7 +63,7 @@ def _remember(name: str, value: str) -> None:
 
 
 def _read(value: str) -> Proxy:
-    """Read a proxy's address. Raises ValueError, whose text holds nothing of the address but its scheme."""
+    """Parse a proxy's address. Raises ValueError; its text repeats nothing of the address but the scheme."""
     if not _SCHEME.match(value):
         value = f"http://{value}"
     scheme, _, rest = value.partition("://")

@@ -1,4 +1,4 @@
-"""An image record as Anchore sends it, and which of several is the one that was asked for."""
+"""Image records as Anchore sends them, and the choice of the requested one among several."""
 
 import re
 from collections.abc import Iterable
@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from anchore_admission.adapters.anchore.answers import Answer, bad_request, cleaned, contains
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, bad_request, cleaned, contains
 from anchore_admission.core.facts import AnalysisState, ImageRecord, TagRow
 from anchore_admission.core.names import LABEL_TIME, is_label
-from anchore_admission.errors import AnchoreRefused, AnchoreReplyInvalid
+from anchore_admission.errors import AnchoreRefused, AnchoreResponseInvalid
 
 _DIGEST = re.compile(r"[a-z0-9]+:[a-f0-9]{32,}")
 _CANONICAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -17,7 +17,7 @@ _ACTIVE = "active"
 
 
 class TagDetail(BaseModel):
-    """One tag of an image. Nearly everything is optional in Anchore's schema."""
+    """One tag of an image. Nearly all members are optional in Anchore's schema."""
 
     full_tag: str | None = None
     tag_detected_at: str | None = None
@@ -25,7 +25,7 @@ class TagDetail(BaseModel):
 
     @property
     def is_of_a_digest(self) -> bool:
-        """True if a digest submission made this row: it carries text that nothing compared with the registry."""
+        """True if a digest submission made this row: nothing compared its tag with the registry."""
         times = {comparable(self.tag_detected_at), comparable(self.created_at)}
         return LABEL_TIME in times or is_label((self.full_tag or "").rpartition(":")[2])
 
@@ -39,7 +39,7 @@ class Content(BaseModel):
 
 
 class ImageRow(BaseModel):
-    """One image in the words of API v2; v1 gives its own names as aliases."""
+    """One image under the names of API v2; v1 adds its own names as aliases."""
 
     image_digest: str | None = None
     parent_digest: str | None = None
@@ -55,22 +55,22 @@ class ImageRow(BaseModel):
 
     @property
     def tags(self) -> list[TagDetail]:
-        """The rows that say what a tag is."""
+        """The rows whose tags come from the registry."""
         return [detail for detail in self.image_detail or () if detail.full_tag and not detail.is_of_a_digest]
 
 
 def lookup_tag(full_tag: str) -> str:
-    """A digest in the place of a tag is another question: as a tag of a check it gives a false stop."""
+    """Return a full tag. Raises ValueError for a digest: as the tag of a check it would produce a false stop."""
     if not full_tag or "@" in full_tag:
         raise ValueError(f"not a full tag: {full_tag!r}")
     return full_tag
 
 
 def newest_with_tag(rows: Iterable[ImageRow], full_tag: str) -> ImageRecord | None:
-    """The row whose own detail for the tag is the latest.
+    """Return the record whose row for the tag is the latest.
 
-    Rows without the tag are dropped: an Anchore that does not know the parameter answers with every image. So are
-    those that carry it only because a digest was submitted beside it.
+    Records without the tag are ignored: an Anchore that does not know the parameter returns every image. So are those
+    that carry it only because a digest was submitted beside it.
     """
     found = [
         ((comparable(detail.tag_detected_at), comparable(detail.created_at or row.created_at)), row)
@@ -83,19 +83,19 @@ def newest_with_tag(rows: Iterable[ImageRow], full_tag: str) -> ImageRecord | No
 
 
 def with_digest(rows: Iterable[ImageRow], digest: str) -> ImageRecord | None:
-    """The row whose own or whose manifest list's digest was asked for. Raises AnchoreReplyInvalid."""
+    """Return the record with this digest, its own or that of its manifest list. Raises AnchoreResponseInvalid."""
     known = list(rows)
-    asked = [row for row in known if digest in {row.image_digest, row.parent_digest}]
-    if known and not asked:
-        raise AnchoreReplyInvalid("Anchore answered with another image than the one asked for")
-    usable = [row for row in asked if row.active]
+    matching = [row for row in known if digest in {row.image_digest, row.parent_digest}]
+    if known and not matching:
+        raise AnchoreResponseInvalid("Anchore returned another image than the requested one")
+    usable = [row for row in matching if row.active]
     return record(max(usable, key=lambda row: comparable(row.created_at))) if usable else None
 
 
 def record(row: ImageRow) -> ImageRecord:
-    """Raises AnchoreReplyInvalid where the parts that a verdict hangs on are missing."""
+    """Convert a row. Raises AnchoreResponseInvalid if a part that a verdict depends on is missing."""
     if not row.image_digest or not _DIGEST.fullmatch(row.image_digest):
-        raise AnchoreReplyInvalid("Anchore's answer names no digest for the image")
+        raise AnchoreResponseInvalid("Anchore's response names no digest for the image")
     parent = row.parent_digest if row.parent_digest != row.image_digest else None
     metadata = row.image_content.metadata if row.image_content else None
     return ImageRecord(
@@ -110,31 +110,31 @@ def record(row: ImageRow) -> ImageRecord:
 
 
 def analysis_state(text: str) -> AnalysisState:
-    """Raises AnchoreReplyInvalid: a state nobody knows is not one to guess from."""
+    """Parse a state. Raises AnchoreResponseInvalid for an unknown one: guessing could admit an image."""
     if text not in {state.value for state in AnalysisState if state is not AnalysisState.UNKNOWN}:
-        raise AnchoreReplyInvalid(f"Anchore names an analysis state that is not known: {cleaned(text) or 'none'}")
+        raise AnchoreResponseInvalid(f"Anchore names an unknown analysis state: {cleaned(text) or 'none'}")
     return AnalysisState(text)
 
 
-def expect_absent(answer: Answer) -> None:
-    """Let pass only "there is no such image" of a look-up's refusals. Raises EvaluationError.
+def expect_absent(response: AnchoreResponse) -> None:
+    """Accept a look-up's 404 for an unknown image; raise EvaluationError for every other refusal.
 
     On these two routes a 404 in Anchore's own shape has no other meaning, whatever its words: specifications promise
-    none, and releases differ. A document with nothing but a message may be a gateway's, so its words have to fit.
+    none, and releases differ. A document with a message only may be a gateway's, so its words have to match.
     """
-    if not answer.missing:
-        raise bad_request(answer)
-    if not answer.is_anchores and not names_no_image(answer.message):
-        raise AnchoreRefused(f"Anchore refuses to look the image up: {cleaned(answer.message)}")
+    if not response.is_not_found:
+        raise bad_request(response)
+    if not response.is_from_anchore and not names_no_image(response.message):
+        raise AnchoreRefused(f"Anchore refuses to look the image up: {cleaned(response.message)}")
 
 
 def names_no_image(message: str) -> bool:
-    """Return whether a 404 says that there is no such image, in the words of any release that is known."""
+    """Return True if the message of a 404 says that the image is unknown, in the words of any known release."""
     return message.lstrip().lower().startswith("image") and contains(message, "image", "not found")
 
 
 def comparable(time: str | None) -> str:
-    """UTC to the second, so that times compare as text whatever form a release sends; empty when unreadable."""
+    """Convert a time to UTC to the second, so that times of all releases compare as text; empty if unreadable."""
     if not time or _CANONICAL_TIME.fullmatch(time):
         return time or ""
     try:

@@ -1,13 +1,19 @@
-"""Asking Anchore to analyse: what is sent, and a refusal in words that a user can act on."""
+"""Analysis requests: their bodies, and refusals in words that a user can act on."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from anchore_admission.adapters.anchore.answers import Answer, bad_request, cleaned, is_conflict, is_license_limit
 from anchore_admission.adapters.anchore.records import ImageRow, lookup_tag, record, with_digest
+from anchore_admission.adapters.anchore.responses import (
+    AnchoreResponse,
+    bad_request,
+    cleaned,
+    is_conflict,
+    is_license_limit,
+)
 from anchore_admission.core.facts import ImageRecord
 from anchore_admission.core.names import LABEL_TIME, AnalysisRequest
-from anchore_admission.errors import AnalysisRefused, AnchoreReplyInvalid, EvaluationError
+from anchore_admission.errors import AnalysisRefused, AnchoreResponseInvalid, EvaluationError
 
 _ANNOTATIONS = {"requestor": "anchore-admission-controller"}
 _REASONS = {
@@ -16,14 +22,14 @@ _REASONS = {
     "REGISTRY_NOT_ACCESSIBLE": "Anchore cannot pull it: the registry cannot be reached",
     "REGISTRY_NOT_SUPPORTED": "Anchore cannot pull it: the registry speaks a protocol that Anchore does not support",
     "SKOPEO_UNKNOWN_ERROR": "Anchore cannot pull it: it may not exist, or the registry needs credentials",
-    "OSARCH_MISMATCH": "Anchore cannot analyse it: the image has no variant for Anchore's platform (linux/amd64)",
+    "OSARCH_MISMATCH": "Anchore cannot analyze it: the image has no variant for Anchore's platform (linux/amd64)",
 }
 
 
 def submission_body(request: AnalysisRequest, pull_string: str) -> dict[str, Any]:
-    """Never with ``force``, which makes an analysed image unusable until it is analysed again.
+    """Build the body of an analysis request; ``pull_string`` is the API version's name of that field.
 
-    ``pull_string`` is the name that the API version has for the field.
+    ``force`` is never set: it makes an analyzed image unusable until it is analyzed again.
     """
     full_tag = lookup_tag(request.full_tag)
     if request.digest is None:
@@ -35,32 +41,32 @@ def submission_body(request: AnalysisRequest, pull_string: str) -> dict[str, Any
 
 
 def submitted(rows: Iterable[ImageRow], request: AnalysisRequest) -> ImageRecord:
-    """The record that Anchore answered with. Raises AnchoreReplyInvalid."""
+    """Return the record in the response to a request. Raises AnchoreResponseInvalid."""
     known = list(rows)
     if len(known) != 1:
-        raise AnchoreReplyInvalid("Anchore answered a request for analysis with no image, or with several")
+        raise AnchoreResponseInvalid("Anchore responded to an analysis request with no image, or with several")
     if request.digest is not None:
         with_digest(known, request.digest)
     return record(known[0])
 
 
-def refusal(answer: Answer) -> EvaluationError:
-    """Say why Anchore does not analyze the image. Its raw exception text holds command lines and is left out."""
-    message = f": {cleaned(answer.message)}" if answer.message else ""
-    if is_license_limit(answer):
-        return AnalysisRefused(f"Anchore's license covers no more images ({answer.status}){message}")
-    if is_conflict(answer):
-        return AnalysisRefused(f"another request for this image is under way in Anchore (409), try again{message}")
-    if answer.missing:
-        return AnchoreReplyInvalid(f"Anchore refuses the request for analysis (404): {cleaned(answer.message)}")
-    if not answer.message:
-        return bad_request(answer)
-    for code in _codes(answer.detail):
+def refusal(response: AnchoreResponse) -> EvaluationError:
+    """Explain why Anchore does not analyze the image. Its raw exception text contains command lines and is left out."""
+    message = f": {cleaned(response.message)}" if response.message else ""
+    if is_license_limit(response):
+        return AnalysisRefused(f"Anchore's license covers no more images ({response.status}){message}")
+    if is_conflict(response):
+        return AnalysisRefused(f"another request for this image is in progress in Anchore (409), try again{message}")
+    if response.is_not_found:
+        return AnchoreResponseInvalid(f"Anchore refuses the analysis request (404): {cleaned(response.message)}")
+    if not response.message:
+        return bad_request(response)
+    for code in _codes(response.detail):
         if text := _REASONS.get(code):
             return AnalysisRefused(text)
-    if size := _sizes(answer.detail):
-        return AnalysisRefused(f"Anchore cannot analyse it: {size}")
-    return AnalysisRefused(f"Anchore refuses to analyse it: {cleaned(answer.message)}")
+    if size := _sizes(response.detail):
+        return AnalysisRefused(f"Anchore cannot analyze it: {size}")
+    return AnalysisRefused(f"Anchore refuses to analyze it: {cleaned(response.message)}")
 
 
 def _codes(detail: Mapping[str, Any]) -> list[str]:

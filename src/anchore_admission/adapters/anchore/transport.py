@@ -1,4 +1,4 @@
-"""The way to Anchore: connections that are kept, trust that may change, no cookies, name servers that may be silent."""
+"""The connections to Anchore: kept alive, with trust that may change, no cookies, and bounded name resolution."""
 
 import asyncio
 import socket
@@ -30,9 +30,9 @@ look_up = socket.getaddrinfo
 
 
 class AnchoreTransport(httpx.AsyncBaseTransport):
-    """httpx over aiohttp, which costs a fifth of the CPU of httpx' own transport.
+    """httpx over aiohttp, which costs a fifth of the CPU of httpx's own transport.
 
-    ``trust`` is asked for every request, so that a changed CA file holds for every new connection.
+    ``trust`` is called for every request, so that a changed CA file applies to every new connection.
     """
 
     def __init__(self, trust: Callable[[], ssl.SSLContext], proxy: Proxy | None = None) -> None:
@@ -77,7 +77,7 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
             await self._session.close()
 
     def _opened(self) -> aiohttp.ClientSession:
-        """A load balancer's cookie must not bind us to a server, nor a session to another login: none are kept."""
+        """Open a session without cookies: a load balancer's would bind the client to a server, or to an old login."""
         connector = aiohttp.TCPConnector(
             limit=_CONNECTIONS,
             keepalive_timeout=_KEPT_SECONDS,
@@ -89,12 +89,12 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
 
 
 class _Connection(ResponseHandler):
-    """aiohttp's own takes interim responses (100 Continue) without end, at full speed, while others wait."""
+    """A connection with a bound on interim responses (100 Continue): aiohttp's own reads them without end."""
 
     _interim = 0
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Pass one response on to its reader, or give the connection up after a few interim ones."""
+        """Pass a response on to its reader, or abort the connection after a few interim ones."""
         if self._interim > _MOST_INTERIM:  # given up
             return
         self._interim = self._interim + 1 if data[0].code in _INTERIM else 0
@@ -108,8 +108,8 @@ class _Connection(ResponseHandler):
 class ThreadResolver(AbstractResolver):
     """Resolves names in threads that nothing waits for.
 
-    aiohttp uses the event loop's own threads, which are waited for when the loop ends: with a silent name server, a
-    command with ``--timeout 3`` and a stopping server would take as long as the system's resolver tries.
+    aiohttp uses the event loop's own threads, and a loop that ends waits for them: with a silent name server, a command
+    with ``--timeout 3`` or a stopping server would take as long as the system's resolver retries.
     """
 
     async def resolve(
@@ -140,7 +140,7 @@ class ThreadResolver(AbstractResolver):
         return [_address(host, *entry) for entry in await found]
 
     async def close(self) -> None:
-        """Wait for nothing."""
+        """Close nothing: the threads end by themselves."""
 
 
 def _address(name: str, family: int, _type: int, proto: int, _name: str, address: tuple[Any, ...]) -> ResolveResult:

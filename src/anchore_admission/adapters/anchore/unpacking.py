@@ -1,19 +1,19 @@
-"""Unpack an answer's bytes without ever holding more of them than is allowed."""
+"""Decompress a response within a bound: a small body may unpack to gigabytes."""
 
 import zlib
 from typing import Protocol
 
-from anchore_admission.errors import AnchoreReplyInvalid
+from anchore_admission.errors import AnchoreResponseInvalid
 
 _GZIP_OR_ZLIB = 47  # zlib's window bits: the largest window, either header
 
 
 class Unpacking(Protocol):
     def feed(self, chunk: bytes, room: int) -> bytes:
-        """Return at most ``room`` bytes of what was fed and not returned yet. Raises AnchoreReplyInvalid."""
+        """Take a chunk, return at most ``room`` bytes and keep the rest. Raises AnchoreResponseInvalid."""
 
     def finish(self) -> None:
-        """Raises AnchoreReplyInvalid when the end is missing."""
+        """Raise AnchoreResponseInvalid if the end is missing."""
 
 
 class _Plain:
@@ -37,19 +37,22 @@ class _Gzip:
         try:
             return self._stream.decompress(self._stream.unconsumed_tail + chunk, room)
         except zlib.error as error:
-            raise AnchoreReplyInvalid("Anchore's answer is not the gzip it claims to be") from error
+            raise AnchoreResponseInvalid("Anchore's response is not valid gzip") from error
 
     def finish(self) -> None:
         if not self._stream.eof:
-            raise AnchoreReplyInvalid("Anchore's answer is cut short")
+            raise AnchoreResponseInvalid("Anchore's response is cut short")
 
 
 def unpacking(encoding: str) -> Unpacking:
-    """For a Content-Encoding; we ask for gzip, so anything else is an error. Raises AnchoreReplyInvalid."""
+    """Return the decompression for a Content-Encoding.
+
+    Requests accept gzip only, so most others are an error. Raises AnchoreResponseInvalid.
+    """
     match encoding.strip().lower():
         case "" | "identity":
             return _Plain()
         case "gzip" | "x-gzip" | "deflate":
             return _Gzip()
         case _:
-            raise AnchoreReplyInvalid("Anchore's answer is packed in a way that was not asked for")
+            raise AnchoreResponseInvalid("Anchore's response has a Content-Encoding that was not requested")

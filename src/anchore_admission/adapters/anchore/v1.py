@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, AnswerTooLarge, cleaned, parsed
 from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
+    CheckRequest,
     Evaluated,
     EvaluationProblem,
     ListRule,
-    Question,
     ShownPolicy,
     expect_evaluated,
     kept,
@@ -25,14 +24,15 @@ from anchore_admission.adapters.anchore.records import (
     TagDetail,
     comparable,
 )
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, cleaned, parse, too_large
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
-from anchore_admission.errors import AnchoreReplyInvalid
+from anchore_admission.errors import AnchoreResponseInvalid
 
 _CELL = 4000
 
 
 def _none_if_false(value: object) -> object:
-    """A rule that did not match is the literal ``false``."""
+    """Replace ``false``, which stands for a rule that did not match."""
     return value or None
 
 
@@ -50,7 +50,7 @@ class _Image(ImageRow):
 
 
 class _Table(BaseModel):
-    """Findings as rows under a header whose order is Anchore's own affair."""
+    """Findings as rows under a header whose order Anchore does not guarantee."""
 
     header: list[str] = []
     rows: list[list[Any]] = []
@@ -61,7 +61,7 @@ class _ImageTable(BaseModel):
 
 
 def _only_tables(value: object) -> object:
-    """Beside the tables, which are keyed by image ID, lie lists and texts (``policy_data``, ``policy_name``)."""
+    """Keep the tables, which are keyed by image ID, and drop other members such as ``policy_data``, ``policy_name``."""
     return {key: part for key, part in value.items() if isinstance(part, dict)} if isinstance(value, dict) else None
 
 
@@ -94,29 +94,32 @@ _images = TypeAdapter(list[_Image])
 _checks = TypeAdapter(list[dict[str, dict[str, list[_Evaluation]]]])
 
 
-def _rows(answer: Answer) -> list[_Image]:
-    return parsed(_images, answer)
+def _rows(response: AnchoreResponse) -> list[_Image]:
+    return parse(_images, response)
 
 
-def _evaluation(answer: Answer, asked: Question) -> Evaluated:
-    """Keyed by digest, then by tag. The digest is the platform's even where the list's was asked for."""
+def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
+    """Read a response that is keyed by digest, then by tag.
+
+    The digest is the platform's even if that of the manifest list was requested.
+    """
     found = [
         (digest, tag, evaluations)
-        for by_digest in parsed(_checks, answer)
+        for by_digest in parse(_checks, response)
         for digest, by_tag in by_digest.items()
         for tag, evaluations in by_tag.items()
     ]
     if len(found) != 1 or not found[0][2]:
-        raise AnchoreReplyInvalid("Anchore's answer holds no evaluation, or several")
+        raise AnchoreResponseInvalid("Anchore's response holds no evaluation, or several")
     digest, tag, evaluations = found[0]
     latest = max(evaluations, key=lambda evaluation: comparable(evaluation.last_evaluation))
     outcome = latest.detail.result if latest.detail else None
-    expect_evaluated(asked, tag=tag, policy=latest.policy_id)
+    expect_evaluated(request, tag=tag, policy=latest.policy_id)
     if outcome is None:
-        return Evaluated(digest, _without_detail(latest, asked, answer.limit))
+        return Evaluated(digest, _without_detail(latest, request, response.limit))
     evaluation = PolicyEvaluation(
         passed=passed(latest.status, outcome.final_action),
-        policy=cleaned(latest.policy_id or asked.policy or ""),
+        policy=cleaned(latest.policy_id or request.policy or ""),
         reason=reason_of(outcome.final_action_reason),
         mapped=outcome.matched_mapping_rule is not None,
         findings=kept(_findings(outcome)),
@@ -127,13 +130,16 @@ def _evaluation(answer: Answer, asked: Question) -> Evaluated:
     return Evaluated(digest, evaluation)
 
 
-def _without_detail(latest: _Evaluation, asked: Question, limit: int) -> PolicyEvaluation:
-    """Without detail a pass hides whether a mapping matched; a failure stays one. Raises AnchoreReplyInvalid."""
-    if asked.detail:
-        raise AnchoreReplyInvalid("Anchore's evaluation lacks the detail that was asked for")
+def _without_detail(latest: _Evaluation, request: CheckRequest, limit: int) -> PolicyEvaluation:
+    """Accept a failure without detail, but not a pass: it hides whether a mapping matched.
+
+    Raises AnchoreResponseInvalid.
+    """
+    if request.detail:
+        raise AnchoreResponseInvalid("Anchore's evaluation lacks the requested detail")
     if passed(latest.status, None):
-        raise AnswerTooLarge(limit)
-    return PolicyEvaluation(passed=False, policy=cleaned(latest.policy_id or asked.policy or ""))
+        raise too_large(limit)
+    return PolicyEvaluation(passed=False, policy=cleaned(latest.policy_id or request.policy or ""))
 
 
 def _list_rule(outcome: _Outcome) -> str:

@@ -1,16 +1,18 @@
-"""Anchore's API v2: Anchore Enterprise from 4.9 on."""
+"""Anchore's API v2: Anchore Enterprise from 4.9 on.
+
+Its description leaves the words of a 404 open: ``check_refusals.py`` tells an unknown image from a refused check.
+"""
 
 from collections.abc import Iterator
 
 from pydantic import BaseModel, TypeAdapter
 
-from anchore_admission.adapters.anchore.answers import Answer, cleaned, parsed
 from anchore_admission.adapters.anchore.dialect import Dialect
 from anchore_admission.adapters.anchore.evaluations import (
+    CheckRequest,
     Evaluated,
     EvaluationProblem,
     ListRule,
-    Question,
     ShownPolicy,
     expect_evaluated,
     kept,
@@ -23,8 +25,9 @@ from anchore_admission.adapters.anchore.records import (
     ImageRow,
     comparable,
 )
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, cleaned, parse
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
-from anchore_admission.errors import AnchoreReplyInvalid
+from anchore_admission.errors import AnchoreResponseInvalid
 
 
 class _Images(BaseModel):
@@ -62,7 +65,10 @@ class _Evaluation(BaseModel):
 
     @property
     def reason(self) -> PolicyReason:
-        """The deny list beats the allow list; an allow-listed image may still be judged by the policy's rules."""
+        """The reason of the final action: the deny list wins over the allow list.
+
+        An allow-listed image may still be judged by the policy's rules.
+        """
         if self.image_denylisted:
             return PolicyReason.DENYLISTED
         if self.image_allowlisted and not self.final_action_reason:
@@ -71,7 +77,7 @@ class _Evaluation(BaseModel):
 
     @property
     def mapped(self) -> bool:
-        """An empty rule, as some releases send for "none", maps nothing."""
+        """True if a mapping matched. Some releases send an empty rule for none."""
         if self.image_mapped_to_rule is not None:
             return self.image_mapped_to_rule
         return bool(rule_name(self.matched_mapping_rule))
@@ -89,23 +95,23 @@ _image = TypeAdapter(ImageRow)
 _check = TypeAdapter(_Check)
 
 
-def _listed(answer: Answer) -> list[ImageRow]:
-    return parsed(_list, answer).items or []
+def _listed(response: AnchoreResponse) -> list[ImageRow]:
+    return parse(_list, response).items or []
 
 
-def _held(answer: Answer) -> list[ImageRow]:
-    return [parsed(_image, answer)]
+def _held(response: AnchoreResponse) -> list[ImageRow]:
+    return [parse(_image, response)]
 
 
-def _evaluation(answer: Answer, asked: Question) -> Evaluated:
-    check = parsed(_check, answer)
+def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
+    check = parse(_check, response)
     if not check.evaluations:
-        raise AnchoreReplyInvalid("Anchore's answer holds no evaluation")
+        raise AnchoreResponseInvalid("Anchore's response holds no evaluation")
     latest = max(check.evaluations, key=lambda evaluation: comparable(evaluation.evaluation_time))
-    expect_evaluated(asked, tag=check.evaluated_tag or "", policy=check.policy_id or "")
+    expect_evaluated(request, tag=check.evaluated_tag or "", policy=check.policy_id or "")
     evaluation = PolicyEvaluation(
         passed=passed(latest.status, latest.final_action),
-        policy=cleaned(check.policy_id or asked.policy or ""),
+        policy=cleaned(check.policy_id or request.policy or ""),
         reason=latest.reason,
         mapped=latest.mapped,
         findings=kept(_findings(latest)),

@@ -101,7 +101,7 @@ class _Turn:
     def unreached(self) -> EvaluationError:
         """Return the error of an image not looked up; only the review's own other images are its author's choice."""
         kind = ImageNotReached if self.is_whole else DeadlineExceeded
-        return kind("no answer before the deadline")
+        return kind("no response before the deadline")
 
 
 class FactGathering:

@@ -12,7 +12,7 @@ from anchore_admission.adapters.anchore.endpoint import AnchoreEndpoint, root_of
 from anchore_admission.adapters.anchore.http import AnchoreHttp
 from anchore_admission.errors import (
     AnchoreRefused,
-    AnchoreReplyInvalid,
+    AnchoreResponseInvalid,
     AnchoreUnavailable,
     DeadlineExceeded,
     EvaluationError,
@@ -168,11 +168,11 @@ class TestDetection:
             (httpx.Response(503), AnchoreUnavailable),
             (httpx.Response(401, text="Unauthorized"), AnchoreRefused),
             (httpx.Response(403), AnchoreRefused),
-            (page(), AnchoreReplyInvalid),
-            (httpx.Response(302), AnchoreReplyInvalid),
-            (problem(400), AnchoreReplyInvalid),
-            (httpx.Response(200, json={"api": {"version": "3"}}), AnchoreReplyInvalid),
-            (httpx.Response(200, json="v2"), AnchoreReplyInvalid),
+            (page(), AnchoreResponseInvalid),
+            (httpx.Response(302), AnchoreResponseInvalid),
+            (problem(400), AnchoreResponseInvalid),
+            (httpx.Response(200, json={"api": {"version": "3"}}), AnchoreResponseInvalid),
+            (httpx.Response(200, json="v2"), AnchoreResponseInvalid),
         ],
     )
     async def test_what_is_not_known_is_never_taken_for_v1(
@@ -186,7 +186,7 @@ class TestDetection:
         assert set(played.paths) == {AT_V2}
 
     async def test_no_anchore_at_all(self) -> None:
-        with pytest.raises(AnchoreReplyInvalid, match="no Anchore API at this address; check the endpoint"):
+        with pytest.raises(AnchoreResponseInvalid, match="no Anchore API at this address; check the endpoint"):
             await detecting(by_path({}), ManualClock()).by_tag(TAG, deadline())
 
 
@@ -200,7 +200,7 @@ class TestFailures:
             with pytest.raises(AnchoreUnavailable) as caught:
                 await anchore.by_tag(TAG, deadline())
             texts.add(str(caught.value))
-        assert texts == {"Anchore failed to answer (500)"}
+        assert texts == {"Anchore failed with a server error (500)"}
         assert recorder.anchore_calls == [("default", "version", "unavailable")]
         answers |= enterprise()
         clock.now += 1
@@ -262,7 +262,7 @@ class TestUpgrade:
         anchore, _ = await self.upgraded()
         for _ in range(3):
             assert anchore.version is ApiVersion.V1
-            with pytest.raises(AnchoreReplyInvalid, match="no Anchore API"):
+            with pytest.raises(AnchoreResponseInvalid, match="no Anchore API"):
                 await anchore.by_tag(TAG, deadline())
         assert await anchore.by_tag(TAG, deadline()) is None
         assert anchore.version is ApiVersion.V2
@@ -270,13 +270,13 @@ class TestUpgrade:
     async def test_calls_at_the_same_time_count_like_others(self) -> None:
         anchore, _ = await self.upgraded()
         failed = await asyncio.gather(*(anchore.by_tag(TAG, deadline()) for _ in range(8)), return_exceptions=True)
-        assert all(isinstance(error, AnchoreReplyInvalid) for error in failed)
+        assert all(isinstance(error, AnchoreResponseInvalid) for error in failed)
         assert await anchore.by_tag(TAG, deadline()) is None
 
     async def test_a_version_of_the_configuration_stays(self) -> None:
         anchore, played = await self.upgraded(ApiVersion.V1)
         for _ in range(5):
-            with pytest.raises(AnchoreReplyInvalid, match="no Anchore API"):
+            with pytest.raises(AnchoreResponseInvalid, match="no Anchore API"):
                 await anchore.by_tag(TAG, deadline())
         assert set(played.paths) == {"/v1/images"}
 
@@ -287,7 +287,7 @@ class TestUpgrade:
             assert await anchore.by_tag(TAG, deadline())
             answers["/v1/images"] = ABSENT
             for _ in range(2):
-                with pytest.raises(AnchoreReplyInvalid):
+                with pytest.raises(AnchoreResponseInvalid):
                     await anchore.by_tag(TAG, deadline())
             answers["/v1/images"] = V1_IMAGES
         assert anchore.version is ApiVersion.V1

@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from anchore_admission.adapters.anchore import Bounds, DetectingAnchore
-from anchore_admission.adapters.anchore.answers import SMALL, Answer, AnswerTooLarge, contains
+from anchore_admission.adapters.anchore.responses import SMALL, AnchoreResponse, contains
 from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.adapters.anchore.v2 import V2
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.errors import (
-    AnchoreReplyInvalid,
-    AnchoreReplyTooLarge,
+    AnchoreResponseInvalid,
+    AnchoreResponseTooLarge,
     AnchoreUnavailable,
     DeadlineExceeded,
     EvaluationError,
@@ -44,7 +44,7 @@ V1_ROW = ["CVE-2026-1+openssl", "vulnerabilities", "package", FINDING["message"]
 
 
 def bounds(answer: int = DEFAULT, read: float = 20) -> Bounds:
-    return Bounds(connect=0.05, read=read, answer=answer)
+    return Bounds(connect=0.05, read=read, response=answer)
 
 
 def v2_check(status: str, findings: int, *, detail: bool) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class TestFindings:
 
     async def test_a_pass_without_detail_is_too_large_to_judge_in_v1(self) -> None:
         asked, _ = anchore(ApiVersion.V1, "pass", 40_000)
-        with pytest.raises(AnchoreReplyTooLarge):
+        with pytest.raises(AnchoreResponseTooLarge):
             await asked.check(DIGEST, TAG, "p", deadline())
 
     async def test_thousands_of_findings_fit_the_default_limit_and_the_worst_are_kept(self) -> None:
@@ -133,8 +133,8 @@ def values(kind: str) -> bytes:
 @pytest.mark.parametrize("shape", [b"%s", b'{"items":%s}', b'{"ignored":%s}', b'[{"ignored":%s}]'])
 @pytest.mark.parametrize("read", [V1.listed, V2.listed, V1.held, V2.held])
 def test_values_are_counted_before_they_are_built(kind: str, shape: bytes, read: Any) -> None:
-    answer = Answer(200, "application/json", shape % values(kind), limit=DEFAULT)
-    with pytest.raises(AnswerTooLarge, match=f"larger than {DEFAULT} bytes"):
+    answer = AnchoreResponse(200, "application/json", shape % values(kind), limit=DEFAULT)
+    with pytest.raises(AnchoreResponseTooLarge, match=f"larger than {DEFAULT} bytes"):
         read(answer)
 
 
@@ -158,7 +158,7 @@ class TestErrors:
                     yield b" " * 4096
 
         answer = httpx.Response(404, headers={"content-type": "application/json"}, stream=Endless())
-        with pytest.raises(AnchoreReplyInvalid, match="no Anchore API"):
+        with pytest.raises(AnchoreResponseInvalid, match="no Anchore API"):
             await client(playing(answer).transport()).by_tag(TAG, deadline())
         assert read <= SMALL + 2 * 4096
 

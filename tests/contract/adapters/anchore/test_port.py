@@ -9,7 +9,7 @@ from anchore_admission.core.names import AnalysisRequest, label_of
 from anchore_admission.errors import (
     AnalysisRefused,
     AnchoreRefused,
-    AnchoreReplyInvalid,
+    AnchoreResponseInvalid,
     AnchoreUnavailable,
     DeadlineExceeded,
     EvaluationError,
@@ -218,7 +218,7 @@ class TestNoAnswer:
         [
             (Part.CATALOG, AnchoreUnavailable),
             (Part.DATABASE, AnchoreRefused),
-            (Part.LOGIN_PROXY, AnchoreReplyInvalid),
+            (Part.LOGIN_PROXY, AnchoreResponseInvalid),
             (Part.EVERYTHING, AnchoreUnavailable),
         ],
     )

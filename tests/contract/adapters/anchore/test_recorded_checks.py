@@ -5,7 +5,7 @@ import pytest
 from anchore_admission.core.facts import Finding
 from anchore_admission.errors import (
     AnchoreRefused,
-    AnchoreReplyInvalid,
+    AnchoreResponseInvalid,
     AnchoreUnavailable,
     PolicyNotEvaluated,
     PolicyNotFound,
@@ -67,12 +67,10 @@ ZLIB = Finding(
 UNAUTHORIZED = refused(
     AnchoreRefused, "Anchore refuses the credentials (401); it says the same while its database is down"
 )
-BROKEN_INSIDE = refused(AnchoreUnavailable, "Anchore failed to answer (500)")
-BAD_QUESTION = refused(AnchoreReplyInvalid, "Anchore does not accept the question (400)")
-BAD_CHARACTERS = refused(
-    AnchoreReplyInvalid, "Anchore does not accept the question (400): cannot handle image input string"
-)
-NO_DETAIL = refused(AnchoreReplyInvalid, "Anchore's evaluation lacks the detail that was asked for")
+BROKEN_INSIDE = refused(AnchoreUnavailable, "Anchore failed with a server error (500)")
+BAD_QUESTION = refused(AnchoreResponseInvalid, "Anchore rejects the request (400)")
+BAD_CHARACTERS = refused(AnchoreResponseInvalid, "Anchore rejects the request (400): cannot handle image input string")
+NO_DETAIL = refused(AnchoreResponseInvalid, "Anchore's evaluation lacks the requested detail")
 ENGINE_DOWN = refused(PolicyNotEvaluated, "Anchore did not evaluate the policy; its policy engine may be down")
 NO_DETAIL_ASKED = "asked without detail: such an answer hides what a verdict hangs on"
 NOT_INTERACTIVE = "asked otherwise than interactively"
@@ -168,7 +166,7 @@ CASES = [
     Case(
         "474",
         check(WEB, WEB_TAG, "demo-pass"),
-        refused(AnchoreReplyInvalid, "Anchore's answer holds no evaluation, or several"),
+        refused(AnchoreResponseInvalid, "Anchore's response holds no evaluation, or several"),
         other=NO_DETAIL_ASKED,
     ),
     Case("476", check(WEB, WEB_TAG, "demo-pass"), NO_DETAIL, other=NO_DETAIL_ASKED),

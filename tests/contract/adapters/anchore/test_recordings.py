@@ -4,7 +4,7 @@ import pytest
 
 from anchore_admission.core.facts import ImageRecord, TagRow
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.errors import AnalysisRefused, AnchoreRefused, AnchoreReplyInvalid, AnchoreUnavailable
+from anchore_admission.errors import AnalysisRefused, AnchoreRefused, AnchoreResponseInvalid, AnchoreUnavailable
 from support.anchore_calls import client, deadline
 from support.anchore_recordings import (
     ANALYZED,
@@ -43,11 +43,9 @@ ALL_TAGS = (*WEB_TAGS, *HUB, INDEX_TAG, ONLY_SHORT, "docker.io/library/onlylong:
 UNAUTHORIZED = refused(
     AnchoreRefused, "Anchore refuses the credentials (401); it says the same while its database is down"
 )
-BROKEN_INSIDE = refused(AnchoreUnavailable, "Anchore failed to answer (500)")
-BAD_QUESTION = refused(AnchoreReplyInvalid, "Anchore does not accept the question (400)")
-BAD_CHARACTERS = refused(
-    AnchoreReplyInvalid, "Anchore does not accept the question (400): cannot handle image input string"
-)
+BROKEN_INSIDE = refused(AnchoreUnavailable, "Anchore failed with a server error (500)")
+BAD_QUESTION = refused(AnchoreResponseInvalid, "Anchore rejects the request (400)")
+BAD_CHARACTERS = refused(AnchoreResponseInvalid, "Anchore rejects the request (400): cannot handle image input string")
 NO_SUCH_IMAGE = refused(AnalysisRefused, "Anchore cannot pull it: not found in the registry")
 REGISTRY_DOWN = refused(AnalysisRefused, "Anchore cannot pull it: the registry cannot be reached")
 FORBIDDEN = "Anchore refuses access (403): Not authorized."
@@ -111,25 +109,25 @@ CASES = [
     Case(
         "203",
         submit("bad ref!"),
-        refused(AnalysisRefused, "Anchore refuses to analyse it: Could not validate request due to error"),
+        refused(AnalysisRefused, "Anchore refuses to analyze it: Could not validate request due to error"),
     ),
     Case(
         "204",
         submit("r/x:1"),
-        refused(AnalysisRefused, "Anchore refuses to analyse it: Could not validate request due to error"),
+        refused(AnalysisRefused, "Anchore refuses to analyze it: Could not validate request due to error"),
         other=NEVER_SENT,
     ),
     Case("205", submit("r/x:1"), BAD_QUESTION, other=NEVER_SENT),
     Case(
         "206",
         submit("r/x:1"),
-        refused(AnchoreReplyInvalid, "Anchore gave an unexpected answer (415)"),
+        refused(AnchoreResponseInvalid, "Anchore sent an unexpected response (415)"),
         other=NEVER_SENT,
     ),
     Case(
         "207",
         submit("r/x:1", WEB),
-        refused(AnalysisRefused, "Anchore refuses to analyse it: Validation error"),
+        refused(AnalysisRefused, "Anchore refuses to analyze it: Validation error"),
         other=NEVER_SENT,
     ),
     Case(
@@ -137,7 +135,7 @@ CASES = [
         submit("r/x:1"),
         refused(
             AnalysisRefused,
-            "Anchore refuses to analyse it: "
+            "Anchore refuses to analyze it: "
             'Must include either "tag", "tag" and "digest", or "source" property in body',
         ),
         other=NEVER_SENT,

@@ -8,7 +8,7 @@ import pytest
 
 from anchore_admission.core.facts import Finding, PolicyEvaluation
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.errors import AnchoreReplyInvalid
+from anchore_admission.errors import AnchoreResponseInvalid
 from support.anchore_calls import DIGEST, OTHER, TAG, Played, answering, client, deadline, playing, v1_image
 
 THIRD = "sha256:" + "c3" * 32
@@ -73,14 +73,14 @@ async def test_reads(answer: Any, expected: PolicyEvaluation) -> None:
     [
         (v1_image(OTHER, parentDigest=DIGEST), FAILED),
         (v1_image(DIGEST, parentDigest=OTHER), FAILED),
-        (v1_image(OTHER, parentDigest=THIRD), AnchoreReplyInvalid),
-        (v1_image(DIGEST), AnchoreReplyInvalid),
-        (v1_image(DIGEST, image_status="deleting") | {"image_status": "deleting"}, AnchoreReplyInvalid),
+        (v1_image(OTHER, parentDigest=THIRD), AnchoreResponseInvalid),
+        (v1_image(DIGEST), AnchoreResponseInvalid),
+        (v1_image(DIGEST, image_status="deleting") | {"image_status": "deleting"}, AnchoreResponseInvalid),
     ],
     ids=["its list was asked for", "its child was asked for", "another list", "another image", "an image that is gone"],
 )
 async def test_an_evaluation_of_another_digest_counts_only_for_the_same_image(
-    record: dict[str, Any], expected: PolicyEvaluation | type[AnchoreReplyInvalid]
+    record: dict[str, Any], expected: PolicyEvaluation | type[AnchoreResponseInvalid]
 ) -> None:
     played = playing(
         httpx.Response(200, json=checked(evaluation(STOP), digest=OTHER)), httpx.Response(200, json=[record])
@@ -130,7 +130,7 @@ async def test_an_evaluation_of_another_digest_counts_only_for_the_same_image(
     ],
 )
 async def test_never_guesses(answer: Any) -> None:
-    with pytest.raises(AnchoreReplyInvalid):
+    with pytest.raises(AnchoreResponseInvalid):
         await check(answer)
 
 
@@ -163,5 +163,5 @@ async def test_a_submission_says_who_asks_and_neither_forces_nor_subscribes(
 
 @pytest.mark.parametrize("answer", [[], [v1_image(), v1_image(OTHER)], v1_image()])
 async def test_a_submission_is_answered_with_one_image(answer: Any) -> None:
-    with pytest.raises(AnchoreReplyInvalid):
+    with pytest.raises(AnchoreResponseInvalid):
         await client(Played(answering(answer)).transport()).submit(AnalysisRequest(TAG), deadline())

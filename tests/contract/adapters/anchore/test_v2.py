@@ -15,7 +15,7 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import (
     AnalysisRefused,
     AnchoreRefused,
-    AnchoreReplyInvalid,
+    AnchoreResponseInvalid,
     EvaluationError,
 )
 from support.anchore_calls import DIGEST, OTHER, TAG, deadline, error, problem
@@ -102,23 +102,23 @@ class TestByTag:
         [
             (
                 {"items": [image(analysis_status="enchanted")]},
-                AnchoreReplyInvalid,
-                "state that is not known: enchanted",
+                AnchoreResponseInvalid,
+                "unknown analysis state: enchanted",
             ),
-            ({"items": [image() | {"analysis_status": None}]}, AnchoreReplyInvalid, "state that is not known: none"),
-            ({"items": [image() | {"image_digest": None}]}, AnchoreReplyInvalid, "names no digest"),
-            ({"items": [image("latest")]}, AnchoreReplyInvalid, "names no digest"),
-            ([image()], AnchoreReplyInvalid, "not what its API promises"),
-            ("v2", AnchoreReplyInvalid, "not what its API promises"),
+            ({"items": [image() | {"analysis_status": None}]}, AnchoreResponseInvalid, "unknown analysis state: none"),
+            ({"items": [image() | {"image_digest": None}]}, AnchoreResponseInvalid, "names no digest"),
+            ({"items": [image("latest")]}, AnchoreResponseInvalid, "names no digest"),
+            ([image()], AnchoreResponseInvalid, "does not match its API"),
+            ("v2", AnchoreResponseInvalid, "does not match its API"),
             (error(404, "User account not found"), AnchoreRefused, "User account not found"),
             (error(404, "Account not found: team"), AnchoreRefused, "Account not found: team"),
             (httpx.Response(404, json={"message": "no Route matched"}), AnchoreRefused, "no Route matched"),
             (httpx.Response(404, json="gone"), AnchoreRefused, "gone"),
-            (httpx.Response(404, json={"message": "x", "detail": "a text"}), AnchoreReplyInvalid, "no Anchore API"),
-            (httpx.Response(404, json={"httpcode": 404}), AnchoreReplyInvalid, "no Anchore API at this address"),
-            (problem(404), AnchoreReplyInvalid, "no Anchore API at this address"),
-            (problem(404, "Image not found"), AnchoreReplyInvalid, "no Anchore API at this address"),
-            (problem(400), AnchoreReplyInvalid, "does not accept the question"),
+            (httpx.Response(404, json={"message": "x", "detail": "a text"}), AnchoreResponseInvalid, "no Anchore API"),
+            (httpx.Response(404, json={"httpcode": 404}), AnchoreResponseInvalid, "no Anchore API at this address"),
+            (problem(404), AnchoreResponseInvalid, "no Anchore API at this address"),
+            (problem(404, "Image not found"), AnchoreResponseInvalid, "no Anchore API at this address"),
+            (problem(400), AnchoreResponseInvalid, "rejects the request"),
         ],
     )
     async def test_never_guesses(self, answer: Any, kind: type[EvaluationError], text: str) -> None:
@@ -148,7 +148,7 @@ class TestByDigest:
 
     @pytest.mark.parametrize("answer", [image(OTHER), image() | {"image_digest": None}, [], {"items": []}])
     async def test_refuses_an_image_that_was_not_asked_for(self, answer: Any) -> None:
-        assert isinstance(await refusal(answer, "by_digest"), AnchoreReplyInvalid)
+        assert isinstance(await refusal(answer, "by_digest"), AnchoreResponseInvalid)
 
 
 class TestSubmit:
@@ -185,9 +185,9 @@ class TestSubmit:
         ("answer", "text"),
         [
             (error(400, "m", error_codes=["REGISTRY_PERMISSION_DENIED"]), "registry needs credentials"),
-            (error(409, "Image is being added"), "another request for this image is under way in Anchore (409)"),
+            (error(409, "Image is being added"), "another request for this image is in progress in Anchore (409)"),
             (error(409, "Image is being added"), "try again: Image is being added"),
-            (httpx.Response(409, text="Conflict"), "another request for this image is under way in Anchore (409)"),
+            (httpx.Response(409, text="Conflict"), "another request for this image is in progress in Anchore (409)"),
             (error(403, "License limit exceeded"), "Anchore's license covers no more images (403): License limit"),
             (error(403, "m", error_codes=["LIMIT_EXCEEDED"]), "Anchore's license covers no more images (403): m"),
             (error(402, "Pay"), "Anchore's license covers no more images (402): Pay"),
@@ -197,7 +197,7 @@ class TestSubmit:
             (error(400, "m", error_codes=["SKOPEO_UNKNOWN_ERROR"]), "may not exist, or the registry needs credentials"),
             (error(400, "m", error_codes=["OSARCH_MISMATCH"]), "no variant for Anchore's platform"),
             (error(400, "no luck", error_codes=["UNKNOWN"], raw_exception_message="skopeo --creds x"), "no luck"),
-            (error(400, "no luck", error_codes="nonsense"), "Anchore refuses to analyse it: no luck"),
+            (error(400, "no luck", error_codes="nonsense"), "Anchore refuses to analyze it: no luck"),
             (
                 error(
                     400,
@@ -205,7 +205,7 @@ class TestSubmit:
                     requested_image_compressed_size_mb=812.5,
                     max_compressed_image_size_mb=700,
                 ),
-                "Anchore cannot analyse it: the image has 812.5 MB compressed, Anchore accepts 700 MB",
+                "Anchore cannot analyze it: the image has 812.5 MB compressed, Anchore accepts 700 MB",
             ),
         ],
     )
@@ -220,9 +220,9 @@ class TestSubmit:
         [problem(400), problem(404), error(404, "no such thing"), [image()], "done", image() | {"analysis_status": ""}],
     )
     async def test_never_guesses(self, answer: Any) -> None:
-        assert isinstance(await refusal(answer, "submit"), AnchoreReplyInvalid)
+        assert isinstance(await refusal(answer, "submit"), AnchoreResponseInvalid)
 
     async def test_a_digest_that_was_not_submitted_is_no_answer(self) -> None:
         anchore, _ = asking(image(OTHER))
-        with pytest.raises(AnchoreReplyInvalid):
+        with pytest.raises(AnchoreResponseInvalid):
             await anchore.submit(AnalysisRequest(TAG, DIGEST), deadline())

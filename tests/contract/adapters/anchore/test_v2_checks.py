@@ -8,7 +8,7 @@ import pytest
 from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import (
     AnchoreRefused,
-    AnchoreReplyInvalid,
+    AnchoreResponseInvalid,
     EvaluationError,
     PolicyNotEvaluated,
     PolicyNotFound,
@@ -163,20 +163,20 @@ class TestCheck:
             (error(404, "user has no active policy to evaluate: admin"), PolicyNotFound),
             (error(404, "could not find any evaluations for input images"), PolicyNotEvaluated),
             (error(403, "License expired"), AnchoreRefused),
-            (error(404, "image is not analyzed - analysis_status: enchanted"), AnchoreReplyInvalid),
-            (error(404, "image is not analyzed - analysis_status: analyzed"), AnchoreReplyInvalid),
+            (error(404, "image is not analyzed - analysis_status: enchanted"), AnchoreResponseInvalid),
+            (error(404, "image is not analyzed - analysis_status: analyzed"), AnchoreResponseInvalid),
             (error(404, "User account not found"), AnchoreRefused),
-            (error(400, "bad tag"), AnchoreReplyInvalid),
-            (problem(404), AnchoreReplyInvalid),
-            (checked(), AnchoreReplyInvalid),
-            ({}, AnchoreReplyInvalid),
-            ([], AnchoreReplyInvalid),
-            (checked(evaluation(status=None)), AnchoreReplyInvalid),
-            (checked(evaluation(status="PASS")), AnchoreReplyInvalid),
-            (checked(evaluation(status="pass", final_action="stop")), AnchoreReplyInvalid),
-            (checked(evaluation(), evaluated_tag="r/x:1"), AnchoreReplyInvalid),
-            (checked(evaluation(), policy_id="another"), AnchoreReplyInvalid),
-            (checked(evaluation(evaluation_problems="broken")), AnchoreReplyInvalid),
+            (error(400, "bad tag"), AnchoreResponseInvalid),
+            (problem(404), AnchoreResponseInvalid),
+            (checked(), AnchoreResponseInvalid),
+            ({}, AnchoreResponseInvalid),
+            ([], AnchoreResponseInvalid),
+            (checked(evaluation(status=None)), AnchoreResponseInvalid),
+            (checked(evaluation(status="PASS")), AnchoreResponseInvalid),
+            (checked(evaluation(status="pass", final_action="stop")), AnchoreResponseInvalid),
+            (checked(evaluation(), evaluated_tag="r/x:1"), AnchoreResponseInvalid),
+            (checked(evaluation(), policy_id="another"), AnchoreResponseInvalid),
+            (checked(evaluation(evaluation_problems="broken")), AnchoreResponseInvalid),
         ],
     )
     async def test_never_guesses(self, answer: Any, kind: type[EvaluationError]) -> None:
@@ -190,8 +190,8 @@ class TestCheck:
             (httpx.Response(200, json=image(analysis_status="analyzing")), AnalysisState.ANALYZING),
             (httpx.Response(200, json=image(analysis_status="analysis_failed")), AnalysisState.FAILED),
             (httpx.Response(200, json=image()), PolicyNotEvaluated),
-            (httpx.Response(200, json=image(OTHER)), AnchoreReplyInvalid),
-            (problem(404), AnchoreReplyInvalid),
+            (httpx.Response(200, json=image(OTHER)), AnchoreResponseInvalid),
+            (problem(404), AnchoreResponseInvalid),
         ],
         ids=["unknown", "not active", "analyzing", "failed", "analyzed", "another image", "a wrong path"],
     )
@@ -222,7 +222,7 @@ class TestCheck:
         if fits:
             assert await anchore.check(DIGEST, TAG, "p", deadline()) == PASS
         else:
-            with pytest.raises(AnchoreReplyInvalid, match="another image"):
+            with pytest.raises(AnchoreResponseInvalid, match="another image"):
                 await anchore.check(DIGEST, TAG, "p", deadline())
 
     @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ async def test_deadline_passes_and_the_answer_names_what_is_known_and_what_is_no
     assert (verdict.allowed, verdict.decision) == (False, Decision.DENY)
     bad, hanging = verdict.message.splitlines()
     assert bad.startswith(f"Image {BAD} with digest")
-    assert hanging == f"Image {APP} could not be checked: no answer before the deadline"
+    assert hanging == f"Image {APP} could not be checked: no response before the deadline"
     assert bench.recorder.reviews[0].seconds == pytest.approx(8)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from anchore_admission.core.facts import AnalysisState, Submission, SubmissionState
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.errors import AnchoreRefused, AnchoreReplyInvalid, AnchoreUnavailable
+from anchore_admission.errors import AnchoreRefused, AnchoreResponseInvalid, AnchoreUnavailable
 from anchore_admission.services.reviews import submissions
 from anchore_admission.services.reviews.submissions import Schedule
 from support.analysis_bench import ANSWERED, APP, NO_PULL, Bench, tags
@@ -19,7 +19,7 @@ async def bench() -> AsyncIterator[Bench]:
         yield bench
 
 
-@pytest.mark.parametrize("error", [AnchoreUnavailable("no connection"), AnchoreReplyInvalid("not JSON")])
+@pytest.mark.parametrize("error", [AnchoreUnavailable("no connection"), AnchoreResponseInvalid("not JSON")])
 async def test_outage_is_retried_with_growing_pauses_and_then_given_up(bench: Bench, error: Exception) -> None:
     bench.anchore.fail("submit", error)
     bench.submit()

@@ -49,7 +49,7 @@ async def test_submission_that_hangs_is_given_up(bench: Bench) -> None:
     bench.submit()
     await bench.clock.advance(submissions.ATTEMPT_SECONDS)
 
-    assert bench.submit() == Submission(SubmissionState.REFUSED, None, "no answer before the deadline")
+    assert bench.submit() == Submission(SubmissionState.REFUSED, None, "no response before the deadline")
     assert bench.anchore.in_flight == 0
 
 

@@ -18,6 +18,7 @@ from anchore_admission.models.workload import Unreadable
 
 DIGEST = "sha256:" + "a" * 64
 OTHER_DIGEST = "sha256:" + "b" * 64
+UID = "3c9a"
 
 Json = dict[str, Any]
 
@@ -25,12 +26,24 @@ _GROUPS = {"Deployment": "apps", "ReplicaSet": "apps", "StatefulSet": "apps", "D
 _GROUPS |= {"Job": "batch", "CronJob": "batch"}
 
 
-def pod_spec(*images: str | None, **more: Any) -> Json:
+def containers(*images: str | None) -> list[Json]:
     """Containers named c1, c2, …; None for a container without an image."""
-    containers = [
+    return [
         {"name": f"c{number}"} | ({} if image is None else {"image": image}) for number, image in enumerate(images, 1)
     ]
-    return {"containers": containers, **more}
+
+
+def pod_spec(*images: str | None, **more: Any) -> Json:
+    return {"containers": containers(*images), **more}
+
+
+def pod(*images: str | None, metadata: Any = None, **spec: Any) -> Json:
+    return workload("Pod", pod_spec(*images, **spec), metadata=metadata)
+
+
+def template(kind: str, *images: str | None, metadata: Json | None = None) -> Json:
+    """A workload that carries a Pod template."""
+    return workload(kind, pod_spec(*images), metadata=metadata)
 
 
 def workload(kind: str, spec: Json, *, metadata: Json | None = None, pod_metadata: Json | None = None) -> Json:

@@ -20,8 +20,9 @@ from anchore_admission.errors import (
 )
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.reviews import facts as gathering
-from support.evaluation_bench import DEADLINE, EvaluationBench, rule
+from support.builders import rule
 from support.fakes import ACTIVE_POLICY, PASS, Call, digest_of, settled
+from support.review_setup import DEADLINE, ReviewSetup
 
 APP = "registry.example.com/app:1"
 NGINX = ("docker.io/library/nginx:latest", "docker.io/nginx:latest")
@@ -30,8 +31,8 @@ REQUESTED = Submission(SubmissionState.REQUESTED)
 
 
 @pytest.fixture
-async def bench() -> EvaluationBench:
-    return EvaluationBench()
+async def setup() -> ReviewSetup:
+    return ReviewSetup()
 
 
 @pytest.mark.parametrize(
@@ -42,66 +43,62 @@ async def bench() -> EvaluationBench:
         (ModeName.STRICT, ["by_tag", "check"]),
     ],
 )
-async def test_anchore_is_asked_what_the_mode_needs(
-    bench: EvaluationBench, mode: ModeName, operations: list[str]
-) -> None:
-    bench.anchore.store(APP)
-    async with bench.running():
-        await bench.facts(APP, by=rule(mode))
-        before_refresh = bench.operations[: len(operations)]
+async def test_anchore_is_asked_what_the_mode_needs(setup: ReviewSetup, mode: ModeName, operations: list[str]) -> None:
+    setup.anchore.store(APP)
+    async with setup.running():
+        await setup.facts(APP, by=rule(mode=mode))
+        before_refresh = setup.operations[: len(operations)]
         await settled()
 
     refreshes = ["submit"] if mode in {ModeName.ANALYSIS, ModeName.STRICT} else []
     assert before_refresh == operations
-    assert bench.operations == operations + refreshes
+    assert setup.operations == operations + refreshes
 
 
 @pytest.mark.parametrize(
     "state", [AnalysisState.NOT_ANALYZED, AnalysisState.ANALYZING, AnalysisState.FAILED], ids=lambda state: state.value
 )
-async def test_policy_is_not_asked_for_before_the_analysis_is_done(
-    bench: EvaluationBench, state: AnalysisState
-) -> None:
-    record = bench.anchore.store(APP, state)
-    (facts,) = await bench.facts(APP)
+async def test_policy_is_not_asked_for_before_the_analysis_is_done(setup: ReviewSetup, state: AnalysisState) -> None:
+    record = setup.anchore.store(APP, state)
+    (facts,) = await setup.facts(APP)
 
     assert facts.record == record
-    assert bench.operations == ["by_tag"]
+    assert setup.operations == ["by_tag"]
 
 
 @pytest.mark.parametrize("policy", [None, "admissionpolicy"])
-async def test_policy_is_evaluated_for_the_digest_and_the_tag(bench: EvaluationBench, policy: str | None) -> None:
-    record = bench.anchore.store(APP)
+async def test_policy_is_evaluated_for_the_digest_and_the_tag(setup: ReviewSetup, policy: str | None) -> None:
+    record = setup.anchore.store(APP)
     answer = PolicyEvaluation(passed=False, policy=policy or ACTIVE_POLICY)
-    bench.anchore.evaluate(record.digest, answer, policy or ACTIVE_POLICY)
-    (facts,) = await bench.facts(APP, by=rule(policy=policy))
+    setup.anchore.evaluate(record.digest, answer, policy or ACTIVE_POLICY)
+    (facts,) = await setup.facts(APP, by=rule(policy=policy))
 
     assert facts == ImageFacts(record, (answer,), REQUESTED)
-    assert bench.anchore.calls[-1] == Call("check", record.digest, APP, policy)
+    assert setup.anchore.calls[-1] == Call("check", record.digest, APP, policy)
 
 
-async def test_rule_says_which_account_is_asked(bench: EvaluationBench) -> None:
-    record = bench.other.store(APP)
-    (facts,) = await bench.facts(APP, by=rule(account="other"))
+async def test_rule_says_which_account_is_asked(setup: ReviewSetup) -> None:
+    record = setup.other.store(APP)
+    (facts,) = await setup.facts(APP, by=rule(account="other"))
 
     assert facts.record == record
-    assert bench.anchore.calls == []
+    assert setup.anchore.calls == []
 
 
-async def test_every_spelling_of_a_reference_is_asked_for_once(bench: EvaluationBench) -> None:
+async def test_every_spelling_of_a_reference_is_asked_for_once(setup: ReviewSetup) -> None:
     spellings = ["nginx", "nginx:latest", "docker.io/nginx", "index.docker.io/nginx", NGINX[0]]
-    found = await bench.facts(*spellings)
+    found = await setup.facts(*spellings)
 
     assert len(set(found)) == 1
-    assert sorted(bench.anchore.subjects("by_tag")) == sorted(NGINX)
+    assert sorted(setup.anchore.subjects("by_tag")) == sorted(NGINX)
 
 
-async def test_both_names_of_an_official_image_are_asked_for_at_once(bench: EvaluationBench) -> None:
-    answer = bench.anchore.hang("by_tag")
-    asking = asyncio.create_task(bench.facts("nginx"))
+async def test_both_names_of_an_official_image_are_asked_for_at_once(setup: ReviewSetup) -> None:
+    answer = setup.anchore.hang("by_tag")
+    asking = asyncio.create_task(setup.facts("nginx"))
     await settled()
 
-    assert bench.anchore.in_flight == 2
+    assert setup.anchore.in_flight == 2
     answer.set()
     await asking
 
@@ -116,79 +113,79 @@ async def test_both_names_of_an_official_image_are_asked_for_at_once(bench: Eval
     ],
     ids=["library newer", "short newer", "library only", "short only"],
 )
-async def test_newest_of_both_names_wins(bench: EvaluationBench, library: str, short: str, wanted: str) -> None:
+async def test_newest_of_both_names_wins(setup: ReviewSetup, library: str, short: str, wanted: str) -> None:
     for name, detected_at in zip(NGINX, (library, short), strict=True):
         if detected_at:
-            bench.anchore.store(name, detected_at=detected_at)
-    (facts,) = await bench.facts("nginx")
+            setup.anchore.store(name, detected_at=detected_at)
+    (facts,) = await setup.facts("nginx")
 
     assert facts.digest == digest_of(wanted)
-    first, second = (call.tag for call in bench.anchore.calls if call.operation == "check")
+    first, second = (call.tag for call in setup.anchore.calls if call.operation == "check")
     assert {first, second} == set(NGINX)
     assert first == wanted, "the name that the record carries is asked about first"
 
 
 @pytest.mark.parametrize("failing", NGINX)
-async def test_error_under_one_name_is_an_error(bench: EvaluationBench, failing: str) -> None:
+async def test_error_under_one_name_is_an_error(setup: ReviewSetup, failing: str) -> None:
     """What cannot be told may be the newer one, or a failed one."""
     for name in NGINX:
-        bench.anchore.store(name)
-    bench.anchore.fail("by_tag", OUTAGE, subject=failing)
+        setup.anchore.store(name)
+    setup.anchore.fail("by_tag", OUTAGE, subject=failing)
 
-    assert await bench.facts("nginx") == [ImageFacts(error=OUTAGE)]
+    assert await setup.facts("nginx") == [ImageFacts(error=OUTAGE)]
 
 
-async def test_error_under_one_name_ends_the_call_under_the_other(bench: EvaluationBench) -> None:
-    bench.anchore.hang("by_tag", subject=NGINX[0])
-    bench.anchore.fail("by_tag", OUTAGE, subject=NGINX[1])
+async def test_error_under_one_name_ends_the_call_under_the_other(setup: ReviewSetup) -> None:
+    setup.anchore.hang("by_tag", subject=NGINX[0])
+    setup.anchore.fail("by_tag", OUTAGE, subject=NGINX[1])
 
-    assert await bench.facts("nginx") == [ImageFacts(error=OUTAGE)]
-    assert bench.anchore.in_flight == 0
+    assert await setup.facts("nginx") == [ImageFacts(error=OUTAGE)]
+    assert setup.anchore.in_flight == 0
 
 
 @pytest.mark.parametrize("tag", ["", ":1"])
-async def test_digest_reference_goes_by_digest(bench: EvaluationBench, tag: str) -> None:
+async def test_digest_reference_goes_by_digest(setup: ReviewSetup, tag: str) -> None:
     image = f"registry.example.com/app{tag}@{digest_of('list')}"
-    record = bench.anchore.store(APP, digest=digest_of("amd64"), parent_digest=digest_of("list"))
-    (facts,) = await bench.facts(image)
+    record = setup.anchore.store(APP, digest=digest_of("amd64"), parent_digest=digest_of("list"))
+    (facts,) = await setup.facts(image)
 
     assert facts == ImageFacts(record, (PASS,))
-    assert bench.anchore.calls == [Call("by_digest", digest_of("list")), Call("check", record.digest, APP)]
+    assert setup.anchore.calls == [Call("by_digest", digest_of("list")), Call("check", record.digest, APP)]
 
 
 async def test_tag_that_moved_back_is_looked_up_by_the_digest_that_anchore_answered_last(
-    bench: EvaluationBench,
+    setup: ReviewSetup,
 ) -> None:
     """Anchore keeps reporting the digest that it learned of last, which is not what the registry has now."""
-    bench.anchore.store(APP, digest=digest_of("first"))
-    bench.anchore.store(APP, digest=digest_of("second"), detected_at="2027-01-01T00:00:00Z")
-    bench.anchore.registry[APP] = digest_of("first")
-    async with bench.queued():
-        (facts,) = await bench.facts(APP)
+    setup.anchore.store(APP, digest=digest_of("first"))
+    setup.anchore.store(APP, digest=digest_of("second"), detected_at="2027-01-01T00:00:00Z")
+    setup.anchore.registry[APP] = digest_of("first")
+    async with setup.queued():
+        (facts,) = await setup.facts(APP)
     assert facts.digest == digest_of("second")
-    bench.anchore.store(APP, digest=digest_of("first"))
-    (facts,) = await bench.facts(APP)
+    setup.anchore.store(APP, digest=digest_of("first"))
+    (facts,) = await setup.facts(APP)
 
     assert facts.digest == digest_of("first")
 
 
-async def test_digest_that_others_added_since_wins_over_a_remembered_one(bench: EvaluationBench) -> None:
-    bench.anchore.store(APP, digest=digest_of("old"))
-    bench.anchore.registry[APP] = digest_of("old")
-    async with bench.queued():
-        await bench.facts(APP)
-    bench.anchore.store(APP, AnalysisState.NOT_ANALYZED, digest=digest_of("new"), detected_at="2027-01-01T00:00:00Z")
-    (facts,) = await bench.facts(APP)
+async def test_digest_that_others_added_since_wins_over_a_remembered_one(setup: ReviewSetup) -> None:
+    setup.anchore.store(APP, digest=digest_of("old"))
+    setup.anchore.registry[APP] = digest_of("old")
+    async with setup.queued():
+        await setup.facts(APP)
+    setup.anchore.store(APP, AnalysisState.NOT_ANALYZED, digest=digest_of("new"), detected_at="2027-01-01T00:00:00Z")
+    (facts,) = await setup.facts(APP)
 
     assert (facts.digest, facts.state) == (digest_of("new"), AnalysisState.NOT_ANALYZED)
 
 
-async def test_error_about_a_remembered_digest_is_an_error(bench: EvaluationBench) -> None:
-    async with bench.queued():
-        await bench.facts(APP)
-    bench.anchore.forget(APP)
-    bench.anchore.fail("by_digest", OUTAGE)
-    (facts,) = await bench.facts(APP)
+async def test_error_about_a_remembered_digest_is_an_error(setup: ReviewSetup) -> None:
+    async with setup.queued():
+        await setup.facts(APP)
+    setup.anchore.forget(APP)
+    setup.anchore.fail("by_digest", OUTAGE)
+    (facts,) = await setup.facts(APP)
 
     assert (facts.record, facts.error) == (None, OUTAGE)
 
@@ -199,21 +196,21 @@ STOP = replace(PASS, passed=False)
 @pytest.mark.parametrize("held", NGINX)
 @pytest.mark.parametrize("strict", NGINX)
 async def test_policy_is_evaluated_under_both_names_whichever_anchore_has(
-    bench: EvaluationBench, held: str, strict: str
+    setup: ReviewSetup, held: str, strict: str
 ) -> None:
-    record = bench.anchore.store(held)
-    bench.anchore.evaluate(record.digest, STOP, tag=strict)
-    (facts,) = await bench.facts("nginx")
+    record = setup.anchore.store(held)
+    setup.anchore.evaluate(record.digest, STOP, tag=strict)
+    (facts,) = await setup.facts("nginx")
 
     assert set(facts.evaluations) == {PASS, STOP}
 
 
-async def test_name_that_anchore_has_not_seen_on_the_image_may_be_unknown_to_a_check(bench: EvaluationBench) -> None:
-    record = bench.anchore.store(NGINX[0])
-    bench.anchore.evaluate(record.digest, AnalysisState.UNKNOWN, tag=NGINX[1])
-    assert [facts.evaluations for facts in await bench.facts("nginx")] == [(PASS,)]
-    bench.anchore.evaluate(record.digest, AnalysisState.UNKNOWN, tag=NGINX[0])
-    assert [facts.record for facts in await bench.facts("nginx")] == [None]
+async def test_name_that_anchore_has_not_seen_on_the_image_may_be_unknown_to_a_check(setup: ReviewSetup) -> None:
+    record = setup.anchore.store(NGINX[0])
+    setup.anchore.evaluate(record.digest, AnalysisState.UNKNOWN, tag=NGINX[1])
+    assert [facts.evaluations for facts in await setup.facts("nginx")] == [(PASS,)]
+    setup.anchore.evaluate(record.digest, AnalysisState.UNKNOWN, tag=NGINX[0])
+    assert [facts.record for facts in await setup.facts("nginx")] == [None]
 
 
 @pytest.mark.parametrize(
@@ -221,31 +218,31 @@ async def test_name_that_anchore_has_not_seen_on_the_image_may_be_unknown_to_a_c
     [(None, 2), ((), 1), (("*", "team/*"), 1), (("library/*",), 2), (("*", "nginx"), 2)],
 )
 async def test_name_that_the_policy_does_not_tell_apart_is_not_asked_about(
-    bench: EvaluationBench, repositories: tuple[str, ...] | None, checks: int
+    setup: ReviewSetup, repositories: tuple[str, ...] | None, checks: int
 ) -> None:
-    record = bench.anchore.store(NGINX[0])
+    record = setup.anchore.store(NGINX[0])
     selectors = None if repositories is None else tuple(Selector("docker.io", name) for name in repositories)
-    bench.anchore.evaluate(record.digest, replace(PASS, selectors=selectors))
-    (facts,) = await bench.facts("nginx")
+    setup.anchore.evaluate(record.digest, replace(PASS, selectors=selectors))
+    (facts,) = await setup.facts("nginx")
 
-    assert len(facts.evaluations) == bench.operations.count("check") == checks
+    assert len(facts.evaluations) == setup.operations.count("check") == checks
 
 
-async def test_digest_under_another_tag_does_not_move_the_tag(bench: EvaluationBench) -> None:
-    bench.anchore.store(APP, digest=digest_of("new"))
-    bench.anchore.store("registry.example.com/app:0", digest=digest_of("old and harmless"))
-    async with bench.queued():
-        await bench.facts(f"{APP}@{digest_of('old and harmless')}")
-    (facts,) = await bench.facts(APP)
+async def test_digest_under_another_tag_does_not_move_the_tag(setup: ReviewSetup) -> None:
+    setup.anchore.store(APP, digest=digest_of("new"))
+    setup.anchore.store("registry.example.com/app:0", digest=digest_of("old and harmless"))
+    async with setup.queued():
+        await setup.facts(f"{APP}@{digest_of('old and harmless')}")
+    (facts,) = await setup.facts(APP)
 
     assert facts.digest == digest_of("new")
 
 
 @pytest.mark.parametrize("state", list(AnalysisState), ids=lambda state: state.value)
-async def test_state_that_a_check_answers_is_the_images_state(bench: EvaluationBench, state: AnalysisState) -> None:
-    record = bench.anchore.store(APP)
-    bench.anchore.evaluate(record.digest, state)
-    (facts,) = await bench.facts(APP)
+async def test_state_that_a_check_answers_is_the_images_state(setup: ReviewSetup, state: AnalysisState) -> None:
+    record = setup.anchore.store(APP)
+    setup.anchore.evaluate(record.digest, state)
+    (facts,) = await setup.facts(APP)
 
     assert (facts.state, facts.evaluations, facts.error) == (state, (), None)
     assert facts.record == (None if state is AnalysisState.UNKNOWN else replace(record, state=state))
@@ -254,22 +251,22 @@ async def test_state_that_a_check_answers_is_the_images_state(bench: EvaluationB
 @pytest.mark.parametrize("error", [OUTAGE, PolicyNotFound("policy x does not exist")])
 @pytest.mark.parametrize(("operation", "known"), [("by_tag", False), ("check", True)])
 async def test_error_leaves_what_was_found_before(
-    bench: EvaluationBench, operation: str, *, known: bool, error: EvaluationError
+    setup: ReviewSetup, operation: str, *, known: bool, error: EvaluationError
 ) -> None:
-    record = bench.anchore.store(APP)
-    bench.anchore.fail(operation, error)
+    record = setup.anchore.store(APP)
+    setup.anchore.fail(operation, error)
 
-    assert await bench.facts(APP) == [ImageFacts(record if known else None, error=error)]
+    assert await setup.facts(APP) == [ImageFacts(record if known else None, error=error)]
 
 
 @pytest.mark.parametrize(("operation", "known"), [("by_tag", False), ("check", True)])
 async def test_unexpected_exception_is_an_error_of_one_image(
-    bench: EvaluationBench, operation: str, *, known: bool, caplog: pytest.LogCaptureFixture
+    setup: ReviewSetup, operation: str, *, known: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record, other = bench.anchore.store(APP), bench.anchore.store("registry.example.com/other:1")
+    record, other = setup.anchore.store(APP), setup.anchore.store("registry.example.com/other:1")
     subject = APP if operation == "by_tag" else record.digest
-    bench.anchore.fail(operation, ZeroDivisionError("a secret"), subject=subject)
-    facts, others = await bench.facts(APP, "registry.example.com/other:1")
+    setup.anchore.fail(operation, ZeroDivisionError("a secret"), subject=subject)
+    facts, others = await setup.facts(APP, "registry.example.com/other:1")
 
     assert facts.record == (record if known else None)
     assert str(facts.error) == "an unexpected error, see the controller's log"
@@ -277,26 +274,26 @@ async def test_unexpected_exception_is_an_error_of_one_image(
     assert "failed unexpectedly" in caplog.text
 
 
-async def test_account_that_is_gone_is_an_error(bench: EvaluationBench) -> None:
-    (facts,) = await bench.facts(APP, by=rule(account="gone"))
+async def test_account_that_is_gone_is_an_error(setup: ReviewSetup) -> None:
+    (facts,) = await setup.facts(APP, by=rule(account="gone"))
     assert isinstance(facts.error, EvaluationError)
 
 
 @pytest.mark.parametrize(("operation", "known"), [("by_tag", False), ("check", True)])
-async def test_deadline_leaves_what_was_found_before(bench: EvaluationBench, operation: str, *, known: bool) -> None:
-    record = bench.anchore.store(APP)
-    bench.anchore.hang(operation)
-    (facts,) = await bench.late_facts(APP)
+async def test_deadline_leaves_what_was_found_before(setup: ReviewSetup, operation: str, *, known: bool) -> None:
+    record = setup.anchore.store(APP)
+    setup.anchore.hang(operation)
+    (facts,) = await setup.late_facts(APP)
 
     assert facts.record == (record if known else None)
     assert isinstance(facts.error, DeadlineExceeded)
-    assert bench.anchore.in_flight == 0
+    assert setup.anchore.in_flight == 0
 
 
-async def test_image_that_hangs_takes_nothing_from_the_others(bench: EvaluationBench) -> None:
-    other = bench.anchore.store("registry.example.com/other:1")
-    bench.anchore.hang("by_tag", subject=APP)
-    facts, others = await bench.late_facts(APP, "registry.example.com/other:1")
+async def test_image_that_hangs_takes_nothing_from_the_others(setup: ReviewSetup) -> None:
+    other = setup.anchore.store("registry.example.com/other:1")
+    setup.anchore.hang("by_tag", subject=APP)
+    facts, others = await setup.late_facts(APP, "registry.example.com/other:1")
 
     assert isinstance(facts.error, DeadlineExceeded)
     assert others.record == other
@@ -308,66 +305,66 @@ def apps(count: int) -> list[str]:
 
 @pytest.mark.parametrize("operation", ["by_tag", "check"])
 async def test_calls_in_flight_are_bounded_over_all_reviews(operation: str) -> None:
-    bench = EvaluationBench(concurrency=8)
+    setup = ReviewSetup(concurrency=8)
     for app in apps(40):
-        bench.anchore.store(app)
-    answer = bench.anchore.hang(operation)
-    reviews = [asyncio.create_task(bench.facts(*apps(40)[start : start + 4])) for start in range(0, 40, 4)]
+        setup.anchore.store(app)
+    answer = setup.anchore.hang(operation)
+    reviews = [asyncio.create_task(setup.facts(*apps(40)[start : start + 4])) for start in range(0, 40, 4)]
     await settled()
 
-    assert bench.anchore.in_flight == 8
+    assert setup.anchore.in_flight == 8
     answer.set()
     assert all(facts.evaluations for found in await asyncio.gather(*reviews) for facts in found)
-    assert bench.anchore.most_in_flight == 8
+    assert setup.anchore.most_in_flight == 8
 
 
 async def test_both_names_of_an_image_count() -> None:
-    bench = EvaluationBench(concurrency=1)
-    await bench.facts("nginx", "redis")
+    setup = ReviewSetup(concurrency=1)
+    await setup.facts("nginx", "redis")
 
-    assert (bench.anchore.most_in_flight, len(bench.operations)) == (1, 4)
+    assert (setup.anchore.most_in_flight, len(setup.operations)) == (1, 4)
 
 
 async def test_one_review_leaves_room_for_others() -> None:
-    bench = EvaluationBench(concurrency=8)
-    answer = bench.anchore.hang("by_tag")
-    large = asyncio.create_task(bench.facts(*apps(1000)))
+    setup = ReviewSetup(concurrency=8)
+    answer = setup.anchore.hang("by_tag")
+    large = asyncio.create_task(setup.facts(*apps(1000)))
     await settled()
 
-    assert bench.anchore.in_flight == 4
+    assert setup.anchore.in_flight == 4
     answer.set()
     assert len(await large) == 1000
 
 
 async def test_one_review_of_official_images_leaves_room_for_others() -> None:
-    bench = EvaluationBench(concurrency=8)
-    answer = bench.anchore.hang("by_tag")
-    large = asyncio.create_task(bench.facts(*(f"nginx:{number}" for number in range(20))))
+    setup = ReviewSetup(concurrency=8)
+    answer = setup.anchore.hang("by_tag")
+    large = asyncio.create_task(setup.facts(*(f"nginx:{number}" for number in range(20))))
     await settled()
 
-    assert bench.anchore.in_flight == 4
+    assert setup.anchore.in_flight == 4
     answer.set()
     await large
 
 
 async def test_wait_for_a_turn_obeys_the_deadline() -> None:
-    bench = EvaluationBench(concurrency=1)
-    bench.anchore.hang("by_tag")
-    first = asyncio.create_task(bench.facts(APP))
+    setup = ReviewSetup(concurrency=1)
+    setup.anchore.hang("by_tag")
+    first = asyncio.create_task(setup.facts(APP))
     await settled()
-    (facts,) = await bench.late_facts("registry.example.com/other:1")
+    (facts,) = await setup.late_facts("registry.example.com/other:1")
 
     assert isinstance(facts.error, DeadlineExceeded)
-    assert bench.anchore.subjects("by_tag") == [APP]
+    assert setup.anchore.subjects("by_tag") == [APP]
     assert isinstance((await first)[0].error, DeadlineExceeded)
 
 
 async def test_account_that_hangs_does_not_hold_up_another() -> None:
-    bench = EvaluationBench(concurrency=1)
-    answer = bench.anchore.hang("by_tag")
-    first = asyncio.create_task(bench.facts(APP))
+    setup = ReviewSetup(concurrency=1)
+    answer = setup.anchore.hang("by_tag")
+    first = asyncio.create_task(setup.facts(APP))
     await settled()
-    (facts,) = await bench.facts(APP, by=rule(account="other"))
+    (facts,) = await setup.facts(APP, by=rule(account="other"))
 
     assert facts.error is None
     answer.set()
@@ -375,43 +372,43 @@ async def test_account_that_hangs_does_not_hold_up_another() -> None:
 
 
 async def test_review_that_is_cancelled_gives_its_turns_back() -> None:
-    bench = EvaluationBench(concurrency=2)
-    answer = bench.anchore.hang("by_tag")
-    reviews = [asyncio.create_task(bench.facts("nginx", "redis")) for _ in range(3)]
+    setup = ReviewSetup(concurrency=2)
+    answer = setup.anchore.hang("by_tag")
+    reviews = [asyncio.create_task(setup.facts("nginx", "redis")) for _ in range(3)]
     await settled()
     for review in reviews:
         review.cancel()
     await settled()
 
-    assert bench.anchore.in_flight == 0
+    assert setup.anchore.in_flight == 0
     answer.set()
-    (facts,) = await bench.facts(APP)
+    (facts,) = await setup.facts(APP)
     assert facts.error is None
 
 
 async def test_review_of_many_images_takes_no_task_for_each() -> None:
-    bench = EvaluationBench(concurrency=8)
-    bench.anchore.hang("by_tag")
+    setup = ReviewSetup(concurrency=8)
+    setup.anchore.hang("by_tag")
     before = len(asyncio.all_tasks())
-    large = asyncio.create_task(bench.facts(*apps(1000)))
+    large = asyncio.create_task(setup.facts(*apps(1000)))
     await settled()
 
     assert len(asyncio.all_tasks()) - before < 20
-    await bench.clock.advance(DEADLINE)
+    await setup.clock.advance(DEADLINE)
     errors = [type(facts.error) for facts in await large]
     assert errors == [DeadlineExceeded] * 4 + [ImageNotReached] * 996
 
 
 async def test_many_reviews_at_once_take_few_tasks_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "_WORKERS", 20)
-    bench = EvaluationBench(concurrency=32)
-    answer = bench.anchore.hang("by_tag")
-    reviews = [asyncio.create_task(bench.facts(*apps(40)[start : start + 8])) for start in range(0, 40, 8)]
+    setup = ReviewSetup(concurrency=32)
+    answer = setup.anchore.hang("by_tag")
+    reviews = [asyncio.create_task(setup.facts(*apps(40)[start : start + 8])) for start in range(0, 40, 8)]
     await settled()
 
-    assert bench.anchore.in_flight == 8 + 8 + 4 + 1 + 1
-    await bench.clock.advance(DEADLINE)
+    assert setup.anchore.in_flight == 8 + 8 + 4 + 1 + 1
+    await setup.clock.advance(DEADLINE)
     found = [[type(facts.error) for facts in await review] for review in reviews]
     assert found == [[DeadlineExceeded] * 8] * 5  # other reviews' images are not the choice of an image's author
     answer.set()
-    assert (await bench.facts(APP))[0].error is None
+    assert (await setup.facts(APP))[0].error is None

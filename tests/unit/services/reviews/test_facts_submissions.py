@@ -10,8 +10,9 @@ from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.submissions import Submissions
-from support.evaluation_bench import DEADLINE, EvaluationBench, rule
+from support.builders import rule
 from support.fakes import PASS, digest_of
+from support.review_setup import DEADLINE, ReviewSetup
 
 REPOSITORY = "registry.example.com/app"
 TAG = f"{REPOSITORY}:1"
@@ -24,8 +25,8 @@ REQUESTED = Submission(SubmissionState.REQUESTED)
 
 
 @pytest.fixture
-async def bench() -> EvaluationBench:
-    return EvaluationBench()
+async def setup() -> ReviewSetup:
+    return ReviewSetup()
 
 
 @pytest.mark.parametrize(
@@ -41,95 +42,93 @@ async def bench() -> EvaluationBench:
 )
 @pytest.mark.parametrize("mode", [ModeName.ANALYSIS, ModeName.STRICT])
 async def test_analysis_is_requested_now_and_again(
-    bench: EvaluationBench, mode: ModeName, image: str, state: AnalysisState | None, seconds: float
+    setup: ReviewSetup, mode: ModeName, image: str, state: AnalysisState | None, seconds: float
 ) -> None:
-    async with bench.running():
+    async with setup.running():
         for times, pause in [(1, seconds - 0.1), (1, 0.1), (2, 0)]:
-            bench.anchore.forget(TAG)
+            setup.anchore.forget(TAG)
             if state:
-                bench.anchore.store(TAG, state)
-            (facts,) = await bench.facts(image, by=rule(mode))
-            await bench.clock.advance(pause)
+                setup.anchore.store(TAG, state)
+            (facts,) = await setup.facts(image, by=rule(mode=mode))
+            await setup.clock.advance(pause)
 
             assert facts.submission.state in {SubmissionState.REQUESTED, SubmissionState.ANSWERED}
-            assert bench.submitted == [LABEL if image == PINNED else TAG] * times
+            assert setup.submitted == [LABEL if image == PINNED else TAG] * times
 
 
 @pytest.mark.parametrize("state", [AnalysisState.ANALYZED, AnalysisState.ANALYZING, AnalysisState.NOT_ANALYZED])
-async def test_digest_does_not_move(bench: EvaluationBench, state: AnalysisState) -> None:
-    bench.anchore.store(TAG, state)
-    (facts,) = await bench.facts(PINNED)
+async def test_digest_does_not_move(setup: ReviewSetup, state: AnalysisState) -> None:
+    setup.anchore.store(TAG, state)
+    (facts,) = await setup.facts(PINNED)
 
     assert facts.submission == NONE
 
 
 @pytest.mark.parametrize("operation", ["by_tag", "check"])
-async def test_nothing_is_requested_after_an_error(bench: EvaluationBench, operation: str) -> None:
+async def test_nothing_is_requested_after_an_error(setup: ReviewSetup, operation: str) -> None:
     """Unknown is not absent."""
-    bench.anchore.store(TAG)
-    bench.anchore.fail(operation, AnchoreUnavailable("no connection"))
-    (facts,) = await bench.facts(TAG)
+    setup.anchore.store(TAG)
+    setup.anchore.fail(operation, AnchoreUnavailable("no connection"))
+    (facts,) = await setup.facts(TAG)
 
     assert facts.submission == NONE
 
 
 @pytest.mark.parametrize("mode", ASKING)
 @pytest.mark.parametrize("image", [TAG, PINNED])
-async def test_nothing_is_requested_without_side_effects(bench: EvaluationBench, mode: ModeName, image: str) -> None:
-    async with bench.queued():
-        (facts,) = await bench.facts(image, by=rule(mode), side_effects=False)
+async def test_nothing_is_requested_without_side_effects(setup: ReviewSetup, mode: ModeName, image: str) -> None:
+    async with setup.queued():
+        (facts,) = await setup.facts(image, by=rule(mode=mode), side_effects=False)
 
     assert facts.submission == DRY_RUN
-    assert bench.submitted == []
+    assert setup.submitted == []
 
 
 @pytest.mark.parametrize("mode", ASKING)
 @pytest.mark.parametrize("side_effects", [True, False])
 async def test_nothing_is_requested_where_the_rule_says_so(
-    bench: EvaluationBench, mode: ModeName, *, side_effects: bool
+    setup: ReviewSetup, mode: ModeName, *, side_effects: bool
 ) -> None:
-    async with bench.queued():
-        (facts,) = await bench.facts(TAG, by=rule(mode, request_analysis=False), side_effects=side_effects)
+    async with setup.queued():
+        (facts,) = await setup.facts(TAG, by=rule(mode=mode, request_analysis=False), side_effects=side_effects)
 
     assert facts.submission == NONE
-    assert bench.submitted == []
+    assert setup.submitted == []
 
 
-async def test_official_image_is_submitted_as_people_see_it(bench: EvaluationBench) -> None:
-    async with bench.queued():
-        await bench.facts("nginx")
+async def test_official_image_is_submitted_as_people_see_it(setup: ReviewSetup) -> None:
+    async with setup.queued():
+        await setup.facts("nginx")
 
-    assert bench.submitted == ["docker.io/nginx:latest"]
+    assert setup.submitted == ["docker.io/nginx:latest"]
 
 
 @pytest.mark.parametrize("held", ["docker.io/library/nginx:latest", "docker.io/nginx:latest"])
-async def test_official_image_is_submitted_again_under_the_name_that_anchore_has(
-    bench: EvaluationBench, held: str
-) -> None:
-    bench.anchore.store(held)
-    async with bench.queued():
-        await bench.facts("nginx")
+async def test_official_image_is_submitted_again_under_the_name_that_anchore_has(setup: ReviewSetup, held: str) -> None:
+    setup.anchore.store(held)
+    async with setup.queued():
+        await setup.facts("nginx")
 
-    assert bench.submitted == [held]
+    assert setup.submitted == [held]
 
 
 @pytest.mark.parametrize("image", [TAG, PINNED])
-async def test_passive_mode_waits_for_the_digest(bench: EvaluationBench, image: str) -> None:
-    async with bench.running():
-        (facts,) = await bench.facts(image, by=rule(ModeName.PASSIVE))
+async def test_passive_mode_waits_for_the_digest(setup: ReviewSetup, image: str) -> None:
+    async with setup.running():
+        (facts,) = await setup.facts(image, by=rule(mode=ModeName.PASSIVE))
 
     assert facts == ImageFacts(submission=Submission(SubmissionState.ANSWERED, digest_of(TAG)))
 
 
 @pytest.mark.parametrize(("wait", "seconds"), [(1, 1), (60, DEADLINE)], ids=["its own time", "the deadline"])
 async def test_passive_mode_waits_no_longer_than_it_may(wait: float, seconds: float) -> None:
-    bench = EvaluationBench(passive_wait=wait)
-    bench.anchore.hang("submit")
-    asking = asyncio.create_task(bench.facts(TAG, by=rule(ModeName.PASSIVE)))
-    async with bench.running():
-        await bench.clock.advance(seconds - 0.1)
+    setup = ReviewSetup(passive_wait=wait)
+    setup.anchore.hang("submit")
+    asking = asyncio.create_task(setup.facts(TAG, by=rule(mode=ModeName.PASSIVE)))
+    async with setup.running():
+        await setup.clock.advance(seconds - 0.1)
         assert not asking.done()
-        await bench.clock.advance(0.1)
+        await setup.clock.advance(0.1)
         assert asking.done()
 
     assert await asking == [ImageFacts(submission=REQUESTED)]
@@ -143,11 +142,11 @@ class BrokenSubmissions(Submissions):
 
 
 @pytest.mark.parametrize("mode", ASKING)
-async def test_request_that_breaks_takes_nothing_from_the_facts(bench: EvaluationBench, mode: ModeName) -> None:
-    record = bench.anchore.store(TAG)
-    broken = BrokenSubmissions(bench.accounts, bench.recorder, bench.schedule, clock=bench.clock)
-    bench.gathering = FactGathering(bench.accounts, broken, concurrency=1, passive_wait=0)
-    (facts,) = await bench.facts(TAG, by=rule(mode))
+async def test_request_that_breaks_takes_nothing_from_the_facts(setup: ReviewSetup, mode: ModeName) -> None:
+    record = setup.anchore.store(TAG)
+    broken = BrokenSubmissions(setup.accounts, setup.recorder, setup.schedule, clock=setup.clock)
+    setup.gathering = FactGathering(setup.accounts, broken, concurrency=1, passive_wait=0)
+    (facts,) = await setup.facts(TAG, by=rule(mode=mode))
 
     assert facts.submission.state is SubmissionState.REFUSED
     assert facts.error is None

@@ -1,7 +1,7 @@
 """Which requests are judged, which images of them, and by which rule: whole reviews."""
 
 import asyncio
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -9,10 +9,13 @@ from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ReviewVerdict
-from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
-from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.telemetry import Origin, ReviewRecord
+from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.review import Reviews, Rules
+from support.builders import UID, containers, pod, template
 from support.fakes import FakeRecorder, settled
-from support.review_bench import APP, BAD, REGISTRY, ReviewBench, containers, defaults, pod, template
+from support.review_setup import APP, BAD, REGISTRY, ReviewSetup, defaults
 
 ANALYSIS = defaults("analysis")
 WORKLOADS = ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"]
@@ -22,12 +25,12 @@ NODE = {"user": "system:node:node-1", "groups": ("system:nodes",)}
 
 
 @pytest.fixture
-async def bench() -> ReviewBench:
+async def setup() -> ReviewSetup:
     """Anchore has analysed one image, and failed on another."""
-    bench = ReviewBench(settings=ANALYSIS)
-    bench.anchore.store(APP)
-    bench.anchore.store(BAD, AnalysisState.FAILED)
-    return bench
+    setup = ReviewSetup(settings=ANALYSIS)
+    setup.anchore.store(APP)
+    setup.anchore.store(BAD, AnalysisState.FAILED)
+    return setup
 
 
 def judged(verdict: ReviewVerdict) -> list[str]:
@@ -46,18 +49,18 @@ def judged(verdict: ReviewVerdict) -> list[str]:
         pytest.param(pod(APP, BAD), {"metadata": {}}, [APP, BAD], id="old object without a spec"),
     ],
 )
-async def test_update_is_judged_by_its_new_images(bench: ReviewBench, new: Any, old: Any, images: list[str]) -> None:
-    verdict = await bench.review(new, old=old)
+async def test_update_is_judged_by_its_new_images(setup: ReviewSetup, new: Any, old: Any, images: list[str]) -> None:
+    verdict = await setup.review(new, old=old)
 
     assert judged(verdict) == images
     assert verdict.allowed is (images == [])
-    assert len(bench.anchore.subjects("by_tag")) == len(images)
+    assert len(setup.anchore.subjects("by_tag")) == len(images)
 
 
-async def test_ephemeral_container_is_judged(bench: ReviewBench) -> None:
+async def test_ephemeral_container_is_judged(setup: ReviewSetup) -> None:
     old = pod(APP)
     new = pod(APP, ephemeralContainers=[{"name": "debug", "image": BAD}])
-    verdict = await bench.review(new, old=old, subresource="ephemeralcontainers")
+    verdict = await setup.review(new, old=old, subresource="ephemeralcontainers")
 
     assert (verdict.allowed, judged(verdict)) == (False, [BAD])
 
@@ -73,20 +76,20 @@ async def test_ephemeral_container_is_judged(bench: ReviewBench) -> None:
     ids=str,
 )
 async def test_what_starts_no_container_is_admitted_silently(
-    bench: ReviewBench, more: dict[str, str], out_of_scope: OutOfScope
+    setup: ReviewSetup, more: dict[str, str], out_of_scope: OutOfScope
 ) -> None:
-    verdict = await bench.review(pod(BAD), operation=more.get("operation", ""), subresource=more.get("subresource"))
+    verdict = await setup.review(pod(BAD), operation=more.get("operation", ""), subresource=more.get("subresource"))
 
     assert (verdict.allowed, verdict.out_of_scope, verdict.warnings) == (True, out_of_scope, ())
-    assert bench.operations == []
+    assert setup.operations == []
 
 
-async def test_object_that_is_being_deleted_is_admitted(bench: ReviewBench) -> None:
+async def test_object_that_is_being_deleted_is_admitted(setup: ReviewSetup) -> None:
     new = pod(BAD, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})
 
-    assert (await bench.review(new, old=pod(BAD))).out_of_scope is OutOfScope.BEING_DELETED
-    assert not (await bench.review(new, old=pod(APP))).allowed, "its images change"
-    assert not (await bench.review(new)).allowed, "nothing is created as deleted"
+    assert (await setup.review(new, old=pod(BAD))).out_of_scope is OutOfScope.BEING_DELETED
+    assert not (await setup.review(new, old=pod(APP))).allowed, "its images change"
+    assert not (await setup.review(new)).allowed, "nothing is created as deleted"
 
 
 @pytest.mark.parametrize(
@@ -101,9 +104,9 @@ async def test_object_that_is_being_deleted_is_admitted(bench: ReviewBench) -> N
     ],
 )
 async def test_mirror_pod_is_admitted_when_its_node_makes_it(
-    bench: ReviewBench, new: Any, more: dict[str, Any], *, mirror: bool
+    setup: ReviewSetup, new: Any, more: dict[str, Any], *, mirror: bool
 ) -> None:
-    verdict = await bench.review(new, **more)
+    verdict = await setup.review(new, **more)
 
     assert (verdict.allowed, verdict.out_of_scope) == (mirror, OutOfScope.MIRROR_POD if mirror else None)
 
@@ -111,61 +114,61 @@ async def test_mirror_pod_is_admitted_when_its_node_makes_it(
 @pytest.mark.parametrize("mode", ["analysis", "strict"])
 @pytest.mark.parametrize("image", ["registry.example.com/private:1", BAD])
 async def test_job_of_a_cron_job_is_denied_at_once(mode: str, image: str) -> None:
-    bench = ReviewBench(settings=defaults(mode))
-    bench.anchore.store(BAD, AnalysisState.FAILED)
+    setup = ReviewSetup(settings=defaults(mode))
+    setup.anchore.store(BAD, AnalysisState.FAILED)
     owner: dict[str, Any] = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "controller": True}
-    verdict = await bench.review(template("Job", image, group="batch", ownerReferences=[owner]))
+    verdict = await setup.review(template("Job", image, metadata={"ownerReferences": [owner]}))
 
     assert (verdict.allowed, judged(verdict)) == (False, [image])
 
 
-async def test_owned_replica_set_is_left_to_its_pods(bench: ReviewBench) -> None:
-    verdict = await bench.review(template("ReplicaSet", BAD, **OWNER))
+async def test_owned_replica_set_is_left_to_its_pods(setup: ReviewSetup) -> None:
+    verdict = await setup.review(template("ReplicaSet", BAD, metadata=OWNER))
 
-    assert (verdict.out_of_scope, bench.operations) == (OutOfScope.OWNED, [])
+    assert (verdict.out_of_scope, setup.operations) == (OutOfScope.OWNED, [])
 
 
-async def test_owner_excuses_no_pod(bench: ReviewBench) -> None:
-    assert not (await bench.review(pod(BAD, metadata=OWNER))).allowed
+async def test_owner_excuses_no_pod(setup: ReviewSetup) -> None:
+    assert not (await setup.review(pod(BAD, metadata=OWNER))).allowed
 
 
 @pytest.mark.parametrize("field", ["initContainers", "ephemeralContainers", "volumes", "containers"])
-async def test_list_that_is_null_is_empty(bench: ReviewBench, field: str) -> None:
-    verdict = await bench.review(pod(*([] if field == "containers" else [APP]), **{field: None}))
+async def test_list_that_is_null_is_empty(setup: ReviewSetup, field: str) -> None:
+    verdict = await setup.review(pod(*([] if field == "containers" else [APP]), **{field: None}))
     assert verdict.allowed
 
 
 @pytest.mark.parametrize("image", ["", None])
-async def test_empty_image_is_denied_in_a_pod_and_ignored_in_a_template(bench: ReviewBench, image: str | None) -> None:
-    verdict = await bench.review(pod(APP, image))
-    assert (verdict.allowed, verdict.message) == (False, 'containers "c1" names no image')
+async def test_empty_image_is_denied_in_a_pod_and_ignored_in_a_template(setup: ReviewSetup, image: str | None) -> None:
+    verdict = await setup.review(pod(APP, image))
+    assert (verdict.allowed, verdict.message) == (False, 'containers "c2" names no image')
 
-    verdict = await bench.review(template("Deployment", APP, image))
+    verdict = await setup.review(template("Deployment", APP, image))
     assert (verdict.allowed, judged(verdict), verdict.warnings) == (True, [APP], ())
 
 
-async def test_image_that_stands_often_is_judged_once(bench: ReviewBench) -> None:
-    verdict = await bench.review(pod(*[APP, BAD] * 500, initContainers=containers(BAD)))
+async def test_image_that_stands_often_is_judged_once(setup: ReviewSetup) -> None:
+    verdict = await setup.review(pod(*[APP, BAD] * 500, initContainers=containers(BAD)))
 
     assert judged(verdict) == [BAD, APP]
-    assert sorted(bench.operations) == ["by_tag", "by_tag"]
+    assert sorted(setup.operations) == ["by_tag", "by_tag"]
 
 
 async def test_thousand_images_are_each_looked_up_once() -> None:
-    bench = ReviewBench(settings={**ANALYSIS, "limits": {"images": 1000}})
+    setup = ReviewSetup(settings={**ANALYSIS, "limits": {"images": 1000}})
     images = [f"{REGISTRY}/app:{number}" for number in range(1000)]
-    verdict = await bench.review(pod(*images, *images))
+    verdict = await setup.review(pod(*images, *images))
 
     assert not verdict.allowed
-    assert (judged(verdict), bench.anchore.subjects("by_tag")) == (images, images)
+    assert (judged(verdict), setup.anchore.subjects("by_tag")) == (images, images)
 
 
 @pytest.mark.parametrize(
     ("choice", "allowed", "warned"), [("allow", True, False), ("warn", True, True), ("deny", False, False)]
 )
 async def test_unknown_kind_is_what_the_configuration_says(choice: str, *, allowed: bool, warned: bool) -> None:
-    bench = ReviewBench(settings={**ANALYSIS, "unknownKinds": choice})
-    verdict = await bench.review({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"})
+    setup = ReviewSetup(settings={**ANALYSIS, "unknownKinds": choice})
+    verdict = await setup.review({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"})
 
     text = "images in objects of kind argoproj.io/Rollout cannot be checked: the kind is not known"
     assert (verdict.allowed, verdict.reason) == (allowed, Reason.UNKNOWN_KIND)
@@ -173,8 +176,8 @@ async def test_unknown_kind_is_what_the_configuration_says(choice: str, *, allow
     assert verdict.warnings == ((text,) if warned else ())
 
 
-async def test_object_that_cannot_be_read_is_denied(bench: ReviewBench) -> None:
-    verdict = await bench.review({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": "many"}})
+async def test_object_that_cannot_be_read_is_denied(setup: ReviewSetup) -> None:
+    verdict = await setup.review({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": "many"}})
 
     assert (verdict.allowed, verdict.reason) == (False, Reason.UNREADABLE_OBJECT)
     assert verdict.message.startswith("the object cannot be read: spec.containers: ")
@@ -191,10 +194,10 @@ LOWER_CASE = "is not a valid image reference: its repository name must be lower 
 async def test_workloads_are_handled_as_configured_and_pods_always_judged(
     kind: str, workloads: str, image: str
 ) -> None:
-    bench = ReviewBench(settings={**defaults("strict"), "workloads": workloads})
-    bench.anchore.store(BAD)
-    bench.fail_policy(BAD)
-    verdict = await bench.review(pod(image) if kind == "Pod" else template(kind, image))
+    setup = ReviewSetup(settings={**defaults("strict"), "workloads": workloads})
+    setup.anchore.store(BAD)
+    setup.fail_policy(BAD)
+    verdict = await setup.review(pod(image) if kind == "Pod" else template(kind, image))
 
     denied = kind == "Pod" or workloads == "deny" or (workloads == "final" and image != UNKNOWN)
     assert verdict.allowed is not denied
@@ -211,11 +214,11 @@ async def test_workloads_are_handled_as_configured_and_pods_always_judged(
     [
         (
             IMAGE_ID,
-            f'containers "c0": image {IMAGE_ID} is an image ID, which Anchore cannot check; name a repository',
+            f'containers "c1": image {IMAGE_ID} is an image ID, which Anchore cannot check; name a repository',
         ),
         (
             MALFORMED,
-            f'containers "c0": image {MALFORMED} {LOWER_CASE}',
+            f'containers "c1": image {MALFORMED} {LOWER_CASE}',
         ),
     ],
     ids=["image ID", "malformed"],
@@ -223,12 +226,12 @@ async def test_workloads_are_handled_as_configured_and_pods_always_judged(
 async def test_what_anchore_cannot_be_asked_about(
     mode: str, image: str, message: str, *, allowed: bool, warned: bool
 ) -> None:
-    bench = ReviewBench(settings=defaults(mode))
-    verdict = await bench.review(pod(image))
+    setup = ReviewSetup(settings=defaults(mode))
+    verdict = await setup.review(pod(image))
 
     assert (verdict.allowed, message in verdict.warnings) == (allowed, warned)
     assert message in (*verdict.warnings, verdict.message)
-    assert bench.operations == []
+    assert setup.operations == []
 
 
 async def test_images_of_one_pod_fall_under_different_rules() -> None:
@@ -236,11 +239,11 @@ async def test_images_of_one_pod_fall_under_different_rules() -> None:
         {"name": "platform", "match": {"images": ["registry.example.com/platform/*"]}, "mode": "skip"},
         {"name": "team", "match": {"images": ["registry.example.com/bad:*"]}, "mode": "strict", "account": "other"},
     ]
-    bench = ReviewBench(settings={**ANALYSIS, "rules": rules})
-    bench.anchore.store(APP)
-    bench.other.store(BAD)
-    bench.fail_policy(BAD)
-    verdict = await bench.review(pod(f"{REGISTRY}/platform/proxy", APP, BAD))
+    setup = ReviewSetup(settings={**ANALYSIS, "rules": rules})
+    setup.anchore.store(APP)
+    setup.other.store(BAD)
+    setup.fail_policy(BAD)
+    verdict = await setup.review(pod(f"{REGISTRY}/platform/proxy", APP, BAD))
 
     assert [(i.judged.rule.name, i.verdict.reason) for i in verdict.images] == [
         ("platform", Reason.SKIPPED),
@@ -249,20 +252,25 @@ async def test_images_of_one_pod_fall_under_different_rules() -> None:
     ]
     assert not verdict.allowed
     assert verdict.audit_annotations["rules"] == "team; platform; defaults"
-    assert (bench.anchore.subjects("by_tag"), bench.other.subjects("by_tag")) == ([APP], [BAD])
+    assert (setup.anchore.subjects("by_tag"), setup.other.subjects("by_tag")) == ([APP], [BAD])
 
 
 async def test_deadline_passes_and_the_answer_names_what_is_known_and_what_is_not() -> None:
-    bench = ReviewBench(settings=ANALYSIS)
-    bench.anchore.store(BAD, AnalysisState.FAILED)
-    bench.anchore.hang("by_tag", subject=APP)
-    verdict = await bench.late_review(pod(BAD, APP))
+    setup = ReviewSetup(settings=ANALYSIS)
+    setup.anchore.store(BAD, AnalysisState.FAILED)
+    setup.anchore.hang("by_tag", subject=APP)
+    verdict = await setup.late_review(pod(BAD, APP))
 
     assert (verdict.allowed, verdict.decision) == (False, Decision.DENY)
     bad, hanging = verdict.message.splitlines()
     assert bad.startswith(f"Image {BAD} with digest")
     assert hanging == f"Image {APP} could not be checked: no response before the deadline"
-    assert bench.recorder.reviews[0].seconds == pytest.approx(8)
+    assert setup.recorder.reviews[0].seconds == pytest.approx(8)
+
+
+class BrokenGathering(FactGathering):
+    async def facts(self, *_: object, **__: object) -> Never:
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize(
@@ -271,15 +279,17 @@ async def test_deadline_passes_and_the_answer_names_what_is_known_and_what_is_no
 async def test_unexpected_exception_is_for_the_default_rules_on_error(
     on_error: str, caplog: pytest.LogCaptureFixture, *, allowed: bool, warned: bool
 ) -> None:
-    bench = ReviewBench(settings=defaults("strict", onError=on_error))
-    bench.gathering.facts = None  # type: ignore[method-assign, assignment]
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("strict", onError=on_error))
+    rules = Rules.of(Configuration.model_validate(setup.settings))
+    broken = BrokenGathering(setup.accounts, setup.submissions, concurrency=1, passive_wait=0)
+    setup.reviews = Reviews(rules, broken, setup.recorder)
+    verdict = await setup.review(pod(APP))
 
     text = "the review failed unexpectedly, see the controller's log"
     assert (verdict.allowed, verdict.decision) == (allowed, Decision.NO_VERDICT)
     assert (verdict.message, verdict.warnings) == ("" if allowed else text, (text,) if warned else ())
-    assert "review 3c9a failed unexpectedly" in caplog.text
-    assert [record.verdict for record in bench.recorder.reviews] == [verdict]
+    assert f"review {UID} failed unexpectedly" in caplog.text
+    assert [record.verdict for record in setup.recorder.reviews] == [verdict]
 
 
 class BrokenRecorder(FakeRecorder):
@@ -287,36 +297,37 @@ class BrokenRecorder(FakeRecorder):
         raise ZeroDivisionError(record)
 
 
-async def test_verdict_does_not_depend_on_its_record(bench: ReviewBench) -> None:
-    recorder: Recorder = BrokenRecorder()
-    bench.reviews = Reviews(bench.reviews._rules, bench.gathering, recorder)
+async def test_verdict_does_not_depend_on_its_record() -> None:
+    setup = ReviewSetup(settings=ANALYSIS, recorder=BrokenRecorder())
+    setup.anchore.store(APP)
+    setup.anchore.store(BAD, AnalysisState.FAILED)
 
-    assert (await bench.review(pod(APP))).allowed
-    assert not (await bench.review(pod(BAD))).allowed
+    assert (await setup.review(pod(APP))).allowed
+    assert not (await setup.review(pod(BAD))).allowed
 
 
-async def test_review_that_is_cancelled_leaves_nothing_under_way(bench: ReviewBench) -> None:
+async def test_review_that_is_cancelled_leaves_nothing_under_way(setup: ReviewSetup) -> None:
     """The API server hangs up when its own time is up."""
-    bench.anchore.hang("by_tag")
-    review = asyncio.create_task(bench.review(pod(APP, BAD, "nginx")))
+    setup.anchore.hang("by_tag")
+    review = asyncio.create_task(setup.review(pod(APP, BAD, "nginx")))
     await settled()
     review.cancel()
     await settled()
 
     assert review.cancelled()
-    assert (bench.anchore.in_flight, bench.recorder.reviews) == (0, [])
+    assert (setup.anchore.in_flight, setup.recorder.reviews) == (0, [])
 
 
 @pytest.mark.parametrize(
     ("metadata", "name"),
     [({"name": "web-1"}, "web-1"), ({"name": None, "generateName": "web-"}, "web-*"), ({"name": None}, "")],
 )
-async def test_review_is_recorded(bench: ReviewBench, metadata: dict[str, str | None], name: str) -> None:
-    verdict = await bench.review(pod(APP, metadata=metadata), dry_run=True, origin=Origin.MANUAL)
+async def test_review_is_recorded(setup: ReviewSetup, metadata: dict[str, str | None], name: str) -> None:
+    verdict = await setup.review(pod(APP, metadata=metadata), dry_run=True, origin=Origin.MANUAL)
 
-    assert bench.recorder.reviews == [
+    assert setup.recorder.reviews == [
         ReviewRecord(
-            Origin.MANUAL, "3c9a", "CREATE", "Pod", "shop", name, "jane", dry_run=True, verdict=verdict, seconds=0
+            Origin.MANUAL, UID, "CREATE", "Pod", "shop", name, "jane", dry_run=True, verdict=verdict, seconds=0
         )
     ]
     assert [image.effect for image in verdict.images] == [Effect.ALLOW]

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.decision import Decision, Reason
+from support.builders import containers, pod, template
 from support.fakes import settled
-from support.review_bench import ReviewBench, containers, defaults, pod, template
+from support.review_setup import ReviewSetup, defaults
 
 _MANY = [f"r.example.com/app:{number}" for number in range(201)]
 _TEXT = "the object names 201 different images, more than the 200 that limits.images allows"
@@ -17,22 +18,22 @@ _ELSEWHERE = {"name": "elsewhere", "match": {"namespaces": ["other"]}, "mode": "
 @pytest.mark.parametrize("on_error", ["deny", "warn", "allow"])
 @pytest.mark.parametrize("mode", ["analysis", "strict"])
 async def test_too_many_images_are_denied_without_a_look(mode: str, on_error: str) -> None:
-    bench = ReviewBench(settings=defaults(mode, onError=on_error))
-    verdict = await bench.review(pod(*_MANY))
+    setup = ReviewSetup(settings=defaults(mode, onError=on_error))
+    verdict = await setup.review(pod(*_MANY))
     await settled()
 
     assert (verdict.allowed, verdict.decision, verdict.reason) == (False, Decision.DENY, Reason.TOO_MANY_IMAGES)
-    assert (verdict.message, bench.operations) == (_TEXT, [])
+    assert (verdict.message, setup.operations) == (_TEXT, [])
     assert dict(verdict.audit_annotations) == {"verdict": "deny", "errors": _TEXT}
 
 
 @pytest.mark.parametrize("mode", ["passive", "skip"])
 async def test_modes_that_deny_nothing_warn_of_too_many_images(mode: str) -> None:
-    bench = ReviewBench(settings=defaults(mode))
-    verdict = await bench.review(pod(*_MANY))
+    setup = ReviewSetup(settings=defaults(mode))
+    verdict = await setup.review(pod(*_MANY))
     await settled()
 
-    assert (verdict.allowed, verdict.warnings, bench.operations) == (True, (_TEXT,), [])
+    assert (verdict.allowed, verdict.warnings, setup.operations) == (True, (_TEXT,), [])
 
 
 @pytest.mark.parametrize(
@@ -52,35 +53,35 @@ async def test_modes_that_deny_nothing_warn_of_too_many_images(mode: str) -> Non
 async def test_the_strictest_rule_that_an_image_may_fall_under_decides(
     settings: dict[str, Any], *, allowed: bool
 ) -> None:
-    verdict = await ReviewBench(settings=settings).review(pod(*_MANY))
+    verdict = await ReviewSetup(settings=settings).review(pod(*_MANY))
     assert verdict.allowed is allowed
 
 
 @pytest.mark.parametrize("handling", ["final", "deny"])
 async def test_templates_with_too_many_images_are_denied(handling: str) -> None:
-    bench = ReviewBench(settings={**defaults("strict"), "workloads": handling})
-    assert not (await bench.review(template("Deployment", *_MANY))).allowed
+    setup = ReviewSetup(settings={**defaults("strict"), "workloads": handling})
+    assert not (await setup.review(template("Deployment", *_MANY))).allowed
 
 
 async def test_different_images_count_and_of_an_update_the_new_ones() -> None:
-    bench = ReviewBench(settings={**defaults("analysis"), "limits": {"images": 2}})
-    bench.anchore.store("r.example.com/a:1")
-    bench.anchore.store("r.example.com/b:1")
+    setup = ReviewSetup(settings={**defaults("analysis"), "limits": {"images": 2}})
+    setup.anchore.store("r.example.com/a:1")
+    setup.anchore.store("r.example.com/b:1")
     few = ["r.example.com/a:1", "r.example.com/b:1"]
 
-    assert (await bench.review(pod(*few * 300))).allowed
-    assert (await bench.review(pod(*few, "c:1", "d:1"), old=pod("c:1", "d:1"))).allowed
-    verdict = await bench.review(pod(*few, initContainers=containers("c:1")))
+    assert (await setup.review(pod(*few * 300))).allowed
+    assert (await setup.review(pod(*few, "c:1", "d:1"), old=pod("c:1", "d:1"))).allowed
+    verdict = await setup.review(pod(*few, initContainers=containers("c:1")))
     assert (verdict.allowed, verdict.reason) == (False, Reason.TOO_MANY_IMAGES)
 
 
 @pytest.mark.parametrize("on_error", ["allow", "warn"])
 async def test_an_image_behind_slow_ones_is_denied_whatever_on_error_says(on_error: str) -> None:
-    bench = ReviewBench(settings=defaults("analysis", onError=on_error))
-    bench.anchore.hang("by_tag")
-    verdict = await bench.late_review(pod(*_MANY[:100]))
+    setup = ReviewSetup(settings=defaults("analysis", onError=on_error))
+    setup.anchore.hang("by_tag")
+    verdict = await setup.late_review(pod(*_MANY[:100]))
 
     assert [image.verdict.reason for image in verdict.images] == [Reason.ERROR] * 16 + [Reason.NOT_REACHED] * 84
     assert not verdict.allowed
-    few = await bench.late_review(pod(*_MANY[:16]))
+    few = await setup.late_review(pod(*_MANY[:16]))
     assert few.allowed

@@ -6,39 +6,39 @@ from anchore_admission.core.decision import Decision
 from anchore_admission.core.facts import AnalysisState, Finding
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.submissions import Schedule
-from support.analysis_bench import NO_PULL
+from support.builders import containers, pod, template
 from support.fakes import digest_of, settled
-from support.review_bench import APP, BAD, CONTROLLER, REGISTRY, ReviewBench, containers, defaults, pod, template
+from support.review_setup import APP, BAD, CONTROLLER, NO_PULL, REGISTRY, ReviewSetup, defaults
 
 PASSIVE = f"Image analysis for image {APP}"
 MAPPED = f"{PASSIVE} requested and found mapped to digest {digest_of(APP)}"
 
 
 async def test_passive_mode_says_what_became_of_the_request() -> None:
-    bench = ReviewBench(settings=defaults("passive"), passive_wait=1)
-    answer = bench.anchore.hang("submit")
-    async with bench.running():
-        verdict = await bench.late_review(pod(APP), 1)
+    setup = ReviewSetup(settings=defaults("passive"), passive_wait=1)
+    answer = setup.anchore.hang("submit")
+    async with setup.running():
+        verdict = await setup.late_review(pod(APP), 1)
         assert verdict.message == f"{PASSIVE} is being requested: Anchore has not answered yet"
         answer.set()
-        assert (await bench.review(pod(APP))).message == MAPPED
-        assert (await bench.review(pod(APP))).message == MAPPED
+        assert (await setup.review(pod(APP))).message == MAPPED
+        assert (await setup.review(pod(APP))).message == MAPPED
 
-    assert bench.submitted == [APP]
+    assert setup.submitted == [APP]
 
 
 async def test_passive_mode_says_that_the_queue_is_full() -> None:
-    bench = ReviewBench(settings=defaults("passive"), schedule=Schedule(queue_size=1), passive_wait=0)
-    await bench.review(pod(BAD))
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("passive"), schedule=Schedule(queue_size=1), passive_wait=0)
+    await setup.review(pod(BAD))
+    verdict = await setup.review(pod(APP))
 
     text = f"{PASSIVE} not requested: too many images wait to be submitted"
     assert (verdict.allowed, verdict.message, verdict.warnings) == (True, text, (text,))
 
 
 async def test_passive_mode_says_that_its_rule_requests_nothing() -> None:
-    bench = ReviewBench(settings=defaults("passive", requestAnalysis=False))
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("passive", requestAnalysis=False))
+    verdict = await setup.review(pod(APP))
 
     assert verdict.message == f"{PASSIVE} not requested: the rule asks for no analysis"
 
@@ -54,9 +54,9 @@ async def test_passive_mode_says_that_its_rule_requests_nothing() -> None:
     ],
 )
 async def test_passive_modes_message_is_a_warning_where_a_person_asks(user: str, *, warned: bool) -> None:
-    bench = ReviewBench(settings=defaults("passive"))
-    async with bench.running():
-        verdict = await bench.review(pod(APP), user=user)
+    setup = ReviewSetup(settings=defaults("passive"))
+    async with setup.running():
+        verdict = await setup.review(pod(APP), user=user)
 
     assert verdict.message == MAPPED
     assert verdict.warnings == ((MAPPED,) if warned else ())
@@ -67,11 +67,11 @@ async def test_passive_modes_message_is_a_warning_where_a_person_asks(user: str,
 async def test_nothing_is_submitted_on_a_dry_run_and_the_message_says_so(
     mode: str, origin: Origin, *, dry_run: bool
 ) -> None:
-    bench = ReviewBench(settings=defaults(mode))
-    async with bench.queued():
-        verdict = await bench.review(pod(APP), dry_run=dry_run, origin=origin)
+    setup = ReviewSetup(settings=defaults(mode))
+    async with setup.queued():
+        verdict = await setup.review(pod(APP), dry_run=dry_run, origin=origin)
 
-    assert bench.submitted == []
+    assert setup.submitted == []
     assert (
         verdict.message
         == {
@@ -84,24 +84,24 @@ async def test_nothing_is_submitted_on_a_dry_run_and_the_message_says_so(
 
 
 async def test_denial_shows_why_anchore_refused_the_image() -> None:
-    bench = ReviewBench(settings=defaults("analysis"))
-    bench.anchore.fail("submit", NO_PULL)
-    async with bench.running():
-        await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("analysis"))
+    setup.anchore.fail("submit", NO_PULL)
+    async with setup.running():
+        await setup.review(pod(APP))
         await settled()
-        verdict = await bench.review(pod(APP))
+        verdict = await setup.review(pod(APP))
 
     assert verdict.message == f"Image {APP} is not analyzed. {NO_PULL}"
 
 
 async def test_denial_names_every_refused_image_in_the_order_of_the_pod() -> None:
-    bench = ReviewBench(settings=defaults("analysis", requestAnalysis=False))
-    bench.anchore.store(APP)
+    setup = ReviewSetup(settings=defaults("analysis", requestAnalysis=False))
+    setup.anchore.store(APP)
     refused = [f"{REGISTRY}/{name}:1" for name in ("setup", "web", "debug", "data")]
     init, main, debug, data = refused
     volumes = [{"name": "data", "image": {"reference": data}}]
     spec = {"volumes": volumes, "ephemeralContainers": containers(debug), "initContainers": containers(init)}
-    verdict = await bench.review(pod(APP, main, **spec))
+    verdict = await setup.review(pod(APP, main, **spec))
 
     step = "is not analyzed. It has to be added to Anchore first"
     assert verdict.message.splitlines() == [f"Image {image} {step}" for image in refused]
@@ -109,8 +109,8 @@ async def test_denial_names_every_refused_image_in_the_order_of_the_pod() -> Non
 
 async def test_denial_and_warning_stand_beside_each_other() -> None:
     rules = [{"name": "lenient", "match": {"images": ["*/bad:*"]}, "enforcement": "warn"}]
-    bench = ReviewBench(settings={**defaults("analysis", requestAnalysis=False), "rules": rules})
-    verdict = await bench.review(pod(BAD, APP))
+    setup = ReviewSetup(settings={**defaults("analysis", requestAnalysis=False), "rules": rules})
+    verdict = await setup.review(pod(BAD, APP))
 
     assert (verdict.allowed, verdict.decision) == (False, Decision.DENY)
     assert verdict.message == f"Image {APP} is not analyzed. It has to be added to Anchore first"
@@ -120,9 +120,9 @@ async def test_denial_and_warning_stand_beside_each_other() -> None:
 @pytest.mark.parametrize("mode", ["passive", "analysis"])
 @pytest.mark.parametrize(("images", "shown"), [(10, 10), (11, 10), (200, 10)])
 async def test_warnings_are_few_and_short(mode: str, images: int, shown: int) -> None:
-    bench = ReviewBench(settings={**defaults(mode, requestAnalysis=False), "workloads": "warn"})
+    setup = ReviewSetup(settings={**defaults(mode, requestAnalysis=False), "workloads": "warn"})
     names = [f"{REGISTRY}/{number}/{'long/' * 40}app" for number in range(images)]
-    verdict = await bench.review(template("Deployment", *names))
+    verdict = await setup.review(template("Deployment", *names))
 
     assert verdict.allowed
     assert len(verdict.warnings) == shown
@@ -133,8 +133,8 @@ async def test_warnings_are_few_and_short(mode: str, images: int, shown: int) ->
 
 @pytest.mark.parametrize("mode", ["passive", "analysis", "skip"])
 async def test_text_from_outside_forges_no_line(mode: str) -> None:
-    bench = ReviewBench(settings=defaults(mode))
-    verdict = await bench.review(pod("nginx\nImage everything is fine\x1b[2J", None))
+    setup = ReviewSetup(settings=defaults(mode))
+    verdict = await setup.review(pod("nginx\nImage everything is fine\x1b[2J", None))
     told = [verdict.message, *verdict.warnings, *dict(verdict.audit_annotations).values()]
 
     assert not [text for text in told if any(ord(c) < 32 and c != "\n" for c in text)]
@@ -143,20 +143,20 @@ async def test_text_from_outside_forges_no_line(mode: str) -> None:
 
 
 async def test_audit_annotations_are_bounded_in_bytes() -> None:
-    bench = ReviewBench(settings=defaults("analysis"))
-    bench.anchore.fail("by_tag", ZeroDivisionError())
+    setup = ReviewSetup(settings=defaults("analysis"))
+    setup.anchore.fail("by_tag", ZeroDivisionError())
     images = [f"{REGISTRY}/{name * 50}:{number}" for number in range(100) for name in ("app", "äpp")]
-    annotations = dict((await bench.review(pod(*images))).audit_annotations)
+    annotations = dict((await setup.review(pod(*images))).audit_annotations)
 
     assert {"verdict", "rules", "images", "errors"} <= annotations.keys()
     assert all(len(annotations[key].encode()) <= 2048 for key in annotations)
 
 
 async def test_audit_annotations_say_what_was_decided_about_what() -> None:
-    bench = ReviewBench(settings=defaults("analysis"))
-    bench.anchore.store(APP)
-    bench.anchore.fail("by_tag", ZeroDivisionError(), subject=BAD)
-    verdict = await bench.review(pod(APP, BAD))
+    setup = ReviewSetup(settings=defaults("analysis"))
+    setup.anchore.store(APP)
+    setup.anchore.fail("by_tag", ZeroDivisionError(), subject=BAD)
+    verdict = await setup.review(pod(APP, BAD))
 
     assert dict(verdict.audit_annotations) == {
         "verdict": "no_verdict",
@@ -167,16 +167,16 @@ async def test_audit_annotations_say_what_was_decided_about_what() -> None:
 
 
 async def test_number_of_findings_is_configured() -> None:
-    bench = ReviewBench(settings={**defaults("strict"), "messages": {"maxFindings": 1}})
-    bench.anchore.store(APP)
-    bench.fail_policy(APP, Finding("dockerfile", "x", "1", "first"), Finding("dockerfile", "x", "2", "second"))
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings={**defaults("strict"), "messages": {"maxFindings": 1}})
+    setup.anchore.store(APP)
+    setup.fail_policy(APP, Finding("dockerfile", "x", "1", "first"), Finding("dockerfile", "x", "2", "second"))
+    verdict = await setup.review(pod(APP))
 
     assert verdict.message.splitlines()[1:] == ["  dockerfile/x: first", "  and 1 more"]
 
 
 async def test_pending_image_says_when_to_try_again() -> None:
-    bench = ReviewBench(settings=defaults("strict"))
-    bench.anchore.store(APP, AnalysisState.ANALYZING)
+    setup = ReviewSetup(settings=defaults("strict"))
+    setup.anchore.store(APP, AnalysisState.ANALYZING)
 
-    assert (await bench.review(pod(APP))).message.endswith("try again in a few minutes")
+    assert (await setup.review(pod(APP))).message.endswith("try again in a few minutes")

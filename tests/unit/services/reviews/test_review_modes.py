@@ -7,10 +7,11 @@ import pytest
 from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import AnchoreRefused, AnchoreUnavailable
+from support.builders import pod
 from support.fakes import digest_of
-from support.review_bench import APP, ReviewBench, defaults, pod
+from support.review_setup import APP, ReviewSetup, defaults
 
-Setup = Callable[[ReviewBench], object]
+Arrange = Callable[[ReviewSetup], object]
 
 IMAGE = f"Image {APP}"
 KNOWN = f"{IMAGE} with digest {digest_of(APP)}"
@@ -26,30 +27,30 @@ FAILED = PolicyEvaluation(
 )
 
 
-def stored(state: AnalysisState) -> Setup:
-    return lambda bench: bench.anchore.store(APP, state)
+def stored(state: AnalysisState) -> Arrange:
+    return lambda setup: setup.anchore.store(APP, state)
 
 
-def judged(answer: PolicyEvaluation | AnalysisState) -> Setup:
-    def setup(bench: ReviewBench) -> None:
-        bench.anchore.evaluate(bench.anchore.store(APP).digest, answer)
+def judged(answer: PolicyEvaluation | AnalysisState) -> Arrange:
+    def arrange(setup: ReviewSetup) -> None:
+        setup.anchore.evaluate(setup.anchore.store(APP).digest, answer)
 
-    return setup
-
-
-def failing(operation: str, error: Exception) -> Setup:
-    def setup(bench: ReviewBench) -> None:
-        bench.anchore.store(APP)
-        bench.anchore.fail(operation, error)
-
-    return setup
+    return arrange
 
 
-def unknown(_: ReviewBench) -> None:
+def failing(operation: str, error: Exception) -> Arrange:
+    def arrange(setup: ReviewSetup) -> None:
+        setup.anchore.store(APP)
+        setup.anchore.fail(operation, error)
+
+    return arrange
+
+
+def unknown(_: ReviewSetup) -> None:
     """Anchore holds nothing."""
 
 
-def passed(*, mapped: bool = True, reason: PolicyReason = PolicyReason.EVALUATION) -> Setup:
+def passed(*, mapped: bool = True, reason: PolicyReason = PolicyReason.EVALUATION) -> Arrange:
     return judged(PolicyEvaluation(passed=True, policy="admissionpolicy", mapped=mapped, reason=reason))
 
 
@@ -58,7 +59,7 @@ PENDING = [AnalysisState.NOT_ANALYZED, AnalysisState.ANALYZING]
 
 
 @pytest.mark.parametrize(
-    ("setup", "state"),
+    ("arrange", "state"),
     [
         pytest.param(unknown, AnalysisState.NOT_ANALYZED, id="unknown"),
         *(pytest.param(stored(state), state, id=state.value) for state in PENDING),
@@ -67,17 +68,17 @@ PENDING = [AnalysisState.NOT_ANALYZED, AnalysisState.ANALYZING]
         pytest.param(judged(FAILED), AnalysisState.ANALYZED, id="policy fails"),
     ],
 )
-async def test_passive_mode_requests_the_analysis_and_admits(setup: Setup, state: AnalysisState) -> None:
-    bench = ReviewBench(settings=defaults("passive"))
-    setup(bench)
-    async with bench.running():
-        verdict = await bench.review(pod(APP))
+async def test_passive_mode_requests_the_analysis_and_admits(arrange: Arrange, state: AnalysisState) -> None:
+    setup = ReviewSetup(settings=defaults("passive"))
+    arrange(setup)
+    async with setup.running():
+        verdict = await setup.review(pod(APP))
 
     assert (verdict.allowed, verdict.decision) == (True, Decision.ADMIT)
     assert verdict.message == f"{PASSIVE} requested and found mapped to digest {digest_of(APP)}"
-    record = await bench.anchore.by_tag(APP, bench.deadline())
+    record = await setup.anchore.by_tag(APP, setup.deadline())
     assert record is not None
-    assert (record.state, bench.submitted) == (state, [APP])
+    assert (record.state, setup.submitted) == (state, [APP])
 
 
 @pytest.mark.parametrize(
@@ -93,17 +94,17 @@ async def test_passive_mode_requests_the_analysis_and_admits(setup: Setup, state
 async def test_passive_mode_admits_with_a_warning_whatever_on_error_says(
     error: Exception, text: str, on_error: str
 ) -> None:
-    bench = ReviewBench(settings=defaults("passive", onError=on_error))
-    bench.anchore.fail("submit", error)
-    async with bench.running():
-        verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("passive", onError=on_error))
+    setup.anchore.fail("submit", error)
+    async with setup.running():
+        verdict = await setup.review(pod(APP))
 
     assert (verdict.allowed, verdict.decision) == (True, Decision.NO_VERDICT)
     assert verdict.warnings == (f"{PASSIVE} failed to be requested: {text}",)
 
 
 @pytest.mark.parametrize(
-    ("setup", "reason", "message"),
+    ("arrange", "reason", "message"),
     [
         pytest.param(unknown, Reason.UNKNOWN, f"{IMAGE} is not analyzed. {AGAIN}", id="unknown"),
         pytest.param(
@@ -128,32 +129,32 @@ async def test_passive_mode_admits_with_a_warning_whatever_on_error_says(
 )
 @pytest.mark.parametrize("mode", ["analysis", "strict"])
 async def test_what_is_not_analysed_is_denied_and_requested(
-    mode: str, setup: Setup, reason: Reason, message: str
+    mode: str, arrange: Arrange, reason: Reason, message: str
 ) -> None:
-    bench = ReviewBench(settings=defaults(mode))
-    setup(bench)
-    async with bench.queued():
-        verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults(mode))
+    arrange(setup)
+    async with setup.queued():
+        verdict = await setup.review(pod(APP))
 
     if mode == "strict" and reason is Reason.UNKNOWN:
         message = f"{IMAGE} is not analyzed. Cannot evaluate policy. {AGAIN}"
     assert (verdict.allowed, verdict.decision, verdict.message) == (False, Decision.DENY, message)
     assert verdict.images[0].verdict.reason is reason
-    assert bench.submitted == [APP]
+    assert setup.submitted == [APP]
 
 
 @pytest.mark.parametrize(
-    ("setup", "reason"),
+    ("arrange", "reason"),
     [
         pytest.param(stored(AnalysisState.ANALYZED), Reason.ANALYZED, id="analysed"),
         pytest.param(judged(FAILED), Reason.ANALYZED, id="the policy is not asked"),
         pytest.param(failing("check", OUTAGE), Reason.ANALYZED, id="nor whether it can be evaluated"),
     ],
 )
-async def test_analysis_mode_admits_what_is_analysed(setup: Setup, reason: Reason) -> None:
-    bench = ReviewBench(settings=defaults("analysis"))
-    setup(bench)
-    verdict = await bench.review(pod(APP))
+async def test_analysis_mode_admits_what_is_analysed(arrange: Arrange, reason: Reason) -> None:
+    setup = ReviewSetup(settings=defaults("analysis"))
+    arrange(setup)
+    verdict = await setup.review(pod(APP))
 
     assert (verdict.allowed, verdict.decision, verdict.message, verdict.warnings) == (True, Decision.ADMIT, "", ())
     assert verdict.images[0].verdict.reason is reason
@@ -163,7 +164,7 @@ UNMAPPED = f"{IMAGE} was not checked by policy bundle admissionpolicy: none of i
 
 
 @pytest.mark.parametrize(
-    ("setup", "require_mapping", "allowed", "reason", "message", "warnings"),
+    ("arrange", "require_mapping", "allowed", "reason", "message", "warnings"),
     [
         pytest.param(passed(), True, True, Reason.POLICY_PASSED, "", (), id="passes"),
         pytest.param(passed(mapped=False), False, True, Reason.UNMAPPED, "", (UNMAPPED,), id="nothing mapped"),
@@ -199,7 +200,7 @@ UNMAPPED = f"{IMAGE} was not checked by policy bundle admissionpolicy: none of i
     ],
 )
 async def test_strict_mode_goes_by_the_policy(
-    setup: Setup,
+    arrange: Arrange,
     *,
     require_mapping: bool,
     allowed: bool,
@@ -207,16 +208,16 @@ async def test_strict_mode_goes_by_the_policy(
     message: str,
     warnings: tuple[str, ...],
 ) -> None:
-    bench = ReviewBench(settings=defaults("strict", requireMapping=require_mapping))
-    setup(bench)
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("strict", requireMapping=require_mapping))
+    arrange(setup)
+    verdict = await setup.review(pod(APP))
 
     assert (verdict.allowed, verdict.message, verdict.warnings) == (allowed, message, warnings)
     assert verdict.images[0].verdict.reason is reason
 
 
 @pytest.mark.parametrize(
-    ("mode", "setup", "error"),
+    ("mode", "arrange", "error"),
     [
         pytest.param("analysis", failing("by_tag", OUTAGE), "unavailable", id="analysis: no look-up"),
         pytest.param("strict", failing("by_tag", OUTAGE), "unavailable", id="strict: no look-up"),
@@ -246,11 +247,11 @@ async def test_strict_mode_goes_by_the_policy(
     ],
 )
 async def test_no_verdict_is_for_on_error_and_then_enforcement(
-    mode: str, setup: Setup, error: str, on_error: str, enforcement: str, *, allowed: bool, warned: bool
+    mode: str, arrange: Arrange, error: str, on_error: str, enforcement: str, *, allowed: bool, warned: bool
 ) -> None:
-    bench = ReviewBench(settings=defaults(mode, onError=on_error, enforcement=enforcement))
-    setup(bench)
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults(mode, onError=on_error, enforcement=enforcement))
+    arrange(setup)
+    verdict = await setup.review(pod(APP))
 
     assert (verdict.allowed, bool(verdict.warnings)) == (allowed, warned)
     assert (verdict.decision, verdict.images[0].verdict.error) == (Decision.NO_VERDICT, error)
@@ -264,9 +265,9 @@ async def test_no_verdict_is_for_on_error_and_then_enforcement(
 async def test_enforcement_never_changes_the_verdict_that_is_recorded(
     enforcement: str, *, allowed: bool, warned: bool
 ) -> None:
-    bench = ReviewBench(settings=defaults("strict", enforcement=enforcement))
-    judged(FAILED)(bench)
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("strict", enforcement=enforcement))
+    judged(FAILED)(setup)
+    verdict = await setup.review(pod(APP))
 
     assert (verdict.allowed, bool(verdict.warnings)) == (allowed, warned)
     assert verdict.decision is Decision.DENY
@@ -274,9 +275,9 @@ async def test_enforcement_never_changes_the_verdict_that_is_recorded(
 
 
 async def test_skipped_image_is_admitted_without_a_look() -> None:
-    bench = ReviewBench(settings=defaults("skip"))
-    verdict = await bench.review(pod(APP))
+    setup = ReviewSetup(settings=defaults("skip"))
+    verdict = await setup.review(pod(APP))
 
     assert (verdict.allowed, verdict.message, verdict.warnings) == (True, "", ())
     assert verdict.images[0].verdict.reason is Reason.SKIPPED
-    assert bench.operations == []
+    assert setup.operations == []

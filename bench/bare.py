@@ -1,11 +1,11 @@
-"""The floor: uvicorn alone, answering fixed bytes, with the controller's own server settings."""
+"""The floor: uvicorn alone, returning fixed bytes, with the controller's own server settings."""
 
 import sys
 from typing import Any
 
 import uvicorn
 
-ANSWER = (
+BODY = (
     b'{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":'
     b'{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002","allowed":true}}'
 )
@@ -16,9 +16,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     while (await receive()).get("more_body"):
         pass
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": ANSWER})
+    await send({"type": "http.response.body", "body": BODY})
 
 
 if __name__ == "__main__":

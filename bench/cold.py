@@ -47,7 +47,7 @@ async def measure(anchore: int, port: int, images: list[str]) -> tuple[float, fl
     """The floor and the review, in seconds, taken in turn; every image is new to this controller."""
     floor = await round_trips(anchore, 2)
     load = await drive(port, [request(port, "/validate?timeout=10s", pod_review(images))], connections=1)
-    assert json.loads(load.answers[0])["response"]["allowed"], load.answers[0]
+    assert json.loads(load.responses[0])["response"]["allowed"], load.responses[0]
     return floor, load.latencies[0]
 
 

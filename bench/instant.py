@@ -1,4 +1,4 @@
-"""The program with an Anchore in this process that answers at once: a review costs what our own code costs.
+"""The program with an Anchore in its own process that responds at once, so that a review costs only our own code.
 
 Every image is analyzed and passes the policy. Run it as ``anchore-admission`` itself: ``instant.py serve …``.
 """

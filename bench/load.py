@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Load:
-    """``answers`` are the bodies of the first answers, one per connection."""
+    """The times of a run; ``responses`` are the bodies of the first responses, one per connection."""
 
     seconds: float
     latencies: list[float]
-    answers: list[bytes]
+    responses: list[bytes]
 
 
 def request(port: int, path: str, body: bytes) -> bytes:
@@ -26,14 +26,14 @@ def request(port: int, path: str, body: bytes) -> bytes:
 async def drive(port: int, requests: list[bytes], *, connections: int) -> Load:
     """Send all requests over a few connections, one after another on each."""
     latencies: list[float] = []
-    answers: list[bytes] = []
+    responses: list[bytes] = []
     began = time.perf_counter()
     shares = [requests[i::connections] for i in range(connections)]
-    await asyncio.gather(*(_connection(port, share, latencies, answers) for share in shares))
-    return Load(time.perf_counter() - began, latencies, answers)
+    await asyncio.gather(*(_connection(port, share, latencies, responses) for share in shares))
+    return Load(time.perf_counter() - began, latencies, responses)
 
 
-async def _connection(port: int, requests: list[bytes], latencies: list[float], answers: list[bytes]) -> None:
+async def _connection(port: int, requests: list[bytes], latencies: list[float], responses: list[bytes]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for number, wire in enumerate(requests):
         began = time.perf_counter()
@@ -44,7 +44,7 @@ async def _connection(port: int, requests: list[bytes], latencies: list[float], 
         latencies.append(time.perf_counter() - began)
         assert head.startswith(b"HTTP/1.1 200"), head
         if number == 0:
-            answers.append(body)
+            responses.append(body)
     writer.close()
     await writer.wait_closed()
 

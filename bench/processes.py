@@ -1,4 +1,4 @@
-"""Starts the real programs for the benchmarks, and reads their CPU time and memory from the kernel."""
+"""Start the real programs for the benchmarks, and read their CPU time and memory from the kernel."""
 
 import contextlib
 import json
@@ -22,9 +22,9 @@ def free_port() -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of all threads of another process, in nanoseconds' precision; /proc counts in ticks of 10 ms.
+    """Return the CPU time of all threads of another process, in nanoseconds' precision; /proc counts in ticks of 10 ms.
 
-    The clock's number is what clock_getcpuclockid(3) makes of a process ID on Linux.
+    The clock's number is computed from the process ID as clock_getcpuclockid(3) does on Linux.
     """
     return time.clock_gettime((~pid << 3) | 2)
 
@@ -47,14 +47,14 @@ def running(*command: str | Path, environment: dict[str, str] | None = None) -> 
             process.terminate()
 
 
-def wait_until_answers(url: str, seconds: float = 20.0) -> float:
-    """Seconds until the address answers with success."""
+def wait_until_ready(url: str, seconds: float = 20.0) -> float:
+    """Return the seconds until the address responds with success."""
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - loopback only
             return time.perf_counter() - began
         time.sleep(0.005)
-    raise SystemExit(f"{url} did not answer within {seconds:g} seconds")
+    raise SystemExit(f"{url} did not respond within {seconds:g} seconds")
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def controller(
         "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD": "foobar",
     }
     with running(*program, "serve", "--config", file, *flags, environment=secrets) as process:
-        ready = wait_until_answers(f"http://127.0.0.1:{operations}/readyz")
+        ready = wait_until_ready(f"http://127.0.0.1:{operations}/readyz")
         yield process, port, ready
 
 
@@ -81,5 +81,5 @@ def sandbox(seed: str, folder: Path) -> Iterator[int]:
     file.write_text(seed)
     port = free_port()
     with running(PROGRAM, "sandbox", "--seed", file, "--port", str(port)):
-        wait_until_answers(f"http://127.0.0.1:{port}/health")
+        wait_until_ready(f"http://127.0.0.1:{port}/health")
         yield port

@@ -1,4 +1,4 @@
-"""A warm review: a Pod of 8 kB and 4 images whose facts are known at once, against uvicorn answering fixed bytes.
+"""A warm review: a Pod of 8 kB and 4 images whose facts are known at once, against uvicorn returning fixed bytes.
 
 Strict mode over an Anchore inside the process (``instant.py``) is the cost of our own code for a review that has a
 verdict to find; ``skip`` stands beside it as the cost of a review that has none. All are measured in turn, and who is
@@ -10,11 +10,11 @@ import asyncio
 import statistics
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from load import drive, pod_review, request
-from processes import PROGRAM, controller, cpu_seconds, free_port, running, wait_until_answers
+from processes import PROGRAM, controller, cpu_seconds, free_port, running, wait_until_ready
 
 ROUNDS = 9
 REQUESTS = 3000
@@ -23,7 +23,8 @@ BARE = "bare uvicorn"
 _HERE = Path(__file__).parent
 
 
-class Target(NamedTuple):
+@dataclass(frozen=True)
+class Target:
     """A server to measure."""
 
     name: str
@@ -32,8 +33,9 @@ class Target(NamedTuple):
     path: str
 
 
-class Cost(NamedTuple):
-    """CPU microseconds per request, and requests per second."""
+@dataclass(frozen=True)
+class Cost:
+    """The CPU microseconds per request, and the requests per second."""
 
     cpu: float
     rate: float
@@ -57,7 +59,7 @@ def main() -> None:
             controller(strict, folder, instant) as (judging, strict_port, _),
             controller({"defaults": {"mode": "skip"}}, folder, (PROGRAM,)) as (skipping, skip_port, _),
         ):
-            wait_until_answers(f"http://127.0.0.1:{bare_port}/")
+            wait_until_ready(f"http://127.0.0.1:{bare_port}/")
             targets = [
                 Target(BARE, bare.pid, bare_port, "/"),
                 Target("strict", judging.pid, strict_port, "/validate?timeout=10s"),

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from anchore_admission.errors import EvaluationError
 
@@ -55,7 +54,8 @@ class Finding:
     recommendation: str = ""
 
 
-class Selector(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Selector:
     """The patterns for registry and repository of a policy's mapping or image list entry."""
 
     registry: str

@@ -107,11 +107,16 @@ def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bo
     """
     names = [repository_of(full_tag).partition("/") for full_tag in full_tags]
     for selector in selectors:
-        host, path = (part.replace("[", "[[]").replace("?", "[?]") for part in selector)
+        host, path = (_literal(pattern) for pattern in (selector.registry, selector.repository))
         holds = {fnmatch.fnmatchcase(name[0], host) and fnmatch.fnmatchcase(name[2], path) for name in names}
         if len(holds) > 1:
             return True
     return False
+
+
+def _literal(pattern: str) -> str:
+    """Escape everything that ``fnmatch`` knows besides ``*``."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
 def repository_of(full_tag: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from anchore_admission.core.reference import MAX_TEXT
 from anchore_admission.models.review import GroupVersionKind
@@ -20,7 +19,8 @@ class PodView:
     metadata: Metadata | None
 
 
-class ContainerImage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ContainerImage:
     """One place that pulls an image. ``image`` is empty where the workload names none.
 
     Both texts are bounded; an image text that was longer still is too long to be a reference.

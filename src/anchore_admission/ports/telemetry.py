@@ -1,7 +1,8 @@
 """The ports for reports of adapters and services, which become logs and metrics."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from anchore_admission.core.verdict import ReviewVerdict
 
@@ -13,7 +14,8 @@ class Origin(StrEnum):
     MANUAL = "manual"
 
 
-class ReviewRecord(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReviewRecord:
     """One review that ended; ``name`` is the object's, or its ``generateName`` with a star."""
 
     origin: Origin

@@ -54,9 +54,12 @@ class _Account:
 
     async def newest(self, reference: ImageReference) -> ImageRecord | None:
         """Return the newest record under any of the tag's names. An error under one of them is an error."""
+        names = lookup_tags(reference)
+        if len(names) == 1:  # most images have one, which needs no task of its own
+            return await self._by_tag(names[0])
         try:
             async with asyncio.TaskGroup() as group:
-                calls = [group.create_task(self._by_tag(name)) for name in lookup_tags(reference)]
+                calls = [group.create_task(self._by_tag(name)) for name in names]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return newest([record for call in calls if (record := call.result())], reference)

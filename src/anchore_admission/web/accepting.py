@@ -1,4 +1,4 @@
-"""Takes connections from a port: at most so many TLS handshakes at once, each within its time."""
+"""Accept connections on a port, with limits on the number and duration of TLS handshakes."""
 
 import asyncio
 import errno
@@ -14,20 +14,20 @@ from anchore_admission.throttled import Throttled
 from anchore_admission.web.connections import HEADER_SECONDS, Closed, log_closed
 
 HANDSHAKES: Final = 256
-"""At once; beyond that, the oldest makes room. Each takes some 50 KiB."""
+"""The most handshakes at once; beyond that, the oldest is closed. Each takes some 50 KiB."""
 GOODBYE_SECONDS: Final = 1.0
-"""For the other side to confirm the end of its TLS connection."""
+"""Limit for a client to confirm the end of its TLS connection."""
 PAUSE_SECONDS: Final = 0.1
-"""Before the next attempt when the system has no more file descriptors or memory."""
+"""The pause before the next attempt when the system has no more file descriptors or memory."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 logger = logging.getLogger("anchore_admission.server")
 
 
 class Acceptor:
-    """Accepts connections for a protocol.
+    """Accept connections for a protocol.
 
-    ``loop.create_server`` would begin a handshake for every connection that comes, without a bound on their number.
+    ``loop.create_server`` would start a handshake for every connection, without a limit on their number.
     """
 
     def __init__(
@@ -41,19 +41,20 @@ class Acceptor:
         self._protocol = protocol
         self._tls = tls
         self._on_closed = on_closed
-        self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order of their beginning
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # oldest first
         self._warnings = Throttled(logger, time.monotonic)
-        self._task: asyncio.Task[None] | None = None
+        self._pause: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        """Accept connections from now on, by a callback: a task that is cancelled could lose one it has accepted."""
         self._bound.setblocking(False)
-        self._task = asyncio.create_task(self._accept(), name="accept")
+        asyncio.get_running_loop().add_reader(self._bound, self._accept)
 
     async def close(self) -> None:
-        """Take no more connections; handshakes under way have a second to end."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Accept no more connections; handshakes in progress have a second to end."""
+        asyncio.get_running_loop().remove_reader(self._bound)
+        if self._pause:
+            self._pause.cancel()
         self._bound.close()
         handshakes = set(self._handshakes)
         if handshakes:
@@ -62,17 +63,19 @@ class Acceptor:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(self._bound)
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._warnings.warn("accept", f"cannot accept connections: {error.strerror}", logging.ERROR)
-                    await asyncio.sleep(PAUSE_SECONDS)
-                continue  # anything else is about one connection that is gone already
-            self._begin(connection)
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._bound.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                text = f"cannot accept connections: {error.strerror}; trying again"
+                self._warnings.warn("accept", text, logging.ERROR)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(self._bound)
+                self._pause = loop.call_later(PAUSE_SECONDS, self.start)
+            return  # any other error concerns one connection that is gone already
+        connection.setblocking(False)
+        self._begin(connection)
 
     def _begin(self, connection: socket.socket) -> None:
         if len(self._handshakes) >= HANDSHAKES:
@@ -97,7 +100,7 @@ class Acceptor:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls, **times)
-        except ConnectionAbortedError:  # the handshake's time is over
+        except ConnectionAbortedError:  # the handshake took too long
             self._closed()
         except OSError as error:  # ssl.SSLError too: a client that speaks no TLS, does not trust us, or is gone
             logger.debug("no connection: %s", error)

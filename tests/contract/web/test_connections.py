@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -457,3 +459,35 @@ async def test_nonsense_is_logged_once(caplog: pytest.LogCaptureFixture) -> None
                 writer.write(b"nonsense\r\n\r\n")
                 await ended(reader)
     assert sum(1 for record in caplog.records if "Invalid HTTP" in record.message) <= 1
+
+
+class Exhausted(socket.socket):
+    """A port whose process has no file descriptor left for the first connection."""
+
+    failed = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if not self.failed:
+            self.failed = True
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+class Greeting(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"ok")
+        transport.close()
+
+
+async def test_a_connection_is_accepted_once_there_are_file_descriptors(caplog: pytest.LogCaptureFixture) -> None:
+    bound = Exhausted()
+    bound.bind((HOST, 0))
+    bound.listen()
+    acceptor = accepting.Acceptor(bound, Greeting, None, lambda _: None)
+    acceptor.start()
+    reader, writer = await asyncio.open_connection(HOST, bound.getsockname()[1])
+    assert await reader.read() == b"ok"
+    writer.close()
+    await acceptor.close()
+    assert caplog.messages == ["cannot accept connections: Too many open files; trying again"]

@@ -11,13 +11,14 @@ from typing import Any
 from anchore_admission import __version__
 from anchore_admission.adapters.files import read_text
 from anchore_admission.adapters.memory import memory_limit, room_for_bodies
-from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.background import repeated_in_thread, supervised
 from anchore_admission.core.dependency import deadlocked_namespaces
 from anchore_admission.core.webhook.drift import Registration
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.config.load import fingerprint, parse_configuration
 from anchore_admission.settings import Settings, spelled, unknown_variables
 from anchore_admission.watched import TICK_SECONDS, Watched, refresh_due
@@ -66,24 +67,18 @@ def prepared(settings: Settings) -> Prepared:
         if certificate:
             certificate.present(pair)
 
+    cluster = build_cluster_work(settings, controller.telemetry, present) if settings.uses_cluster else None
     listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
-    guard = listeners[0].app
-
-    def secret_path() -> str | None:
-        return guard.registered if isinstance(guard, SecretPath) else None
-
-    cluster = None
-    if settings.uses_cluster:
-        cluster = build_cluster_work(settings, controller.telemetry, present, secret_path)
     _describe(configuration, cluster.registration if cluster else None, controller.telemetry)
     _tell(settings, configuration)
     watched = [*controller.watched, *(certificate.watched if certificate else ())]
     if cluster and cluster.ca_bundle:
         watched.append(cluster.ca_bundle.watched)
+    guard = listeners[0].app
     if settings.secret_path_file and isinstance(guard, SecretPath):
-        secrets = watched_secret_path(guard, settings.secret_path_file)
-        controller.telemetry.watch_unusable(Followed.SECRET_PATH, secrets.is_unusable)
-        watched.append(secrets)
+        secret_path = watched_secret_path(guard, settings.secret_path_file)
+        controller.telemetry.watch_unusable(WatchedSource.SECRET_PATH, secret_path.is_unusable)
+        watched.append(secret_path)
     return Prepared(settings, controller, certificate, listeners, cluster, readiness, watched)
 
 
@@ -96,7 +91,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
     controller.telemetry.watch_readiness(readiness.is_ready)
     if process.certificate:
         controller.telemetry.watch_certificate(process.certificate.not_after)
-        controller.telemetry.watch_unusable(Followed.CERTIFICATE, process.certificate.is_unusable)
+        controller.telemetry.watch_unusable(WatchedSource.CERTIFICATE, process.certificate.is_unusable)
 
     def on_ready(_: Sequence[int]) -> None:
         readiness.set(_SERVING, True)

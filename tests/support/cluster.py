@@ -1,4 +1,4 @@
-"""A cluster in memory: one Secret, one Lease, one ValidatingWebhookConfiguration, and whatever goes wrong with them."""
+"""A cluster in memory: one Secret, one Lease, one ValidatingWebhookConfiguration, and their errors."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -60,11 +60,11 @@ class InMemoryCluster:
         return self.registered[name]
 
     def fill(self, data: Mapping[str, bytes]) -> None:
-        """Somebody else writes the Secret."""
+        """Write the Secret as another client."""
         self.secret = SecretContent(data, self._version())
 
     def renew(self, holder: str, seconds: int = 15, transitions: int = 1) -> None:
-        """Somebody else writes the Lease."""
+        """Write the Lease as another client."""
         self.lease = LeaseState(holder, seconds, transitions, self._version())
 
     def entries(self) -> Sequence[Mapping[str, Any]]:
@@ -93,7 +93,7 @@ def _expect(holds: bool) -> None:
 
 @dataclass
 class Webhook:
-    """The ``Probe`` of tests: answers or does not, and keeps what it was asked."""
+    """The ``Probe`` of tests: succeeds or fails, and keeps its calls."""
 
     answers: bool = True
     asked: list[tuple[str, bytes | None]] = field(default_factory=list)

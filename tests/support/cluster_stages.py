@@ -1,4 +1,4 @@
-"""The same scene for every ``Cluster``: a Secret, a Lease, a configuration, and somebody else who writes them."""
+"""The same scene for every ``Cluster``: a Secret, a Lease, a configuration, and another client that writes them."""
 
 import base64
 import os
@@ -17,7 +17,13 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Namespace, Secret
 from lightkube.types import PatchType
 
-from anchore_admission.adapters.kubernetes import LightkubeCluster, ObjectNames, WebhookConfigurations, connect
+from anchore_admission.adapters.kubernetes import (
+    CALL_SECONDS,
+    LightkubeCluster,
+    ObjectNames,
+    WebhookConfigurations,
+    connect,
+)
 from anchore_admission.ports.cluster import Cluster, WebhookConfiguration
 from support.cluster import InMemoryCluster
 from support.fakes import FakeRecorder
@@ -33,7 +39,7 @@ Entries = Sequence[Mapping[str, Any]]
 
 
 class Stage(Protocol):
-    """A cluster, and the hands of somebody else."""
+    """A cluster, and another client that writes to it."""
 
     @property
     def cluster(self) -> Cluster: ...
@@ -74,12 +80,12 @@ class InMemoryStage:
 class RecordedApiStage:
     """The real client over an API in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = CALL_SECONDS) -> None:
         self.api = KubernetesApi()
         self.recorder = FakeRecorder()
         address = KubeConfig.from_one(cluster=ClusterAddress(server="http://kubernetes"), user=User(token="t"))
         client = AsyncClient(address.get(), transport=httpx2.MockTransport(self.api))
-        self.cluster = LightkubeCluster(client, ObjectNames(_NAMESPACE, NAME, NAME), self.recorder)
+        self.cluster = LightkubeCluster(client, ObjectNames(_NAMESPACE, NAME, NAME), self.recorder, seconds=seconds)
 
     async def put_secret(self, data: Mapping[str, bytes]) -> None:
         self.api.put(_SECRET, **secret(data))

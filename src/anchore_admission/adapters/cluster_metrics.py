@@ -1,4 +1,4 @@
-"""What happened with the cluster, as Prometheus metrics; they exist only where a cluster is used."""
+"""Prometheus metrics about the cluster; they exist only in processes that use the Kubernetes API."""
 
 from collections.abc import Callable
 
@@ -14,18 +14,18 @@ class ClusterMetrics:
         self._registry = registry
         self._errors = Counter(
             "anchore_admission_cluster_errors",
-            "Calls to the Kubernetes API, or to the webhook by itself, that failed.",
+            "Failed calls to the API server, and failed probes of the webhook's own Service.",
             ["operation", "code"],
             registry=registry,
         )
         self._current = Gauge(
             "anchore_admission_registration_current",
-            "1 while the webhook is registered as it should be; only the leader looks.",
+            "1 while the webhook configuration is the wanted one; only the leader checks.",
             registry=registry,
         )
         self._repairs = Counter(
             "anchore_admission_registration_repairs",
-            "How often this replica, leading, found the registration missing or changed and put it right.",
+            "Repairs of the webhook configuration by this replica as the leader.",
             ["when"],
             registry=registry,
         )
@@ -33,7 +33,7 @@ class ClusterMetrics:
             self._repairs.labels(when)
         self._left = Gauge(
             "anchore_admission_registration_left_in_place",
-            "Terms of others, such as a cloud's, that the registration holds and that are not taken back.",
+            "Fields set by others in the webhook configuration, such as a cloud's, that are left in place.",
             registry=registry,
         )
 
@@ -50,6 +50,6 @@ class ClusterMetrics:
         self._left.set(terms)
 
     def watch_leadership(self, leads: Callable[[], bool]) -> None:
-        """Ask who leads whenever the metrics are read."""
-        gauge = Gauge("anchore_admission_leader", "1 while this replica leads.", registry=self._registry)
+        """Evaluate leadership whenever the metrics are read."""
+        gauge = Gauge("anchore_admission_leader", "1 while this replica is the leader.", registry=self._registry)
         gauge.set_function(lambda: float(leads()))

@@ -1,4 +1,4 @@
-"""The cluster through lightkube; imported only where a cluster is used, since it takes time and memory to load."""
+"""The cluster through lightkube; imported only if a cluster is used, since it takes time and memory to load."""
 
 import asyncio
 import base64
@@ -38,9 +38,9 @@ from anchore_admission.ports.telemetry import ClusterRecorder
 
 FIELD_MANAGER: Final = "anchore-admission"
 CALL_SECONDS: Final = 5.0
-"""Half of what a Lease's holder may take to renew it."""
+"""Limit of a call: half the time that the holder of a Lease may take to renew it."""
 _GROUP, _VERSION, _KIND = "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
-# Read as it is: a typed model would drop fields that are newer than it, and what was applied would never look applied.
+# Untyped: a typed model would drop newer fields, and an applied configuration would always look changed.
 WebhookConfigurations = create_global_resource(_GROUP, _VERSION, _KIND, "validatingwebhookconfigurations")
 _ERRORS: Mapping[int, type[ClusterError]] = {
     400: ClusterRefused,
@@ -55,9 +55,9 @@ _MISSING_RIGHT = "; its ServiceAccount needs get and patch of this object: rbac.
 _REMEDIES: Final[Mapping[int, str]] = {
     401: _MISSING_RIGHT,
     403: _MISSING_RIGHT,
-    404: "; helm upgrade (or kubectl apply --kustomize) creates it again, the controller creates nothing",
+    404: "; helm upgrade (or kubectl apply --kustomize) creates it again; the controller creates no objects",
 }
-"""What an operator can do, in the first line that is logged."""
+"""What an operator can do, logged with the error."""
 _UNREACHED = (TimeoutError, httpx2.TransportError)
 _REACH = "; if it lasts, look for a NetworkPolicy or firewall between this Pod and the API server"
 _UNPROCESSABLE = 422
@@ -66,7 +66,7 @@ _REASON_LIMIT = 500
 
 @dataclass(frozen=True, slots=True)
 class ObjectNames:
-    """The objects of this release in its own namespace; an empty name is never read."""
+    """The objects of this release in its own namespace; an object with an empty name is never read."""
 
     namespace: str
     secret: str
@@ -74,12 +74,15 @@ class ObjectNames:
 
 
 class LightkubeCluster:
-    """The ``Cluster`` that an API server offers."""
+    """The ``Cluster`` of an API server. Each call takes at most ``seconds``."""
 
-    def __init__(self, client: AsyncClient, names: ObjectNames, recorder: ClusterRecorder) -> None:
+    def __init__(
+        self, client: AsyncClient, names: ObjectNames, recorder: ClusterRecorder, *, seconds: float = CALL_SECONDS
+    ) -> None:
         self._client = client
         self._names = names
         self._recorder = recorder
+        self._seconds = seconds
 
     async def read_secret(self) -> SecretContent:
         names = self._names
@@ -128,7 +131,10 @@ class LightkubeCluster:
         body = {
             "apiVersion": f"{_GROUP}/{_VERSION}",
             "kind": _KIND,
-            "metadata": {"name": name, "uid": uid},  # with a uid, an object that is gone is a conflict, not created
+            "metadata": {
+                "name": name,
+                "uid": uid,
+            },  # with a uid, a deleted object is a conflict, not created again
             "webhooks": list(webhooks),
         }
         async with self._call("apply_webhooks", f"{_KIND} {name}"):
@@ -142,7 +148,7 @@ class LightkubeCluster:
             )
             foreign = foreign_conditions(webhooks, applied.get("webhooks") or ())
             if foreign:
-                # A JSON patch owns nothing afterwards. With the version in it, places that have moved are a conflict.
+                # A JSON patch owns no fields. With the version in it, an index that has moved since is a conflict.
                 version = {"op": "replace", "path": "/metadata/resourceVersion", "value": _live_version(applied)}
                 removals = [{"op": "remove", "path": f"/webhooks/{i}/matchConditions/{j}"} for i, j in foreign]
                 applied = await self._client.patch(
@@ -155,18 +161,31 @@ class LightkubeCluster:
 
     @asynccontextmanager
     async def _call(self, operation: str, what: str) -> AsyncIterator[None]:
-        """Raises a ClusterError for whatever goes wrong, counted."""
+        """Translate every error into a ClusterError, and count it."""
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 yield
         except (ApiError, httpx2.HTTPError, ConfigError, TimeoutError, LookupError, ValueError) as error:
-            translated = _translated(what, error)
+            translated = self._translated(what, error)
             self._recorder.cluster_error(operation=operation, code=translated.code)
             raise translated from error
 
+    def _translated(self, what: str, error: Exception) -> ClusterError:
+        if isinstance(error, httpx2.HTTPStatusError):
+            status = error.response.status_code
+            why = cut(str(error), _REASON_LIMIT)
+            if status == _UNPROCESSABLE and "metadata.uid" in why:
+                return ClusterConflict(f"{what} was deleted and created again")
+            return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}{_REMEDIES.get(status, '')}")
+        if isinstance(error, TimeoutError):
+            why = f"no answer from the API server within {self._seconds:g} s"
+        else:
+            why = cut(str(error) or type(error).__name__, _REASON_LIMIT)
+        return ClusterUnavailable(f"{what}: {why}{_REACH if isinstance(error, _UNREACHED) else ''}")
+
 
 def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
-    """By the Pod's service account, else by KUBECONFIG. Raises ConfigurationError where there is neither."""
+    """Connect by the Pod's service account, else by KUBECONFIG. Raises ConfigurationError without either."""
     try:
         config = KubeConfig.from_env().get()
         transport = httpx2.AsyncHTTPTransport(verify=_trust(config))
@@ -178,24 +197,10 @@ def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
 
 
 def _trust(config: SingleConfig | None) -> ssl.SSLContext:
-    """What the configuration trusts and presents; the authorities of older clusters carry no identifiers."""
+    """Trust the configuration's CAs and present its client certificate. CAs of older clusters have no identifiers."""
     if config is None or config.user is None:
         raise ConfigError("the kubeconfig's current context names no user")
     return lenient(verify_cluster(config.cluster, config.user, config.abs_file))
-
-
-def _translated(what: str, error: Exception) -> ClusterError:
-    if isinstance(error, httpx2.HTTPStatusError):
-        status = error.response.status_code
-        why = cut(str(error), _REASON_LIMIT)
-        if status == _UNPROCESSABLE and "metadata.uid" in why:
-            return ClusterConflict(f"{what} was deleted and made anew")
-        return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}{_REMEDIES.get(status, '')}")
-    if isinstance(error, TimeoutError):
-        why = f"no answer from the API server within {CALL_SECONDS:g} s"
-    else:
-        why = cut(str(error) or type(error).__name__, _REASON_LIMIT)
-    return ClusterUnavailable(f"{what}: {why}{_REACH if isinstance(error, _UNREACHED) else ''}")
 
 
 def _content(secret: Secret) -> SecretContent:
@@ -231,5 +236,5 @@ def _decoded(value: str) -> bytes:
 
 
 def _micro_time(at: float) -> str:
-    """Six decimals and a Z, as a Lease's times must be written."""
+    """Format a time as a Lease requires: six decimals and a Z."""
     return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,7 +1,6 @@
 """Prometheus metrics of the process; a review is also logged."""
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from functools import partial
 
 from prometheus_client import (
@@ -21,7 +20,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
 from anchore_admission.core.verdict import ReviewVerdict
-from anchore_admission.ports.telemetry import Origin, ReviewRecord
+from anchore_admission.ports.telemetry import Origin, ReviewRecord, WatchedSource
 
 _REVIEW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
 """From a warm review to the longest timeout that the API server grants a webhook."""
@@ -30,16 +29,6 @@ _OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 _OTHER = "other"
 _NO_MODE = "none"
 _MIXED_MODES = "mixed"
-
-
-class Followed(StrEnum):
-    """Sources that are read again while the process runs, and may become invalid."""
-
-    CERTIFICATE = "certificate"
-    CA_BUNDLE = "ca_bundle"
-    CREDENTIALS = "credentials"
-    ANCHORE_CA = "anchore_ca"
-    SECRET_PATH = "secret_path"  # noqa: S105 - a label
 
 
 class Telemetry:
@@ -76,7 +65,7 @@ class Telemetry:
         self._requests = self._counter("analysis_requests", "Requests for analysis that ended.", "account", "outcome")
         self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore under way.")
         self._queue = self._gauge("analysis_queue_depth", "Requests for analysis that wait to be sent.")
-        self._unusable: dict[Followed, list[Callable[[], bool]]] = {what: [] for what in Followed}
+        self._unusable: dict[WatchedSource, list[Callable[[], bool]]] = {what: [] for what in WatchedSource}
         self._describe_unusable()
         self._describe_process()
 
@@ -137,7 +126,7 @@ class Telemetry:
         for namespace in deadlocked:
             judged.labels(namespace).set(1)
 
-    def watch_unusable(self, what: Followed, is_unusable: Callable[[], bool]) -> None:
+    def watch_unusable(self, what: WatchedSource, is_unusable: Callable[[], bool]) -> None:
         """Evaluate whenever the metrics are read; one invalid source of several of a kind is enough."""
         self._unusable[what].append(is_unusable)
 

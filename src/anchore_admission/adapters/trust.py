@@ -51,7 +51,7 @@ def _has_certificates(folder: str | None) -> bool:
         return False
 
 
-class FollowedTrust:
+class WatchedTrust:
     """The TLS context of a mounted CA file. Raises ConfigurationError if the file is invalid at the start."""
 
     def __init__(self, path: Path, *, clock: Clock = time.monotonic) -> None:

@@ -53,27 +53,37 @@ class Recorder(Protocol):
         """Record the number of requests for analysis that wait to be sent."""
 
 
+class WatchedSource(StrEnum):
+    """A source that is read again while the process runs, and may become invalid."""
+
+    CERTIFICATE = "certificate"
+    CA_BUNDLE = "ca_bundle"
+    CREDENTIALS = "credentials"
+    ANCHORE_CA = "anchore_ca"
+    SECRET_PATH = "secret_path"  # noqa: S105 - a label
+
+
 class Repair(StrEnum):
-    """When the leader found something of the registration missing or changed."""
+    """When the leader found the webhook configuration missing or changed."""
 
     ON_TAKING_OVER = "taking_over"
-    """As it began to lead, or where there was no object before: after an installation, an upgrade, or a change while no
-    replica led."""
+    """When it took over leadership, or if there was no object before: after an installation, an upgrade or a change
+    without a leader."""
     WHILE_LEADING = "leading"
     """After this leader had registered the webhook: someone else has changed it."""
 
 
 class ClusterRecorder(Protocol):
-    """Where the adapters and services tell what happened with the cluster."""
+    """Where the adapters and services report on the cluster."""
 
     def cluster_error(self, *, operation: str, code: str) -> None:
         """A call failed; ``code`` is a ClusterError's."""
 
     def registration_current(self, current: bool) -> None:
-        """Whether the webhook is registered as it should be."""
+        """The webhook configuration is the wanted one, or is not."""
 
     def registration_repaired(self, when: Repair) -> None:
-        """The leader put right what was missing or changed."""
+        """The leader repaired the webhook configuration."""
 
     def registration_left_in_place(self, terms: int) -> None:
-        """How many terms of others the registration holds that are not taken back."""
+        """How many fields set by others are left in place."""

@@ -1,4 +1,4 @@
-"""Which connections are kept: those that bring requests, and idle ones while there is room for others."""
+"""Keep the connections that bring requests, and idle ones while there is room for others."""
 
 import asyncio
 import logging
@@ -12,25 +12,25 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from anchore_admission.throttled import REPEAT_SECONDS, Throttled
 
 HEADER_SECONDS: Final = 10.0
-"""From the first byte of a request, or from the handshake, to the end of its header; API servers take milliseconds."""
+"""Limit from the first byte of a request, or the handshake, to the end of its header; API servers take milliseconds."""
 HEADER_BYTES: Final = 64 * 1024
-"""Of a header that has not ended; API servers send some hundred, browsers some thousand."""
+"""Limit of a header that has not ended; API servers send some hundred bytes, browsers some thousand."""
 BODY_SECONDS: Final = 10.0
-"""For a body, or for each further ``BODY_BYTES`` of it."""
+"""Limit of a body, or of each further ``BODY_BYTES`` of it."""
 BODY_BYTES: Final = 1024 * 1024
 WRITE_SECONDS: Final = 10.0
-"""For a client to read what fills its connection, and for the last bytes of one that is being closed."""
+"""Limit for a client to read a full buffer, or the last bytes of a connection that is being closed."""
 WRITERS: Final = 64
-"""Connections at once whose client does not read; each holds some 100 KiB."""
+"""The most connections whose client does not read; each holds some 100 KiB."""
 STALLED_SECONDS: Final = 1.0
-"""After which a client that owes the rest of a request is taken to have stalled."""
+"""The time after which a client that owes the rest of a request counts as stalled."""
 
 logger = logging.getLogger("anchore_admission.connections")
 _warnings = Throttled(logger, time.monotonic)
 
 
 class Closed(StrEnum):
-    """Why a connection was closed that its client wanted to keep."""
+    """The reason for closing a connection before its client does."""
 
     HANDSHAKE = "handshake"
     HEADER = "header"
@@ -48,19 +48,19 @@ _WHY: Final = {
 
 
 class OncePerWindow(logging.Filter):
-    """Pass each warning of uvicorn's about a client once in five minutes; a client can bring about any number."""
+    """Pass each of uvicorn's warnings about clients once in five minutes; a client could cause any number of them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno != logging.WARNING:
             return True
         now = time.monotonic()
-        if now - self._told.get(record.msg, -REPEAT_SECONDS) < REPEAT_SECONDS:
+        if now - self._logged.get(record.msg, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return False
-        self._told[record.msg] = now
+        self._logged[record.msg] = now
         return True
 
 
@@ -68,7 +68,7 @@ REPEATED: Final = OncePerWindow()
 
 
 def log_closed(why: Closed) -> None:
-    """Say it once in five minutes; making room for others is no fault of a client."""
+    """Log a reason once in five minutes, unless the connection was only closed to make room for another."""
     if text := _WHY.get(why):
         _warnings.warn(why, f"closed a connection: {text}")
 
@@ -78,25 +78,25 @@ def _ignored(_why: Closed) -> None:
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's own, with a bound on everything that a client may owe.
+    """uvicorn's protocol, with limits on everything that it waits for.
 
-    uvicorn waits for ever for the end of a header or a body, and for a client to read its answer. A few clients that
-    send nothing more could hold every connection so, and nobody else would be answered.
+    uvicorn's own waits for ever for the end of a header or a body, and for a client to read its response. It is open to
+    slow-loris attacks: a few clients that send nothing more could hold every connection.
     """
 
     idle_since: float
-    """Loop time of the last answer, or of the handshake."""
+    """Loop time of the last response, or of the handshake."""
     on_closed: Callable[[Closed], None] = staticmethod(_ignored)
-    """Told of every connection that is closed before its client closes it."""
+    """Called for each connection that is closed before its client closes it."""
     _waiting: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
     _ending: asyncio.TimerHandle | None = None
     _in_header = True
-    """The first is waited for from the beginning."""
+    """True from the start: the first header is expected at once."""
     _in_body = False
-    """A body may outlast its answer, and is not kept then."""
+    """True also while the rest of a body arrives after its response; it is dropped then."""
     _got = 0
-    """Bytes of the header, or of the body since its time began."""
+    """Bytes of the header so far, or of the body since its limit was last extended."""
     _owed_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
@@ -165,7 +165,7 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def is_idle(self) -> bool:
-        """Whether no request is under way; a part of a header is none."""
+        """Return whether no request is in progress; part of a header does not count as one."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
@@ -175,7 +175,7 @@ class Connection(HttpToolsProtocol):
         self._waiting = self.loop.call_later(seconds, self._out_of_time)
 
     def _out_of_time(self) -> None:
-        """A body that this side holds up, or that makes progress, has more time."""
+        """Extend the limit of a body that we have paused or that makes progress; close the connection otherwise."""
         if self._in_body and (self.flow.read_paused or self._got >= BODY_BYTES):
             self._got = 0
             self._await_client(BODY_SECONDS)
@@ -188,7 +188,7 @@ class Connection(HttpToolsProtocol):
             self._waiting = None
 
     def _end_soon(self) -> None:
-        """Closing waits for ever for a client that does not read the last bytes."""
+        """Limit the closing, too: it would wait for ever for a client that does not read the last bytes."""
         if self._ending is None:
             self._ending = self.loop.call_later(WRITE_SECONDS, self._abort, Closed.UNREAD)
 
@@ -201,18 +201,18 @@ class Connection(HttpToolsProtocol):
         return [other for other in self.connections if isinstance(other, Connection) and other is not self]
 
     def _make_room(self) -> None:
-        """Close the least useful other connection; its owner, if it is an API server, connects again."""
+        """Close the least useful other connection; an API server would connect again."""
         now = self.loop.time()
         ranked = [(rank, other) for other in self._others() if (rank := other._rank(now))]  # noqa: SLF001
         if ranked:
             _, least = min(ranked, key=lambda entry: entry[0])
             least._abort(Closed.ROOM)  # noqa: SLF001
-            self.connections.discard(least)  # at once: uvicorn counts them when the newcomer's header is there
+            self.connections.discard(least)  # at once: uvicorn counts connections when the new one's header arrives
 
     def _rank(self, now: float) -> tuple[int, float, float] | None:
-        """Return how early this connection makes room for another: the smallest first; None for a review under way.
+        """Return how early this connection makes room for another, smallest first; None for a review in progress.
 
-        First whose client owes the rest of a request and has stalled, the one with the fewest bytes; then idle ones.
+        Stalled clients that owe the rest of a request come first, those with the fewest bytes ahead; then idle ones.
         """
         if self.transport.is_closing() or self._writing:
             return 0, 0, self.idle_since

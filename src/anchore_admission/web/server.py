@@ -22,26 +22,26 @@ from anchore_admission.web.signals import stop_on_signals
 from anchore_admission.web.tls import ServingCertificate
 
 KEEP_ALIVE: Final = 110
-"""Longer than the 90 seconds after which an API server closes an idle connection: if we closed it first, a review
-written at that moment would fail."""
+"""Seconds to keep an idle connection: longer than the 90 seconds after which an API server closes it. If we closed it
+first, a review written at that moment would fail."""
 CONNECTIONS: Final = 1024
-"""At once; beyond that, those that have stalled and idle ones make room."""
+"""The most connections at once; beyond that, stalled and idle ones are closed to make room."""
 _OTHER_FILES: Final = 256
-"""File descriptors for everything but connections to a port: Anchore, the cluster, files."""
+"""File descriptors kept for everything else: Anchore, the cluster, files."""
 BACKLOG: Final = 2048
 FAREWELL_SECONDS: Final = 1.0
-"""For the last bytes of an answer, and for the other side to confirm the end of the connection."""
+"""For the last bytes of a response, and for the client to confirm the end of the connection."""
 
 logger = logging.getLogger("anchore_admission.server")
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One port and what answers on it; port 0 takes a free one.
+    """One port and its application; port 0 takes a free one.
 
-    ``setting`` is the one that named the port, for the message when it is taken. ``clients`` needs a ``certificate``
-    that asks for theirs. Lifespan events are not sent: whoever builds an application opens and closes what it needs.
-    ``connections`` are kept at once, ``on_closed`` is told of those that are closed before their clients close them.
+    ``setting`` names the port in the error if it is taken. ``clients`` needs a ``certificate`` that requires client
+    certificates. Lifespan events are not sent: the builder of an application opens and closes its resources. At most
+    ``connections`` are kept at once; ``on_closed`` is called for each one that is closed before its client closes it.
     """
 
     app: ASGIApp
@@ -63,13 +63,13 @@ async def serve(
     linger_seconds: float = 0.0,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve until ``stop`` is set or SIGTERM or SIGINT comes; a second signal ends the process at once.
+    """Serve until ``stop`` is set or SIGTERM or SIGINT arrives; a second signal ends the process at once.
 
-    ``on_ready`` hears the bound ports, in the listeners' order. ``on_stop`` is called as soon as the end begins.
-    For ``linger_seconds`` new requests are still answered, each with ``Connection: close``; then the listeners end
-    in their order, each when the requests of the one before have been answered, within ``drain_seconds`` in all.
+    ``on_ready`` is called with the bound ports, in the listeners' order, and ``on_stop`` as soon as the stop begins.
+    For ``linger_seconds`` new requests are still answered, each with ``Connection: close``. Then the listeners close
+    in their order, each once the requests of the one before are answered, within ``drain_seconds`` in all.
 
-    Raises ConfigurationError if a port cannot be had.
+    Raises ConfigurationError if a port cannot be bound.
     """
     stop = asyncio.Event() if stop is None else stop
     logging.getLogger("uvicorn.error").addFilter(REPEATED)
@@ -86,7 +86,7 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signals and its loop that ticks ten times a second for headers we do not send."""
+    """uvicorn without its signal handlers and its loop, which ticks ten times a second for headers we do not send."""
 
     def __init__(self, listener: Listener, bound: socket.socket) -> None:
         certificate = listener.certificate
@@ -123,7 +123,7 @@ class _Server(uvicorn.Server):
         logger.info("listening on %s", self.address)
 
     def _protocol(self) -> asyncio.Protocol:
-        """As uvicorn's ``startup`` makes them."""
+        """Make a protocol as uvicorn's ``startup`` does."""
         protocol: Connection = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
@@ -131,14 +131,14 @@ class _Server(uvicorn.Server):
         return protocol
 
     def say_goodbye(self) -> None:
-        """From now on every answer asks the other side to connect elsewhere."""
+        """Ask clients, from the next response on, to connect to another replica."""
         self.server_state.default_headers = [(b"connection", b"close")]
 
     async def close(self, seconds: float) -> None:
-        """Take no more connections, end the idle ones, wait for the requests in flight.
+        """Accept no more connections, close the idle ones, wait for the requests in flight.
 
-        Instead of uvicorn's own ``shutdown``, which waits as long for a peer that never confirms the end of its TLS
-        connection as for a request: one idle client would hold the process for the whole time.
+        uvicorn's own ``shutdown`` waits for a client that never confirms the end of its TLS connection as long as for a
+        request: one idle client would keep the process for the whole time.
         """
         if not self._acceptor:
             return
@@ -153,23 +153,23 @@ class _Server(uvicorn.Server):
         logger.info("closed %s", self.address)
 
     async def _requests_answered(self, seconds: float) -> None:
-        """Those too that a connection accepted just before brings meanwhile."""
+        """Wait for all requests, including those of connections that were accepted just before."""
         clock = asyncio.get_running_loop().time
         end = clock() + seconds
         while tasks := set(self.server_state.tasks):
             logger.info("%s: %d requests in flight", self.address, len(tasks))
             _, late = await asyncio.wait(tasks, timeout=max(0.0, end - clock()))
             if late:
-                logger.error("%s: the time to drain is over, %d requests cancelled", self.address, len(late))
+                logger.error("%s did not drain in time: %d requests cancelled", self.address, len(late))
                 for task in late:
                     task.cancel()
                 return
 
     async def _connections_gone(self, seconds: float) -> None:
-        """Answers may still stand in a buffer."""
+        """Wait for responses that are still in a buffer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.server_state.connections:  # noqa: ASYNC110 - uvicorn tells nobody when one is gone
+                while self.server_state.connections:  # noqa: ASYNC110 - uvicorn sends no event when one is gone
                     await asyncio.sleep(0.02)
 
 
@@ -188,13 +188,13 @@ async def _drain(servers: Sequence[_Server], seconds: float) -> None:
 
 @contextlib.contextmanager
 def _bound(listeners: Sequence[Listener]) -> Iterator[list[_Server]]:
-    """Every port is taken before any request is answered. Raises ConfigurationError."""
+    """Bind every port before any request is answered. Raises ConfigurationError."""
     with contextlib.ExitStack() as stack:
         yield [_Server(listener, stack.enter_context(_socket(listener))) for listener in listeners]
 
 
 def _socket(listener: Listener) -> socket.socket:
-    """An IPv6 address serves IPv4 too where it can: ``::`` means every address."""
+    """Bind a port. ``::`` means every address, IPv4 included, where the system allows it."""
     address = (listener.host, listener.port)
     try:
         if ":" in listener.host:
@@ -210,7 +210,7 @@ def _socket(listener: Listener) -> socket.socket:
 
 
 def descriptors() -> int:
-    """Return how many connections the file descriptors allow; take as many of them as the system grants."""
+    """Return how many connections the file descriptors allow, after raising their limit as far as permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + HANDSHAKES + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -10,10 +10,11 @@ from anchore_admission.adapters.certificates import SelfSigned, read_ca_bundle
 from anchore_admission.adapters.cluster_metrics import ClusterMetrics
 from anchore_admission.adapters.files import is_readable, read_text
 from anchore_admission.adapters.probe import HttpProbe
-from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.core.webhook.drift import Registration
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.ports.cluster import Cluster
+from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.cluster.ca_bundle import CaBundleFile
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership
@@ -34,7 +35,6 @@ class ClusterWork:
     present: Present
     registration: Registration | None
     ca_bundle: CaBundleFile | None
-    secret_path: Callable[[], str | None]
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Reconciler]:
@@ -71,31 +71,21 @@ class ClusterWork:
         certificates = ManagedCertificates(
             cluster, SelfSigned(), plan, present=self.present, is_trusted=published.is_trusted
         )
-        self.telemetry.watch_unusable(Followed.CERTIFICATE, certificates.is_unusable)
+        self.telemetry.watch_unusable(WatchedSource.CERTIFICATE, certificates.is_unusable)
         return certificates
 
     def _registrar(self, cluster: Cluster, published: PublishedCaBundle, leadership: Leadership) -> Registrar | None:
         if self.registration is None:
             return None
         probe = HttpProbe(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
-        return Registrar(
-            cluster,
-            probe,
-            self.registration,
-            self.metrics,
-            published,
-            leads=leadership.leads,
-            secret_path=self.secret_path,
-        )
+        return Registrar(cluster, probe, self.registration, self.metrics, published, leads=leadership.leads)
 
 
-def build_cluster_work(
-    settings: Settings, telemetry: Telemetry, present: Present, secret_path: Callable[[], str | None]
-) -> ClusterWork:
+def build_cluster_work(settings: Settings, telemetry: Telemetry, present: Present) -> ClusterWork:
     """Prepare the reconciler; ``present`` starts serving a pair. Raises ConfigurationError if a file is invalid."""
     ca_bundle = _ca_bundle(settings.ca_file) if settings.ca_file else None
     if ca_bundle:
-        telemetry.watch_unusable(Followed.CA_BUNDLE, ca_bundle.watched.is_unusable)
+        telemetry.watch_unusable(WatchedSource.CA_BUNDLE, ca_bundle.watched.is_unusable)
     return ClusterWork(
         settings,
         telemetry,
@@ -103,7 +93,6 @@ def build_cluster_work(
         present,
         registration=_registration(settings.registration) if settings.registration else None,
         ca_bundle=ca_bundle,
-        secret_path=secret_path,
     )
 
 

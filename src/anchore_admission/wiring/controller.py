@@ -10,11 +10,12 @@ from typing import Any
 
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, CredentialSource, DetectingAnchore, connect
 from anchore_admission.adapters.anchore.credentials import FileCredentials
-from anchore_admission.adapters.telemetry import Followed, Telemetry
-from anchore_admission.adapters.trust import FollowedTrust
+from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.adapters.trust import WatchedTrust
 from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
+from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.config.load import environment_name
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
@@ -111,7 +112,7 @@ def _sources(
 def _watched_credentials(sources: Iterable[CredentialSource], telemetry: Telemetry) -> list[Watched[Any]]:
     watched: list[Watched[Any]] = [source.watched for source in sources if isinstance(source, FileCredentials)]
     for source in watched:
-        telemetry.watch_unusable(Followed.CREDENTIALS, source.is_unusable)
+        telemetry.watch_unusable(WatchedSource.CREDENTIALS, source.is_unusable)
     return watched
 
 
@@ -122,7 +123,7 @@ def _connected(
     telemetry: Telemetry,
     *,
     bounds: Bounds,
-    trust: FollowedTrust | None,
+    trust: WatchedTrust | None,
 ) -> DetectingAnchore:
     shared = configuration.anchore
     endpoint = AnchoreEndpoint(
@@ -148,14 +149,14 @@ def _ca_file(configuration: Configuration, account: AccountSection) -> str:
 
 def _trust(
     configuration: Configuration, used: Sequence[AccountSection], telemetry: Telemetry
-) -> dict[str, FollowedTrust]:
+) -> dict[str, WatchedTrust]:
     """Follow the CA file of each account; accounts that share one follow it once."""
     if not configuration.anchore.verify_tls:
         return {}
     paths = {_ca_file(configuration, account) for account in used} - {""}
-    trust = {path: FollowedTrust(Path(path)) for path in sorted(paths)}
+    trust = {path: WatchedTrust(Path(path)) for path in sorted(paths)}
     for followed in trust.values():
-        telemetry.watch_unusable(Followed.ANCHORE_CA, followed.watched.is_unusable)
+        telemetry.watch_unusable(WatchedSource.ANCHORE_CA, followed.watched.is_unusable)
     return trust
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong between us and the API server, told in our own words."""
+"""Errors between the controller and the API server, translated into ours."""
 
 import asyncio
 import json
@@ -9,7 +9,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from anchore_admission.adapters import kubernetes
 from anchore_admission.adapters.kubernetes import ObjectNames, connect
 from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import (
@@ -87,7 +86,7 @@ async def test_a_secret_in_a_long_refusal_is_not_cut_in_two(stage: RecordedApiSt
         (httpx2.ReadTimeout(""), "look for a NetworkPolicy or firewall between this Pod and the API server"),
     ],
 )
-async def test_what_takes_a_person_names_the_remedy(
+async def test_an_error_that_an_operator_must_fix_names_the_remedy(
     broken: httpx2.Response | Exception, remedy: str, stage: RecordedApiStage
 ) -> None:
     stage.api.broken = broken
@@ -97,14 +96,13 @@ async def test_what_takes_a_person_names_the_remedy(
         assert remedy in str(caught.value)
 
 
-async def test_an_api_server_that_never_answers_is_not_waited_for(
-    stage: RecordedApiStage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_api_server_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = RecordedApiStage(seconds=0)
+
     async def never(_: httpx2.Request) -> httpx2.Response:
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(kubernetes, "CALL_SECONDS", 0)
     monkeypatch.setattr(type(stage.api), "__call__", lambda _self, request: never(request))
     with pytest.raises(ClusterUnavailable, match="no answer from the API server within 0 s"):
         await stage.cluster.read_secret()

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from anchore_admission import __version__
 from anchore_admission.adapters.logs import JsonFormatter
 from anchore_admission.adapters.review_log import AGAIN_SECONDS, IMAGES_PER_LINE, MalformedLog
-from anchore_admission.adapters.telemetry import Followed, Telemetry
+from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import AnalysisState, ImageFacts, ImageRecord
 from anchore_admission.core.images import JudgedImage, Uncheckable
@@ -18,7 +18,7 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
-from anchore_admission.ports.telemetry import Origin, ReviewRecord
+from anchore_admission.ports.telemetry import Origin, ReviewRecord, WatchedSource
 from support.fakes import ManualClock
 
 DIGEST = "sha256:" + "a" * 64
@@ -160,8 +160,8 @@ def test_what_cannot_be_used_is_told_from_the_start() -> None:
         "secret_path": 0,
     }
     first, second = [False], [True]
-    telemetry.watch_unusable(Followed.CREDENTIALS, lambda: first[0])
-    telemetry.watch_unusable(Followed.CREDENTIALS, lambda: second[0])
+    telemetry.watch_unusable(WatchedSource.CREDENTIALS, lambda: first[0])
+    telemetry.watch_unusable(WatchedSource.CREDENTIALS, lambda: second[0])
     assert unusable(telemetry) == {
         "ca_bundle": 0,
         "certificate": 0,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from anchore_admission.adapters.anchore.endpoint import AnchoreEndpoint, trust
-from anchore_admission.adapters.trust import FollowedTrust, system_trust, trusting
+from anchore_admission.adapters.trust import WatchedTrust, system_trust, trusting
 from support.certificates import pair
 
 
@@ -43,14 +43,14 @@ def test_a_system_without_cas_is_named(
 def test_the_last_valid_cas_stay_in_use(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(pair().ca_bundle)
-    followed = FollowedTrust(file)
-    before = followed.current()
+    trust = WatchedTrust(file)
+    before = trust.current()
     for content in (b"", b"-----BEGIN nonsense"):
         file.write_bytes(content)
-        followed.watched.refresh()
+        trust.watched.refresh()
     file.unlink()
-    followed.watched.refresh()
-    assert followed.current() is before
+    trust.watched.refresh()
+    assert trust.current() is before
     assert len(caplog.messages) == 3
     for message in caplog.messages:
         assert message.startswith(f"invalid CA bundle for Anchore: caFile: {file} ")

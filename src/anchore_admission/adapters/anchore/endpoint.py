@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from anchore_admission.adapters.trust import FollowedTrust, system_trust
+from anchore_admission.adapters.trust import WatchedTrust, system_trust
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import ApiVersion
 
@@ -67,7 +67,7 @@ def trust(endpoint: AnchoreEndpoint) -> ssl.SSLContext:
         return httpx.create_ssl_context(verify=False)
     if endpoint.ca_file is None:
         return system_trust()
-    return FollowedTrust(Path(endpoint.ca_file)).current()
+    return WatchedTrust(Path(endpoint.ca_file)).current()
 
 
 def account_header(account: str | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds
 from anchore_admission.adapters.anchore.connect import connect
 from anchore_admission.adapters.anchore.detection import DetectingAnchore
-from anchore_admission.adapters.trust import FollowedTrust
+from anchore_admission.adapters.trust import WatchedTrust
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseInvalid, AnchoreUnavailable, DeadlineExceeded
 from anchore_admission.models.configuration import ApiVersion
@@ -228,7 +228,7 @@ class TestCertificates:
         (old, old_tls), (new, new_tls) = own_certificate(first), own_certificate(second)
         mounted = tmp_path / "ca.crt"
         mounted.write_bytes(old.read_bytes())
-        followed = FollowedTrust(mounted)
+        trust = WatchedTrust(mounted)
 
         async def ask(served: Served) -> object:
             endpoint = AnchoreEndpoint(f"https://{LOOPBACK}:{served.port}", ApiVersion.V1, ca_file=str(mounted))
@@ -237,9 +237,7 @@ class TestCertificates:
         opened: list[DetectingAnchore] = []
 
         def anchore_at(endpoint: AnchoreEndpoint) -> DetectingAnchore:
-            anchore = connect(
-                endpoint, ADMIN, name="a", recorder=FakeRecorder(), bounds=BOUNDS, trusted=followed.current
-            )
+            anchore = connect(endpoint, ADMIN, name="a", recorder=FakeRecorder(), bounds=BOUNDS, trusted=trust.current)
             opened.append(anchore)
             return anchore
 
@@ -247,12 +245,12 @@ class TestCertificates:
             assert await ask(before)
             for invalid in (b"", b"rubbish", b"-----BEGIN CERTIFICATE-----"):
                 mounted.write_bytes(invalid)
-                followed.watched.refresh()
-                assert followed.watched.is_unusable()
+                trust.watched.refresh()
+                assert trust.watched.is_unusable()
                 assert await ask(before)
             mounted.write_bytes(new.read_bytes())
-            followed.watched.refresh()
-            assert not followed.watched.is_unusable()
+            trust.watched.refresh()
+            assert not trust.watched.is_unusable()
             assert await ask(after)
             with pytest.raises(AnchoreUnavailable, match="not trusted"):
                 await ask(before)

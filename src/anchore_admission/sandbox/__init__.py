@@ -1,4 +1,4 @@
-"""An Anchore server that is none: in memory, seeded from a file, for tests, demos and a first look."""
+"""A simulated Anchore server: in memory, seeded from a file, for tests, demos and a first look."""
 
 from anchore_admission.sandbox.app import create_sandbox
 from anchore_admission.sandbox.default_seed import DEFAULT_SEED

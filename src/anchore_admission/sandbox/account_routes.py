@@ -5,12 +5,12 @@ from typing import Any
 from fastapi.responses import Response
 
 from anchore_admission.sandbox.accounts import STATES, Account, authorize
-from anchore_admission.sandbox.answers import AnchoreError, ProblemError
-from anchore_admission.sandbox.calls import OWN, Call, Operation, answer
+from anchore_admission.sandbox.calls import OWN, Call, Operation, respond
+from anchore_admission.sandbox.responses import AnchoreError, ProblemError
 
 
 async def _strings(call: Call, *required: str) -> dict[str, str]:
-    """The body's string values, all of the required ones among them."""
+    """Read the string values of the body; raise ProblemError if a required one is missing."""
     body: Any = await call.body()
     if not isinstance(body, dict):
         raise ProblemError(400, f"{body!r} is not of type 'object'")
@@ -23,22 +23,22 @@ async def _strings(call: Call, *required: str) -> dict[str, str]:
 
 
 def _account(call: Call, action: str) -> Account:
-    """The account of the path, for its own users and for an admin."""
+    """Return the account of the path, for its own users and for an admin."""
     name = call.path("name")
     authorize(call.caller, name, action)
     return call.world.directory.get(name)
 
 
 async def own_account(call: Call) -> Response:
-    return answer(call.api.account(call.caller.account))
+    return respond(call.api.account(call.caller.account))
 
 
 async def own_user(call: Call) -> Response:
-    return answer(call.api.user(call.caller.user))
+    return respond(call.api.user(call.caller.user))
 
 
 async def list_accounts(call: Call) -> Response:
-    return answer([call.api.account(account) for account in call.world.directory.accounts.values()])
+    return respond([call.api.account(account) for account in call.world.directory.accounts.values()])
 
 
 async def post_account(call: Call) -> Response:
@@ -47,11 +47,11 @@ async def post_account(call: Call) -> Response:
         raise AnchoreError(call.api.account_exists, "Account already exists")
     account = call.world.directory.add(body["name"], call.world.clock(), body.get("email"))
     call.world.give_default_policy(account.name)
-    return answer(call.api.account(account))
+    return respond(call.api.account(account))
 
 
 async def get_account(call: Call) -> Response:
-    return answer(call.api.account(_account(call, "getAccount")))
+    return respond(call.api.account(_account(call, "getAccount")))
 
 
 async def delete_account(call: Call) -> Response:
@@ -60,11 +60,11 @@ async def delete_account(call: Call) -> Response:
         raise AnchoreError(400, "Invalid account state change requested. An account must be disabled to be deleted")
     del call.world.directory.accounts[account.name]
     call.world.forget(account.name)
-    return answer(None, 204)
+    return respond(None, 204)
 
 
 async def get_state(call: Call) -> Response:
-    return answer({"state": call.world.directory.get(call.path("name")).state})
+    return respond({"state": call.world.directory.get(call.path("name")).state})
 
 
 async def put_state(call: Call) -> Response:
@@ -73,32 +73,32 @@ async def put_state(call: Call) -> Response:
     if body["state"] not in STATES or account.is_admin:
         raise AnchoreError(400, "Invalid account state change requested")
     account.state = body["state"]
-    return answer({"state": account.state})
+    return respond({"state": account.state})
 
 
 async def list_users(call: Call) -> Response:
-    return answer([call.api.user(user) for user in _account(call, "listUsers").users.values()])
+    return respond([call.api.user(user) for user in _account(call, "listUsers").users.values()])
 
 
 async def post_user(call: Call) -> Response:
     account = _account(call, "createUser")
     body = await _strings(call, "username", "password")
     user = call.world.directory.add_user(account, body["username"], body["password"], call.world.clock())
-    return answer(call.api.user(user))
+    return respond(call.api.user(user))
 
 
 async def get_user(call: Call) -> Response:
-    return answer(call.api.user(_account(call, "getUser").user(call.path("username"))))
+    return respond(call.api.user(_account(call, "getUser").user(call.path("username"))))
 
 
 async def delete_user(call: Call) -> Response:
     account = _account(call, "deleteUser")
     del account.users[account.user(call.path("username")).username]
-    return answer(None, 204)
+    return respond(None, 204)
 
 
 async def list_credentials(call: Call) -> Response:
-    return answer([_account(call, "getUser").user(call.path("username")).credential()])
+    return respond([_account(call, "getUser").user(call.path("username")).credential()])
 
 
 async def post_credential(call: Call) -> Response:
@@ -107,7 +107,7 @@ async def post_credential(call: Call) -> Response:
     if body["type"] != "password":
         raise AnchoreError(400, "Invalid credential type")
     user.password, user.updated_at = body["value"], call.world.clock()
-    return answer(user.credential())
+    return respond(user.credential())
 
 
 _USER = "/accounts/{name}/users/{username}"

@@ -1,4 +1,4 @@
-"""Accounts and users: who calls, and for which account."""
+"""Accounts and users, authentication and authorization."""
 
 import base64
 import binascii
@@ -6,7 +6,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
-from anchore_admission.sandbox.answers import AnchoreError, UnauthorizedError
+from anchore_admission.sandbox.responses import AnchoreError, UnauthorizedError
 from anchore_admission.sandbox.seed import SeedAccount
 from anchore_admission.sandbox.times import rfc3339
 
@@ -106,7 +106,7 @@ class Directory:
         return self.accounts[name]
 
     def authenticate(self, authorization: str | None) -> Caller:
-        """Basic credentials, or an API key as the password of ``_api_key``; anything else is a plain 401."""
+        """Authenticate Basic credentials, or an API key as the password of ``_api_key``; all else is a plain 401."""
         username, password = _basic(authorization)
         for account in self.accounts.values():
             for user in account.users.values():
@@ -118,7 +118,7 @@ class Directory:
 
 
 def authorize(caller: Caller, account: str | None, action: str) -> str:
-    """The account a call is for: the caller's own, or any other by an admin, even one that does not exist."""
+    """Return the account that a call is for: the caller's own, or any other for an admin, even a missing one."""
     if caller.account.state != "enabled":
         raise AnchoreError(403, f"Not authorized. Account {caller.account.name} not enabled.")
     target = account or caller.account.name
@@ -128,7 +128,7 @@ def authorize(caller: Caller, account: str | None, action: str) -> str:
 
 
 def authorize_system(caller: Caller, action: str) -> None:
-    """Managing accounts is the admin account's."""
+    """Require the admin account, which manages the others."""
     authorize(caller, None, action)
     if not caller.account.is_admin:
         raise AnchoreError(403, f"Not authorized. Requires permissions: domain=system action={action} target=*")

@@ -1,13 +1,13 @@
-"""Adds images: what the body asks for, what the registry answers, and what becomes of the record."""
+"""Add images: read the body, resolve the reference in the registry, and update the record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anchore_admission.sandbox.answers import AnchoreError, ProblemError
 from anchore_admission.sandbox.api import Api
 from anchore_admission.sandbox.images import ImageRecord, Images
 from anchore_admission.sandbox.references import BadReference, Reference, parse
+from anchore_admission.sandbox.responses import AnchoreError, ProblemError
 from anchore_admission.sandbox.times import epoch
 from anchore_admission.sandbox.world import World
 
@@ -18,7 +18,7 @@ _NO_SOURCE = 'Must include either "tag", "tag" and "digest", or "source" propert
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What to pull, and the tag to keep it under."""
+    """The image to pull, and the tag to store it under."""
 
     pull: Reference
     tag: Reference
@@ -128,7 +128,7 @@ def _invalid(reason: str) -> AnchoreError:
 
 
 def add_image(world: World, account: str, addition: Addition, *, force: bool) -> ImageRecord:
-    """Ask the registry, then create, leave or re-queue the record of the digest it answers.
+    """Resolve the reference, then create, keep or queue again the record of its digest.
 
     As in Engine 1.1.0, the time that an add asks for counts only for a record that it creates (``add_record`` in
     db_catalog_image.py): a tag added to a known digest is as old as the call (``update_record_image_detail``).
@@ -155,7 +155,7 @@ def add_image(world: World, account: str, addition: Addition, *, force: bool) ->
 
 
 def _touch(record: ImageRecord, addition: Addition, now: float, analysis_time: float, *, force: bool) -> None:
-    """A known image is analysed again only when forced, when its analysis failed, or when it was being deleted."""
+    """Queue a known image again if forced, after a failed analysis, or if it is being deleted."""
     if addition.dockerfile and not force:
         raise AnchoreError(400, "Cannot provide dockerfile content for an image that exists, without force")
     state = record.state(now, analysis_time)
@@ -164,7 +164,7 @@ def _touch(record: ImageRecord, addition: Addition, now: float, analysis_time: f
 
 
 def delete_image(images: Images, digest: str, now: float) -> bool:
-    """Mark an image, which is collected a while later; return whether there is one."""
+    """Mark an image for deletion, which follows a while later; return whether it exists."""
     record = images.by_digest(digest, now)
     if record is not None and record.deleted_at is None:
         record.deleted_at = now

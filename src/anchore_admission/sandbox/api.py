@@ -1,4 +1,4 @@
-"""What differs between the two APIs: names, and the shapes of answers."""
+"""The differences between the two APIs: names, and the shapes of responses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from anchore_admission.sandbox.accounts import Account, User
 from anchore_admission.sandbox.checks import Checked
 from anchore_admission.sandbox.images import ImageRecord
-from anchore_admission.sandbox.policies import Document, StoredPolicy
+from anchore_admission.sandbox.policies import StoredPolicy
+from anchore_admission.sandbox.policy_models import Document
 from anchore_admission.sandbox.registry import Content
 from anchore_admission.sandbox.seed import ApiName, State
 
@@ -18,7 +19,7 @@ SANDBOX_MESSAGE = "all good (sandbox)"
 
 @dataclass(frozen=True, slots=True)
 class ImageView:
-    """An image record as of now."""
+    """An image record at one moment."""
 
     record: ImageRecord
     state: State
@@ -34,7 +35,7 @@ class ImageView:
         return "active" if self.record.deleted_at is None else "deleting"
 
     def metadata(self) -> dict[str, Any]:
-        """All null until an analysis has ended well once."""
+        """Return the metadata; all null until the first successful analysis."""
         known = self.analyzed_at is not None
         mode = "Actual" if any(row.dockerfile for row in self.record.tags.values()) else "Guessed"
         facts = {
@@ -93,19 +94,19 @@ class Api(ABC):
     def policy(self, account: str, stored: StoredPolicy, *, active: bool, detail: bool) -> Json: ...
 
     def written_policy(self, account: str, stored: StoredPolicy, *, active: bool) -> Json:
-        """The answer to adding or changing one."""
+        """Return the response to adding or changing a policy."""
         return self.policy(account, stored, active=active, detail=True)
 
     @abstractmethod
     def one(self, item: Json) -> Json:
-        """A single image or policy: v1 wraps it in a list."""
+        """Return a single image or policy: v1 wraps it in a list."""
 
     @abstractmethod
     def deleted(self) -> tuple[int, Json]: ...
 
     @abstractmethod
     def deletion(self, digest: str, *, found: bool) -> Json:
-        """Return what the deletion of one image is answered with."""
+        """Return the response to the deletion of one image."""
 
     @abstractmethod
     def service(self, name: str, host: str, facts: Json) -> Json:

@@ -1,4 +1,4 @@
-"""Builds the sandbox's web application."""
+"""The sandbox's web application."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from anchore_admission.sandbox import account_routes, answers, image_routes, policy_routes, system_routes
+from anchore_admission.sandbox import account_routes, image_routes, policy_routes, responses, system_routes
 from anchore_admission.sandbox.api import Api
 from anchore_admission.sandbox.calls import endpoint
 from anchore_admission.sandbox.control_routes import control_endpoints
@@ -35,22 +35,22 @@ def create_sandbox(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> FastAPI:
-    """A pretended Anchore with the state of a seed, or of the built-in one.
+    """Create a simulated Anchore with the state of a seed, or of the built-in one.
 
-    ``clock`` decides how far an analysis has come; ``sleep`` is what a slow call waits with.
+    ``clock`` determines the progress of analyses; a slow call waits by ``sleep``.
     """
     seed = seed or DEFAULT_SEED
     world = world_from(seed, clock)
-    # no generated documentation: the paths are Anchore's, and nothing here may reach for a CDN
+    # no generated documentation: the paths are Anchore's, and the page would load assets from a CDN
     app = FastAPI(title="anchore-admission sandbox", openapi_url=None, redirect_slashes=False)
     for name in seed.api_versions:
         _serve(app, _APIS[name], world)
     for (method, path), serve in control_endpoints(world, seed.api_versions).items():
         app.add_api_route(path, serve, methods=[method])
-    app.add_exception_handler(answers.AnchoreError, answers.on_anchore_error)
-    app.add_exception_handler(answers.ProblemError, answers.on_problem)
-    app.add_exception_handler(answers.UnauthorizedError, answers.on_unauthorized)
-    app.add_exception_handler(HTTPException, answers.on_http_exception)
+    app.add_exception_handler(responses.AnchoreError, responses.on_anchore_error)
+    app.add_exception_handler(responses.ProblemError, responses.on_problem)
+    app.add_exception_handler(responses.UnauthorizedError, responses.on_unauthorized)
+    app.add_exception_handler(HTTPException, responses.on_http_exception)
     app.add_middleware(Front, api_versions=seed.api_versions, faults=world.faults, sleep=sleep)
     versions = ", ".join(seed.api_versions)
     logger.warning("This is a sandbox, not Anchore: API %s, %d images from its seed", versions, world.image_count())

@@ -1,4 +1,4 @@
-"""One call: who makes it, for which account, with which parameters and body."""
+"""One call: its caller, account, parameters and body."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,8 +10,8 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from anchore_admission.sandbox.accounts import Caller, authorize, authorize_system
-from anchore_admission.sandbox.answers import AnchoreError, ProblemError, UnauthorizedError
 from anchore_admission.sandbox.api import Api, Json
+from anchore_admission.sandbox.responses import AnchoreError, ProblemError, UnauthorizedError
 from anchore_admission.sandbox.seed import ApiName
 from anchore_admission.sandbox.times import epoch
 from anchore_admission.sandbox.world import Tenant, World
@@ -69,7 +69,7 @@ class Call:
             raise ProblemError(400, f"{value!r} is not a 'datetime' - '{name}'") from error
 
     async def body(self) -> Any:
-        """The JSON body; None when there is none."""
+        """Read the JSON body; None if it is empty."""
         content_type = self.request.headers.get("content-type", "").split(";")[0].strip().lower()
         if content_type != "application/json" and not content_type.endswith("+json"):
             raise ProblemError(415, None, f"Invalid Content-type ({content_type}), expected JSON data")
@@ -81,9 +81,9 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One route, of both APIs unless ``only`` one has it.
+    """One route, in both APIs unless ``only`` names one.
 
-    ``action`` is the permission it asks for, ``OWN`` only a user.
+    ``action`` is the permission that it requires; ``OWN`` requires only a user.
     """
 
     method: str
@@ -94,7 +94,7 @@ class Operation:
     only: ApiName | None = None
 
 
-def answer(content: Json, status: int = 200) -> Response:
+def respond(content: Json, status: int = 200) -> Response:
     return Response(status_code=status) if status == 204 else JSONResponse(content, status)  # noqa: PLR2004 - "no content"
 
 
@@ -108,7 +108,7 @@ async def read_json(request: Request) -> Any:
         return None
     try:
         value = json.loads(body)
-        # what cannot be written again (half of a surrogate pair, NaN) must not be stored either
+        # values that cannot be encoded again (half of a surrogate pair, NaN) must not be stored
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ProblemError(400, "Request body is not valid JSON") from error
@@ -116,11 +116,11 @@ async def read_json(request: Request) -> Any:
 
 
 def endpoint(operation: Operation, api: Api, world: World) -> Endpoint:
-    """Authenticate, authorise, meet the parts of Anchore that are down, and hand over."""
+    """Authenticate and authorize a call, simulate the parts of Anchore that are down, and run the handler."""
 
     async def serve(request: Request) -> Response:
         if request.state.fault == "databaseDown":
-            raise UnauthorizedError  # an engine that cannot ask its database believes nobody
+            raise UnauthorizedError  # an engine without its database cannot verify any credentials
         caller = world.directory.authenticate(request.headers.get("authorization"))
         if operation.system:
             authorize_system(caller, operation.action)

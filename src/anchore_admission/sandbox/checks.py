@@ -1,4 +1,4 @@
-"""One policy check as both APIs show it, and the checks that Anchore remembers."""
+"""One policy check as both APIs show it, and the history of checks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Key = tuple[str, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One evaluation with what it was of."""
+    """One evaluation with its image, tag and policy."""
 
     record: ImageRecord
     tag: Reference
@@ -30,7 +30,7 @@ class Check:
 
 @dataclass(slots=True)
 class History:
-    """The evaluations that were not interactive, newest first, within bounds."""
+    """Evaluations that were not interactive, newest first, within bounds."""
 
     _checks: dict[Key, list[Check]] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The sandbox's own controls, without credentials: what it is, how it misbehaves, what its registry holds."""
+"""The sandbox's own control routes, without credentials: description, faults, contents of the registry."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
 
+from anchore_admission.models.problems import path
 from anchore_admission.sandbox.calls import Endpoint, read_json
 from anchore_admission.sandbox.faults import MAX_FAULTS
 from anchore_admission.sandbox.seed import ApiName, Fault, RegistryEntry
@@ -24,12 +25,12 @@ class _Unreadable(Exception):
 
 
 async def _items(request: Request, adapter: TypeAdapter[tuple[T, ...]], most: int) -> tuple[T, ...]:
-    """A list, or one item of it."""
+    """Read a list from the body, or one item of it."""
     body: Any = await read_json(request)
     try:
         items = adapter.validate_python(body if isinstance(body, list) else [body])
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
+        problems = [f"{path(e['loc'])}: {e['msg']}" for e in error.errors(include_url=False)]
         raise _Unreadable(problems) from error
     if len(items) > most:
         raise _Unreadable([f"at most {most} items at a time"])
@@ -48,7 +49,7 @@ def _guarded(serve: Endpoint) -> Endpoint:
 
 def control_endpoints(world: World, api_versions: Sequence[ApiName]) -> dict[tuple[str, str], Endpoint]:
     async def describe(_request: Request) -> Response:
-        about = "This is anchore-admission's sandbox, not Anchore. It analyses nothing: its findings come from a seed."
+        about = "This is anchore-admission's sandbox, not Anchore. It analyzes nothing: its findings come from a seed."
         facts = {"apiVersions": list(api_versions), "accounts": list(world.directory.accounts)}
         counts = {"images": world.image_count(), "faults": world.faults.shown()}
         return JSONResponse({"sandbox": True, "about": about, "analysisTime": world.analysis_time, **facts, **counts})

@@ -1,4 +1,4 @@
-"""Evaluates one policy for one image under one tag."""
+"""Evaluate one policy for one image under one tag."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from anchore_admission.sandbox.gates import Match, NotImplementedGateError, fire
-from anchore_admission.sandbox.policies import Allowlist, AllowlistItem, ImageRule, MappingRule, Policy, Rule, RuleSet
+from anchore_admission.sandbox.policy_models import (
+    Allowlist,
+    AllowlistItem,
+    ImageRule,
+    MappingRule,
+    Policy,
+    Rule,
+    RuleSet,
+)
 from anchore_admission.sandbox.references import Reference
 from anchore_admission.sandbox.registry import Content
 
@@ -17,7 +25,7 @@ R = TypeVar("R", bound=ImageRule)
 
 @dataclass(frozen=True, slots=True)
 class EvaluationProblem:
-    """Why the outcome is not to be trusted."""
+    """A reason why the outcome cannot be trusted."""
 
     problem_type: str
     details: str
@@ -38,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The outcome, and what of the policy led to it."""
+    """The outcome, and the parts of the policy that led to it."""
 
     final_action: Action
     reason: Reason
@@ -66,8 +74,8 @@ class _RuleError(Exception):
 def evaluate(policy: Policy, content: Content, tag: Reference, now: float, *, by_tag_only: bool) -> Evaluation:
     """Apply the image lists and the first mapping that matches.
 
-    ``by_tag_only`` is v1's way: mappings are chosen before the image is loaded, so one that
-    names a digest or an image ID breaks the evaluation.
+    ``by_tag_only`` imitates v1, which selects a mapping before it loads the image, so that one with a digest or an
+    image ID breaks the evaluation.
     """
     denied_by = _listed(policy.denylisted_images, tag, content)
     allowed_by = _listed(policy.allowlisted_images, tag, content)
@@ -92,7 +100,7 @@ def _concluded(
     allowed_by: ImageRule | None,
     denied_by: ImageRule | None,
 ) -> Evaluation:
-    """A deny list beats an allow list beats the policy; what could not be evaluated passes by no list."""
+    """Let a deny list win over an allow list, and that over the policy; no list saves a failed evaluation."""
     final: Action = action
     reason: Reason = "policy_evaluation"
     if denied_by is not None:
@@ -111,7 +119,7 @@ def _listed(rules: Sequence[ImageRule], tag: Reference, content: Content) -> Ima
     try:
         return _first(rules, tag, content)
     except _RuleError:
-        return None  # the mappings stumble over the same tag and report it
+        return None  # the mappings fail on the same tag and report it
 
 
 def _first(rules: Sequence[R], tag: Reference, content: Content | None) -> R | None:

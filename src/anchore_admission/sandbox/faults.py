@@ -1,4 +1,4 @@
-"""The misbehaviour it was told: which call is slow, fails, hangs, or meets a part of Anchore that is down."""
+"""Faults of the sandbox: calls that are slow, fail, hang, or need a part of Anchore that is down."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class _Armed:
 
 @dataclass(slots=True)
 class Faults:
-    """The rules in force; the first that matches a call applies to it."""
+    """The active faults; the first that matches a call applies to it."""
 
     _armed: list[_Armed] = field(default_factory=list)
 
@@ -33,7 +33,7 @@ class Faults:
         self._armed = [_Armed(fault, fault.times) for fault in faults]
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The fault for one call, counted; ``path`` carries its version: ``/v1/images``."""
+        """Return the fault for one call and count it; ``path`` includes the version: ``/v1/images``."""
         for armed in self._armed:
             if armed.left == 0 or not _applies(armed.fault, method, path):
                 continue

@@ -1,4 +1,4 @@
-"""What stands before every call: the sandbox's own mark, one log line, the version of the path, and faults."""
+"""The middleware of every call: the sandbox's marker header, a log line, the version of the path, and faults."""
 
 import asyncio
 import logging
@@ -9,8 +9,8 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anchore_admission.sandbox.answers import AnchoreError, anchore_error
 from anchore_admission.sandbox.faults import Faults
+from anchore_admission.sandbox.responses import AnchoreError, anchore_error
 from anchore_admission.sandbox.seed import ApiName, Fault
 
 CONTROL = "/sandbox"
@@ -20,7 +20,7 @@ logger = logging.getLogger("anchore_admission.sandbox")
 
 
 def versioned(path: str, api_versions: Collection[ApiName]) -> str:
-    """The path with its version: what an Engine does with paths that name none, and an Enterprise 5 does not."""
+    """Return the path with its version. An Engine adds v1 to paths without one, Enterprise 5 rejects them."""
     bare = path.rstrip("/") or "/"
     if bare == CONTROL or bare.startswith(f"{CONTROL}/"):
         return bare
@@ -33,7 +33,7 @@ def versioned(path: str, api_versions: Collection[ApiName]) -> str:
 
 
 class Front:
-    """Pure ASGI, so that a hanging call holds nothing but its connection."""
+    """Pure ASGI middleware: a hanging call holds only its connection."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Front:
         fault = None if path.startswith(CONTROL) else self._faults.take(scope["method"], path)
         state = {**scope.get("state", {}), "fault": fault.mode if fault else None}
         call = {**scope, "path": path, "raw_path": quote(path).encode(), "state": state}
-        answer = _Answer(send)
+        response = _Response(send)
         started = perf_counter()
         try:
-            await self._serve(call, receive, answer, fault)
+            await self._serve(call, receive, response, fault)
         finally:
-            self.logger(scope, answer.status, perf_counter() - started, fault)
+            self._log(scope, response.status, perf_counter() - started, fault)
 
     async def _serve(self, call: Scope, receive: Receive, send: Send, fault: Fault | None) -> None:
         if fault is None:
@@ -74,16 +74,16 @@ class Front:
             return
         await (_instead(fault) or self._app)(call, receive, send)
 
-    def logger(self, scope: Scope, status: int | None, seconds: float, fault: Fault | None) -> None:
+    def _log(self, scope: Scope, status: int | None, seconds: float, fault: Fault | None) -> None:
         query = scope["query_string"].decode("latin-1")
         target = quote(scope["path"]) + (f"?{quote(query, safe='=&%:/@')}" if query else "")
         note = f" fault={fault.mode}" if fault else ""
-        outcome = status or "no answer"
+        outcome = status or "no response"
         logger.info("sandbox %s %s %s %.1fms%s", scope["method"], target, outcome, seconds * 1000, note)
 
 
-class _Answer:
-    """Sends on, with the sandbox's mark, and remembers the status."""
+class _Response:
+    """Sends the response with the sandbox's marker header, and keeps its status."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -100,7 +100,7 @@ def _instead(fault: Fault) -> Response | None:
     if fault.mode == "html":
         return HTMLResponse(LOGIN_PAGE)
     if fault.mode == "fail":
-        return anchore_error(AnchoreError(fault.status, f"the sandbox was told to fail with {fault.status}"))
+        return anchore_error(AnchoreError(fault.status, f"a fault of the sandbox: {fault.status}"))
     return None
 
 

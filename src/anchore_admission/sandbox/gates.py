@@ -1,4 +1,4 @@
-"""The policy gates: which Anchore knows, which the sandbox evaluates, and how."""
+"""The policy gates that Anchore knows, and those that the sandbox evaluates."""
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -44,7 +44,7 @@ _OS_PACKAGES = frozenset({"os", "apkg", "dpkg", "rpm", "deb", "apk"})
 
 
 class NotImplementedGateError(Exception):
-    """A gate, trigger or parameter that Anchore has and the sandbox has not: no verdict may rest on it."""
+    """A gate, trigger or parameter of Anchore's that the sandbox does not evaluate: no verdict must depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _always(_content: Content, _parameters: Mapping[str, str]) -> Iterator[Match
 
 
 def _never(_content: Content, _parameters: Mapping[str, str]) -> Iterator[Match]:
-    """The sandbox's vulnerability data is neither old nor missing."""
+    """Never fire: the sandbox's vulnerability data is neither old nor missing."""
     yield from ()
 
 
@@ -123,7 +123,7 @@ TRIGGERS: Mapping[tuple[str, str], Trigger] = {
     ("vulnerabilities", "blacklist"): _denylist,
     ("vulnerabilities", "denylist"): _denylist,
 }
-# triggers of gates whose other triggers are evaluated; the rest of a gate's triggers is nobody's mistake
+# all triggers of the gates that are evaluated; other gates' triggers are not validated
 KNOWN_TRIGGERS: Mapping[str, frozenset[str]] = {
     "always": frozenset({"always"}),
     "vulnerabilities": frozenset({trigger for gate, trigger in TRIGGERS if gate == "vulnerabilities"})
@@ -132,7 +132,7 @@ KNOWN_TRIGGERS: Mapping[str, frozenset[str]] = {
 
 
 def fire(gate: str, trigger: str, content: Content, parameters: Mapping[str, str]) -> Iterator[Match]:
-    """Every match of one rule; raises when the sandbox cannot tell."""
+    """Return every match of one rule. Raises NotImplementedGateError if the sandbox does not evaluate its gate."""
     implementation = TRIGGERS.get((gate, trigger))
     if implementation is None:
         raise NotImplementedGateError(f"the sandbox does not implement gate {gate}, trigger {trigger}")

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from fastapi.responses import Response
 
 from anchore_admission.sandbox.adding import add_image, delete_image, read_addition
-from anchore_admission.sandbox.answers import AnchoreError, ProblemError
 from anchore_admission.sandbox.api import ImageView, view
-from anchore_admission.sandbox.calls import Call, Operation, answer
+from anchore_admission.sandbox.calls import Call, Operation, respond
 from anchore_admission.sandbox.checks import Check
 from anchore_admission.sandbox.evaluation import evaluate
 from anchore_admission.sandbox.images import ImageRecord
 from anchore_admission.sandbox.policies import StoredPolicy
 from anchore_admission.sandbox.references import BadReference, Reference, parse
 from anchore_admission.sandbox.registry import refusal
+from anchore_admission.sandbox.responses import AnchoreError, ProblemError
 from anchore_admission.sandbox.seed import State
 
 _STATES = ("not_analyzed", "analyzed", "analyzing", "analysis_failed")
@@ -53,7 +53,7 @@ def _digest(call: Call) -> str:
 
 
 def _record(call: Call) -> ImageRecord:
-    """The image of the path, by platform digest or by its manifest list's."""
+    """Return the image of the path, by its platform digest or that of its manifest list."""
     record = call.tenant.images.by_digest(_digest(call), call.world.clock())
     if record is None:
         raise _absent(call)
@@ -82,25 +82,25 @@ def _filtered(call: Call, records: Iterable[ImageRecord]) -> list[ImageView]:
 
 
 async def list_images(call: Call) -> Response:
-    """An empty filter lists everything; parameters of the other API are ignored, as Anchore ignores them."""
+    """List images; an empty filter lists all. Like Anchore, ignore the parameters of the other API."""
     text, history = call.query(call.api.full_tag), call.boolean("history")
     image_id = call.query("image_id") if call.api.filters_by_id_and_time else None
     images, now = call.tenant.images, call.world.clock()
     if not text and not image_id:
-        return answer(call.api.images(_filtered(call, images.all(now))))
+        return respond(call.api.images(_filtered(call, images.all(now))))
     known = images.by_reference(_reference(text), now) if text else images.all(now)
     found = _filtered(call, (record for record in known if image_id in (None, "", record.content.image_id)))
     if not found:
         raise _absent(call, _NO_TAG)
-    return answer(call.api.images(found[:1] if text and not history else found))
+    return respond(call.api.images(found[:1] if text and not history else found))
 
 
 async def get_image(call: Call) -> Response:
-    return answer(call.api.one(call.api.image(_view(call, _record(call)))))
+    return respond(call.api.one(call.api.image(_view(call, _record(call)))))
 
 
 async def get_image_by_id(call: Call) -> Response:
-    return answer(call.api.one(call.api.image(_view(call, _record_by_id(call)))))
+    return respond(call.api.one(call.api.image(_view(call, _record_by_id(call)))))
 
 
 async def post_image(call: Call) -> Response:
@@ -108,7 +108,7 @@ async def post_image(call: Call) -> Response:
     if call.fault == "registryDown":
         raise refusal("REGISTRY_NOT_ACCESSIBLE", addition.pull, call.world.clock())
     record = add_image(call.world, call.account, addition, force=call.boolean("force"))
-    return answer(call.api.one(call.api.image(_view(call, record))))
+    return respond(call.api.one(call.api.image(_view(call, record))))
 
 
 async def remove_image(call: Call) -> Response:
@@ -116,7 +116,7 @@ async def remove_image(call: Call) -> Response:
     found = delete_image(call.tenant.images, digest, call.world.clock())
     if not found and not call.api.deletes_unknown_images:
         raise _absent(call)
-    return answer(call.api.deletion(digest, found=found))
+    return respond(call.api.deletion(digest, found=found))
 
 
 async def remove_images(call: Call) -> Response:
@@ -125,7 +125,7 @@ async def remove_images(call: Call) -> Response:
         raise ProblemError(400, f"Missing query parameter '{call.api.image_digests}'")
     images, now = call.tenant.images, call.world.clock()
     digests = [digest for digest in text.split(",") if digest]
-    return answer([call.api.deletion(digest, found=delete_image(images, digest, now)) for digest in digests])
+    return respond([call.api.deletion(digest, found=delete_image(images, digest, now)) for digest in digests])
 
 
 async def check_image(call: Call) -> Response:
@@ -151,7 +151,7 @@ def _checked(call: Call, record: ImageRecord) -> Response:
         raise AnchoreError(404, "could not find any evaluations for input images")
     checks = [_check(call, record, tag, policy, keep=not interactive) for tag in tags]
     checked = {check.tag.full_name: _shown(call, check, history=history) for check in checks}
-    return answer(call.api.check(record.digest, checked, detail=detail))
+    return respond(call.api.check(record.digest, checked, detail=detail))
 
 
 def _policy(call: Call) -> StoredPolicy:
@@ -164,7 +164,7 @@ def _policy(call: Call) -> StoredPolicy:
 
 def _check(call: Call, record: ImageRecord, tag: Reference, policy: StoredPolicy, *, keep: bool) -> Check:
     now = call.world.clock()
-    # the registry's entry, so that new findings reach an image that is analysed already
+    # the registry's entry, so that new findings reach an image that is already analyzed
     content = call.world.registry.content(record.digest) or record.content
     evaluation = evaluate(policy.policy, content, tag, now, by_tag_only=call.api.maps_by_tag_only)
     check = Check(record, tag, policy, evaluation, now)

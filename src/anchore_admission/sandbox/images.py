@@ -1,11 +1,11 @@
-"""What an account knows of its images: records, their tags, and how far their analysis has come."""
+"""The images of an account: records, their tags, and the progress of their analysis."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from anchore_admission.sandbox.answers import AnchoreError
 from anchore_admission.sandbox.references import Reference
 from anchore_admission.sandbox.registry import Content
+from anchore_admission.sandbox.responses import AnchoreError
 from anchore_admission.sandbox.seed import State
 
 MAX_IMAGES = 10_000
@@ -17,9 +17,9 @@ ALREADY = float("-inf")
 
 @dataclass(slots=True)
 class TagRow:
-    """One tag of one digest; ``created_at`` decides which digest a tag look-up answers.
+    """One tag of one digest; ``created_at`` decides which digest a look-up by tag returns.
 
-    ``detected_at`` is when the row was written, whatever ``created_at`` an add asked for.
+    ``detected_at`` is the time when the row was written, whatever ``created_at`` the request set.
     """
 
     reference: Reference
@@ -31,7 +31,7 @@ class TagRow:
 
 @dataclass(slots=True)
 class ImageRecord:
-    """One image of one account; its state follows from the clock, no task moves it.
+    """One image of one account; its state follows from the clock, without a background task.
 
     ``created_at`` is the time that a digest add may override; ``added_at`` is when the record was written.
     """
@@ -61,7 +61,7 @@ class ImageRecord:
         return "not_analyzed" if age < analysis_time * QUEUED_PART else "analyzing"
 
     def analyzed_at(self, now: float, analysis_time: float) -> float | None:
-        """When the last finished analysis ended; a forced one keeps the time of the one before, as Anchore does."""
+        """Return when the last analysis ended; while a forced one runs, that of the previous one, as Anchore does."""
         if self.state(now, analysis_time) != "analyzed":
             return self.outcome_at
         return max(self.added_at, self.queued_at + analysis_time)
@@ -71,7 +71,7 @@ class ImageRecord:
         self.queued_at, self.held, self.deleted_at = now, None, None
 
     def annotate(self, annotations: dict[str, str]) -> None:
-        """Merge; the value ``null`` removes a key."""
+        """Merge annotations; the value ``null`` removes a key."""
         for key, value in annotations.items():
             if value == "null":
                 self.annotations.pop(key, None)
@@ -79,7 +79,7 @@ class ImageRecord:
                 self.annotations[key] = value
 
     def add_tag(self, reference: Reference, created_at: float, now: float, sequence: int) -> TagRow:
-        """The row of a tag; a tag the digest already has keeps its time, so a tag rolled back is not seen."""
+        """Return the row of a tag. A tag that the digest already has keeps its time: a rollback goes unnoticed."""
         full_tag = reference.full_tag or ""
         if full_tag not in self.tags:
             if len(self.tags) >= MAX_TAGS:
@@ -106,27 +106,27 @@ class Images:
         self._records[record.digest] = record
 
     def _live(self, now: float) -> list[ImageRecord]:
-        """Without what was deleted long enough ago."""
+        """Return the records, and drop those that were deleted long enough ago."""
         for digest in [r.digest for r in self._records.values() if _collected(r, now)]:
             del self._records[digest]
         return list(self._records.values())
 
     def all(self, now: float) -> list[ImageRecord]:
-        """Newest first."""
+        """Return all records, newest first."""
         return sorted(self._live(now), key=lambda r: (r.created_at, r.sequence), reverse=True)
 
     def exact(self, digest: str, now: float) -> ImageRecord | None:
-        """Of the platform digest alone."""
+        """Return the record of a platform digest."""
         record = self._records.get(digest)
         return None if record is None or _collected(record, now) else record
 
     def by_digest(self, digest: str, now: float) -> ImageRecord | None:
-        """Of the platform digest, or the newest of the manifest list's digest."""
+        """Return the record of a platform digest, or the newest of a manifest list's digest."""
         exact = self.exact(digest, now)
         return exact or next((r for r in self.all(now) if r.content.parent_digest == digest), None)
 
     def by_reference(self, reference: Reference, now: float) -> list[ImageRecord]:
-        """Everything that ever carried the reference, the newest tag row first."""
+        """Return every record that ever had the reference, the newest tag row first."""
         found = [(row, record) for record in self._live(now) for row in _matching(record, reference)]
         found.sort(key=lambda pair: (pair[0].created_at, pair[0].sequence), reverse=True)
         return list({record.digest: record for _, record in found}.values())

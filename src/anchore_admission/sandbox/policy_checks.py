@@ -1,4 +1,4 @@
-"""What Anchore refuses in a policy that has the right shape: unknown gates, wrong parameters, loose ends."""
+"""Mistakes that Anchore rejects in a policy of the right shape: unknown gates, parameters and references."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from anchore_admission.sandbox.gates import (
     PARAMETERS,
     UNSUPPORTED_PARAMETERS,
 )
-from anchore_admission.sandbox.policies import Policy, Rule
+from anchore_admission.sandbox.policy_models import Policy, Rule
 
 Detail = dict[str, str]
 
@@ -25,7 +25,7 @@ def _about(rule: Rule, **more: Any) -> str:
 
 
 def policy_problems(policy: Policy) -> list[Detail]:
-    """Everything Anchore would refuse; empty for a policy it takes."""
+    """Return the mistakes that Anchore would reject; none for a policy that it accepts."""
     found = [problem for rule_set in policy.rule_sets for rule in rule_set.rules for problem in _rule_problems(rule)]
     return [*found, *_reference_problems(policy)]
 

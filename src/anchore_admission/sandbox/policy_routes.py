@@ -4,11 +4,13 @@ from typing import Any
 
 from fastapi.responses import Response
 
-from anchore_admission.sandbox.answers import AnchoreError, ProblemError
 from anchore_admission.sandbox.api import Json
-from anchore_admission.sandbox.calls import Call, Operation, answer
-from anchore_admission.sandbox.policies import Document, Policy, StoredPolicy, read_policy
+from anchore_admission.sandbox.calls import Call, Operation, respond
+from anchore_admission.sandbox.policies import StoredPolicy
 from anchore_admission.sandbox.policy_checks import policy_problems
+from anchore_admission.sandbox.policy_dialects import read_policy
+from anchore_admission.sandbox.policy_models import Document, Policy
+from anchore_admission.sandbox.responses import AnchoreError, ProblemError
 from anchore_admission.sandbox.v2_policy import check_record
 
 
@@ -25,12 +27,12 @@ def _written(call: Call, stored: StoredPolicy) -> Json:
 async def list_policies(call: Call) -> Response:
     detail = call.boolean("detail")
     stored = sorted(call.tenant.policies.stored.values(), key=lambda policy: policy.created_at)
-    return answer([_shown(call, policy, detail=detail) for policy in stored])
+    return respond([_shown(call, policy, detail=detail) for policy in stored])
 
 
 async def get_policy(call: Call) -> Response:
     stored = call.tenant.policies.get(call.path("policy_id"))
-    return answer(call.api.one(_shown(call, stored, detail=call.boolean("detail", default=True))))
+    return respond(call.api.one(_shown(call, stored, detail=call.boolean("detail", default=True))))
 
 
 async def post_policy(call: Call) -> Response:
@@ -38,11 +40,11 @@ async def post_policy(call: Call) -> Response:
     if policy.id in call.tenant.policies.stored and not call.api.replaces_policies:
         raise AnchoreError(409, f"Policy {policy.id} already exists")
     stored = call.world.claim(call.account).policies.put(policy, document, call.world.clock())
-    return answer(_written(call, stored))
+    return respond(_written(call, stored))
 
 
 async def put_policy(call: Call) -> Response:
-    """Replace the policy's document if the record carries one, and activate it if asked to."""
+    """Replace the policy's document if the record has one, and activate it if requested."""
     body = await call.body()
     if not call.api.takes_partial_records:
         check_record(body)
@@ -55,13 +57,13 @@ async def put_policy(call: Call) -> Response:
         raise ProblemError(400, f"the policy's id {policy.id!r} is not {known.policy.id!r}")
     active = call.boolean("active") or record.get("active") is True
     stored = call.tenant.policies.put(policy, document, call.world.clock(), active=active)
-    return answer(call.api.one(_written(call, stored)))
+    return respond(call.api.one(_written(call, stored)))
 
 
 async def delete_policy(call: Call) -> Response:
     call.tenant.policies.delete(call.path("policy_id"))
     status, body = call.api.deleted()
-    return answer(body, status)
+    return respond(body, status)
 
 
 def _read(call: Call, body: object) -> tuple[Policy, Document]:

@@ -1,4 +1,4 @@
-"""How Anchore itself reads an image reference, which is not how Docker does."""
+"""Image references as Anchore parses them, which differs from Docker."""
 
 import re
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class BadReference(ValueError):
-    """A reference that holds characters Anchore refuses."""
+    """A reference with characters that Anchore rejects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One parsed reference; what a form of it does not carry is None."""
+    """One parsed reference; members that its form does not have are None."""
 
     registry: str | None
     repo: str | None
@@ -31,12 +31,12 @@ class Reference:
 
     @property
     def full_name(self) -> str:
-        """The normalised reference: the key of a check's answer, by tag or, for want of one, by digest."""
+        """The normalized reference: the key of a check's response, by tag or, without one, by digest."""
         return self.full_tag or f"{self.registry}/{self.repo}@{self.digest}"
 
     @property
     def pulled_from(self) -> tuple[str, str]:
-        """Registry and repository that the registry itself knows: Docker Hub's short names and host aliases folded.
+        """Registry and repository to pull from: Docker Hub's short names and host aliases are resolved.
 
         Anchore keeps the names apart in its records but pulls the same image for all of them.
         """

@@ -1,10 +1,10 @@
-"""The registry that the sandbox pretends to pull from: which digest a tag has, and what is in it."""
+"""The simulated registry: the digests of tags, and the contents of images."""
 
 import hashlib
 from dataclasses import dataclass, field
 
-from anchore_admission.sandbox.answers import AnchoreError
 from anchore_admission.sandbox.references import DIGEST, Reference, parse
+from anchore_admission.sandbox.responses import AnchoreError
 from anchore_admission.sandbox.seed import Finding, ImageContent, RegistryEntry, RegistryErrorCode
 from anchore_admission.sandbox.times import rfc3339
 
@@ -22,7 +22,7 @@ _REASONS: dict[RegistryErrorCode, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What one platform digest holds, and how its analysis ends."""
+    """The contents of one platform digest, and the outcome of its analysis."""
 
     digest: str
     parent_digest: str
@@ -39,7 +39,7 @@ def _hash(text: str) -> str:
 
 
 def content_of(image: ImageContent, name: str, *, fails_analysis: bool = False) -> Content:
-    """The content a seed describes; a digest it does not give follows from the image's name."""
+    """Return the content that a seed describes; a missing digest follows from the image's name."""
     digest = image.digest or f"sha256:{_hash(name)}"
     return Content(
         digest=digest,
@@ -58,7 +58,7 @@ def _pulled(reference: Reference) -> Pulled:
 
 
 def default_name(tag: str) -> str:
-    """The name that a deterministic digest is made of: the same for every spelling of one Docker Hub image."""
+    """Return the name that a digest is derived from: the same for every spelling of a Docker Hub image."""
     registry, repo, label = _pulled(parse(tag))
     return f"{registry}/{repo}:{label}"
 
@@ -74,7 +74,7 @@ class Registry:
     _repositories: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
     def put(self, entry: RegistryEntry) -> None:
-        """Let tags answer an image or an error from now on."""
+        """Set the image or the error that tags resolve to."""
         if len(self._tags) + len(self._errors) + len(entry.tag) > MAX_ENTRIES:
             raise AnchoreError(400, f"the sandbox's registry holds at most {MAX_ENTRIES} tags")
         if entry.error is not None:
@@ -95,14 +95,14 @@ class Registry:
                 self._repositories.setdefault(digest, set()).add(key[:2])
 
     def tags(self) -> dict[str, str]:
-        """Every tag it was told of, with its digest or its error."""
+        """Return every known tag with its digest or its error."""
         return {f"{k[0]}/{k[1]}:{k[2]}": v for k, v in sorted({**self._tags, **self._errors}.items())}
 
     def content(self, digest: str) -> Content | None:
         return self._contents.get(digest)
 
     def resolve(self, reference: Reference, now: float) -> Content:
-        """Look a tag or digest up as Anchore does on every add."""
+        """Resolve a tag or digest as Anchore does on every add."""
         return self._by_digest(reference, now) if reference.digest else self._by_tag(reference, now)
 
     def _by_tag(self, reference: Reference, now: float) -> Content:
@@ -126,7 +126,7 @@ class Registry:
 
 
 def refusal(code: RegistryErrorCode, reference: Reference, now: float) -> AnchoreError:
-    """The 400 of an add whose image cannot be fetched; Anchore quotes the command that failed, so do we."""
+    """Return the 400 for an image that cannot be fetched. Like Anchore, quote the command that failed."""
     time = rfc3339(now)
     name = reference.full_name
     command = f"/bin/sh -c skopeo   inspect --raw --tls-verify=false  docker://{name}"

@@ -1,4 +1,4 @@
-"""The seed file's shape: what the sandbox knows when it starts."""
+"""The models of a seed file: the state of the sandbox when it starts."""
 
 from typing import Annotated, Any, Literal
 
@@ -68,7 +68,7 @@ Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
 class Frozen(BaseModel):
-    """A value read from outside: never changed, nothing unknown in it."""
+    """Base of the models: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,7 +88,7 @@ class Finding(Frozen):
 
 
 class ImageContent(Frozen):
-    """What an image is, wherever it is stored."""
+    """The contents of an image."""
 
     digest: Digest | None = None
     parent_digest: Digest | None = Field(default=None, alias="parentDigest")
@@ -108,7 +108,7 @@ class SeedImage(ImageContent):
 
 
 class RegistryEntry(ImageContent):
-    """An image of the pretend registry, or the error it answers for the tag."""
+    """An image of the simulated registry, or the error for its tags."""
 
     tag: Tags
     analysis: Literal["analyzed", "analysis_failed"] = "analyzed"
@@ -143,7 +143,7 @@ class SeedPolicy(Frozen):
 
 
 class Fault(Frozen):
-    """One way to misbehave, for the calls that it names."""
+    """One fault, for the calls that it names."""
 
     mode: FaultMode
     delay: Seconds = 0
@@ -160,7 +160,7 @@ class Fault(Frozen):
 
 
 class Messages(Frozen):
-    """The words of 404 answers that API v2 leaves open; without them v2 answers in v1's words."""
+    """The messages of 404 responses that API v2 leaves open; by default they are those of v1."""
 
     image_not_found: Annotated[str, StringConstraints(min_length=1)] | None = Field(default=None, alias="imageNotFound")
     not_analyzed: Annotated[str, StringConstraints(min_length=1)] | None = Field(default=None, alias="notAnalyzed")
@@ -170,7 +170,7 @@ ADMIN = SeedAccount(name="admin", users=(SeedUser(username="admin", password="fo
 
 
 class Seed(Frozen):
-    """All of it."""
+    """A seed."""
 
     api_versions: Annotated[tuple[ApiName, ...], Field(min_length=1)] = Field(default=("v1", "v2"), alias="apiVersions")
     analysis_time: Seconds = Field(default=5, alias="analysisTime")

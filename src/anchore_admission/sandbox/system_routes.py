@@ -6,7 +6,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from anchore_admission.sandbox.api import SANDBOX_MESSAGE, Api
-from anchore_admission.sandbox.calls import OWN, Call, Endpoint, Operation, answer
+from anchore_admission.sandbox.calls import OWN, Call, Endpoint, Operation, respond
 from anchore_admission.sandbox.times import rfc3339
 
 _SERVICES = {"simplequeue": 8283, "analyzer": 8284, "policy_engine": 8287, "catalog": 8282, "apiext": 8228}
@@ -21,7 +21,7 @@ _ERROR_CODES = {
 
 
 def open_endpoints(api: Api) -> dict[str, Endpoint]:
-    """What answers without credentials."""
+    """Return the routes that need no credentials."""
 
     async def root(_request: Request) -> Response:
         return JSONResponse(api.name)
@@ -54,11 +54,11 @@ def _status(api: Api) -> dict[str, Any]:
 
 
 async def get_status(call: Call) -> Response:
-    return answer(_status(call.api))
+    return respond(_status(call.api))
 
 
 async def get_system(call: Call) -> Response:
-    """As a real one, it does not notice that a service is down, only that there is nobody to ask."""
+    """Return the states of services. Like a real engine, report a service as up unless the catalog itself is down."""
     states = [
         call.api.service(
             name,
@@ -73,19 +73,19 @@ async def get_system(call: Call) -> Response:
         )
         for name, port in _SERVICES.items()
     ]
-    return answer({"service_states": [] if call.fault == "catalogDown" else states})
+    return respond({"service_states": [] if call.fault == "catalogDown" else states})
 
 
 async def get_feeds(call: Call) -> Response:
-    """One feed, in step: ``anchore-cli system wait`` waits for it."""
+    """Return one synchronized feed: ``anchore-cli system wait`` waits for it."""
     time = rfc3339(call.world.clock())
     group = {"name": "sandbox", "enabled": True, "last_sync": time, "record_count": 0, "created_at": time}
     feed = {"name": "vulnerabilities", "enabled": True, "last_full_sync": time, "created_at": time, "updated_at": time}
-    return answer([{**feed, "groups": [group]}])
+    return respond([{**feed, "groups": [group]}])
 
 
 async def get_error_codes(_call: Call) -> Response:
-    return answer([{"name": name, "description": text} for name, text in _ERROR_CODES.items()])
+    return respond([{"name": name, "description": text} for name, text in _ERROR_CODES.items()])
 
 
 OPERATIONS = (

@@ -8,7 +8,7 @@ def rfc3339(seconds: float) -> str:
 
 
 def epoch(text: str) -> float:
-    """Return the seconds of a time, of UTC where it names no zone. Raises ValueError, for years beyond UTC's too."""
+    """Parse a time, in UTC if it names no zone. Raises ValueError, also for years beyond the range of UTC."""
     try:
         time = datetime.fromisoformat(text)
         seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -1,4 +1,4 @@
-"""The answers of API v1, as a real engine gave them."""
+"""The responses of API v1, as recorded from a real engine."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -7,7 +7,9 @@ from anchore_admission.sandbox.api import Api, ImageView, Json
 from anchore_admission.sandbox.checks import Check, Checked
 from anchore_admission.sandbox.evaluation import Row
 from anchore_admission.sandbox.images import TagRow
-from anchore_admission.sandbox.policies import Document, ImageRule, StoredPolicy, v1_document, v1_rule
+from anchore_admission.sandbox.policies import StoredPolicy
+from anchore_admission.sandbox.policy_dialects import v1_document, v1_rule
+from anchore_admission.sandbox.policy_models import Document, ImageRule
 from anchore_admission.sandbox.times import rfc3339
 
 _HEADER = (

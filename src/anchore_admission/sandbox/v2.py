@@ -1,4 +1,4 @@
-"""The answers of API v2, after Anchore Enterprise's published description."""
+"""The responses of API v2, by Anchore Enterprise's published description."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,9 @@ from anchore_admission.sandbox.api import Api, ImageView, Json
 from anchore_admission.sandbox.checks import Check, Checked
 from anchore_admission.sandbox.evaluation import Row
 from anchore_admission.sandbox.images import TagRow
-from anchore_admission.sandbox.policies import (
-    Document,
-    ImageRule,
-    MappingRule,
-    StoredPolicy,
-    v2_document,
-    v2_mapping,
-)
+from anchore_admission.sandbox.policies import StoredPolicy
+from anchore_admission.sandbox.policy_dialects import v2_document, v2_mapping
+from anchore_admission.sandbox.policy_models import Document, ImageRule, MappingRule
 from anchore_admission.sandbox.times import rfc3339
 
 
@@ -68,7 +63,7 @@ class V2(Api):
         return item
 
     def check(self, digest: str, checked: Checked, *, detail: bool) -> Json:
-        checks = next(iter(checked.values()))  # v2's answer has room for one tag
+        checks = next(iter(checked.values()))  # a response of v2 has room for one tag
         return {
             "policy_id": checks[0].policy.policy.id,
             "image_digest": digest,
@@ -124,7 +119,7 @@ class V2(Api):
         return {"service_name": name, "host_id": host, **facts}
 
     def account(self, account: Account) -> Json:
-        """Leave an email out that the account does not have: null is no string."""
+        """Return an account; a missing email is left out, since null is not a string."""
         return {key: value for key, value in account.shown().items() if value is not None}
 
     def user(self, user: User) -> Json:

@@ -1,10 +1,10 @@
-"""The schema of a policy in Anchore's description of API v2, which takes no key that it does not know."""
+"""The schema of a policy in Anchore's description of API v2, which allows no unknown keys."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, ValidationError
 
-from anchore_admission.sandbox.answers import ProblemError
+from anchore_admission.sandbox.responses import ProblemError
 
 
 class _Strict(BaseModel):
@@ -102,12 +102,12 @@ class PolicyRecord(BaseModel):
 
 
 def check_document(document: object) -> None:
-    """Raises ProblemError, the framework's 400, where a policy is not what the description says."""
+    """Raise ProblemError, the framework's 400, if a policy does not match the description."""
     _check(PolicyDocument, document)
 
 
 def check_record(record: object) -> None:
-    """Raises ProblemError for a record that lacks what the description requires."""
+    """Raise ProblemError if a record lacks a required member."""
     _check(PolicyRecord, record)
 
 
@@ -121,7 +121,7 @@ def _check(model: type[BaseModel], value: object) -> None:
 
 
 def _words(error: ValidationError) -> str:
-    """Return the first mistake in the framework's words."""
+    """Describe the first mistake in the framework's words."""
     first = error.errors(include_url=False)[0]
     *above, last = first["loc"]
     if first["type"] not in ("missing", "extra_forbidden"):

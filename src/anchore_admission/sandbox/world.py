@@ -1,19 +1,20 @@
-"""Everything the sandbox holds in memory, filled from a seed."""
+"""The state of the sandbox in memory, filled from a seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.sandbox.accounts import Directory
-from anchore_admission.sandbox.answers import AnchoreError
 from anchore_admission.sandbox.checks import History
 from anchore_admission.sandbox.default_policy import DEFAULT_POLICY
 from anchore_admission.sandbox.faults import Faults
 from anchore_admission.sandbox.images import ALREADY, ImageRecord, Images
-from anchore_admission.sandbox.policies import Policies, dialect, read_policy
+from anchore_admission.sandbox.policies import Policies
 from anchore_admission.sandbox.policy_checks import policy_problems
+from anchore_admission.sandbox.policy_dialects import dialect, read_policy
 from anchore_admission.sandbox.references import parse
 from anchore_admission.sandbox.registry import Registry, content_of, default_name
+from anchore_admission.sandbox.responses import AnchoreError
 from anchore_admission.sandbox.seed import Messages, Seed, SeedImage, SeedPolicy
 
 MAX_TENANTS = 2_000
@@ -21,7 +22,7 @@ MAX_TENANTS = 2_000
 
 @dataclass(slots=True)
 class Tenant:
-    """What belongs to one account name; an admin may use a name that no account has."""
+    """The images and policies under one account name; an admin may use a name without an account."""
 
     images: Images = field(default_factory=Images)
     policies: Policies = field(default_factory=Policies)
@@ -42,16 +43,16 @@ class World:
     _sequence: int = 0
 
     def next_sequence(self) -> int:
-        """Orders what happens within one tick of the clock."""
+        """Return the next number, to order events within one tick of the clock."""
         self._sequence += 1
         return self._sequence
 
     def tenant(self, name: str) -> Tenant:
-        """For reading: an unknown name has nothing, and leaves nothing."""
+        """Return a tenant for reading; an unknown name is not stored."""
         return self._tenants.get(name) or Tenant()
 
     def claim(self, name: str) -> Tenant:
-        """For writing."""
+        """Return a tenant for writing; it is created if necessary."""
         if name not in self._tenants and len(self._tenants) >= MAX_TENANTS:
             raise AnchoreError(400, f"the sandbox holds at most {MAX_TENANTS} accounts")
         return self._tenants.setdefault(name, Tenant())
@@ -78,7 +79,7 @@ def world_from(seed: Seed, clock: Callable[[], float]) -> World:
         _hold_policy(world, policy)
     for image in seed.images:
         _hold_image(world, image)
-    # last, so that a seed can describe a tag that has moved on since Anchore learnt of it
+    # last, so that a seed can describe a tag that has moved since Anchore added it
     for entry in seed.registry:
         world.registry.put(entry)
     return world

@@ -9,8 +9,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anchore_admission.documents import reader
-from anchore_admission.documents.reader import MAX_DEPTH, load_documents, load_manifests
+from anchore_admission.documents import yaml_reader
+from anchore_admission.documents.reader import load_documents, load_manifests
+from anchore_admission.documents.yaml_reader import MAX_DEPTH
 from anchore_admission.errors import DocumentError
 
 _SOURCE = "pod.yaml"
@@ -209,7 +210,7 @@ def test_values_behind_aliases_are_counted() -> None:
 
 
 def test_values_that_are_written_out_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MAX_VALUES", 10)
+    monkeypatch.setattr(yaml_reader, "MAX_VALUES", 10)
     assert _load("a: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]") == [{"a": [*range(1, 13)]}]
     assert _load("a: &a [1, 2, 3, 4]\nb: [*a, *a]")
     assert _problems("a: &a [1, 2, 3, 4]\nb: [*a, *a, *a]") == ["line 2, column 13: aliases repeat more than 10 values"]
@@ -309,7 +310,7 @@ def test_problems_are_bounded() -> None:
 def test_the_plain_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a: &x [1, yes, 2021-01-01, !!int '7']\nb: *x\n---\nc: '1'"
     expected = _load(text)
-    monkeypatch.setattr(reader, "_PARSER", yaml.SafeLoader)
+    monkeypatch.setattr(yaml_reader, "_PARSER", yaml.SafeLoader)
     assert _load(text) == expected
     assert _problems("a: 1\na: 2") == ['line 2, column 1: duplicate key "a"']
     assert _problems("a: \0") == ["line 1: is not valid YAML: it holds a character that YAML does not allow"]

@@ -1,4 +1,4 @@
-"""The shapes in which Anchore refuses: its own error, the framework's problem document, and a bare 401."""
+"""Error responses of Anchore: its own error, the framework's problem document, and a bare 401."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 
 class AnchoreError(Exception):
-    """Anchore's own error; ``detail`` joins the empty list of error codes it always carries."""
+    """Anchore's own error; ``detail`` is added to the list of error codes that it always carries."""
 
     def __init__(self, status: int, message: str, **detail: Any) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class AnchoreError(Exception):
 
 
 class ProblemError(Exception):
-    """What the web framework in front of Anchore refuses, before any of Anchore's code has run."""
+    """A rejection by the web framework in front of Anchore, before any of Anchore's code runs."""
 
     def __init__(self, status: int, detail: str | None, title: str | None = None) -> None:
         super().__init__(detail)
@@ -30,7 +30,7 @@ class ProblemError(Exception):
 
 
 class UnauthorizedError(Exception):
-    """Wrong or missing credentials, or a database that Anchore cannot ask for them."""
+    """Wrong or missing credentials, or a database that cannot be read to check them."""
 
 
 def anchore_error(error: AnchoreError) -> Response:
@@ -44,7 +44,7 @@ def problem(error: ProblemError) -> Response:
 
 
 def unauthorized() -> Response:
-    # not JSON: the one body of Anchore's that says text/html
+    # not JSON: the only body of Anchore's with the type text/html
     headers = {"WWW-Authenticate": 'basic realm="Authentication required"'}
     return Response("Unauthorized", 401, headers, media_type="text/html")
 

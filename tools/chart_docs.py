@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from chart_schema import schema
 
-from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
+from anchore_admission.core.webhook.entry import VALIDATE_PATH, WebhookOptions, service_client, webhook_configuration
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
@@ -96,7 +96,7 @@ _Dumper.add_representer(str, _text)
 
 def webhook_entry() -> str:
     """Return the webhook's entry as the program prints it, with the names of the default release."""
-    client = service_client("anchore-admission", "anchore-admission", 443, "/validate")
+    client = service_client("anchore-admission", "anchore-admission", 443, VALIDATE_PATH)
     (entry,) = webhook_configuration(WebhookOptions("anchore-admission", client))["webhooks"]
     # The template adds the release's namespace, which it knows.
     entry["namespaceSelector"]["matchExpressions"][0]["values"].remove("anchore-admission")

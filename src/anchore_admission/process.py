@@ -67,18 +67,24 @@ def prepared(settings: Settings) -> Prepared:
         if certificate:
             certificate.present(pair)
 
-    cluster = build_cluster_work(settings, controller.telemetry, present) if settings.uses_cluster else None
     listeners = [_webhook(settings, controller, certificate), _operations(settings, controller, readiness)]
+    guard = listeners[0].app
+
+    def secret_path() -> str | None:
+        return guard.registered if isinstance(guard, SecretPath) else None
+
+    cluster = None
+    if settings.uses_cluster:
+        cluster = build_cluster_work(settings, controller.telemetry, present, secret_path)
     _describe(configuration, cluster.registration if cluster else None, controller.telemetry)
     _tell(settings, configuration)
     watched = [*controller.watched, *(certificate.watched if certificate else ())]
     if cluster and cluster.ca_bundle:
         watched.append(cluster.ca_bundle.watched)
-    guard = listeners[0].app
     if settings.secret_path_file and isinstance(guard, SecretPath):
-        secret_path = watched_secret_path(guard, settings.secret_path_file)
-        controller.telemetry.watch_unusable(WatchedSource.SECRET_PATH, secret_path.is_unusable)
-        watched.append(secret_path)
+        secrets = watched_secret_path(guard, settings.secret_path_file)
+        controller.telemetry.watch_unusable(WatchedSource.SECRET_PATH, secrets.is_unusable)
+        watched.append(secrets)
     return Prepared(settings, controller, certificate, listeners, cluster, readiness, watched)
 
 

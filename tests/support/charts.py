@@ -164,6 +164,18 @@ EVERYTHING: dict[str, Values] = {
         {"webhook": {"registration": "chart"}},
         {"certificates": {"mode": "existingSecret", "existingSecret": "m", "caBundle": "-----BEGIN CERTIFICATE-----"}},
     ),
+    "guarded": merged(
+        ANCHORE,
+        {
+            "webhook": {
+                "secretPath": {"existingSecret": "path"},
+                "clientCertificates": {"caConfigMap": "clients", "names": ["kube-apiserver", "other"]},
+            }
+        },
+    ),
+    "client CA in a Secret": merged(
+        ANCHORE, {"webhook": {"clientCertificates": {"existingSecret": "clients", "names": ["kube-apiserver"]}}}
+    ),
     "watched": merged(
         ANCHORE,
         {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},

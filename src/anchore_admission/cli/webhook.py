@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from anchore_admission.adapters.certificates import read_ca_bundle
-from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
+from anchore_admission.core.webhook.entry import VALIDATE_PATH, WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.text import shortened
 
@@ -20,7 +20,6 @@ EPILOG = (
     "Example: anchore-admission webhook --url https://gate.example.com/validate/SECRET --failure-policy Ignore"
     " | kubectl apply -f -"
 )
-_PATH = "/validate"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A label as RFC 1123 has it, which Kubernetes asks of namespaces and Services."""
 _ADDRESS = re.compile(r"([A-Za-z0-9._~:/\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
@@ -100,7 +99,9 @@ def command(
         raise ConfigurationError("webhook", problems)
     options = WebhookOptions(
         name,
-        service_client(service, namespace, port, _PATH) if service and namespace else {"url": _with_path(url or "")},
+        service_client(service, namespace, port, VALIDATE_PATH)
+        if service and namespace
+        else {"url": _with_path(url or "")},
         authorities=authorities,
         failure_policy=failure_policy.value,
         timeout_seconds=timeout_seconds,
@@ -140,7 +141,7 @@ def is_https_address(url: str) -> bool:
 def _with_path(url: str) -> str:
     """Without a slash at its end: the controller answers at no such path."""
     address = url.rstrip("/")
-    return address if urlsplit(address).path else address + _PATH
+    return address if urlsplit(address).path else address + VALIDATE_PATH
 
 
 def _authorities(path: Path | None, problems: list[Problem]) -> bytes | None:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
+from anchore_admission.core.webhook.entry import VALIDATE_PATH
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.documentation import DOCUMENT, PAGE, documentation
 from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.web.routing import Route, Routes
 from anchore_admission.web.safe_headers import SAFE_HEADERS, SafeHeaders
 
-VALIDATE = "/validate"
+VALIDATE = VALIDATE_PATH
 REVIEW = "/review"
 
 

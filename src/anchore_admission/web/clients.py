@@ -4,7 +4,7 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,23 +32,27 @@ _NAME_TYPES: Final = frozenset({"DNS", "URI"})
 
 
 class SecretPath:
-    """Answer reviews at ``/validate/<secret>`` only; compared in constant time, so it cannot be guessed by parts."""
+    """Answer reviews at ``/validate/<secret>`` only; compared in constant time, so it cannot be guessed by parts.
 
-    def __init__(self, app: ASGIApp, secret: str) -> None:
+    There may be several secrets while one replaces another: replicas see a mounted Secret change at different times.
+    """
+
+    def __init__(self, app: ASGIApp, secrets: Sequence[str]) -> None:
         self._app = app
-        self.use(secret)
+        self.use(secrets)
 
-    def use(self, secret: str) -> None:
-        """Answer at this path from now on. Raises ConfigurationError; the path in use then stays."""
-        if not _SEGMENT.fullmatch(secret):
-            expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~'"
+    def use(self, secrets: Sequence[str]) -> None:
+        """Answer at these paths from now on. Raises ConfigurationError; the paths in use then stay."""
+        if not secrets or not all(map(_SEGMENT.fullmatch, secrets)):
+            expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~' in each line"
             raise ConfigurationError("settings", [Problem(spelled("secret_path_file"), expected)])
-        self._path = f"{VALIDATE}/{secret}".encode()
+        self.registered = secrets[0]
+        self._paths = [f"{VALIDATE}/{secret}".encode() for secret in secrets]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path = str(scope["path"]).encode("utf-8", "surrogateescape")
-            if hmac.compare_digest(path, self._path):
+            if any([hmac.compare_digest(path, own) for own in self._paths]):  # noqa: C419 - all, for constant time
                 scope = {**scope, "path": VALIDATE, "raw_path": VALIDATE.encode()}
             elif path.startswith(VALIDATE.encode()):
                 # Routers compare less strictly: Starlette's ignores a final \n.
@@ -57,14 +61,14 @@ class SecretPath:
         await self._app(scope, receive, send)
 
 
-def read_secret_path(file: Path) -> str:
-    """Return the secret of a file and keep it out of all logs. Raises ConfigurationError."""
-    secret = read_secret_text(file)
-    remember("secret path", [secret])
-    return secret
+def read_secret_path(file: Path) -> Sequence[str]:
+    """Return the secrets of a file, one a line, and keep them out of all logs. Raises ConfigurationError."""
+    secrets = read_secret_text(file).splitlines()
+    remember("secret path", secrets)
+    return secrets
 
 
-def watched_secret_path(guard: SecretPath, file: Path, *, clock: Clock = time.monotonic) -> Watched[str]:
+def watched_secret_path(guard: SecretPath, file: Path, *, clock: Clock = time.monotonic) -> Watched[Sequence[str]]:
     """Keep a guard at the path of a mounted file. Raises ConfigurationError if the file is invalid at the start."""
     read = partial(read_secret_path, file)
     watched = Watched("secret path", read, source=str(file), use=guard.use, clock=clock)

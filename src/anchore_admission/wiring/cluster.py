@@ -35,6 +35,7 @@ class ClusterWork:
     present: Present
     registration: Registration | None
     ca_bundle: CaBundleFile | None
+    secret_path: Callable[[], str | None]
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Reconciler]:
@@ -78,10 +79,20 @@ class ClusterWork:
         if self.registration is None:
             return None
         probe = HttpProbe(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
-        return Registrar(cluster, probe, self.registration, self.metrics, published, leads=leadership.leads)
+        return Registrar(
+            cluster,
+            probe,
+            self.registration,
+            self.metrics,
+            published,
+            leads=leadership.leads,
+            secret_path=self.secret_path,
+        )
 
 
-def build_cluster_work(settings: Settings, telemetry: Telemetry, present: Present) -> ClusterWork:
+def build_cluster_work(
+    settings: Settings, telemetry: Telemetry, present: Present, secret_path: Callable[[], str | None]
+) -> ClusterWork:
     """Prepare the reconciler; ``present`` starts serving a pair. Raises ConfigurationError if a file is invalid."""
     ca_bundle = _ca_bundle(settings.ca_file) if settings.ca_file else None
     if ca_bundle:
@@ -93,6 +104,7 @@ def build_cluster_work(settings: Settings, telemetry: Telemetry, present: Presen
         present,
         registration=_registration(settings.registration) if settings.registration else None,
         ca_bundle=ca_bundle,
+        secret_path=secret_path,
     )
 
 

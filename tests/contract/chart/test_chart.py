@@ -311,6 +311,23 @@ def test_helm_test_probes_what_api_servers_call(values: str, where: list[str]) -
     _accepts("probe", container["args"][1:])
 
 
+def test_who_may_call_the_webhook() -> None:
+    rendered = render(EVERYTHING["guarded"])
+    assert {
+        "--secret-path-file=/secret-path/secret-path",
+        "--client-ca-file=/client-ca/ca.crt",
+        "--client-name=kube-apiserver",
+        "--client-name=other",
+    } <= set(rendered.container()["args"])
+    volumes = {it["name"]: it for it in rendered.pod()["volumes"]}
+    assert volumes["secret-path"]["secret"]["items"] == [{"key": "secret-path", "path": "secret-path"}]
+    assert volumes["client-ca"]["configMap"]["name"] == "clients"
+    in_secret = {it["name"]: it for it in render(EVERYTHING["client CA in a Secret"]).pod()["volumes"]}
+    assert in_secret["client-ca"]["secret"]["secretName"] == "clients"
+    assert rendered.webhook()["clientConfig"]["service"]["path"] == "/validate"  # the controller adds the secret
+    assert "--client-certificates" in rendered.get("Pod", f"{RELEASE}-test")["spec"]["containers"][0]["args"]
+
+
 def _accepts(command: str, arguments: list[str]) -> None:
     """Parse arguments as the program does, without running the command."""
     load(command).make_context(command, list(arguments))

@@ -70,6 +70,27 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
             for it in ("tls", "certificate", "authority")
         ),
         (
+            merged(
+                ANCHORE,
+                {
+                    "webhook": {"registration": "chart", "secretPath": {"existingSecret": "s"}},
+                    "certificates": {"mode": "certManager"},
+                },
+            ),
+            ["webhook.secretPath: not with webhook.registration chart"],
+        ),
+        *(
+            (merged(ANCHORE, {"webhook": {"clientCertificates": it}}), ["are needed together"])
+            for it in ({"names": ["a"]}, {"existingSecret": "s"}, {"caConfigMap": "c"})
+        ),
+        (
+            merged(
+                ANCHORE,
+                {"webhook": {"clientCertificates": {"existingSecret": "s", "caConfigMap": "c", "names": ["a"]}}},
+            ),
+            ["webhook.clientCertificates: give the CA in existingSecret or in caConfigMap"],
+        ),
+        (
             merged(ANCHORE, {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}}),
             ["networkPolicy.egress.rules: needed with networkPolicy.egress.enabled"],
         ),

@@ -168,7 +168,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     ],
 )
 async def test_reviews_are_answered_at_the_secret_path_only(path: str, status: int) -> None:
-    transport = httpx.ASGITransport(SecretPath(echo, SECRET))
+    transport = httpx.ASGITransport(SecretPath(echo, [SECRET]))
     async with httpx.AsyncClient(transport=transport, base_url="https://x") as asking:
         answer = await asking.post(path)
     assert answer.status_code == status
@@ -181,7 +181,7 @@ async def test_reviews_are_answered_at_the_secret_path_only(path: str, status: i
 async def test_a_path_that_only_looks_like_the_one_for_reviews_is_not_served(docs: bool) -> None:
     """Starlette's router overlooks a line break at the end of a path."""
     webhook = Webhook(docs=docs)
-    for app in (webhook.app, SecretPath(webhook.app, SECRET)):
+    for app in (webhook.app, SecretPath(webhook.app, [SECRET])):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://x") as asking:
             answer = await asking.post("/validate%0A", content=POD_CREATE, headers={"content-type": JSON})
         assert answer.status_code == 404
@@ -191,7 +191,7 @@ async def test_a_path_that_only_looks_like_the_one_for_reviews_is_not_served(doc
 
 async def test_other_paths_are_as_they_were() -> None:
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(SecretPath(echo, SECRET)), base_url="https://x"
+        transport=httpx.ASGITransport(SecretPath(echo, [SECRET])), base_url="https://x"
     ) as asking:
         assert (await asking.get("/docs")).text == "/docs"
 
@@ -199,13 +199,13 @@ async def test_other_paths_are_as_they_were() -> None:
 @pytest.mark.parametrize("secret", ["", "short", "with/slash/0123456789", "with space 0123456789", "x" * 254, "ä" * 20])
 def test_a_secret_that_is_no_path_segment_or_can_be_guessed_is_refused(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="--secret-path-file / ANCHORE_ADMISSION_SECRET_PATH_FILE: expected"):
-        SecretPath(echo, secret)
+        SecretPath(echo, [SECRET, secret])
 
 
 async def test_a_changed_secret_path_is_followed_and_an_invalid_one_is_not(tmp_path: Path) -> None:
     file = tmp_path / "path"
     file.write_text(SECRET)
-    guard = SecretPath(echo, SECRET)
+    guard = SecretPath(echo, [SECRET])
     followed = watched_secret_path(guard, file)
     changed = "another-secret-path"
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="https://x") as asking:
@@ -219,3 +219,24 @@ async def test_a_changed_secret_path_is_followed_and_an_invalid_one_is_not(tmp_p
         assert not followed.is_unusable()
         assert (await asking.post(f"/validate/{changed}")).status_code == 200
         assert (await asking.post(f"/validate/{SECRET}")).status_code == 404
+        assert guard.registered == changed
+
+
+async def test_two_secrets_are_answered_while_one_replaces_the_other(tmp_path: Path) -> None:
+    file, new = tmp_path / "path", "another-secret-path"
+    file.write_text(SECRET)
+    guard = SecretPath(echo, [SECRET])
+    followed = watched_secret_path(guard, file)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="https://x") as asking:
+        for text, registered in ((f"{SECRET}\n{new}\n", SECRET), (f"{new}\n{SECRET}\n", new)):
+            file.write_text(text)
+            followed.refresh()
+            assert guard.registered == registered
+            for secret in (SECRET, new):
+                assert (await asking.post(f"/validate/{secret}")).status_code == 200
+            assert (await asking.post("/validate")).status_code == 404
+
+
+def test_a_file_without_a_secret_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="secret-path-file"):
+        SecretPath(echo, [])

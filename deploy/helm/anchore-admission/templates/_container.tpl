@@ -31,6 +31,15 @@
 - --ca-file={{ ternary "/etc/anchore-admission" "/tls" (not (empty .Values.certificates.caBundle)) }}/ca.crt
 {{- end }}
 {{- end }}
+{{- if .Values.webhook.secretPath.existingSecret }}
+- --secret-path-file=/secret-path/secret-path
+{{- end }}
+{{- if include "anchore-admission.clientCa" . }}
+- --client-ca-file=/client-ca/ca.crt
+{{- range .Values.webhook.clientCertificates.names }}
+- {{ print "--client-name=" . | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.extraArgs }}
 {{ toYaml . }}
 {{- end }}
@@ -103,6 +112,16 @@ httpGet:
 {{- if include "anchore-admission.servingSecret" . }}
 - name: tls
   mountPath: /tls
+  readOnly: true
+{{- end }}
+{{- if .Values.webhook.secretPath.existingSecret }}
+- name: secret-path
+  mountPath: /secret-path
+  readOnly: true
+{{- end }}
+{{- if include "anchore-admission.clientCa" . }}
+- name: client-ca
+  mountPath: /client-ca
   readOnly: true
 {{- end }}
 - name: tmp

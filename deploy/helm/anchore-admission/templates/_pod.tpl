@@ -135,9 +135,43 @@ tolerations:
         path: ca.crt
       {{- end }}
 {{- end }}
+{{- with .Values.webhook.secretPath.existingSecret }}
+- name: secret-path
+  secret:
+    secretName: {{ . | quote }}
+    optional: true # as above
+    items:
+      - key: {{ $.Values.webhook.secretPath.key | quote }}
+        path: secret-path
+{{- end }}
+{{- with include "anchore-admission.clientCa" . }}
+- name: client-ca
+  {{- . | nindent 2 }}
+{{- end }}
 {{ include "anchore-admission.tmp" . }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The volume with the CA of client certificates; empty where clients need none. */}}
+{{- define "anchore-admission.clientCa" -}}
+{{- with .Values.webhook.clientCertificates }}
+{{- if .caConfigMap }}
+configMap:
+  name: {{ .caConfigMap | quote }}
+  optional: true
+  items:
+    - key: ca.crt
+      path: ca.crt
+{{- else if .existingSecret }}
+secret:
+  secretName: {{ .existingSecret | quote }}
+  optional: true
+  items:
+    - key: ca.crt
+      path: ca.crt
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -81,6 +81,15 @@ configuration at the start: a replica with mistakes lists them all in its log an
 {{- else if and $chartRegisters (eq $certificates.mode "selfManaged") }}
 - 'webhook.registration chart: not with certificates.mode selfManaged: only the controller knows the CA that it makes'
 {{- end }}
+{{- if and $chartRegisters .Values.webhook.secretPath.existingSecret }}
+- 'webhook.secretPath: not with webhook.registration chart: only the controller can read the Secret and register the path'
+{{- end }}
+{{- $clients := .Values.webhook.clientCertificates }}
+{{- if and $clients.existingSecret $clients.caConfigMap }}
+- 'webhook.clientCertificates: give the CA in existingSecret or in caConfigMap, not in both'
+{{- else if ne (empty $clients.names) (empty (include "anchore-admission.clientCa" .)) }}
+- 'webhook.clientCertificates: names and a CA (existingSecret or caConfigMap) are needed together'
+{{- end }}
 {{- $margin := include "anchore-admission.seconds" (dig "timeouts" "margin" "500ms" (default dict .Values.config)) }}
 {{- if ge ($margin | float64) (float64 .Values.webhook.timeoutSeconds) }}
 - 'config.timeouts.margin: expected less than webhook.timeoutSeconds, which is {{ .Values.webhook.timeoutSeconds }}'

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from anchore_admission.core.webhook.entry import VALIDATE_PATH
+
 Entry = Mapping[str, Any]
 _DEFAULTS: dict[str, Any] = {
     "matchPolicy": "Equivalent",
@@ -17,6 +19,7 @@ _DEFAULTS: dict[str, Any] = {
     "namespaceSelector": {},
     "objectSelector": {},
 }
+"""The API server's defaults, for a registration that leaves fields out; those of our own entry are in entry.py."""
 _NAME = "kubernetes.io/metadata.name"
 """The label with a namespace's name; only the API server sets it."""
 _Term = tuple[str, str, frozenset[str]]
@@ -57,6 +60,13 @@ class Registration:
 
     name: str
     webhooks: Sequence[Entry]
+
+
+def at_secret_path(registration: Registration, secret: str | None) -> Registration:
+    """Append the secret to the path of Services that is the plain one; a path that is spelled out stays."""
+    if secret is None:
+        return registration
+    return Registration(registration.name, [_at_secret_path(entry, secret) for entry in registration.webhooks])
 
 
 def completed(webhooks: Sequence[Entry], ca_bundle: bytes | None) -> list[dict[str, Any]]:
@@ -123,6 +133,14 @@ def service_url(webhook: Entry) -> str:
     if not service:
         return str(client["url"])
     return f"https://{service['name']}.{service['namespace']}.svc:{service.get('port', 443)}{service.get('path', '/')}"
+
+
+def _at_secret_path(entry: Entry, secret: str) -> Entry:
+    client = entry["clientConfig"]
+    service = client.get("service")
+    if not service or service.get("path") != VALIDATE_PATH:
+        return entry
+    return {**entry, "clientConfig": {**client, "service": {**service, "path": f"{VALIDATE_PATH}/{secret}"}}}
 
 
 def _completed(entry: Entry, ca_bundle: bytes | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SUFFIX = "admission.anchore.io"
+VALIDATE_PATH = "/validate"
 NEVER_JUDGED = "kube-system"
 _OPERATIONS = ["CREATE", "UPDATE"]
 _RESOURCES: Mapping[str, list[str]] = {

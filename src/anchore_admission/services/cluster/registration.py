@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from anchore_admission.core.webhook.drift import (
     Registration,
+    at_secret_path,
     completed,
     differences,
     left_in_place,
@@ -87,10 +88,12 @@ class Registrar:
         published: PublishedCaBundle,
         *,
         leads: Callable[[], bool] = lambda: True,
+        secret_path: Callable[[], str | None] = lambda: None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._leads = leads
+        self._secret_path = secret_path
         self._applied = False
         self._left: list[str] = []
         self._probe = probe
@@ -104,7 +107,7 @@ class Registrar:
 
         A configuration that does not exist counts as wanted: deleting it is how people switch the webhook off.
         """
-        wanted = self._wanted
+        wanted = at_secret_path(self._wanted, self._secret_path())
         try:
             return await self._reconcile(wanted, ca_bundle)
         except ClusterNotFound:

@@ -74,6 +74,36 @@ async def test_the_webhook_is_probed_first_and_then_registered(stage: Stage, cap
     ]
 
 
+async def test_the_path_with_the_secret_is_probed_and_registered_and_follows_it() -> None:
+    stage, secrets = Stage(), ["first-secret-path"]
+    wanted = Registration(NAME, [ENTRY])
+    registrar = Registrar(
+        stage.cluster, stage.webhook, wanted, stage.recorder, stage.published, secret_path=lambda: secrets[0]
+    )
+    for secret in ("first-secret-path", "second-secret-path"):
+        secrets[0] = secret
+        assert await registrar.step(b"CA")
+        assert stage.webhook.asked[-1] == (f"https://gate.security.svc:443/validate/{secret}", b"CA")
+        assert stage.entry()["clientConfig"]["service"]["path"] == f"/validate/{secret}"
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        {"url": "https://gate.example.com/validate"},
+        {"service": {"name": "gate", "namespace": "security", "path": "/validate/spelled-out-secret"}},
+    ],
+)
+async def test_a_path_that_is_spelled_out_stays(client: dict[str, Any]) -> None:
+    stage = Stage()
+    wanted = Registration(NAME, [{**ENTRY, "clientConfig": client}])
+    registrar = Registrar(
+        stage.cluster, stage.webhook, wanted, stage.recorder, stage.published, secret_path=lambda: "another-secret"
+    )
+    assert await registrar.step(b"CA")
+    assert "another-secret" not in stage.webhook.asked[-1][0]
+
+
 async def test_nothing_is_registered_before_a_replica_answers(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.registration")
     stage.webhook.answers = False

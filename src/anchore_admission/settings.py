@@ -150,7 +150,10 @@ class Settings(BaseSettings):
     ] = None
     secret_path_file: Annotated[
         Path | None,
-        Setting(help="File with a secret; reviews are answered at /validate/<secret> only.", group=_ACCESS),
+        Setting(
+            help="File with a secret, or several, one a line; reviews are answered at /validate/<secret> only.",
+            group=_ACCESS,
+        ),
     ] = None
     client_ca_file: Annotated[
         Path | None, Setting(help="PEM CA bundle; clients must present a certificate that it trusts.", group=_ACCESS)

@@ -275,7 +275,7 @@ def test_the_test_pod_trusts_what_the_registration_says() -> None:
     for certificates in ("certManager", "existingSecret, caBundle"):
         by_chart = _release(certificates, "chart").get("Pod", f"{RELEASE}-test")["spec"]
         assert by_chart["automountServiceAccountToken"] is False
-        assert [volume["name"] for volume in by_chart["volumes"]] == ["authority"]
+        assert [volume["name"] for volume in by_chart["volumes"]] == ["ca"]
 
 
 def test_the_notes_tell_how_to_switch_it_off() -> None:

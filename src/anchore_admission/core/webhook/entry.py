@@ -1,4 +1,7 @@
-"""The ValidatingWebhookConfiguration that sends us every object images come from; the Helm chart renders the same."""
+"""The ValidatingWebhookConfiguration that sends us every object that images come from.
+
+This module alone decides the entry; the Helm chart (files/webhook.yaml) and the kustomize overlays derive from it.
+"""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -28,9 +31,9 @@ _IMAGES_CHANGE = (
     " && object.spec != oldObject.spec)"
     " : has(oldObject.spec))"
 )
-"""An update that leaves alone what holds images brings none: while the webhook is down, workloads can be scaled, paused
-and suspended, and finalizers removed. Everything else of a Pod's containers and volumes is immutable, so that they are
-compared whole. A PodTemplate has a template in place of a spec; of a kind that has neither, the whole spec counts."""
+"""Skip updates that leave alone every field with images: while the webhook is down, workloads can be scaled, paused and
+suspended, and finalizers removed. The other fields of a Pod's containers and volumes are immutable, so these are
+compared as a whole. A PodTemplate has a template instead of a spec; of a kind with neither, the whole spec counts."""
 _NOT_ANOTHER_RELEASE = (
     "!(has(object.spec)"
     " && !(has(request.subResource) && request.subResource == 'ephemeralcontainers')"
@@ -42,15 +45,17 @@ _NOT_ANOTHER_RELEASE = (
     " && authorizer.serviceAccount(request.namespace, pod.spec.serviceAccountName)"
     " .group('admission.anchore.io').resource('controllers').check('start').allowed()))"
 )
-"""Two releases that judge each other's Pods, both down, could never start again. The label is anybody's to set and only
-spares others the question that decides: does the Pod's service account have a right that only the chart grants?"""
+"""Admit the Pods of other releases: two releases that judge each other's Pods could never start again with both down.
+Every user can set the label, which only saves other Pods the check that decides: does the Pod's service account have a
+permission that only the chart grants?"""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookOptions:
-    """``client`` is a service (name, namespace, port) or a url; ``excluded`` are namespaces besides kube-system.
+    """The parts of the entry that an installation decides.
 
-    Kubernetes before 1.30 wants no ``match_conditions``.
+    ``client`` is a service (name, namespace, path, port) or a url; ``excluded`` are namespaces besides kube-system.
+    Kubernetes before 1.30 does not support ``match_conditions``.
     """
 
     name: str
@@ -89,7 +94,7 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
         "timeoutSeconds": options.timeout_seconds,
         "rules": [_rule(group, resources) for group, resources in _RESOURCES.items()],
         "namespaceSelector": {"matchExpressions": [_other_namespaces(options)]},
-        "objectSelector": {},  # users choose the labels of their objects: there is nothing to select by
+        "objectSelector": {},  # users choose the labels of their objects, so selecting by them would let users opt out
     }
     conditions = {"spec-changes": _IMAGES_CHANGE, "not-another-release": _NOT_ANOTHER_RELEASE}
     if options.match_conditions:
@@ -108,7 +113,7 @@ def _rule(group: str, resources: Sequence[str]) -> dict[str, Any]:
 
 
 def _other_namespaces(options: WebhookOptions) -> dict[str, Any]:
-    """By name, which the API server sets itself; our own Pods must be able to start while no replica runs."""
+    """Exclude namespaces by name, which the API server sets itself. Our own Pods must start while no replica runs."""
     own = options.client.get("service", {}).get("namespace")
     names = dict.fromkeys([*([own] if own else []), NEVER_JUDGED, *options.excluded])
     return {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(names)}

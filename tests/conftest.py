@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from anchore_admission.adapters import redaction
+from anchore_admission import redaction
 
 
 @pytest.fixture(autouse=True)

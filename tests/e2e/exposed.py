@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx
 
-from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.certificates import throw_away_pair
 from e2e.cluster.daemon import Daemon
 from e2e.cluster.places import KNOCKED_AT, LOGS
 from e2e.cluster.waiting import until

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
-from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.certificates import throw_away_pair
 from anchore_admission.core.webhook.pair import CertificatePair
 from e2e import calls
 from e2e.cluster.kubectl import Kubectl

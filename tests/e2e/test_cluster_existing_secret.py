@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
-from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.certificates import throw_away_pair
 from anchore_admission.core.webhook.pair import CertificatePair
 from e2e.cluster.cluster import Cluster
 from e2e.cluster.kubectl import Kubectl

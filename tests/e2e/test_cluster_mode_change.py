@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from cryptography.x509 import Certificate, load_pem_x509_certificate, load_pem_x509_certificates
 
-from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.certificates import throw_away_pair
 from anchore_admission.core.webhook.pair import CertificatePair
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Locator, Page, async_playwright, expect
 
-from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.cli.demo_data import SEED, configuration
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.web.admission import AdmissionEndpoint
@@ -71,7 +70,7 @@ class Visit:
 @pytest.fixture
 async def visit() -> AsyncIterator[Visit]:
     with sandbox_served({**SEED, "images": ANALYZED}) as sandbox:
-        controller = build(Configuration.model_validate(configuration(sandbox)), Telemetry(), environ=CREDENTIALS)
+        controller = build(Configuration.model_validate(configuration(sandbox)), environ=CREDENTIALS)
         admission = AdmissionEndpoint(controller.reviews, controller.telemetry, body_limit=1024 * 1024, margin=0.2)
         app = create_app(Surfaces(admission, ManualEndpoint(controller.manual)))
         async with aclosing(controller), served(app) as port, async_playwright() as playwright:

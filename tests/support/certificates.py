@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.certificates import throw_away_pair
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.web.tls import ServingCertificate
 

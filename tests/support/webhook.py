@@ -1,7 +1,6 @@
 """The webhook port's application over a faked Anchore, called as an API server or a person would."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +9,12 @@ import httpx
 
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
-from anchore_admission.services.reviews.review import Reviews, Rules
-from anchore_admission.services.reviews.submissions import Schedule, Submissions
+from anchore_admission.services.reviews.review import Rules
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint
+from anchore_admission.wiring.controller import review_services
 from support.builders import vulnerability
 from support.fakes import ACTIVE_POLICY, FakeAnchore, FakeRecorder
 from support.paths import DATA
@@ -42,11 +40,9 @@ class Webhook:
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
 
     def __post_init__(self) -> None:
-        configuration = Configuration.model_validate(self.settings)
-        accounts = {"default": self.anchore}
-        self.submissions = Submissions(accounts, self.recorder, Schedule(), clock=time.monotonic)
-        gathering = FactGathering(accounts, self.submissions, concurrency=32, passive_wait=0)
-        self.reviews = Reviews(Rules.of(configuration), gathering, self.recorder)
+        configuration = Configuration.model_validate({"passive": {"wait": 0}, **self.settings})
+        services = review_services(configuration, Rules.of(configuration), {"default": self.anchore}, self.recorder)
+        self.submissions, self.reviews = services.submissions, services.reviews
         self.admission = AdmissionEndpoint(self.reviews, self.recorder, body_limit=self.body_limit, margin=0.2)
         manual = ManualEndpoint(ManualReviews(self.reviews, **self.manual_bounds)) if self.docs else None
         self.app = create_app(Surfaces(self.admission, manual))

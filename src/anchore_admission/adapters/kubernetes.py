@@ -20,7 +20,6 @@ from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
-from anchore_admission.adapters.redaction import cut
 from anchore_admission.adapters.trust import lenient
 from anchore_admission.core.webhook.drift import foreign_conditions
 from anchore_admission.errors import (
@@ -35,6 +34,7 @@ from anchore_admission.errors import (
 )
 from anchore_admission.ports.cluster import LeaseState, SecretContent, WebhookConfiguration
 from anchore_admission.ports.telemetry import ClusterRecorder
+from anchore_admission.redaction import cut
 
 FIELD_MANAGER: Final = "anchore-admission"
 CALL_SECONDS: Final = 5.0

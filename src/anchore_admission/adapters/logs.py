@@ -2,14 +2,11 @@
 
 import json
 import logging
-import os
-import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from anchore_admission.adapters.redaction import redacted
-from anchore_admission.ports.logs import LogFormat, LogLevel
+from anchore_admission.redaction import redacted
 from anchore_admission.text import printable, shortened
 
 MESSAGE_LIMIT: Final = 4096
@@ -23,7 +20,6 @@ _COLORS = {
     logging.ERROR: "31",
     logging.CRITICAL: "1;31",
 }
-_CHATTY = ("uvicorn", "httpx", "httpcore", "httpx2", "httpcore2", "aiohttp", "asyncio")
 _to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
 """ASCII only, so that line separators, control characters and lone surrogates cannot break a line."""
 
@@ -66,41 +62,12 @@ class TextFormatter(logging.Formatter):
         return "\n".join(filter(None, [f"{line}  {pairs}" if pairs else line, trace]))
 
 
-def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO | None = None) -> None:
-    """Send every logger of the process, the libraries' too, to one stream (stderr) in one format.
-
-    Libraries log warnings and errors only, and everything at DEBUG. uvicorn's access log stays off, because a review
-    has a line of its own.
-    """
-    stream = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(log_format, stream))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for name in _CHATTY:
-        library = logging.getLogger(name)
-        library.handlers.clear()
-        library.propagate = True
-        library.setLevel(logging.NOTSET if level is LogLevel.DEBUG else max(logging.WARNING, root.level))
-    access = logging.getLogger("uvicorn.access")
-    access.handlers.clear()
-    access.propagate = False
-
-
 def _message(record: logging.LogRecord) -> str:
     return shortened(redacted(record.getMessage()), MESSAGE_LIMIT)
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
     return getattr(record, "fields", None) or {}
-
-
-def _formatter(log_format: LogFormat, stream: TextIO) -> logging.Formatter:
-    terminal = stream.isatty()
-    if log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not terminal):
-        return JsonFormatter()
-    return TextFormatter(color=terminal and not os.environ.get("NO_COLOR"))  # https://no-color.org
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import httpx
 
-from anchore_admission.adapters.redaction import cut
 from anchore_admission.adapters.trust import trusting
 from anchore_admission.errors import ClientCertificateWanted, ProbeFailed
 from anchore_admission.ports.cluster import ProbeAnswer
 from anchore_admission.ports.telemetry import ClusterRecorder
+from anchore_admission.redaction import cut
 
 DELETION_SECONDS: Final = 5.0
 POD_SECONDS: Final = 10.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from anchore_admission.adapters.files import read_bytes
 from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.files import read_bytes
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.watched import Watched
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from anchore_admission.adapters.certificates import throw_away_pair
+from anchore_admission.certificates import throw_away_pair
 from anchore_admission.cli.demo_data import ANALYSIS_SECONDS, FIRST, LATER, SEED, Scene, configuration
 from anchore_admission.errors import AnchoreAdmissionError
 from anchore_admission.text import shown

@@ -14,11 +14,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from anchore_admission.adapters.logs import configure_logging
-from anchore_admission.adapters.redaction import redacted
 from anchore_admission.errors import AnchoreAdmissionError
 from anchore_admission.ports.logs import LogFormat, LogLevel
+from anchore_admission.redaction import redacted
 from anchore_admission.text import printable
+from anchore_admission.wiring.logs import configure_logging
 
 
 class ExitCode(IntEnum):

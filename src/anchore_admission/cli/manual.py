@@ -1,7 +1,6 @@
 """The run behind ``review`` and ``check``: apply the command line to the configuration, judge, print, exit."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import typer
 from pydantic_core import to_json
 
-from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.cli.failures import ExitCode, note
 from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.cli.options import OutputFormat
@@ -106,7 +104,7 @@ def _action(overrides: Overrides, *, skips: bool) -> dict[str, object]:
 
 
 async def _judged(configuration: Configuration, run: Run, progress: Progress) -> Summary:
-    controller = build(configuration, Telemetry(), environ=os.environ)
+    controller = build(configuration)
     try:
         return await run(controller.manual, progress)
     finally:

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 import uvloop
 
-from anchore_admission.adapters.logs import configure_logging
 from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.errors import AnchoreAdmissionError, ConfigurationError, Problem
 from anchore_admission.ports.logs import LogFormat, LogLevel
 from anchore_admission.sandbox import DEFAULT_SEED, InvalidSeed, Seed, create_sandbox, load_seed
 from anchore_admission.web.server import Listener, serve
+from anchore_admission.wiring.logs import configure_logging
 
 _DRAIN_SECONDS = 1.0
 """How long a stop waits for calls; a fault can make one hang."""

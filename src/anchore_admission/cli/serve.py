@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from anchore_admission.adapters.logs import configure_logging
-from anchore_admission.adapters.memory import return_large_blocks
+from anchore_admission.memory import return_large_blocks
 from anchore_admission.models.quantities import written_duration
 from anchore_admission.process import prepared, run
 from anchore_admission.settings import Settings, declared, flag, value_type, variable
+from anchore_admission.wiring.logs import configure_logging
 
 
 def command(**flags: Any) -> None:

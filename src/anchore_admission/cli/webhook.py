@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import typer
 import yaml
 
-from anchore_admission.adapters.certificates import read_ca_bundle
+from anchore_admission.certificates import read_ca_bundle
 from anchore_admission.core.webhook.entry import VALIDATE_PATH, WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.text import shortened

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anchore_admission.adapters.files import read_secret_text
-from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import ConfigurationError, NotServed, Problem
+from anchore_admission.files import read_secret_text
 from anchore_admission.ports.deadline import Clock
+from anchore_admission.redaction import remember
 from anchore_admission.settings import spelled
 from anchore_admission.text import shortened
 from anchore_admission.watched import Watched

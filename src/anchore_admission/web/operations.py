@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable
+from enum import StrEnum
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -13,6 +14,17 @@ from anchore_admission.web.routing import Route, Routes
 
 Exposition = Callable[[str | None], tuple[bytes, str]]
 """Returns the metrics in the format that an Accept header requests, with their media type."""
+
+
+class Condition(StrEnum):
+    """The conditions of /readyz."""
+
+    SERVING = "serving"
+    """The ports are bound, and no stop has begun."""
+    CERTIFICATE = "certificate"
+    """There has been a valid certificate, or TLS is not the process's task."""
+    CREDENTIALS = "credentials"
+    """There have been valid credentials for every account, and CAs to trust."""
 
 
 class Readiness:

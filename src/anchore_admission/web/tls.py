@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from anchore_admission.adapters.certificates import checked_certificate
-from anchore_admission.adapters.files import is_readable, read_bytes, read_together
+from anchore_admission.certificates import checked_certificate
 from anchore_admission.core.webhook.pair import CERTIFICATE, KEY, CertificatePair
 from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.files import is_readable, read_bytes, read_together
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.settings import spelled
 from anchore_admission.watched import Watched

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from anchore_admission.adapters.certificates import SelfSigned, read_ca_bundle
 from anchore_admission.adapters.cluster_metrics import ClusterMetrics
-from anchore_admission.adapters.files import is_readable, read_text
 from anchore_admission.adapters.probe import HttpProbe
 from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.certificates import SelfSigned, read_ca_bundle
 from anchore_admission.core.webhook.drift import Registration
 from anchore_admission.core.webhook.pair import CertificatePair
+from anchore_admission.files import is_readable, read_text
 from anchore_admission.ports.cluster import Cluster
 from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.cluster.ca_bundle import CaBundleFile

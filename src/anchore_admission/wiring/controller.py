@@ -1,4 +1,4 @@
-"""The one place that knows ports and adapters: a configuration becomes a controller."""
+"""Wire the review services to Anchore, telemetry and files: a configuration becomes a controller."""
 
 import os
 import time
@@ -15,7 +15,8 @@ from anchore_admission.adapters.trust import WatchedTrust
 from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
-from anchore_admission.ports.telemetry import WatchedSource
+from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.telemetry import Recorder, WatchedSource
 from anchore_admission.services.config.load import environment_name
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.manual import ManualReviews
@@ -28,7 +29,7 @@ from anchore_admission.wiring.credentials import credential_sources
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """Everything that a configuration brings to life. Nothing is sent to Anchore before the first review."""
+    """The parts of a running controller. Nothing is sent to Anchore before the first review."""
 
     configuration: Configuration
     telemetry: Telemetry
@@ -50,17 +51,41 @@ class Controller:
                 stack.push_async_callback(anchore.aclose)
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewServices:
+    """The services that a review passes, over any Anchore and recorder."""
+
+    submissions: Submissions
+    reviews: Reviews
+    manual: ManualReviews
+
+
+def review_services(
+    configuration: Configuration, rules: Rules, accounts: Mapping[str, Anchore], recorder: Recorder
+) -> ReviewServices:
+    """Wire the services of reviews to the ports given; tests give fakes."""
+    queue = configuration.submissions
+    schedule = Schedule(queue.concurrency, queue.queue_size, configuration.tags.refresh_interval)
+    submissions = Submissions(accounts, recorder, schedule, clock=time.monotonic)
+    gathering = FactGathering(
+        accounts,
+        submissions,
+        concurrency=configuration.lookups.concurrency,
+        passive_wait=configuration.passive.wait,
+    )
+    reviews = Reviews(rules, gathering, recorder)
+    return ReviewServices(submissions, reviews, ManualReviews(reviews))
+
+
 def build(
-    configuration: Configuration,
-    telemetry: Telemetry,
-    *,
-    environ: Mapping[str, str] = os.environ,
-    wait_until_valid: bool = False,
+    configuration: Configuration, *, environ: Mapping[str, str] = os.environ, wait_until_valid: bool = False
 ) -> Controller:
     """Build the controller; ``wait_until_valid`` accepts credential files that are not valid yet.
 
-    Raises ConfigurationError with every account that cannot be used.
+    Raises:
+        ConfigurationError: with every account that cannot be used.
     """
+    telemetry = Telemetry()
     rules = Rules.of(configuration)
     used = _used_accounts(configuration, rules.book)
     sources = _sources(used, environ, wait_until_valid=wait_until_valid)
@@ -78,22 +103,21 @@ def build(
         )
         for s in used
     }
-    queue = configuration.submissions
-    schedule = Schedule(queue.concurrency, queue.queue_size, configuration.tags.refresh_interval)
-    submissions = Submissions(accounts, telemetry, schedule, clock=time.monotonic)
-    gathering = FactGathering(
-        accounts,
-        submissions,
-        concurrency=configuration.lookups.concurrency,
-        passive_wait=configuration.passive.wait,
-    )
-    reviews = Reviews(rules, gathering, telemetry)
+    services = review_services(configuration, rules, accounts, telemetry)
     watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
-    return Controller(configuration, telemetry, accounts, submissions, reviews, ManualReviews(reviews), watched)
+    return Controller(
+        configuration,
+        telemetry,
+        accounts,
+        submissions=services.submissions,
+        reviews=services.reviews,
+        manual=services.manual,
+        watched=watched,
+    )
 
 
 def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:
-    """Only the accounts that some rule asks with; ``default`` need not be written down."""
+    """Return only the accounts that some rule uses; ``default`` need not be written down."""
     asked = {rule.account for rule in book.asking}
     sections = {section.name: section for section in configuration.accounts}
     return [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anchore_admission.adapters.certificates import read_ca_bundle
 from anchore_admission.adapters.cluster_metrics import ClusterMetrics
 from anchore_admission.adapters.probe import probe_deletion, probe_pod
 from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.certificates import read_ca_bundle
 from anchore_admission.core.webhook.drift import service_url
 from anchore_admission.core.webhook.entry import SUFFIX
 from anchore_admission.errors import ProbeFailed

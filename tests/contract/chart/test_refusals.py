@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.sandbox.seed_file import load_seed
 from anchore_admission.services.config.load import parse_configuration
@@ -311,7 +310,7 @@ def test_credentials_that_cannot_be_used_the_program_rejects_at_its_start(values
     environ = {it["name"]: it["value"] for it in rendered.container()["env"] if "value" in it}
     configuration = parse_configuration(rendered.configuration(), "configuration.yaml")
     with pytest.raises(ConfigurationError) as caught:
-        build(configuration, Telemetry(), environ=environ, wait_until_valid=True)
+        build(configuration, environ=environ, wait_until_valid=True)
     assert told in str(caught.value)
 
 

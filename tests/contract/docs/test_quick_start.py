@@ -9,7 +9,6 @@ import httpx
 import pytest
 import yaml
 
-from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.background import supervised
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.models.examples import example_review
@@ -40,7 +39,7 @@ async def webhook(sandbox: str) -> AsyncIterator[httpx.AsyncClient]:
     settings = yaml.safe_load(render(values).configuration())
     settings["anchore"]["endpoint"] = sandbox
     del settings["accounts"]  # files in the Pod; here, the environment has the same credentials
-    controller = build(Configuration.model_validate(settings), Telemetry(), environ=CREDENTIALS)
+    controller = build(Configuration.model_validate(settings), environ=CREDENTIALS)
     async with aclosing(controller), supervised("analysis requests", controller.submissions.run):
         admission = AdmissionEndpoint(controller.reviews, controller.telemetry, body_limit=1024 * 1024, margin=0.2)
         yield caller(create_app(Surfaces(admission, ManualEndpoint(controller.manual))))

@@ -5,7 +5,6 @@ from typing import Any
 import httpx
 import pytest
 
-from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.background import supervised
 from anchore_admission.cli.demo_data import POLICY, SEED, configuration
 from anchore_admission.models.configuration import Configuration
@@ -42,7 +41,7 @@ async def webhook(sandbox: str, version: str) -> AsyncIterator[httpx.AsyncClient
     settings = configuration(sandbox)
     settings["anchore"]["apiVersion"] = version
     settings["passive"] = {"wait": 60}
-    controller = build(Configuration.model_validate(settings), Telemetry(), environ=CREDENTIALS)
+    controller = build(Configuration.model_validate(settings), environ=CREDENTIALS)
     async with aclosing(controller), supervised("analysis requests", controller.submissions.run):
         admission = AdmissionEndpoint(controller.reviews, controller.telemetry, body_limit=1024 * 1024, margin=0.2)
         yield caller(create_app(Surfaces(admission, ManualEndpoint(controller.manual))))

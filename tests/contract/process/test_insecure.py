@@ -76,7 +76,7 @@ def test_reviews_are_answered_at_the_printed_address_only_and_no_line_tells_it(
     assert answer.json()["response"]["uid"] == json.loads(POD_CREATE)["request"]["uid"]
     assert refused == dict.fromkeys(others, 404)
     told = [json.loads(line)["message"] for line in lines]
-    assert "serving without TLS: whoever can reach port 0 can read and forge reviews" in told
+    assert "serving without TLS: every client that reaches port 0 can read and forge reviews" in told
     assert told[-1] == "stopped"
     assert "allowed Pod shop/shop" in told
     assert [line for line in lines if SECRET in line] == []

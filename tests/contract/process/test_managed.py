@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.certificates import SelfSigned
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.process import prepared, run
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates

@@ -10,7 +10,6 @@ import httpx2
 import pytest
 
 from anchore_admission.adapters.kubernetes import ObjectNames, connect
-from anchore_admission.adapters.redaction import remember
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -20,6 +19,7 @@ from anchore_admission.errors import (
     ClusterUnavailable,
     ConfigurationError,
 )
+from anchore_admission.redaction import remember
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import plain_pair, written

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from anchore_admission.adapters.logs import MESSAGE_LIMIT, TRACE_LIMIT, configure_logging
+from anchore_admission.adapters.logs import MESSAGE_LIMIT, TRACE_LIMIT
 from anchore_admission.ports.logs import LogFormat, LogLevel
+from anchore_admission.wiring.logs import configure_logging
 
 ODD_TEXTS = [
     "two\nlines",

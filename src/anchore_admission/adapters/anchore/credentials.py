@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from pydantic import SecretStr
 
-from anchore_admission.adapters.files import is_readable, read_secret_text, read_together
 from anchore_admission.errors import AnchoreRefused, ConfigurationError, Problem
+from anchore_admission.files import is_readable, read_secret_text, read_together
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.watched import Watched
 

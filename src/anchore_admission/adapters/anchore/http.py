@@ -27,7 +27,6 @@ from anchore_admission.adapters.anchore.responses import (
     too_large,
 )
 from anchore_admission.adapters.anchore.unpacking import unpacking
-from anchore_admission.adapters.redaction import pair_forms, remember
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.errors import (
     AnalysisRefused,
@@ -37,6 +36,7 @@ from anchore_admission.errors import (
 )
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Recorder
+from anchore_admission.redaction import pair_forms, remember
 
 T = TypeVar("T")
 Pause = Callable[[float], Awaitable[None]]

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from anchore_admission.adapters.anchore.responses import cleaned
-from anchore_admission.adapters.redaction import pair_forms, remember
+from anchore_admission.redaction import pair_forms, remember
 
 logger = logging.getLogger("anchore_admission.anchore")
 _PORTS: Final = {"http": 80, "https": 443}

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from anchore_admission.adapters.redaction import cut
 from anchore_admission.errors import (
     AnchoreRefused,
     AnchoreResponseInvalid,
@@ -18,6 +17,7 @@ from anchore_admission.errors import (
     EvaluationError,
 )
 from anchore_admission.models.problems import path
+from anchore_admission.redaction import cut
 from anchore_admission.text import joined_lines, shortened
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from anchore_admission.adapters.anchore.credentials import FileCredentials
-from anchore_admission.adapters.files import SECRET_LIMIT
 from anchore_admission.errors import AnchoreRefused, ConfigurationError
+from anchore_admission.files import SECRET_LIMIT
 
 LOGGER = "anchore_admission.watched"
 

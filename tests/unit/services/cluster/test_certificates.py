@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.certificates import SelfSigned
 from anchore_admission.core.webhook.pair import CertificateDetails, CertificatePair
 from anchore_admission.errors import ClusterForbidden, ClusterNotFound, ClusterUnavailable, ConfigurationError, Problem
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 
-from anchore_admission.adapters.certificates import SelfSigned
+from anchore_admission.certificates import SelfSigned
 from anchore_admission.core.webhook.drift import Registration
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ClusterForbidden, ClusterUnavailable, ConfigurationError, Problem

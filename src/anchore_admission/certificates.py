@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from anchore_admission.adapters.files import read_text
 from anchore_admission.core.webhook.pair import CA_BUNDLE, CERTIFICATE, KEY, CertificateDetails, CertificatePair
 from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.files import read_text
 
 _VALID = dt.timedelta(days=7)
 _CLOCK_SKEW = dt.timedelta(days=1)

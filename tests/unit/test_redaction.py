@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from anchore_admission.adapters.redaction import REDACTED, Redaction, pair_forms
+from anchore_admission.redaction import REDACTED, Redaction, pair_forms
 
 PASSWORD = 'p&ß"w\\/?#<1>=+ é'
 PAIR = f"svc-user:{PASSWORD}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from anchore_admission.adapters.memory import memory_limit, room_for_bodies
+from anchore_admission.memory import memory_limit, room_for_bodies
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.web.bodies import Bodies
 
@@ -37,7 +37,7 @@ def test_large_blocks_go_back_to_the_system_at_once() -> None:
     """In a process of its own, where nothing else moves the heap."""
     program = (
         "import resource\nfrom pathlib import Path\n"
-        "from anchore_admission.adapters.memory import return_large_blocks\n"
+        "from anchore_admission.memory import return_large_blocks\n"
         "def resident():\n    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()\n"
         "assert return_large_blocks()\n"
         "bytearray(20 * 2**20)\nbefore = resident()\n"

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from anchore_admission.adapters.certificates import SelfSigned, read_ca_bundle, throw_away_pair
+from anchore_admission.certificates import SelfSigned, read_ca_bundle, throw_away_pair
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError
 from support.certificates import encrypted_key, key_pem, of_unknown_version, with_unknown_name

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from anchore_admission.adapters.files import read_text, read_together
 from anchore_admission.errors import ConfigurationError
+from anchore_admission.files import read_text, read_together
 
 
 def test_files_that_keep_changing_are_not_read_for_ever(tmp_path: Path) -> None:

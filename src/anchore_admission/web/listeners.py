@@ -1,0 +1,101 @@
+"""The process's two ports: the webhook, and operations."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from anchore_admission.memory import memory_limit, room_for_bodies
+from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.telemetry import WatchedSource
+from anchore_admission.settings import Settings
+from anchore_admission.watched import Watched
+from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.app import Surfaces, create_app
+from anchore_admission.web.bodies import ROOM, Bodies
+from anchore_admission.web.clients import ClientNames, SecretPath, read_secret_path, watched_secret_path
+from anchore_admission.web.manual import ManualEndpoint
+from anchore_admission.web.operations import Readiness, create_operations
+from anchore_admission.web.server import Listener
+from anchore_admission.web.tls import ServingCertificate
+from anchore_admission.wiring.controller import Controller
+
+logger = logging.getLogger("anchore_admission")
+
+OPERATIONS_CONNECTIONS = 128
+"""Kubelets and Prometheus need a handful; each may hold a response of 100 KiB that it does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookPort:
+    """The port for reviews; with a secret path, also its guard and its file."""
+
+    listener: Listener
+    guard: SecretPath | None = None
+    watched: Sequence[Watched[Any]] = ()
+
+    def registered_secret(self) -> str | None:
+        """Return the secret of the path that API servers are told."""
+        return self.guard.registered if self.guard else None
+
+
+def webhook_port(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> WebhookPort:
+    """Serve reviews, and the pages for people.
+
+    Raises:
+        ConfigurationError: the file of the secret path is invalid.
+    """
+    configuration = controller.configuration
+    bodies = _bodies(configuration)
+    admission = AdmissionEndpoint(
+        controller.reviews,
+        controller.telemetry,
+        body_limit=configuration.limits.body,
+        margin=configuration.timeouts.margin,
+        bodies=bodies,
+    )
+    app = create_app(Surfaces(admission, ManualEndpoint(controller.manual, bodies) if settings.docs else None))
+    names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
+    listener = partial(
+        Listener,
+        host=settings.host,
+        port=settings.port,
+        certificate=certificate,
+        clients=names,
+        on_closed=controller.telemetry.connection_closed,
+    )
+    if settings.secret_path_file is None:
+        return WebhookPort(listener(app))
+    guard = SecretPath(app, read_secret_path(settings.secret_path_file))
+    watched = watched_secret_path(guard, settings.secret_path_file)
+    controller.telemetry.watch_unusable(WatchedSource.SECRET_PATH, watched.is_unusable)
+    return WebhookPort(listener(guard), guard, [watched])
+
+
+def operations_listener(settings: Settings, controller: Controller, readiness: Readiness) -> Listener:
+    """Serve health, metrics and version, without TLS."""
+    return Listener(
+        create_operations(readiness, controller.telemetry.exposition),
+        settings.host,
+        settings.operations_port,
+        setting="operations_port",
+        connections=OPERATIONS_CONNECTIONS,
+        on_closed=controller.telemetry.connection_closed,
+    )
+
+
+def _bodies(configuration: Configuration) -> Bodies:
+    """Derive the room for requests from the container's memory limit."""
+    wanted, memory = configuration.limits.body, memory_limit()
+    if memory is None:
+        return Bodies(max(ROOM, 2 * wanted))
+    bodies = Bodies(room_for_bodies(memory))
+    if wanted > bodies.largest:
+        logger.warning(
+            "limits.body is %d bytes, but the memory limit of %d MiB leaves room for %d: larger reviews are denied",
+            wanted,
+            memory // 2**20,
+            bodies.largest,
+        )
+    return bodies

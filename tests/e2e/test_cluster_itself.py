@@ -18,6 +18,7 @@ def test_pods_run_on_both_nodes_and_find_services_by_name(
     cluster: Cluster, kubectl: Kubectl, api: Api, namespaces: Namespaces
 ) -> None:
     name = namespaces("itself")
+    assert len(cluster.nodes) > 1
     for node in cluster.nodes:
         container = {"name": "main", "image": "docker.io/library/alpine:3.20"}
         pod = {

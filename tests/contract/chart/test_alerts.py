@@ -46,6 +46,7 @@ def test_every_alert_can_be_routed(name: str) -> None:
 
 
 def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
+    assert rules()
     for rule in rules().values():
         assert rule["annotations"].keys() == {"summary", "description"}
 

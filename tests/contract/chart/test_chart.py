@@ -40,7 +40,9 @@ def _validator(kind: str, version: str) -> jsonschema.Draft202012Validator:
 
 @pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
 def test_every_object_is_what_kubernetes_expects(values: Values) -> None:
-    for it in render(values).objects:
+    objects = render(values).objects
+    assert objects
+    for it in objects:
         problems = [error.message for error in _validator(it["kind"], it["apiVersion"]).iter_errors(it)]
         assert problems == [], f"{it['kind']} {it['metadata']['name']}"
 
@@ -54,7 +56,9 @@ def test_kubeconform_says_so_too(values: Values) -> None:
 
 @pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
 def test_every_object_says_whose_it_is(values: Values) -> None:
-    for it in render(values).objects:
+    objects = render(values).objects
+    assert objects
+    for it in objects:
         labels = it["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == RELEASE
         assert labels["app.kubernetes.io/part-of"] == "anchore-admission"
@@ -65,11 +69,14 @@ def test_every_object_says_whose_it_is(values: Values) -> None:
 @pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
 def test_every_pod_meets_the_restricted_standard(values: Values) -> None:
     rendered = render(values)
-    for pod in [_pod_of(it) for it in rendered.objects if it["kind"] in {"Deployment", "Job", "Pod"}]:
+    pods = [_pod_of(it) for it in rendered.objects if it["kind"] in {"Deployment", "Job", "Pod"}]
+    assert pods
+    for pod in pods:
         security = pod["securityContext"]
         assert (security["runAsNonRoot"], security["runAsUser"]) == (True, 65532)
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["enableServiceLinks"] is False
+        assert pod["containers"]
         for container in pod["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,

@@ -17,7 +17,9 @@ def test_the_readme_and_the_schema_are_current() -> None:
 
 def test_the_readme_names_every_value() -> None:
     table = (CHART / "README.md").read_text()
-    for key, value in yaml.safe_load((CHART / "values.yaml").read_text()).items():
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values
+    for key, value in values.items():
         assert f"| `{key}`" in table or all(f"| `{key}.{below}" in table for below in value), key
 
 

@@ -106,6 +106,7 @@ async def test_names_and_help_are_as_prometheus_wants_them(exposition: str) -> N
 
 async def test_alerts_name_nothing_that_is_not_there(exposition: str) -> None:
     told = {**_labels(exposition), **OTHERS}
+    assert rules()
     for name, rule in rules().items():
         expression = rule["expr"]
         named = re.findall(r"(\w+)\{([^}]*)\}", expression)

@@ -74,7 +74,9 @@ async def test_only_what_is_meant_for_others_is_described(webhook: Webhook) -> N
 @pytest.mark.parametrize("path", ["/validate", "/review"])
 async def test_every_example_is_what_its_schema_says_and_gets_a_verdict(path: str, webhook: Webhook) -> None:
     content = (await described(webhook))[path]["post"]["requestBody"]["content"]
+    assert content
     for media_type, offered in content.items():
+        assert offered["examples"]
         for name, example in offered["examples"].items():
             jsonschema.validate(example["value"], offered["schema"])
             body = json.dumps(example["value"]) if media_type == JSON else example["value"]
@@ -97,6 +99,7 @@ async def test_answers_are_what_the_documentation_says_of_them(webhook: Webhook)
         offered = paths[path]["post"]["responses"][str(answer.status_code)]["content"][JSON]
         jsonschema.validate(answer.json(), offered["schema"])
         shown = [example["value"] for example in offered.get("examples", {}).values()] or [offered["example"]]
+        assert shown
         for example in shown:
             jsonschema.validate(example, offered["schema"])
             assert set(example) == set(answer.json())

@@ -107,6 +107,7 @@ async def test_a_peer_that_never_confirms_the_end_does_not_keep_the_process(cert
         with await asyncio.to_thread(silent, server.ports[0]):
             async with asyncio.timeout(DRAIN_SECONDS / 2):
                 await server.end()
+        assert server.task.done()
 
 
 async def test_lingering_answers_ask_to_connect_elsewhere() -> None:

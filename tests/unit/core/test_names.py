@@ -187,7 +187,9 @@ def test_a_policy_is_checked_for_a_tag_under_each_name_of_the_workloads_own_repo
 @pytest.mark.parametrize("image", ["nginx", f"nginx@{DIGEST}", f"quay.io/a/b:1@{DIGEST}"])
 @pytest.mark.parametrize("state", AnalysisState)
 def test_a_digest_never_stands_for_a_tag(image: str, state: AnalysisState) -> None:
-    for tag in check_tags(record(state), parse(image)):
+    tags = check_tags(record(state), parse(image))
+    assert tags
+    for tag in tags:
         assert "@" not in tag
         assert parse(tag).digest is None
 

@@ -170,9 +170,11 @@ def test_a_shell_can_read_every_command(page: Path) -> None:
     assert unread == []
 
 
-@pages
-def test_every_example_is_yaml(page: Path) -> None:
-    assert all(list(yaml.safe_load_all(block)) for block in blocks(page, "yaml"))
+def test_every_example_is_yaml() -> None:
+    found = [(page, block) for page in PAGES for block in blocks(page, "yaml")]
+    assert found
+    for page, block in found:
+        assert list(yaml.safe_load_all(block)), page
 
 
 @pages

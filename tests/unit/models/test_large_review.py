@@ -157,6 +157,7 @@ def test_it_may_end_anywhere() -> None:
     )
     body = json.dumps(value, ensure_ascii=False).encode()
     begin = body.index(b'"object": {') + len(b'"object": {')
+    assert begin < len(body)
     for end in range(begin, len(body)):
         read = decode_start(body[:end], WHY)
         assert read, body[:end]

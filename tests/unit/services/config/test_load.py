@@ -348,10 +348,12 @@ def test_the_schema_accepts_the_example_and_refuses_mistakes() -> None:
 
 def test_every_key_has_a_description_and_is_documented() -> None:
     text = (DOCS / "configuration.md").read_text()
-    for name, section in [("", configuration_schema()), *configuration_schema()["$defs"].items()]:
-        for key, value in section.get("properties", {}).items():
-            assert f"`{key}`" in text or f".{key}`" in text or f"{key}:" in text, f"{name}.{key} is not documented"
-            assert "description" in value or "$ref" in value, f"{name}.{key} has no description"
+    sections = [("", configuration_schema()), *configuration_schema()["$defs"].items()]
+    found = [(name, *item) for name, section in sections for item in section.get("properties", {}).items()]
+    assert found
+    for name, key, value in found:
+        assert f"`{key}`" in text or f".{key}`" in text or f"{key}:" in text, f"{name}.{key} is not documented"
+        assert "description" in value or "$ref" in value, f"{name}.{key} has no description"
 
 
 def test_the_documentation_shows_the_example() -> None:

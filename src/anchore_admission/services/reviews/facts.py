@@ -159,7 +159,7 @@ class FactGathering:
         self,
         rest: Iterator[Question],
         found: dict[Question, ImageFacts],
-        turn: "_Turn",
+        turn: _Turn,
         *,
         side_effects: bool,
     ) -> None:
@@ -175,7 +175,7 @@ class FactGathering:
             is_first = False
             found[question] = await self._facts(question, turn, side_effects=side_effects)
 
-    async def _facts(self, question: Question, turn: "_Turn", *, side_effects: bool) -> ImageFacts:
+    async def _facts(self, question: Question, turn: _Turn, *, side_effects: bool) -> ImageFacts:
         """Gather the facts about one image. A submission that fails takes nothing away from the look-up."""
         facts, by_tag = ImageFacts(), None
         if question.needs.record:
@@ -224,7 +224,7 @@ class FactGathering:
         question: Question,
         facts: ImageFacts,
         by_tag: ImageRecord | None,
-        turn: "_Turn",
+        turn: _Turn,
         *,
         side_effects: bool,
     ) -> Submission:

@@ -37,6 +37,7 @@ class Rules:
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Rules":
+        """Compile the rules of a configuration."""
         return cls(
             compile_rules(configuration.rules, configuration.defaults),
             workloads=configuration.workloads,

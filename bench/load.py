@@ -4,6 +4,9 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
+from typing import Any
+
+from anchore_admission.models.examples import example_review
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def pod_review(images: list[str], *, size: int = 0) -> bytes:
         }
         for number, image in enumerate(images)
     ]
-    pod = {
+    pod: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "app-5d4f", "namespace": "shop", "labels": {"app": "shop"}, "annotations": {}},
@@ -76,24 +79,9 @@ def pod_review(images: list[str], *, size: int = 0) -> bytes:
             "volumes": [{"name": "token"}],
         },
     }
-    review = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": "app-5d4f",
-            "namespace": "shop",
-            "operation": "CREATE",
-            "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller", "groups": ["a", "b"]},
-            "object": pod,
-            "oldObject": None,
-            "dryRun": False,
-            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
-        },
-    }
+    user = {"username": "system:serviceaccount:kube-system:replicaset-controller", "groups": ["a", "b"]}
+    review = example_review(pod, userInfo=user)
     missing = size - len(json.dumps(review))
     if missing > 0:
-        pod["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "x" * missing}  # type: ignore[index]
+        pod["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "x" * missing}
     return json.dumps(review).encode()

@@ -1,4 +1,4 @@
-"""The memory that the container may use, as the kernel tells it."""
+"""The memory limit of the container, and settings of the allocator."""
 
 import ctypes
 from pathlib import Path
@@ -9,9 +9,9 @@ _FILES: Final = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # cgroup v1
 )
 _NO_LIMIT: Final = 2**50
-"""cgroup v1 writes a number of about this size where there is no limit."""
+"""cgroup v1 reports a number of about this size if there is no limit."""
 OWN_BYTES: Final = 160 * 1024 * 1024
-"""The process itself, its connections and /tmp, which is in memory: measured under load."""
+"""Memory of the process itself, its connections and /tmp, which is in memory: measured under load."""
 LEAST_BYTES: Final = 8 * 1024 * 1024
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
@@ -19,7 +19,7 @@ _LARGE_BLOCK: Final = 128 * 1024
 
 
 def memory_limit(files: tuple[Path, ...] = _FILES) -> int | None:
-    """Return the container's limit in bytes; None where there is none, or where it cannot be read."""
+    """Return the container's limit in bytes; None if there is none or it cannot be read."""
     for file in files:
         try:
             text = file.read_text().strip()
@@ -31,7 +31,7 @@ def memory_limit(files: tuple[Path, ...] = _FILES) -> int | None:
 
 
 def return_large_blocks() -> bool:
-    """Have glibc give every large block back to the system as soon as it is freed; return whether it will.
+    """Make glibc return every large block to the system when it is freed; return whether it accepted that.
 
     By default it keeps blocks of the size of one that was freed before, up to 32 MiB, and cannot return the heap
     beneath what is still in use: a replica that has read large reviews would stay large. See mallopt(3).
@@ -46,6 +46,6 @@ def return_large_blocks() -> bool:
 def room_for_bodies(limit: int) -> int:
     """Return how many bytes of requests may be held at once under a memory limit.
 
-    Half of what the process leaves: decoding takes some, and so do answers of Anchore.
+    Half of the memory beside the process itself: decoding and responses of Anchore need the rest.
     """
     return max((limit - OWN_BYTES) // 2, LEAST_BYTES)

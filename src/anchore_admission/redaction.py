@@ -1,7 +1,7 @@
-"""Our own secrets, kept out of every text that leaves the process.
+"""Redact the secrets of this process from every text that leaves it.
 
-Anchore, a proxy or a gateway may echo what it was sent: the Authorization header, an address with a password in it.
-All text from outside passes :func:`redacted` before it reaches a message or a log line, and so does every log line.
+Anchore, a proxy or a gateway may echo a request: the Authorization header, an address with a password in it. All text
+from outside passes through :func:`redacted` before it reaches a message or a log line, and so does every log line.
 """
 
 import html
@@ -17,12 +17,12 @@ _SHORTEST = 4
 _SHORTEST_INSIDE = 8
 """Characters of Base64 that must be left of a secret inside a longer text, for the same reason."""
 _LONGEST_ESCAPE = 24
-"""Characters that one character takes at most: escaped twice, with unprintable ones around it."""
+"""The most characters for one character: escaped twice, with unprintable ones around it."""
 _KEPT = 2
-"""Generations of one owner's secrets: those in use, and those in use before, which answers under way may still hold."""
+"""Generations of one owner's secrets: the current one, and the previous one, which pending responses may hold."""
 _UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd"
 _SUSPECT: Final = re.compile(rf"[%&\\{_UNPRINTABLE}]")
-"""What every escape begins with. Most texts hold none, and are compared as they are."""
+"""The first characters of escapes. Most texts have none and are compared as they are."""
 _ESCAPES: Final = re.compile(
     r"(?P<bytes>(?:%(?:25){0,2}[0-9a-f]{2}|\\{1,8}x[0-9a-f]{2}){1,1024})"
     r"|(?P<units>(?:\\{1,8}u[0-9a-f]{4}){1,1024})"
@@ -30,7 +30,7 @@ _ESCAPES: Final = re.compile(
     rf"|(?P<dropped>\\{{1,8}}[bfnrt0]?|[{_UNPRINTABLE}]{{1,1024}})",
     re.IGNORECASE,
 )
-"""Characters as URLs, JSON, Python and HTML write them; dropped is what disappears from a message, and backslashes."""
+"""Characters as URLs, JSON, Python and HTML write them. Dropped ones, such as backslashes, vanish from messages."""
 _PRINTED: Final = re.compile(f"[{_UNPRINTABLE}]+")
 # A scheme with credentials is redacted even if they are not known: an echo may be cut short or changed on its way.
 _HEADER: Final = re.compile(r"\b(Basic|Bearer)( |%20|\+|: ?)([A-Za-z0-9+/=._~%-]{16,4096})", re.IGNORECASE)
@@ -44,13 +44,13 @@ _KEY: Final = re.compile(
 
 
 class Redaction:
-    """The secrets of this process, each recognized in every form that it may come back in."""
+    """The secrets of this process, recognized in every form in which a response may repeat them."""
 
     def __init__(self) -> None:
         self._secrets: dict[str, list[frozenset[str]]] = {}
         self._pattern: re.Pattern[str] | None = None
         self.longest = 0
-        """Length of the longest text that a secret may take."""
+        """The length of the longest form of a secret."""
 
     def remember(self, owner: str, secrets: Iterable[str]) -> None:
         """Redact these secrets from now on; ``owner`` names where they come from, and its oldest ones are forgotten."""
@@ -104,7 +104,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def pair_forms(username: str, password: str) -> Iterator[str]:
-    """Yield the forms in which a user name and a password may come back."""
+    """Yield the forms in which a response may repeat a user name and a password."""
     for text in (password, f"{username}:{password}"):
         yield from _misread(text)
         data = text.encode("utf-8", "surrogateescape")
@@ -114,7 +114,7 @@ def pair_forms(username: str, password: str) -> Iterator[str]:
 
 
 def _misread(text: str) -> Iterator[str]:
-    """Yield a text as it is, and as servers read it that take its UTF-8 for another encoding."""
+    """Yield a text as it is, and as a server reads it that mistakes its UTF-8 for another encoding."""
     yield text
     if not text.isascii():
         data = text.encode("utf-8", "surrogateescape")
@@ -139,15 +139,15 @@ def _inside(data: bytes) -> Iterator[str]:
 
 
 def _unescaped(secret: str) -> tuple[str, str]:
-    """Return how a secret is found in a text whose escapes are read: a password may look like one, as in ``a%41``."""
+    """Return the forms of a secret in an unescaped text: a password may look like an escape, as in ``a%41``."""
     return _ESCAPES.sub(_read, secret), _PRINTED.sub("", secret).replace("\\", "")
 
 
 def _redacted_escapes(pattern: re.Pattern[str], text: str) -> str:
-    """Redact what a pattern finds in a text once its escapes are read; an escape that holds a part goes whole."""
+    """Redact the matches of a pattern in the unescaped text; an escape that holds a part of one is redacted whole."""
     parts: list[str] = []
     begins: list[int] = []
-    """Where each part begins among what was read."""
+    """The start of each part in the unescaped text."""
     places: list[tuple[int, int]] = []
     """The place of each part in the text; every second part is an escape."""
     length = 0
@@ -174,7 +174,7 @@ def _redacted_escapes(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[tuple[int, int], str]]:
-    """Yield what stands between escapes and what each escape means, in turn, each with its place."""
+    """Yield the texts between escapes and the meanings of escapes, in turn, each with its place."""
     begin = at = 0
     while found := _SUSPECT.search(text, at):
         escape = _ESCAPES.match(text, found.start())
@@ -187,7 +187,7 @@ def _parts(text: str) -> Iterator[tuple[tuple[int, int], str]]:
 
 
 def _read(escape: re.Match[str]) -> str:
-    """Return the characters that escapes stand for, without unprintable ones."""
+    """Return the characters that an escape stands for, without unprintable ones."""
     kind, text = escape.lastgroup, escape[0]
     if kind == "bytes":
         data = bytes(int(code, 16) for code in re.findall(r"(?:%(?:25){0,2}|x)([0-9a-f]{2})", text, re.IGNORECASE))

@@ -11,6 +11,7 @@ import httpx
 
 from anchore_admission.adapters.trust import trusting
 from anchore_admission.errors import ClientCertificateWanted, ProbeFailed
+from anchore_admission.models.examples import example_review
 from anchore_admission.ports.cluster import ProbeAnswer
 from anchore_admission.ports.telemetry import ClusterRecorder
 from anchore_admission.redaction import cut
@@ -108,17 +109,6 @@ def _place(url: str) -> str:
 
 
 def _review(uid: str, request: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": uid,
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": _NAME,
-            "namespace": _NAME,
-            "userInfo": {"username": "anchore-admission", "groups": ["system:authenticated"]},
-            "dryRun": True,
-            **request,
-        },
-    }
+    user = {"username": "anchore-admission", "groups": ["system:authenticated"]}
+    about = {"uid": uid, "name": _NAME, "namespace": _NAME, "userInfo": user, "dryRun": True}
+    return example_review(None, **{**about, **request})

@@ -24,6 +24,7 @@ from rich.table import Table
 from anchore_admission.certificates import throw_away_pair
 from anchore_admission.cli.demo_data import ANALYSIS_SECONDS, FIRST, LATER, SEED, Scene, configuration
 from anchore_admission.errors import AnchoreAdmissionError
+from anchore_admission.models.examples import example_review
 from anchore_admission.text import shown
 
 WEBHOOK = "demo.admission.anchore.io"
@@ -116,21 +117,8 @@ def _wait(url: str, log: Path) -> None:
 
 def _post(url: str, trust: ssl.SSLContext, scene: Scene) -> tuple[Scene, dict[str, Any]]:
     """The response half of the answer to one AdmissionReview."""
-    kind = {"group": "", "version": "v1", "kind": "Pod"}
-    review = {
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": f"demo-{time.monotonic_ns()}",
-            "kind": kind,
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "name": "demo",
-            "namespace": scene.namespace,
-            "operation": "CREATE",
-            "userInfo": {"username": "you"},
-            "object": scene.pod,
-        },
-    }
+    about = {"uid": f"demo-{time.monotonic_ns()}", "name": "demo", "namespace": scene.namespace}
+    review = example_review(scene.pod, **about, userInfo={"username": "you"})
     headers = {"content-type": "application/json"}
     request = urllib.request.Request(  # noqa: S310 - loopback
         f"{url}/validate?timeout=10s", data=json.dumps(review).encode(), headers=headers

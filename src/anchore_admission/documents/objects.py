@@ -18,7 +18,7 @@ _IMAGE_IN_TEXT = re.compile(r"\bimage[\"']?\s{0,20}:", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """On whose behalf is asked, where the object itself does not say."""
+    """The namespace and user of a review by hand, where the object does not name them."""
 
     namespace: str = DEFAULT_NAMESPACE
     user: str = ""
@@ -51,14 +51,17 @@ def opened(document: Any) -> Iterator[Any]:
 
 
 def _with_kind_of_list(item: Any, kind: str, version: Any) -> Any:
-    """Add what the API server leaves out of the items of a PodList. Source: k8s.io/apimachinery, unstructured."""
+    """Add kind and version, which the API server omits from the items of a PodList.
+
+    Source: k8s.io/apimachinery, unstructured.
+    """
     named = kind.removesuffix(_LIST)
     if not isinstance(item, dict) or item.get("kind") or item.get("apiVersion") or not named:
         return item
     return {**item, "kind": named, "apiVersion": version}
 
 
-def asked_about(value: Any, requester: Requester) -> tuple[Any, GroupVersionKind | None, Requester]:
+def under_review(value: Any, requester: Requester) -> tuple[Any, GroupVersionKind | None, Requester]:
     """Return the object of an AdmissionReview, its kind, and the user who sent it; anything else as it is.
 
     The kind is the one that the request names, as for the webhook; None for a value that is no Kubernetes object.
@@ -94,7 +97,7 @@ def asked_about(value: Any, requester: Requester) -> tuple[Any, GroupVersionKind
 
 
 def kind_of(value: Any) -> GroupVersionKind | None:
-    """None for what is no Kubernetes object."""
+    """Return the kind of a Kubernetes object, None for any other value."""
     if not isinstance(value, dict):
         return None
     version, kind = value.get("apiVersion"), value.get("kind")

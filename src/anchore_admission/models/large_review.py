@@ -1,8 +1,8 @@
-"""Large AdmissionReviews, read without building what decides nothing, or from their first part only.
+"""Read large AdmissionReviews without building unneeded values, or from their first part only.
 
-pydantic builds every value of a document before it looks at the few that matter: up to 16 bytes of memory for each byte
-of the body, for a second and more. msgspec skips what is not asked for. The skipped parts cost no memory then, and the
-event loop is held for about 2 ms per MiB.
+pydantic builds every value of a document before it selects the few that matter: up to 16 bytes of memory for each byte
+of the body, in a second and more. msgspec skips unneeded members, which then cost no memory, and blocks the event loop
+for about 2 ms per MiB.
 """
 
 import types
@@ -18,19 +18,19 @@ from anchore_admission.models.problems import described, in_words, problems_of
 from anchore_admission.models.workload import MAX_KEYS, Shape, Unreadable, Workload
 
 MAX_BRACKETS = 400_000
-"""Objects and lists in one review, more or less: brackets in texts count, too."""
+"""Objects and lists in one review, approximately: brackets in texts count, too."""
 MAX_ENVELOPE = 1024 * 1024
-"""Bytes of a review beside its objects."""
+"""Bytes of a review without its objects."""
 MAX_KEPT = 1024 * 1024
-"""Bytes of what an object holds of names, images, labels and annotations."""
+"""Bytes of the names, images, labels and annotations of an object."""
 
 
 _KEYED = frozenset({"labels", "annotations"})
-"""Members that hold keys of an author's choice: they are built once it is known that they are few."""
+"""Members whose keys the author chooses: they are built after their number is known to be small."""
 
 
 def _struct(shape: type[Shape]) -> type[msgspec.Struct]:
-    """A msgspec type with the fields of a shape."""
+    """Return a msgspec type with the fields of a shape."""
     fields: list[tuple[str, Any, Any]] = []
     for name, field in shape.model_fields.items():
         if name in _KEYED:
@@ -53,10 +53,10 @@ def _narrowed(annotation: Any) -> Any:
 
 
 _LONGEST_ESCAPE = 6
-"""Bytes in which JSON may write one."""
+"""Bytes that JSON may use for one byte."""
 _TOO_LONG = f"its names, images, labels and annotations are longer than {MAX_KEPT} bytes"
 _QUOTES = 4
-"""Of one key and its value."""
+"""Quotes of one key and its value."""
 _ENVELOPE_FIELDS = (
     *("uid", "kind", "resource", "subResource", "name", "namespace", "operation", "userInfo", "object", "oldObject"),
     "dryRun",
@@ -72,7 +72,7 @@ _workloads = msgspec.json.Decoder(_struct(Workload))
 
 
 class Parts(typing.NamedTuple):
-    """A review taken apart: its envelope as JSON, without the objects, and these as views of the body."""
+    """The parts of a review: its envelope as JSON, and its objects as views of the body."""
 
     envelope: bytes
     object: msgspec.Raw
@@ -80,7 +80,7 @@ class Parts(typing.NamedTuple):
 
 
 def take_apart(body: bytes | bytearray) -> Parts:
-    """Separate the objects from what stands around them. Raises MalformedReview."""
+    """Separate the objects from their envelope. Raises MalformedReview."""
     try:
         review: Any = _reviews.decode(body)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -94,7 +94,7 @@ def take_apart(body: bytes | bytearray) -> Parts:
 
 
 def is_crowded(body: bytes | bytearray) -> bool:
-    """Return whether a body may hold more values than memory is kept for."""
+    """Return True if a body may hold more values than there is memory for."""
     return body.count(b"{") + body.count(b"[") > MAX_BRACKETS
 
 
@@ -131,15 +131,15 @@ def _metadata(narrow: Any) -> typing.Iterator[tuple[msgspec.Raw, msgspec.Raw]]:
 
 
 def _may_hold_more_keys(text: msgspec.Raw) -> bool:
-    """Return whether labels or annotations hold more keys than are read; building a million takes a second or two."""
+    """Return True if labels or annotations may have too many keys; building a million takes a second or two."""
     content = bytes(text)
     return content.count(b'"') - content.count(b'\\"') > _QUOTES * MAX_KEYS
 
 
 def read_start(start: bytes | bytearray) -> dict[str, Any] | None:
-    """The members of the request in the first part of a review, as far as they go; None where it cannot be read.
+    """Return the members in the first part of a review; None if it cannot be read.
 
-    API servers write what tells the request apart first, and the objects behind it.
+    API servers write the members that identify a request first, and the objects after them.
     """
     try:
         review = from_json(start, allow_partial=True)

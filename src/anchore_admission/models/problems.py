@@ -1,4 +1,4 @@
-"""What is wrong with a review or an object, in plain words, never with the values found there."""
+"""Describe the problems of a document in plain words, without its values."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ def described(problems: Sequence[ErrorDetails], *, below: int = 0) -> str:
 
 
 def in_words(error: Exception) -> str:
-    """A parser's error; pydantic's tells the line and column, msgspec's the byte or the path."""
+    """Describe a parser's error; pydantic's names the line and column, msgspec's the byte or the path."""
     text = str(error)
     if isinstance(error, RecursionError) or "recursion limit" in text:
         return _TOO_DEEP

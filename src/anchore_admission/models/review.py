@@ -18,9 +18,9 @@ from anchore_admission.models.workload import Metadata, PodTemplate, Shape, Unre
 
 Version = Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
 LARGE = 64 * 1024
-"""Bytes past which a body is not built whole to be read."""
+"""Bytes above which a body is read without building all of its values."""
 ENTRY_BYTES = 1024
-"""Memory that one container, volume or owner takes until the review is answered: measured with and without an image."""
+"""Memory of one container, volume or owner during a review: measured with and without an image."""
 _KEY_BYTES = 200
 _GROUP_BYTES = 64
 _MAX_UID = 256
@@ -50,7 +50,7 @@ _READ_AS_WORKLOAD = GetPydanticSchema(lambda _, read: read(Workload | None))
 
 
 class AdmissionRequest(Shape):
-    """The call that the API server is about to let through or refuse."""
+    """The request that the API server asks to admit."""
 
     uid: Annotated[str, Field(min_length=1, max_length=_MAX_UID)]
     kind: GroupVersionKind
@@ -109,7 +109,7 @@ def decode(body: bytes | bytearray) -> AdmissionReview:
 
 
 def decode_start(start: bytes | bytearray, reason: str) -> AdmissionReview | None:
-    """Read who asks about what from the first part of a review; ``reason`` says why the rest is not read.
+    """Read the first part of a review, up to its object; ``reason`` explains why the rest is not read.
 
     Returns None unless everything up to the object can be read, as in what API servers send. The object is
     ``Unreadable``; its metadata is known as far as the part goes.
@@ -128,7 +128,7 @@ def decode_start(start: bytes | bytearray, reason: str) -> AdmissionReview | Non
 
 
 def held_bytes(request: AdmissionRequest) -> int:
-    """Estimate the memory that a decoded request takes beside its texts: three bytes of a body may become 500."""
+    """Estimate the memory of a decoded request without its texts: three bytes of a body may become 500."""
     user = request.userInfo
     total = _GROUP_BYTES * len(user.groups) if user and user.groups else 0
     for workload in (request.object, request.oldObject):

@@ -1,6 +1,6 @@
-"""The parts of Kubernetes objects that decide something: one narrow tree that fits every kind.
+"""The parts of Kubernetes objects that a verdict depends on: one narrow tree that fits every kind.
 
-Everything else of an object is ignored, so that a new Kubernetes release adds nothing to break.
+All other members are ignored, so that a new Kubernetes release cannot break the reading.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 EntryT = TypeVar("EntryT")
 MAX_ENTRIES = 2000
-"""Containers, volumes or owners of one object: more are not read, since each takes a hundred times its own bytes."""
+"""Containers, volumes or owners of one object. More are rejected: each takes a hundred times its own bytes."""
 Bounded = Annotated[list[EntryT], Field(max_length=MAX_ENTRIES)]
 MAX_KEYS = 10_000
 """Labels or annotations of one object."""

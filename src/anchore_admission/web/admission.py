@@ -1,4 +1,4 @@
-"""POST /validate: an AdmissionReview in, the same answered, in time."""
+"""POST /validate: judge an AdmissionReview within its deadline."""
 
 import re
 import time
@@ -18,16 +18,16 @@ from anchore_admission.web.body import Disconnected, expect_json, send_error, se
 DEFAULT_TIMEOUT = 10.0
 _TIMEOUT = re.compile(rb"(?:^|&)timeout=(\d{1,3})s(?:&|$)")
 _ROUNDING = 1.0
-"""The API server rounds what is left of its own time up to whole seconds."""
+"""The API server rounds its remaining time up to whole seconds."""
 _LEAST = 0.2
 _MOST = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionEndpoint:
-    """An ASGI application for one route. It works on bytes: a typed body parameter costs another 100 µs a call.
+    """An ASGI application for one route. It works on bytes: a typed body parameter would cost another 100 µs a call.
 
-    ``body_limit`` in bytes; ``margin`` in seconds is kept back for encoding and sending the answer.
+    ``body_limit`` is in bytes; ``margin`` is the time in seconds for encoding and sending the response.
     """
 
     reviews: Reviews
@@ -42,31 +42,31 @@ class AdmissionEndpoint:
             expect_json(scope)
             message = await receive()
             if is_small(message):
-                await self._answer_small(message.get("body", b""), scope, send, began)
+                await self._judge_small(message.get("body", b""), scope, send, began)
             else:
-                await self._answer_large(message, scope, receive, send, began)
+                await self._judge_large(message, scope, receive, send, began)
         except Disconnected:
             return
         except ReviewError as error:
             self.recorder.malformed_review(error.code, str(error))
             await send_error(send, error)
 
-    async def _answer_small(self, body: bytes | bytearray, scope: Scope, send: Send, began: float) -> None:
-        """Judge a review at once, unless it would hold much more memory than its bytes while Anchore is asked."""
+    async def _judge_small(self, body: bytes | bytearray, scope: Scope, send: Send, began: float) -> None:
+        """Judge a review at once, unless it would hold much more memory than its bytes during the calls to Anchore."""
         review = decode(body)
         held = held_bytes(review.request)
         if held <= SMALL:
-            await self._answer(review, scope, send, began)
+            await self._respond(review, scope, send, began)
             return
         del review  # while it waits for room
         async with self.bodies.room(held, budget(scope["query_string"], self.margin) / 2) as has_room:
             known = decode(body) if has_room else decode_start(body, NO_ROOM)
             if known is None:
                 raise Overloaded(NO_ROOM)
-            await self._answer(known, scope, send, began)
+            await self._respond(known, scope, send, began)
 
-    async def _answer_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
-        """Judge a review that comes in parts; of one that cannot be held, its first part is enough to deny it."""
+    async def _judge_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
+        """Judge a review that comes in parts. If it cannot be held in memory, its first part is enough to deny it."""
         if message["type"] == "http.disconnect":
             raise Disconnected
         patience = budget(scope["query_string"], self.margin) / 2
@@ -74,17 +74,17 @@ class AdmissionEndpoint:
             if received.missing is None and len(received.content) <= SMALL:
                 small = received.content
             else:
-                await self._answer_received(received, scope, send, began)
+                await self._judge_received(received, scope, send, began)
                 return
-        await self._answer_small(small, scope, send, began)
+        await self._judge_small(small, scope, send, began)
 
-    async def _answer_received(self, received: Received, scope: Scope, send: Send, began: float) -> None:
+    async def _judge_received(self, received: Received, scope: Scope, send: Send, began: float) -> None:
         review = _decoded(received)
         received.content = b""  # the review may wait for Anchore
         received.hold(held_bytes(review.request))
-        await self._answer(review, scope, send, began)
+        await self._respond(review, scope, send, began)
 
-    async def _answer(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
+    async def _respond(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
         deadline = Deadline.after(budget(scope["query_string"], self.margin), began=began)
         verdict = await self.reviews.review(review.request, deadline, origin=Origin.ADMISSION)
         await send_json(send, 200, encode(review.apiVersion, _response(review.request.uid, verdict)))
@@ -101,7 +101,7 @@ def _response(uid: str, verdict: ReviewVerdict) -> AdmissionResponse:
 
 
 def _decoded(received: Received) -> AdmissionReview:
-    """Raises ReviewError."""
+    """Decode a body, or its first part. Raises ReviewError."""
     if received.missing is None:
         return decode(received.content)
     review = decode_start(received.content, str(received.missing))
@@ -111,9 +111,9 @@ def _decoded(received: Received) -> AdmissionReview:
 
 
 def budget(query: bytes, margin: float) -> float:
-    """Seconds for a review, from the ``timeout`` that the API server puts into our own URL.
+    """Return the seconds for a review, by the ``timeout`` that the API server adds to the webhook's URL.
 
-    Source: k8s.io/apiserver, which sends the smaller of ``timeoutSeconds`` and what is left of the request.
+    Source: k8s.io/apiserver, which sends the smaller of ``timeoutSeconds`` and the rest of the request's own time.
     """
     match = _TIMEOUT.search(query)
     timeout = min(float(match[1]), _MOST) if match else DEFAULT_TIMEOUT

@@ -1,4 +1,4 @@
-"""Bounds what the bodies of all requests hold in memory together; small ones overtake large ones that wait."""
+"""Bound the memory of all request bodies together; small ones overtake large ones that wait."""
 
 import asyncio
 from collections import deque
@@ -15,44 +15,44 @@ from anchore_admission.web.body import Disconnected, header
 SMALL: Final = 64 * 1024
 """Bytes up to which a body is read without waiting for room."""
 START: Final = 256 * 1024
-"""Bytes that are kept of a body that is not read to its end: they tell who asks about what."""
+"""Bytes that are kept of a body that is not held whole: they name the user and the object."""
 DRAINED: Final = 256 * 1024 * 1024
-"""Bytes that are read and thrown away, so that the client can read the answer before it stops sending."""
+"""Bytes that are read and dropped. Without it, a client that is still sending would see a reset, no response."""
 KEPT: Final = 4 * 1024 * 1024
 """Bytes that a large review may hold once it is decoded."""
 STALLED_SECONDS: Final = 1.0
 STALLED_RATE: Final = 256 * 1024
-"""A body that has come more slowly (bytes a second) makes room when another waits."""
+"""Bytes per second. A slower body makes room when another waits."""
 _LOOK_SECONDS: Final = 0.25
-"""Between two looks for bodies that have stalled, while another waits."""
+"""The time between two checks for stalled bodies, while another waits."""
 ROOM: Final = 96 * 1024 * 1024
-"""Bytes for all bodies where no limit on memory is known."""
+"""Bytes for all bodies if the memory has no known limit."""
 LONGEST_QUEUE: Final = 64
 NO_ROOM: Final = "the controller holds too many large reviews at the moment; try again"
 _DIGITS: Final = 20
 _SHARED: Final = 4
-"""One in so many bytes is for small bodies, which do not wait."""
+"""The reciprocal of the share for small bodies, which do not wait."""
 
 
 @dataclass(slots=True)
 class Received:
-    """A body. ``missing`` says why only its first part is here; None for a whole body."""
+    """A body. ``missing`` explains why only its first part is held; None for a whole body."""
 
     content: bytes | bytearray
     missing: ReviewError | None = None
     hold: Callable[[int], None] = lambda _: None
-    """To be told how many bytes the decoded body takes."""
+    """Called with the number of bytes that the decoded body takes."""
 
     def error(self) -> ReviewError:
-        """Return what to raise for a body that is not whole.
+        """Return a new error for a body that is not whole.
 
-        A new one each time, never kept: a raised error refers to frames that hold this body, which would stay then.
+        A raised error refers to frames that hold this body, so a kept one would keep the body, too.
         """
         return type(self.missing)(str(self.missing)) if self.missing else ReviewError("the body is whole")
 
 
 class _Reader:
-    """One body on its way in, and the bytes that it takes of the common room."""
+    """One incoming body, and its share of the common memory."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -64,7 +64,7 @@ class _Reader:
         self.share = 0
 
     async def message(self) -> Message:
-        """Raises BodyTimeout when this body had to make room for another, Disconnected."""
+        """Receive a part. Raises Disconnected, or BodyTimeout if this body had to make room for another."""
         self._waits_since = self._clock()
         try:
             async with asyncio.timeout(None) as self._waiting:
@@ -85,7 +85,7 @@ class _Reader:
         return self._waiting is not None and self._seconds() >= STALLED_SECONDS and self.rate() < STALLED_RATE
 
     def _seconds(self) -> float:
-        """Time in which the client could have sent: not what this side took, waiting for room among it."""
+        """Return the time in which the client could have sent, without waiting for room on this side."""
         return self._waited + (self._clock() - self._waits_since if self._waiting else 0.0)
 
     def is_small(self) -> bool:
@@ -97,9 +97,9 @@ class _Reader:
 
 
 class _Kept:
-    """The bytes of a body, at most so many.
+    """The bytes of a body, up to a bound.
 
-    Where its length is known, memory is taken once: a buffer that grows leaves holes that the system does not get back.
+    If its length is known, memory is allocated once: a growing buffer leaves holes that are not returned to the system.
     """
 
     def __init__(self, most: int) -> None:
@@ -136,16 +136,16 @@ class _Place:
 
 
 def is_small(message: Message) -> bool:
-    """Return whether a request's first message holds its whole body, and no large one."""
+    """Return True if the first message of a request holds its whole body, and a small one."""
     whole = message["type"] == "http.request" and not message.get("more_body", False)
     return whole and len(message.get("body", b"")) <= SMALL
 
 
 class Bodies:
-    """Reads bodies within a common room of ``total`` bytes.
+    """Reads bodies within a common limit of ``total`` bytes.
 
-    A body past ``SMALL`` bytes waits for room for all of it, in the order of arrival; bodies that have stalled make
-    room for it. Without room in time, only its first part is kept.
+    A body of more than ``SMALL`` bytes waits until there is room for all of it, in the order of arrival; stalled bodies
+    make room for it. Without room in time, only its first part is kept.
     """
 
     def __init__(self, total: int = ROOM) -> None:
@@ -157,14 +157,14 @@ class Bodies:
 
     @property
     def largest(self) -> int:
-        """The largest body that there is room for."""
+        """The largest body that fits."""
         return self._large
 
     @asynccontextmanager
     async def read(
         self, scope: Scope, receive: Receive, first: Message, limit: int, patience: float
     ) -> AsyncIterator[Received]:
-        """Read a body of which ``first`` has come; its room is held until the block ends.
+        """Read a body that begins with the message ``first``; its room is held until the block ends.
 
         ``limit`` is in bytes, ``patience`` in seconds of waiting for room. Raises Disconnected, BodyTimeout.
         """
@@ -182,7 +182,7 @@ class Bodies:
 
     @asynccontextmanager
     async def room(self, amount: int, patience: float) -> AsyncIterator[bool]:
-        """Hold room for what a small body takes once it is decoded; yields False where there is none in time."""
+        """Hold room for a small body that is large once decoded; yield False if there is none in time."""
         reader = _Reader(_nothing)
         try:
             yield await self._has_room(reader, min(amount, self._large), patience)
@@ -245,7 +245,7 @@ class Bodies:
             place.granted.set_result(None)
 
     def _evict_stalled(self) -> None:
-        """Only those that hold room; the slowest first, until there is enough for the next in the queue."""
+        """Stop stalled bodies that hold room, the slowest first, until the next in the queue fits."""
         lacking = self._held + self._queue[0].amount - self._large if self._queue else 0
         stalled = [reader for reader in self._readers if reader.share and reader.has_stalled()]
         for reader in sorted(stalled, key=_Reader.rate):
@@ -255,7 +255,7 @@ class Bodies:
             reader.give_up()
 
     def _bound_small_ones(self, newcomer: _Reader) -> None:
-        """Bodies of which little has come hold no room of their own; only so many are kept waiting."""
+        """Bound the number of bodies that have sent little and hold no room; the slowest one makes place."""
         small = [reader for reader in self._readers if reader.is_small() and reader is not newcomer]
         if len(small) * SMALL >= self._small:
             min(small, key=_Reader.rate).give_up()

@@ -14,9 +14,10 @@ from anchore_admission.watched import Watched
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.bodies import ROOM, Bodies
-from anchore_admission.web.clients import ClientNames, SecretPath, read_secret_path, watched_secret_path
+from anchore_admission.web.clients import ClientNames
 from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.web.operations import Readiness, create_operations
+from anchore_admission.web.secret_path import SecretPath, read_secret_path, watched_secret_path
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from anchore_admission.wiring.controller import Controller

@@ -21,7 +21,7 @@ from anchore_admission.web.manual_document import as_document
 
 BODY_LIMIT = 1024 * 1024
 SECONDS = 8.0
-"""For a whole review by hand; a person waits."""
+"""The time for a whole review by hand: a person waits."""
 _OBJECTS = 1000
 _AT_ONCE = 2
 _PARAMETERS = ("namespace", "user")
@@ -31,7 +31,7 @@ _MEDIA_TYPES = frozenset({b"application/json", b"application/yaml", b"applicatio
 
 @dataclass(frozen=True, slots=True)
 class ManualEndpoint:
-    """An ASGI application for one route; parsing, which may take long for a large body, happens off the loop."""
+    """An ASGI application for one route. It parses in a thread, since a large body may take long."""
 
     reviews: ManualReviews
     bodies: Bodies = field(default_factory=Bodies)
@@ -58,7 +58,7 @@ class ManualEndpoint:
         await send_json(send, 200, answer)
 
     async def _in_turn(self, received: Received, requester: Requester, deadline: Deadline) -> bytes:
-        """Only a few at once: parsing takes memory, and reviews by hand are not to slow admission down."""
+        """Review with few others at once: parsing takes memory, and reviews by hand must not slow down admission."""
         try:
             async with asyncio.timeout(deadline.left()):
                 await self.turns.acquire()
@@ -90,7 +90,7 @@ def _parsed(body: bytes) -> list[Any]:
 
 
 def _images(documents: list[Any]) -> list[str] | None:
-    """The images when the body is a list of them, None when it holds objects."""
+    """Return the images if the body is a list of them, None if it holds objects."""
     if len(documents) != 1 or not isinstance(documents[0], list):
         return None
     images = documents[0]
@@ -102,7 +102,7 @@ def _images(documents: list[Any]) -> list[str] | None:
 
 
 def _requester(scope: Scope) -> Requester:
-    """Raises MalformedReview for a parameter that would have no effect."""
+    """Read the query. Raises MalformedReview for a parameter that would have no effect."""
     query = Request(scope).query_params
     for name in query:
         if name not in _PARAMETERS:

@@ -1,4 +1,4 @@
-"""How a process is told to stop: once to end in order, twice to end at once."""
+"""Stop on signals: the first one ends the process in order, the second at once."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,13 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def _end_at_once(number: int, _frame: object) -> None:
-    """A handler of ours: the kernel keeps signals without one from process 1, which a container's program is."""
+    """Exit at once. Without a handler, the kernel ignores the signal: a container's program is process 1."""
     os._exit(128 + number)
 
 
 @contextlib.contextmanager
 def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Signals reach the main thread only; elsewhere whoever runs us says when to stop."""
+    """Set ``stop`` on a signal. Only the main thread receives signals; in others, the caller sets ``stop``."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

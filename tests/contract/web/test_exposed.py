@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError
-from anchore_admission.web.clients import ClientNames, SecretPath, watched_secret_path
+from anchore_admission.web.clients import ClientNames
+from anchore_admission.web.secret_path import SecretPath, watched_secret_path
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from support.certificates import key_pem, pair, trusting, written

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from anchore_admission.core import imageless, messages, workload
-from anchore_admission.documents.objects import Requester, asked_about, name_of, naming, opened, shows_images
+from anchore_admission.documents.objects import Requester, name_of, naming, opened, shows_images, under_review
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, UserInfo, read_workload
 from anchore_admission.models.workload import Container, Metadata, Workload, WorkloadSpec
@@ -110,7 +110,7 @@ class ManualReviews:
     async def object(self, value: Any, requester: Requester, seconds: float) -> ManualReview:
         """Review one bare Kubernetes object, or the one that an AdmissionReview is about."""
         try:
-            value, kind, requester = asked_about(value, requester)
+            value, kind, requester = under_review(value, requester)
         except MalformedReview as error:
             return ManualReview("AdmissionReview", requester.namespace, "", error=str(error))
         if kind is None:

@@ -1,0 +1,67 @@
+"""Restrict an exposed webhook port to callers that know a secret path: every other one under /validate is a 404."""
+
+import hmac
+import re
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from anchore_admission.errors import ConfigurationError, NotServed, Problem
+from anchore_admission.files import read_secret_text
+from anchore_admission.ports.deadline import Clock
+from anchore_admission.redaction import remember
+from anchore_admission.settings import spelled
+from anchore_admission.watched import Watched
+from anchore_admission.web.app import VALIDATE
+from anchore_admission.web.body import send_error
+
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
+_ELSEWHERE: Final = "nothing is served at this path: reviews are answered at a secret path only"
+
+
+class SecretPath:
+    """Answer reviews at ``/validate/<secret>`` only; compared in constant time, so it cannot be guessed by parts.
+
+    There may be several secrets while one replaces another: replicas see a mounted Secret change at different times.
+    """
+
+    def __init__(self, app: ASGIApp, secrets: Sequence[str]) -> None:
+        self._app = app
+        self.use(secrets)
+
+    def use(self, secrets: Sequence[str]) -> None:
+        """Answer at these paths from now on. Raises ConfigurationError; the paths in use then stay."""
+        if not secrets or not all(map(_SEGMENT.fullmatch, secrets)):
+            expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~' in each line"
+            raise ConfigurationError("settings", [Problem(spelled("secret_path_file"), expected)])
+        self.registered = secrets[0]
+        self._paths = [f"{VALIDATE}/{secret}".encode() for secret in secrets]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = str(scope["path"]).encode("utf-8", "surrogateescape")
+            if any([hmac.compare_digest(path, own) for own in self._paths]):  # noqa: C419 - all, for constant time
+                scope = {**scope, "path": VALIDATE, "raw_path": VALIDATE.encode()}
+            elif path.startswith(VALIDATE.encode()):
+                await send_error(send, NotServed(_ELSEWHERE))
+                return
+        await self._app(scope, receive, send)
+
+
+def read_secret_path(file: Path) -> Sequence[str]:
+    """Return the secrets of a file, one a line, and keep them out of all logs. Raises ConfigurationError."""
+    secrets = read_secret_text(file).splitlines()
+    remember("secret path", secrets)
+    return secrets
+
+
+def watched_secret_path(guard: SecretPath, file: Path, *, clock: Clock = time.monotonic) -> Watched[Sequence[str]]:
+    """Keep a guard at the path of a mounted file. Raises ConfigurationError if the file is invalid at the start."""
+    read = partial(read_secret_path, file)
+    watched = Watched("secret path", read, source=str(file), use=guard.use, clock=clock)
+    watched.start()
+    return watched

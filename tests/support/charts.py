@@ -1,7 +1,6 @@
 """The Helm chart, rendered by the real helm; and Kubernetes' own schemas for what comes out."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from e2e.cluster.places import TOOLS
-from e2e.cluster.programs import search_path
+from support import programs
 from support.paths import ROOT
 
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
@@ -71,7 +69,7 @@ def program(name: str) -> str:
 
     Skips the test where it is not, or fails it where CHARTS=required.
     """
-    found = shutil.which(name, path=os.pathsep.join([search_path(), str(TOOLS)]))
+    found = programs.find(name)
     if not found:
         why = f"SKIPPED: {name} is not here; `make programs` builds it"
         (pytest.fail if os.environ.get("CHARTS") == "required" else pytest.skip)(why)

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from anchore_admission.services.config.load import parse_configuration
-from e2e.cluster.programs import search_path
 from support.charts import RELEASE, Object, Rendered, Values, program, render, run
 from support.paths import ROOT
+from support.programs import SEARCH_PATH
 
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
 ANCHORE = {"endpoint": "http://anchore-engine-api.anchore.svc:8228", "credentialsSecret": "anchore-credentials"}
@@ -34,7 +34,7 @@ OVERLAYS: dict[str, Values] = {
 
 def test_what_is_committed_is_current(tmp_path: Path) -> None:
     program("helm")
-    environment = {**os.environ, "PATH": search_path()}
+    environment = {**os.environ, "PATH": SEARCH_PATH}
     command = [sys.executable, str(ROOT / "tools" / "kustomize.py"), str(tmp_path)]
     subprocess.run(command, check=True, env=environment)  # noqa: S603 - our own tool
     made, committed = _files(tmp_path), _files(KUSTOMIZE)

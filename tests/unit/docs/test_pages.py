@@ -17,8 +17,8 @@ import yaml
 from click import Command, Group
 
 from anchore_admission.cli.main import COMMANDS, PROGRAM, load
-from e2e.cluster.programs import CLUSTER
 from support.paths import ROOT
+from support.programs import KUBERNETES_VERSION
 
 DOCS = ROOT / "docs"
 PAGES = [
@@ -150,7 +150,7 @@ def test_the_badges_say_what_the_project_says() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pythons = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)]
     oldest = yaml.safe_load((VALUES.parent / "Chart.yaml").read_text())["kubeVersion"]
-    (tested,) = (source.version for source in CLUSTER if source.name == "kubernetes")
+    tested = KUBERNETES_VERSION
 
     assert f"/python-{' | '.join(pythons)}-" in badges["Python"]
     assert f"/license-{project['license'].replace('-', '--')}-" in badges["License"]

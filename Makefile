@@ -5,13 +5,13 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 # A file's tests share one worker, and with it what the file sets up once. WORKERS=0 runs all of them in one process.
 WORKERS ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST_OPTIONS := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint types imports format lock bench image programs e2e e2e-cert-manager chart-docs kustomize clean
+.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench image programs e2e e2e-cert-manager chart-docs kustomize clean
 
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(RUNTIME): requirements.txt requirements-build.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,11 +28,20 @@ venv: $(RUNTIME) ## Set up .venv, leaving .venv/bin/anchore-admission
 demo: $(RUNTIME) ## Show the product working: sandbox, controller, Pods in each mode (ONCE=1 exits at the end)
 	$(BIN)/anchore-admission demo $(if $(ONCE),--once)
 
-test: $(DEV) ## Run every test
-	$(PYTEST)
+test: $(DEV) ## Run every test, and measure how much of the code they reach
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
-check: $(DEV) lint types imports ## Lint, types, import law, unit and contract tests
-	$(PYTEST) tests/unit tests/contract
+check: $(DEV) lint types imports unit ## Lint, types, import law, unit and contract tests
+
+unit: $(DEV)
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) tests/unit tests/contract
+
+test-image-python: ## Run unit and contract tests on the Python that the image ships, where there is one
+	@python=$$(./tools/image/python) || { echo "SKIPPED: the tests on the image's Python" >&2; exit 0; }; \
+	$(MAKE) unit VENV=.venv-image PYTHON="$$python"
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -76,4 +85,4 @@ kustomize: $(DEV) ## Write deploy/kustomize from the chart (needs helm)
 	$(BIN)/python tools/kustomize.py
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .venv-anchorecli dist .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-image .venv-anchorecli .coverage* dist .mypy_cache .ruff_cache .hypothesis

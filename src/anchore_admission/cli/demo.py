@@ -1,4 +1,4 @@
-"""``anchore-admission demo``: sandbox and controller on this machine, Pods posted over HTTPS, the verdicts shown."""
+"""``anchore-admission demo``: run sandbox and controller on this machine, create Pods over HTTPS, show the verdicts."""
 
 import contextlib
 import json
@@ -30,17 +30,17 @@ from anchore_admission.text import shown
 WEBHOOK = "demo.admission.anchore.io"
 START_SECONDS = 30.0
 _HOST = "127.0.0.1"
-_EVERYWHERE = {"0.0.0.0": _HOST, "::": "::1"}  # noqa: S104 - where the demo reaches what listens on every address
+_EVERYWHERE = {"0.0.0.0": _HOST, "::": "::1"}  # noqa: S104 - the loopback address reaches a controller that listens on all
 _PASSWORD = "foobar"  # noqa: S105 - Anchore's own published default, for the sandbox on this machine
 
 
 class DemoFailed(AnchoreAdmissionError):
-    """A part of the demonstration did not come up."""
+    """A part of the demonstration did not start."""
 
 
 def command(
     *,
-    once: Annotated[bool, typer.Option("--once", help="End after the table instead of staying up.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the tables instead of staying up.")] = False,
     host: Annotated[
         str, typer.Option(help="Address the controller listens on.", envvar="ANCHORE_ADMISSION_HOST")
     ] = _HOST,
@@ -73,7 +73,7 @@ def command(
 
 
 def _start(stack: contextlib.ExitStack, folder: Path, host: str, port: int) -> tuple[str, ssl.SSLContext]:
-    """The controller's address, and a context that trusts its certificate."""
+    """Start everything; return the controller's address and a context that trusts its certificate."""
     reached = _EVERYWHERE.get(host, host)
     pair = throw_away_pair(["localhost", _HOST, reached])
     (folder / "tls.crt").write_bytes(pair.certificate)
@@ -116,7 +116,7 @@ def _wait(url: str, log: Path) -> None:
 
 
 def _post(url: str, trust: ssl.SSLContext, scene: Scene) -> tuple[Scene, dict[str, Any]]:
-    """The response half of the answer to one AdmissionReview."""
+    """Send one AdmissionReview and return its response."""
     about = {"uid": f"demo-{time.monotonic_ns()}", "name": "demo", "namespace": scene.namespace}
     review = example_review(scene.pod, **about, userInfo={"username": "you"})
     headers = {"content-type": "application/json"}
@@ -143,7 +143,7 @@ def _show(console: Console, title: str, answers: Iterable[tuple[Scene, dict[str,
 
 
 def _kubectl(response: dict[str, Any]) -> Iterator[str]:
-    """The lines that kubectl prints for an answer."""
+    """Yield the lines that kubectl prints for a response."""
     for warning in response.get("warnings", ()):
         yield f"Warning: {warning}"
     if response["allowed"]:
@@ -155,7 +155,7 @@ def _kubectl(response: dict[str, Any]) -> Iterator[str]:
 
 
 def _free_port(wish: int = 0) -> int:
-    """The port that is wished for unless something listens there, else any."""
+    """Return the wanted port unless something listens there, else any free one."""
     with socket.socket() as probe:
         if wish and probe.connect_ex((_HOST, wish)) != 0:
             return wish

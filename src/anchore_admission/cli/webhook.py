@@ -1,4 +1,4 @@
-"""``anchore-admission webhook``: what tells a cluster's API servers to ask this controller."""
+"""``anchore-admission webhook``: the webhook configuration that registers this controller with API servers."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ EPILOG = (
     " | kubectl apply -f -"
 )
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-"""A label as RFC 1123 has it, which Kubernetes asks of namespaces and Services."""
+"""A label of RFC 1123, as Kubernetes requires for namespaces and Services."""
 _ADDRESS = re.compile(r"([A-Za-z0-9._~:/\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 HTTPS_ADDRESS = "expected https:// and an address without user, query, fragment or blanks"
 """What to say of another one; its path may be a secret, so that it is not repeated."""
@@ -29,7 +29,7 @@ _SERVICE, _URL = "Reached as a Service", "Reached by an address"
 
 
 class FailurePolicy(StrEnum):
-    """What API servers do when nobody answers them."""
+    """The decision of API servers when the webhook does not answer."""
 
     FAIL = "Fail"
     IGNORE = "Ignore"
@@ -43,27 +43,28 @@ _Port = Annotated[int, typer.Option(help="Port of the Service.", min=1, max=6553
 _Url = Annotated[
     str | None,
     typer.Option(
-        help="https address that API servers can reach, with the path; without a path, /validate is meant.",
+        help="https address that API servers can reach; the path defaults to /validate.",
         rich_help_panel=_URL,
     ),
 ]
 _CaFile = Annotated[
-    Path | None, typer.Option(help="PEM authorities to trust; without them, API servers trust those of their system.")
+    Path | None, typer.Option(help="PEM CA bundle to trust; by default, API servers trust the CAs of their system.")
 ]
 _Name = Annotated[str, typer.Option(help="Name of the configuration.")]
-_Policy = Annotated[FailurePolicy, typer.Option(help="What happens when nobody answers.", case_sensitive=False)]
-_Timeout = Annotated[int, typer.Option(help="How long API servers wait.", min=1, max=30)]
+_Policy = Annotated[
+    FailurePolicy,
+    typer.Option(help="The decision of API servers when the webhook does not answer.", case_sensitive=False),
+]
+_Timeout = Annotated[int, typer.Option(help="How long API servers wait, in seconds.", min=1, max=30)]
 _Excluded = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME", help="A namespace not to judge, besides kube-system and the Service's; may be given again."
-    ),
+    typer.Option(metavar="NAME", help="A namespace to exclude, besides kube-system and the Service's; repeatable."),
 ]
 _NoConditions = Annotated[
     bool,
     typer.Option(
         "--no-match-conditions",
-        help="For Kubernetes before 1.30: ask about updates that change no image too, and another release's Pods.",
+        help="For Kubernetes before 1.30: also review updates that change no image, and the Pods of other releases.",
     ),
 ]
 
@@ -94,7 +95,7 @@ def command(
         *_name_problems("--exclude-namespace", excluded),
         *_address_problems(service, namespace, url),
     ]
-    authorities = _authorities(ca_file, problems)
+    ca_bundle = _ca_bundle(ca_file, problems)
     if problems:
         raise ConfigurationError("webhook", problems)
     options = WebhookOptions(
@@ -102,7 +103,7 @@ def command(
         service_client(service, namespace, port, VALIDATE_PATH)
         if service and namespace
         else {"url": _with_path(url or "")},
-        authorities=authorities,
+        authorities=ca_bundle,
         failure_policy=failure_policy.value,
         timeout_seconds=timeout_seconds,
         excluded=excluded,
@@ -139,13 +140,13 @@ def is_https_address(url: str) -> bool:
 
 
 def _with_path(url: str) -> str:
-    """Without a slash at its end: the controller answers at no such path."""
+    """Add the default path, and remove a slash at the end, which the controller does not serve."""
     address = url.rstrip("/")
     return address if urlsplit(address).path else address + VALIDATE_PATH
 
 
-def _authorities(path: Path | None, problems: list[Problem]) -> bytes | None:
-    """What is wrong with them is added to the problems."""
+def _ca_bundle(path: Path | None, problems: list[Problem]) -> bytes | None:
+    """Read the CA bundle; its problems are appended to ``problems``."""
     try:
         return "".join(read_ca_bundle(path)).encode() if path else None
     except ConfigurationError as error:

@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST_OPTIONS := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench image programs e2e e2e-cert-manager chart-docs kustomize clean
+.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench image programs e2e e2e-cert-manager chart-docs kustomize map clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ chart-docs: $(DEV) ## Write the chart's README and schema from its values and th
 
 kustomize: $(DEV) ## Write deploy/kustomize from the chart (needs helm)
 	$(BIN)/python tools/kustomize.py
+
+map: $(DEV) ## Write the map of the source in CONTRIBUTING.md from the docstrings of the modules
+	$(BIN)/python tools/source_map.py
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .venv-image .venv-anchorecli .coverage* dist .mypy_cache .ruff_cache .hypothesis

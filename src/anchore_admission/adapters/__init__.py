@@ -1,1 +1,1 @@
-"""What speaks to the world outside: Anchore, files, logs and metrics."""
+"""The only code that talks to the outside: Anchore, the Kubernetes API, logs and metrics."""

@@ -1,1 +1,1 @@
-"""YAML and JSON texts, and the Kubernetes objects in them."""
+"""Read YAML and JSON texts, and find the Kubernetes objects in them."""

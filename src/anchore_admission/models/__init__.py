@@ -1,1 +1,1 @@
-"""Shapes of what arrives and leaves: AdmissionReview, Kubernetes workloads, the configuration file."""
+"""Wire formats: AdmissionReview, Kubernetes workloads, the configuration file."""

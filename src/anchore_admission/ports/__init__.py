@@ -1,1 +1,1 @@
-"""Protocols: what the services need of the world."""
+"""Protocols that the services call and the adapters implement."""

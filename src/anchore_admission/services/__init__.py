@@ -1,1 +1,1 @@
-"""Orchestration over the ports: the review, the facts, the analysis requests."""
+"""The three capabilities, over the ports: reviews, upkeep in the cluster, configuration."""

@@ -1,1 +1,1 @@
-"""Rules: which one an image of a workload falls under."""
+"""The rule book: select the rule for an image."""

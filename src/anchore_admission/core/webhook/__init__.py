@@ -1,1 +1,1 @@
-"""The webhook's own entry in the cluster and its certificate, as pure values."""
+"""The webhook configuration and the serving certificate, as pure values."""

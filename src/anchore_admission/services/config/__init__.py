@@ -1,1 +1,1 @@
-"""The configuration file: reading it, and naming everything that is wrong with it."""
+"""Load the configuration file, and report all of its mistakes."""

@@ -1,1 +1,1 @@
-"""A review from the request to the verdict, and what is asked of Anchore for it."""
+"""A review from request to verdict, and the submissions to Anchore."""

@@ -145,7 +145,7 @@ class AnchoreRefused(EvaluationError):
 
 
 class AnchoreResponseInvalid(EvaluationError):
-    code = "invalid_reply"
+    code = "invalid_response"
 
 
 class AnchoreResponseTooLarge(AnchoreResponseInvalid):
@@ -201,7 +201,7 @@ class ClusterRefused(ClusterError):
 
 
 class ProbeFailed(ClusterError):
-    code = "silent"
+    code = "probe_failed"
 
 
 class ClientCertificateWanted(ProbeFailed):

@@ -293,8 +293,8 @@ class FakeRecorder(Recorder, ClusterRecorder):
     def registration_repaired(self, when: Repair) -> None:
         self.repaired.append(when)
 
-    def registration_left_in_place(self, terms: int) -> None:
-        self.left_in_place = terms
+    def registration_left_in_place(self, fields: int) -> None:
+        self.left_in_place = fields
 
     @property
     def outcomes(self) -> list[str]:

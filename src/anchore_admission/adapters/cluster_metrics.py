@@ -20,20 +20,21 @@ class ClusterMetrics:
         )
         self._current = Gauge(
             "anchore_admission_registration_current",
-            "1 while the webhook configuration is the wanted one; only the leader checks.",
+            "1 while the webhook is registered as intended; only the leader checks, followers report 0.",
             registry=registry,
         )
         self._repairs = Counter(
             "anchore_admission_registration_repairs",
-            "Repairs of the webhook configuration by this replica as the leader.",
+            "Repairs of the webhook configuration by this replica while it was the leader.",
             ["when"],
             registry=registry,
         )
-        for when in Repair:  # an alert must see the 0 before the 1
+        # Prometheus' increase() does not see a counter that appears with its first event.
+        for when in Repair:
             self._repairs.labels(when)
         self._left = Gauge(
             "anchore_admission_registration_left_in_place",
-            "Fields set by others in the webhook configuration, such as a cloud's, that are left in place.",
+            "Fields of the webhook configuration that other clients set and the leader keeps; 0 on followers.",
             registry=registry,
         )
 
@@ -46,8 +47,8 @@ class ClusterMetrics:
     def registration_repaired(self, when: Repair) -> None:
         self._repairs.labels(when).inc()
 
-    def registration_left_in_place(self, terms: int) -> None:
-        self._left.set(terms)
+    def registration_left_in_place(self, fields: int) -> None:
+        self._left.set(fields)
 
     def watch_leadership(self, leads: Callable[[], bool]) -> None:
         """Evaluate leadership whenever the metrics are read."""

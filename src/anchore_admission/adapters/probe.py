@@ -42,7 +42,7 @@ class HttpProbe:
             self._fail(error)
 
     def _fail(self, error: ProbeFailed) -> None:
-        self._recorder.cluster_error(operation="self_question", code=error.code)
+        self._recorder.cluster_error(operation="probe", code=error.code)
         raise error
 
 

@@ -34,17 +34,17 @@ _MIXED_MODES = "mixed"
 class Telemetry:
     """The ``Recorder`` of a process. Labels come from closed sets and configured names, never from names users choose.
 
-    A registry of its own: two applications in one process do not count for each other.
+    Each instance has its own registry, so that two applications in one process count separately.
     """
 
     def __init__(self) -> None:
-        # They would add a second series to every counter, which no dashboard or alert of ours reads.
+        # The `_created` series would double every counter, and none of our dashboards and alerts reads them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._reviews = self._counter("reviews", "Reviews that ended.", "outcome", "mode", "operation", "origin")
+        self._reviews = self._counter("reviews", "Finished reviews.", "outcome", "mode", "operation", "origin")
         self._review_seconds = self._histogram(
             "review_duration_seconds",
-            "Time from the request to its verdict.",
+            "Time from a request to its verdict.",
             _REVIEW_BUCKETS,
             "mode",
             "outcome",
@@ -53,18 +53,18 @@ class Telemetry:
         self._image_verdicts = self._counter(
             "image_verdicts", "Verdicts on single images.", "decision", "reason", "mode"
         )
-        self._malformed = self._counter("malformed_reviews", "Calls that could not be read.", "code")
-        self._calls = self._counter("anchore_calls", "Calls to Anchore that ended.", "account", "operation", "outcome")
+        self._malformed = self._counter("malformed_reviews", "Requests that could not be read.", "code")
+        self._calls = self._counter("anchore_calls", "Finished calls to Anchore.", "account", "operation", "outcome")
         self._call_seconds = self._histogram(
-            "anchore_call_duration_seconds", "Calls to Anchore.", _CALL_BUCKETS, "account", "operation"
+            "anchore_call_duration_seconds", "Duration of calls to Anchore.", _CALL_BUCKETS, "account", "operation"
         )
         self._malformed_log = MalformedLog()
         self._closed = self._counter(
-            "connections_closed", "Connections closed before their clients closed them.", "reason"
+            "connections_closed", "Connections that the controller closed before the client did.", "reason"
         )
-        self._requests = self._counter("analysis_requests", "Requests for analysis that ended.", "account", "outcome")
-        self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore under way.")
-        self._queue = self._gauge("analysis_queue_depth", "Requests for analysis that wait to be sent.")
+        self._requests = self._counter("analysis_requests", "Finished requests for analysis.", "account", "outcome")
+        self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore in progress.")
+        self._queue = self._gauge("analysis_queue_depth", "Requests for analysis waiting in the queue.")
         self._unusable: dict[WatchedSource, list[Callable[[], bool]]] = {what: [] for what in WatchedSource}
         self._describe_unusable()
         self._describe_process()
@@ -86,7 +86,7 @@ class Telemetry:
         self._malformed_log.write(code, message)
 
     def connection_closed(self, reason: str) -> None:
-        """Count a client that did not send its request in time, did not read the response, or made room for another."""
+        """Count a closed connection: its client did not send or read in time, or another one needed its place."""
         self._closed.labels(reason).inc()
 
     def anchore_call(self, *, account: str, operation: str, outcome: str, seconds: float) -> None:
@@ -104,30 +104,30 @@ class Telemetry:
 
     @property
     def registry(self) -> CollectorRegistry:
-        """For metrics of parts that not every process has."""
+        """The registry, for the metrics of parts that not every process has."""
         return self._registry
 
     def watch_readiness(self, is_ready: Callable[[], bool]) -> None:
         """Evaluate the readiness whenever the metrics are read."""
-        self._gauge("ready", "1 while the process may be sent reviews.").set_function(lambda: float(is_ready()))
+        self._gauge("ready", "1 while the replica is ready for reviews.").set_function(lambda: float(is_ready()))
 
     def watch_certificate(self, not_after: Callable[[], float]) -> None:
         """Report the Unix time at which the serving certificate expires; every webhook needs an alert on it."""
-        gauge = self._gauge("certificate_expiry_timestamp_seconds", "When the serving certificate expires.")
+        gauge = self._gauge("certificate_expiry_timestamp_seconds", "Unix time of the serving certificate's expiry.")
         gauge.set_function(not_after)
 
     def describe_configuration(self, fingerprint: str, deadlocked: Sequence[str] = ()) -> None:
         """Report the configuration that runs, and the namespaces in which Anchore needs its own verdict to start."""
-        about = "The hash of the configuration that runs: replicas that differ run different ones."
+        about = "Hash of the running configuration; replicas with different hashes run different configurations."
         info = Gauge("anchore_admission_configuration_info", about, ["hash"], registry=self._registry)
         info.labels(fingerprint).set(1)
-        about = "Namespaces of Anchore that are judged: Pods of Anchore cannot start there while Anchore is down."
+        about = "1 for a reviewed namespace of Anchore, in which its Pods cannot start while Anchore is down."
         judged = Gauge("anchore_admission_anchore_judged", about, ["namespace"], registry=self._registry)
         for namespace in deadlocked:
             judged.labels(namespace).set(1)
 
     def watch_unusable(self, what: WatchedSource, is_unusable: Callable[[], bool]) -> None:
-        """Evaluate whenever the metrics are read; one invalid source of several of a kind is enough."""
+        """Evaluate a source whenever the metrics are read; of several of one kind, one invalid source sets the 1."""
         self._unusable[what].append(is_unusable)
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
@@ -138,14 +138,14 @@ class Telemetry:
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def _describe_unusable(self) -> None:
-        """Export every label value from the start: an alert must see the 0 before the 1."""
+        """Export every label value from the start, so that an alert sees the change from 0 to 1."""
         about = "1 while the latest version of a file or Secret is invalid; the last valid one stays in use."
         gauge = Gauge("anchore_admission_unusable", about, ["what"], registry=self._registry)
         for what, watched in self._unusable.items():
             gauge.labels(what).set_function(partial(_any, watched))
 
     def _describe_process(self) -> None:
-        build = Gauge("anchore_admission_build_info", "The version that runs.", ["version"], registry=self._registry)
+        build = Gauge("anchore_admission_build_info", "The running version.", ["version"], registry=self._registry)
         build.labels(__version__).set(1)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)

@@ -85,5 +85,5 @@ class ClusterRecorder(Protocol):
     def registration_repaired(self, when: Repair) -> None:
         """The leader repaired the webhook configuration."""
 
-    def registration_left_in_place(self, terms: int) -> None:
-        """How many fields set by others are left in place."""
+    def registration_left_in_place(self, fields: int) -> None:
+        """Report how many fields of other clients the leader keeps."""

@@ -66,7 +66,7 @@ async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificat
     async with running(Listener(app, HOST, 0, certificate)) as server:
         with pytest.raises(ProbeFailed, match=reason):
             await HttpProbe(recorder).check(server.url(scheme="https") + "secret", SERVER.ca_bundle)
-    assert recorder.cluster_errors == [("self_question", "silent")]
+    assert recorder.cluster_errors == [("probe", "probe_failed")]
 
 
 @pytest.mark.parametrize("ca_bundle", [OTHER.ca_bundle, None, b"garbage"])

@@ -34,12 +34,12 @@ _ENVIRONMENT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    authority: Path
+    ca_file: Path
     """What has to be trusted, in PEM."""
 
     def printed(self, url: str, *options: str) -> str:
         """What the command prints for kubectl."""
-        command = [*_PROGRAM, "webhook", "--url", url, "--ca-file", str(self.authority), "--name", NAME, *options]
+        command = [*_PROGRAM, "webhook", "--url", url, "--ca-file", str(self.ca_file), "--name", NAME, *options]
         return subprocess.run(command, check=True, capture_output=True, text=True, env=_ENVIRONMENT).stdout  # noqa: S603 - our own program
 
     def said(self) -> str:

@@ -11,8 +11,8 @@ from e2e.release import NAME, REGISTRATIONS
 from e2e.things import Json
 
 SERVING: Final = NAME
-AUTHORITY: Final = f"{NAME}-authority"
-SECRETS: Final = {SERVING: f"{NAME}-certificate", AUTHORITY: f"{NAME}-authority"}
+CA: Final = f"{NAME}-authority"
+SECRETS: Final = {SERVING: f"{NAME}-certificate", CA: f"{NAME}-authority"}
 """Of the two Certificates."""
 _CERTIFICATES: Final = f"/apis/cert-manager.io/v1/namespaces/{NAME}/certificates"
 
@@ -29,8 +29,8 @@ def content(api: Api, certificate: str = SERVING) -> dict[str, str]:
 
 def is_issued(api: Api, certificate: str = SERVING) -> bool:
     """Whether it is ready, and not being renewed."""
-    told = {it["type"]: it["status"] for it in api.get(f"{_CERTIFICATES}/{certificate}")["status"]["conditions"]}
-    return told.get("Ready") == "True" and told.get("Issuing", "False") == "False"
+    conditions = {it["type"]: it["status"] for it in api.get(f"{_CERTIFICATES}/{certificate}")["status"]["conditions"]}
+    return conditions.get("Ready") == "True" and conditions.get("Issuing", "False") == "False"
 
 
 def renew(api: Api, certificate: str = SERVING) -> None:

@@ -119,5 +119,5 @@ def logs(release: Release, kubectl: Kubectl) -> list[str]:
 
 def unusable(release: Release) -> list[set[str]]:
     """What each replica's metrics tell of."""
-    told = release.metrics("anchore_admission_unusable")
-    return [{sample.labels["what"] for sample in samples if sample.value} for samples in told]
+    replicas = release.metrics("anchore_admission_unusable")
+    return [{sample.labels["what"] for sample in samples if sample.value} for samples in replicas]

@@ -7,7 +7,7 @@ import pytest
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
 from e2e.issued import (
-    AUTHORITY,
+    CA,
     SERVING,
     content,
     in_use,
@@ -51,7 +51,7 @@ def serving(cert_manager: None, release: Release, namespaces: Namespaces, regist
         yield running
 
 
-def test_what_is_issued_is_served_and_believed(serving: Release, registration: str) -> None:
+def test_the_issued_certificate_is_served_and_trusted(serving: Release, registration: str) -> None:
     judged = f"judged-{registration}"
     assert is_issued(serving.api)
     assert content(serving.api).keys() == {"ca.crt", "tls.crt", "tls.key"}
@@ -68,7 +68,7 @@ def test_what_is_issued_is_served_and_believed(serving: Release, registration: s
 
 
 def test_an_upgrade_keeps_what_was_issued(serving: Release, registration: str) -> None:
-    before = {name: content(serving.api, name) for name in (SERVING, AUTHORITY)}
+    before = {name: content(serving.api, name) for name in (SERVING, CA)}
 
     serving.install({**values(registration), "podAnnotations": {"e2e": "upgraded"}})
     until(serving.ready, "every replica is new", 180)
@@ -78,21 +78,21 @@ def test_an_upgrade_keeps_what_was_issued(serving: Release, registration: str) -
     assert serving.create(f"judged-{registration}", thing("Pod", FAILING), dry_run=True).code == 403
 
 
-def test_a_renewal_of_authority_and_certificate_is_not_noticed(serving: Release, registration: str) -> None:
+def test_renewing_the_ca_and_the_certificate_goes_unnoticed(serving: Release, registration: str) -> None:
     """Replicas see it when their mounts change."""
     until(serving.ready, "every replica is ready")
     before = starts(serving)
-    authority = content(serving.api)["ca.crt"]
+    ca = content(serving.api)["ca.crt"]
 
     with steady(f"judged-{registration}") as load:
-        renew(serving.api, AUTHORITY)
+        renew(serving.api, CA)
         renew(serving.api)
         until(lambda: serving.presented() == {in_use(serving.api)}, "every replica serves it", 240, every=1)
         load.more()
 
     assert (load.failed, load.wrong, load.missed()) == ([], [], {})
     assert starts(serving) == before
-    assert content(serving.api)["ca.crt"] != authority
+    assert content(serving.api)["ca.crt"] != ca
 
 
 def test_a_deleted_secret_is_issued_anew_and_upgrades_still_work(serving: Release, registration: str) -> None:

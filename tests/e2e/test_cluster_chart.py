@@ -123,19 +123,19 @@ def test_helm_test_asks_as_an_api_server_does(passive: Release, kubectl: Kubectl
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "expected"),
     [
         ({"replicaCount": "two"}, "replicaCount"),
         ({"enableStrictGatng": True}, "enableStrictGatng"),
         ({"anchore": {"endpoint": "http://anchore:8228"}}, r"sandbox\.enabled: not together with an endpoint"),
     ],
 )
-def test_helm_refuses_a_wrong_value_by_name_and_touches_nothing(
-    passive: Release, kubectl: Kubectl, wrong: Json, told: str
+def test_helm_rejects_a_wrong_value_by_name_and_touches_nothing(
+    passive: Release, kubectl: Kubectl, wrong: Json, expected: str
 ) -> None:
     before = whole(passive, kubectl)
 
-    with pytest.raises(RuntimeError, match=told):
+    with pytest.raises(RuntimeError, match=expected):
         passive.install({**STRICT, **wrong})
 
     assert whole(passive, kubectl) == before

@@ -25,8 +25,8 @@ SECRET: Final = "of-the-administrator"
 SERVICE: Final = f"{NAME}.{NAME}.svc"
 
 
-def values(*authorities: CertificatePair) -> Json:
-    trusted = b"".join(pair.ca_bundle for pair in authorities).decode()
+def values(*pairs: CertificatePair) -> Json:
+    trusted = b"".join(pair.ca_bundle for pair in pairs).decode()
     return {
         "anchore": {"endpoint": ANCHORE, "username": "admin", "password": "foobar"},
         "enableStrictGating": True,
@@ -59,7 +59,7 @@ def serving(
         yield running
 
 
-def test_what_the_administrator_gives_is_served_and_believed(
+def test_the_administrators_certificate_is_served_and_trusted(
     serving: Release, pairs: tuple[CertificatePair, CertificatePair]
 ) -> None:
     assert serving.presented() == {load_pem_x509_certificate(pairs[0].certificate)}

@@ -182,7 +182,7 @@ def _unfinished(length: int, sent: int) -> bytes:
     ],
     ids=["no body", "unfinished bodies", "no TLS"],
 )
-def test_stalled_connections_keep_nobody_out(unharmed: Release, *, count: int, tls: bool, sent: bytes) -> None:
+def test_stalled_connections_do_not_keep_others_out(unharmed: Release, *, count: int, tls: bool, sent: bytes) -> None:
     with connected(unharmed, count, tls=tls, sent=sent):
         until(
             lambda: all(unharmed.create(HERE, thing("Pod", PASSING), dry_run=True).code == 201 for _ in range(20)),
@@ -224,7 +224,7 @@ def hostile(flooded: Release, kubectl: Kubectl) -> Iterator[Release]:
 
 
 @pytest.mark.parametrize("kind", ["slow404", "large", "endless"])
-def test_an_anchore_that_means_harm_stops_nothing(hostile: Release, kind: str) -> None:
+def test_a_hostile_anchore_stops_nothing(hostile: Release, kind: str) -> None:
     before = hostile.restarts()
     assert_denied(asked(*(thing("Pod", f"r.io/{kind}:{number}") for number in range(AT_ONCE))))
     until(hostile.ready, "both replicas are ready")

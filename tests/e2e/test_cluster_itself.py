@@ -34,7 +34,7 @@ def test_pods_run_on_both_nodes_and_find_services_by_name(
         assert "10.96.0.1" in found
 
 
-def test_the_audit_log_tells_who_did_what(cluster: Cluster, api: Api, namespaces: Namespaces) -> None:
+def test_the_audit_log_records_who_did_what(cluster: Cluster, api: Api, namespaces: Namespaces) -> None:
     name = namespaces("audited")
     entries = until(
         lambda: [e for e in map(json.loads, AUDIT_LOG.read_text().splitlines()) if _is_about(e, name)], name

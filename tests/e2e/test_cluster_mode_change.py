@@ -56,11 +56,11 @@ def test_the_mode_changes_without_the_webhook_only_and_back(
     assert load_pem_x509_certificate(pair.ca_bundle) not in trusted(serving)
 
 
-def refused(serving: Release, kubectl: Kubectl, values: Json, told: str) -> None:
+def refused(serving: Release, kubectl: Kubectl, values: Json, expected: str) -> None:
     """By name, before anything is touched."""
     before = whole(serving, kubectl), serving.registration()
 
-    with pytest.raises(RuntimeError, match=rf"certificates\.mode: cannot change {told} while replicas run"):
+    with pytest.raises(RuntimeError, match=rf"certificates\.mode: cannot change {expected} while replicas run"):
         serving.install(values)
 
     assert (whole(serving, kubectl), serving.registration()) == before

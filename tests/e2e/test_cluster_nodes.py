@@ -128,10 +128,10 @@ def test_a_lost_node_is_missed_until_it_is_given_up(
     assert ends < SECONDS_OF_OUTAGE, load.failed
     assert all("failed calling webhook" in said for _, said in load.failed)
     assert {pod["spec"]["nodeName"] for pod in serving.pods()} == {node.name for node in cluster.nodes if node != lost}
-    told = (
+    measured = (
         f"{len(load.failed)} failed calls of {load.asked}, the last after {ends:.0f} s; replaced after {replaced:.0f} s"
     )
-    print(f"lost node: {told}")  # noqa: T201 - a measure, shown by -s and on failure
+    print(f"lost node: {measured}")  # noqa: T201 - a measure, shown by -s and on failure
 
 
 def _names(serving: Release) -> set[str]:

@@ -30,7 +30,7 @@ def serving(release: Release, namespaces: Namespaces) -> Iterator[Release]:
 
 
 @pytest.fixture
-def nobody(serving: Release, kubectl: Kubectl) -> Iterator[None]:
+def no_replica(serving: Release, kubectl: Kubectl) -> Iterator[None]:
     """No replica runs."""
     kubectl("scale", "-n", NAME, f"deployment/{NAME}", "--replicas=0")
     until(lambda: not _pods(serving), "every replica has gone", 180)
@@ -46,11 +46,11 @@ def _pods(serving: Release) -> list[object]:
     return list(found["items"])
 
 
-def test_fail_refuses_new_images_and_nothing_else(
+def test_fail_rejects_new_images_and_nothing_else(
     serving: Release, kubectl: Kubectl, request: pytest.FixtureRequest
 ) -> None:
     assert serving.create(HERE, thing("Deployment", PASSING, name="before", replicas=0)).code == 201
-    request.getfixturevalue("nobody")
+    request.getfixturevalue("no_replica")
 
     refused = serving.create(HERE, thing("Pod", PASSING))
     assert refused.code == 500
@@ -74,7 +74,7 @@ def test_fail_lets_through_what_brings_no_image(
         assert serving.create(HERE, thing(kind, PASSING, name="calm", replicas=2)).code == 201
     assert serving.create(HERE, thing("Pod", PASSING, name="calm")).code == 201
     until(lambda: _owned(serving, "ReplicaSet") == 2, "the Deployment's Pods are there")
-    request.getfixturevalue("nobody")
+    request.getfixturevalue("no_replica")
 
     kubectl("scale", "-n", HERE, "deployment/calm", "statefulset/calm", "--replicas=1")
     until(lambda: _owned(serving, "ReplicaSet") == 1, "the ReplicaSet has followed")
@@ -133,7 +133,7 @@ def test_ignore_lets_everything_through(serving: Release, request: pytest.Fixtur
     serving.install({**STRICT, "webhook": {"failurePolicy": "Ignore"}})
     until(lambda: serving.registration()["failurePolicy"] == "Ignore", "the registration says so")
     until(serving.ready, "every replica is ready", 180)
-    request.getfixturevalue("nobody")
+    request.getfixturevalue("no_replica")
 
     admitted = serving.create(HERE, thing("Pod", FAILING), dry_run=True)
 
@@ -154,16 +154,16 @@ def test_a_hundred_replicas_are_admitted_at_once(serving: Release, kubectl: Kube
     kubectl("delete", "-n", HERE, "deployment/hundred", "--cascade=foreground", "--timeout=120s")
 
 
-def test_a_hundred_replicas_that_are_refused_make_no_pod(serving: Release, kubectl: Kubectl) -> None:
+def test_a_hundred_denied_replicas_make_no_pod(serving: Release, kubectl: Kubectl) -> None:
     _strict(serving)
     made = serving.create(HERE, thing("Deployment", PENDING, name="refused", replicas=HUNDRED))
     assert made.code == 201, made.message
 
-    def told() -> bool:
+    def reported() -> bool:
         status = serving.api.get(f"/apis/apps/v1/namespaces/{HERE}/deployments/refused")["status"]
         return "ReplicaFailure" in {found["type"] for found in status.get("conditions", ())}
 
-    until(told, "the Deployment says that its Pods are refused")
+    until(reported, "the Deployment says that its Pods are refused")
     assert serving.api.get(f"/api/v1/namespaces/{HERE}/pods?labelSelector=app=refused")["items"] == []
     kubectl("delete", "-n", HERE, "deployment/refused", "--cascade=foreground", "--timeout=120s")
 

@@ -41,7 +41,7 @@ def serving(release: Release, namespaces: Namespaces) -> Iterator[Release]:
 
 
 @pytest.mark.parametrize(
-    ("patch", "told"),
+    ("patch", "reason"),
     [
         ([{"op": "remove", "path": "/webhooks"}], f"{WEBHOOK} is missing"),
         ([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}], "failurePolicy changed"),
@@ -57,24 +57,22 @@ def serving(release: Release, namespaces: Namespaces) -> Iterator[Release]:
     ],
     ids=["wiped", "changed", "a match condition", "a namespace selector", "an object selector"],
 )
-def test_the_leader_restores_what_somebody_changes(
-    serving: Release, kubectl: Kubectl, patch: list[Json], told: str
-) -> None:
+def test_the_leader_restores_changed_fields(serving: Release, kubectl: Kubectl, patch: list[Json], reason: str) -> None:
     until(serving.ready, "every replica is ready")
     wanted = serving.registration()
     leader = until(lambda: holder(serving), "a replica leads")
-    before = restorations(serving, kubectl, told)
+    before = restorations(serving, kubectl, reason)
 
     changed = json.loads(kubectl("patch", KIND, NAME, "--type=json", f"--patch={json.dumps(patch)}", "-o", "json"))
     assert changed.get("webhooks") != [wanted]
 
     until(lambda: serving.registration() == wanted, "it is as it was")
     expected = {**before, leader: before[leader] + 1}
-    until(lambda: restorations(serving, kubectl, told) == expected, f"{leader} tells of it, and nobody else")
+    until(lambda: restorations(serving, kubectl, reason) == expected, f"{leader} logs it, and no other replica")
     serving.await_judging(HERE)
 
 
-def test_every_replica_could_ask_itself(serving: Release, kubectl: Kubectl) -> None:
+def test_every_replica_could_probe_itself(serving: Release, kubectl: Kubectl) -> None:
     """Whichever replica the Service leads to, itself among them: nothing is registered before that was answered."""
     until(serving.ready, "every replica is ready")
     connect = (
@@ -84,7 +82,7 @@ def test_every_replica_could_ask_itself(serving: Release, kubectl: Kubectl) -> N
         kubectl("exec", "-n", NAME, pod["metadata"]["name"], "--", "python", "-c", connect)
 
 
-def test_what_a_cloud_excludes_is_left_alone(serving: Release, kubectl: Kubectl) -> None:
+def test_exclusions_added_by_a_cloud_are_left_alone(serving: Release, kubectl: Kubectl) -> None:
     """AKS and GKE Autopilot put it back whoever takes it away: nobody would win."""
     until(serving.ready, "every replica is ready")
     excluded = {"key": "control-plane", "operator": "NotIn", "values": ["true"]}
@@ -98,7 +96,7 @@ def test_what_a_cloud_excludes_is_left_alone(serving: Release, kubectl: Kubectl)
     assert excluded in changed["namespaceSelector"]["matchExpressions"]
 
 
-def test_what_another_release_had_set_goes_with_it(serving: Release) -> None:
+def test_fields_set_by_an_earlier_release_are_removed(serving: Release) -> None:
     """Nothing of it differs from what is wanted now, but that it is there."""
 
     def conditions() -> list[str]:
@@ -187,14 +185,14 @@ def test_the_account_may_do_what_the_committed_table_says_and_no_more(
 
 def unusable(serving: Release) -> list[set[str]]:
     """What each replica's metrics tell of."""
-    told = serving.metrics("anchore_admission_unusable")
-    return [{sample.labels["what"] for sample in samples if sample.value} for samples in told]
+    replicas = serving.metrics("anchore_admission_unusable")
+    return [{sample.labels["what"] for sample in samples if sample.value} for samples in replicas]
 
 
 def configurations(serving: Release) -> set[str]:
     """The hashes of what the replicas run."""
-    told = serving.metrics("anchore_admission_configuration_info")
-    return {sample.labels["hash"] for samples in told for sample in samples}
+    replicas = serving.metrics("anchore_admission_configuration_info")
+    return {sample.labels["hash"] for samples in replicas for sample in samples}
 
 
 def rights(kubectl: Kubectl, namespace: str) -> list[str]:
@@ -213,12 +211,12 @@ def holder(serving: Release) -> str:
     return str(lease["spec"].get("holderIdentity", ""))
 
 
-def restorations(serving: Release, kubectl: Kubectl, told: str) -> dict[str, int]:
-    """How often each replica has told that it registered the webhook for that reason."""
+def restorations(serving: Release, kubectl: Kubectl, reason: str) -> dict[str, int]:
+    """How often each replica has logged that it registered the webhook for that reason."""
     names = [pod["metadata"]["name"] for pod in serving.pods()]
     logs = {name: kubectl("logs", "-n", NAME, name).splitlines() for name in names}
     return {
-        name: sum("registered the webhook" in line and told in line for line in lines) for name, lines in logs.items()
+        name: sum("registered the webhook" in line and reason in line for line in lines) for name, lines in logs.items()
     }
 
 

@@ -57,7 +57,7 @@ def both(release: Release, kubectl: Kubectl, namespaces: Namespaces) -> Iterator
 
 
 @pytest.fixture
-def nobody(both: Both) -> Iterator[None]:
+def no_replica(both: Both) -> Iterator[None]:
     """No Pod of either release is left."""
     both.scale(0)
     until(lambda: not any(left(release) for release in both.releases), "every Pod has gone", 180)
@@ -85,7 +85,7 @@ def test_the_label_alone_opens_nothing(both: Both, kind: str) -> None:
 
 def test_both_down_they_do_not_lock_each_other_out(both: Both, request: pytest.FixtureRequest) -> None:
     assert {release.registration()["failurePolicy"] for release in both.releases} == {"Fail"}
-    request.getfixturevalue("nobody")
+    request.getfixturevalue("no_replica")
     for kind in ("Pod", "Deployment"):
         refused = both.first.create(HERE, marked(kind, PASSING), dry_run=True)
         assert refused.code == 500

@@ -37,7 +37,7 @@ def test_an_uninstall_leaves_the_cluster_as_it_was(release: Release, kubectl: Ku
     assert release.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201
 
 
-def test_where_nobody_answers_any_more_it_is_switched_off_and_uninstalled(
+def test_a_release_that_no_longer_responds_can_be_switched_off_and_uninstalled(
     release: Release, kubectl: Kubectl, before: set[str]
 ) -> None:
     """In the order of the documentation, while Fail is on."""

@@ -56,7 +56,7 @@ def checking(judged: str, tmp_path: Path, removed: None) -> Iterator[Exposed]:
         yield controller
 
 
-def test_what_the_command_prints_makes_the_cluster_ask(secret: Exposed, kubectl: Kubectl, api: Api) -> None:
+def test_the_printed_configuration_makes_the_cluster_send_reviews(secret: Exposed, kubectl: Kubectl, api: Api) -> None:
     printed = secret.printed(JUDGED, "--exclude-namespace", SPARED)
     kubectl("apply", "-f", "-", stdin=printed)
 
@@ -71,7 +71,7 @@ def test_what_the_command_prints_makes_the_cluster_ask(secret: Exposed, kubectl:
     until(lambda: api.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "it judges no more")
 
 
-def test_who_does_not_know_the_secret_path_is_not_answered(secret: Exposed, kubectl: Kubectl, api: Api) -> None:
+def test_a_caller_without_the_secret_path_is_not_answered(secret: Exposed, kubectl: Kubectl, api: Api) -> None:
     kubectl("apply", "-f", "-", stdin=secret.printed(JUDGED))
     until(lambda: refusal(api), "it judges")
 
@@ -84,7 +84,7 @@ def test_who_does_not_know_the_secret_path_is_not_answered(secret: Exposed, kube
     assert f'failed calling webhook "{WEBHOOK}"' in failed
 
 
-def test_with_ignore_nobody_reads_the_secret_path_when_the_controller_is_gone(
+def test_with_ignore_the_secret_path_is_not_shown_when_the_controller_is_gone(
     secret: Exposed, kubectl: Kubectl, api: Api
 ) -> None:
     """With Fail, everybody whose Pod is refused does: the documentation warns of it."""
@@ -111,7 +111,7 @@ def test_an_api_server_that_presents_its_certificate_is_answered(checking: Expos
     assert f'failed calling webhook "{WEBHOOK}"' in failed
 
 
-def test_clients_without_the_right_certificate_are_refused(checking: Exposed) -> None:
+def test_clients_without_the_right_certificate_are_rejected(checking: Exposed) -> None:
     """The cluster's administrator has one of the same authority."""
     with httpx.Client(verify=trusted(checking, "webhook-client"), trust_env=False) as known:
         assert known.post(f"{ADDRESS}/validate", content=b"").status_code == 415
@@ -120,8 +120,8 @@ def test_clients_without_the_right_certificate_are_refused(checking: Exposed) ->
         assert other.post(f"{ADDRESS}/validate", content=b"").status_code == 403
     assert "rejected a client whose certificate is for admin" in checking.said()
 
-    with httpx.Client(verify=trusted(checking), trust_env=False) as nobody, pytest.raises(httpx.HTTPError):
-        nobody.post(f"{ADDRESS}/validate", content=b"")
+    with httpx.Client(verify=trusted(checking), trust_env=False) as stranger, pytest.raises(httpx.HTTPError):
+        stranger.post(f"{ADDRESS}/validate", content=b"")
 
 
 def refusal(api: Api) -> str:
@@ -138,7 +138,7 @@ def failure(api: Api) -> str:
 
 def trusted(controller: Exposed, client: str = "") -> ssl.SSLContext:
     """Presenting a client's certificate of the cluster's, or none."""
-    context = ssl.create_default_context(cafile=str(controller.authority))
+    context = ssl.create_default_context(cafile=str(controller.ca_file))
     if client:
         context.load_cert_chain(PKI / f"{client}.crt", PKI / f"{client}.key")
     return context

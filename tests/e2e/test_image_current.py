@@ -67,7 +67,7 @@ def test_another_name_or_content_asks_for_another_image(checkout: Path, change: 
         "mkdir docs && touch docs/page.md",
     ],
 )
-def test_what_is_not_in_it_does_not(checkout: Path, change: str) -> None:
+def test_files_outside_the_image_do_not(checkout: Path, change: str) -> None:
     assert does(checkout, change)
 
     assert does(checkout, "is_current")

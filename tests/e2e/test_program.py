@@ -74,7 +74,7 @@ def test_every_mistake_of_the_settings_is_named_at_once() -> None:
     assert "Traceback" not in failed.stderr
 
 
-def test_missing_credentials_are_told_with_what_would_give_them(tmp_path: Path) -> None:
+def test_missing_credentials_are_reported_with_the_settings_that_provide_them(tmp_path: Path) -> None:
     file = tmp_path / "configuration.yaml"
     file.write_text(json.dumps({"anchore": {"endpoint": "http://127.0.0.1:1"}}))
 

@@ -19,7 +19,7 @@ def proof(**environment: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("wanted", "code"), [("on", 0), ("required", 1)])
-def test_what_cannot_run_is_skipped_aloud_and_fails_where_it_is_required(
+def test_tests_that_cannot_run_are_skipped_aloud_and_fail_where_required(
     tmp_path: Path, wanted: str, code: int
 ) -> None:
     another = {"E2E_KUBECONFIG": str(tmp_path / "none"), "E2E_IMAGE": "registry.example.com/anchore-admission:1"}
@@ -38,7 +38,7 @@ def test_another_cluster_needs_an_image_that_it_can_pull(tmp_path: Path, wanted:
     assert ended == 2
 
 
-def test_it_can_be_left_out() -> None:
+def test_it_can_be_skipped() -> None:
     assert proof(E2E="off") == (0, "SKIPPED: the proof on a real Kubernetes: E2E=off\n")
 
 

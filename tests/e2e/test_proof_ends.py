@@ -83,7 +83,9 @@ def test_without_an_image_it_claims_nothing(checkout: Checkout) -> None:
     ("pytest_does", "code", "is_down"),
     [("exit 1", 1, False), ("exit 2", 2, True), ("kill -TERM $$", 143, True), ("kill -KILL $$", 137, True)],
 )
-def test_what_a_killed_pytest_left_goes(checkout: Checkout, pytest_does: str, code: int, is_down: bool) -> None:
+def test_leftovers_of_a_killed_pytest_are_removed(
+    checkout: Checkout, pytest_does: str, code: int, is_down: bool
+) -> None:
     ended, said = checkout.proof(pytest_does=pytest_does)
 
     assert ended == code

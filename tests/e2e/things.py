@@ -9,7 +9,7 @@ FAILING: Final = "nginx:1.25"
 PENDING: Final = "postgres:16"
 BROKEN: Final = "broken:1"
 REFUSED: Final = "private:1"
-"""What the sandbox's built-in seed knows: passes, fails the policy, is being analysed, cannot be, cannot be pulled."""
+"""What the sandbox's built-in seed knows: passes, fails the policy, is being analyzed, cannot be, cannot be pulled."""
 
 TEMPLATES: Final = (
     *("PodTemplate", "ReplicationController", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"),

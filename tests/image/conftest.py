@@ -10,7 +10,7 @@ import pytest
 
 from image.containers import ARCHIVE, SBOM
 
-Tell = Callable[[str, str], None]
+Report = Callable[[str, str], None]
 _NUMBERS = pytest.StashKey[dict[str, str]]()
 
 
@@ -36,7 +36,7 @@ def _need(made: Path, what: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def tell(pytestconfig: pytest.Config) -> Tell:
+def report_number(pytestconfig: pytest.Config) -> Report:
     """Report a number."""
     numbers = pytestconfig.stash.setdefault(_NUMBERS, {})
     return numbers.__setitem__

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from image.conftest import Tell
+from image.conftest import Report
 from image.containers import ARCHIVE
 from support.paths import ROOT
 
@@ -123,7 +123,7 @@ def test_it_says_what_it_is_and_how_it_is_run(configuration: dict[str, Any]) -> 
 
 
 def test_the_bill_of_materials_names_what_is_locked_and_what_is_of_debian(
-    components: list[dict[str, Any]], tell: Tell
+    components: list[dict[str, Any]], report_number: Report
 ) -> None:
     generic, dependencies, debian = (packages(components, kind) for kind in ("generic", "pypi", "deb"))
     python = generic["python"]
@@ -131,7 +131,9 @@ def test_the_bill_of_materials_names_what_is_locked_and_what_is_of_debian(
     assert dependencies == dict(locked(python))
     assert any(name.startswith("libssl3") for name in debian)
     assert {"libc6", "ca-certificates"} <= debian.keys()
-    tell("bill of materials", f"Python {python}, {len(dependencies)} dependencies, {len(debian)} Debian packages")
+    report_number(
+        "bill of materials", f"Python {python}, {len(dependencies)} dependencies, {len(debian)} Debian packages"
+    )
 
 
 def packages(components: list[dict[str, Any]], kind: str) -> dict[str, str]:
@@ -156,7 +158,7 @@ def locked(python: str) -> Iterator[tuple[str, str]]:
                 yield canonicalize_name(found.name), str(found.specifier).removeprefix("==")
 
 
-def test_it_is_small(files: list[tarfile.TarInfo], tell: Tell) -> None:
+def test_it_is_small(files: list[tarfile.TarInfo], report_number: Report) -> None:
     size = sum(file.size for file in files) // 2**20
-    tell("size, unpacked", f"{size} MiB in {len(files)} files")
+    report_number("size, unpacked", f"{size} MiB in {len(files)} files")
     assert size < 150

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 import pytest
 
 from anchore_admission.cli.main import COMMANDS
-from image.conftest import Tell
+from image.conftest import Report
 from image.containers import Container, running
 from support.builders import pod_spec, review, workload
 from support.certificates import pair, trusting, written
@@ -67,13 +67,13 @@ def anchore() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def controller(anchore: str, tmp_path_factory: pytest.TempPathFactory, tell: Tell) -> Iterator[Controller]:
-    authority, folder = pair(), tmp_path_factory.mktemp("controller")
+def controller(anchore: str, tmp_path_factory: pytest.TempPathFactory, report_number: Report) -> Iterator[Controller]:
+    certificates, folder = pair(), tmp_path_factory.mktemp("controller")
     tls, settings = folder / "tls", folder / "etc"
     for made in (folder, tls, settings):
         made.mkdir(exist_ok=True)
         made.chmod(0o755)
-    written(tls, authority.certificate, authority.key).key.chmod(0o644)
+    written(tls, certificates.certificate, certificates.key).key.chmod(0o644)
     configuration = {"anchore": {"endpoint": anchore}, "defaults": {"mode": "strict"}}
     (settings / "configuration.yaml").write_text(json.dumps(configuration))
     port, operations = free_port(), free_port()
@@ -89,10 +89,10 @@ def controller(anchore: str, tmp_path_factory: pytest.TempPathFactory, tell: Tel
     begin = time.monotonic()
     with running(mounts=mounts, environment=environment) as container:
         controller = Controller(
-            container, f"https://localhost:{port}", f"http://127.0.0.1:{operations}", trusting(authority)
+            container, f"https://localhost:{port}", f"http://127.0.0.1:{operations}", trusting(certificates)
         )
         container.wait(lambda: answers(f"{controller.operations}/readyz"))
-        tell("from podman run to ready", f"{time.monotonic() - begin:.2f} s")
+        report_number("from podman run to ready", f"{time.monotonic() - begin:.2f} s")
         yield controller
 
 
@@ -104,7 +104,7 @@ def test_a_review_is_answered_over_verified_tls(controller: Controller) -> None:
     assert "CVE-2021-3711" in denied["status"]["message"]
 
 
-def test_no_other_authority_is_trusted_by_the_client(controller: Controller) -> None:
+def test_the_client_trusts_no_other_ca(controller: Controller) -> None:
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         get(f"{controller.webhook}/docs", trusting(pair()))
 
@@ -174,11 +174,11 @@ print(len([ctypes.CDLL(str(file)) for folder in folders for file in folder.rglob
     assert controller.container.python(code) > 20
 
 
-def test_memory_is_small(controller: Controller, tell: Tell) -> None:
+def test_memory_is_small(controller: Controller, report_number: Report) -> None:
     for _ in range(200):
         controller.asked("alpine:3.20")
     peak = int(controller.status()["VmHWM"].split()[0]) // 1024
-    tell("peak memory after 200 reviews", f"{peak} MiB")
+    report_number("peak memory after 200 reviews", f"{peak} MiB")
     assert peak < 128
 
 

@@ -68,11 +68,11 @@ def promtool(folder: Path, *commands: str, values: Values = WATCHED, test: Objec
 
 def as_test(scenario: Scenario) -> Object:
     """In promtool's form: at every moment, every alert is asked for."""
-    series = [{"series": _expanded(name), "values": _spelled(told)} for name, told in scenario.series.items()]
+    series = [{"series": _expanded(name), "values": _spelled(values)} for name, values in scenario.series.items()]
     expected = [
         {"eval_time": moment, "alertname": name, "exp_alerts": list(_alerts(rule, firing.get(name, ())))}
-        for moment, told in scenario.at.items()
-        for firing in [{PREFIX + name: labels for name, labels in told.items()}]
+        for moment, expected in scenario.at.items()
+        for firing in [{PREFIX + name: labels for name, labels in expected.items()}]
         for name, rule in rules().items()
     ]
     test = {"interval": "1m", "input_series": series, "alert_rule_test": expected}
@@ -96,9 +96,12 @@ def _spelled(values: str) -> str:
 def _alerts(rule: Object, firing: Sequence[Mapping[str, str] | str]) -> Iterator[Object]:
     for own in firing:
         labels = target(own.removeprefix("$")) if isinstance(own, str) else own
-        yield {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": _told(rule["annotations"], labels)}
+        yield {
+            "exp_labels": {**labels, **rule["labels"]},
+            "exp_annotations": _rendered_annotations(rule["annotations"], labels),
+        }
 
 
-def _told(annotations: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
+def _rendered_annotations(annotations: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
     """What Prometheus makes of templates that name labels only."""
     return {key: _TEMPLATE.sub(lambda found: labels[found[1]], text) for key, text in annotations.items()}

@@ -88,7 +88,7 @@ def submit(full_tag: str, digest: str | None = None) -> Call:
 
 
 def held(digest: str, state: AnalysisState, *tags: str, parent: str | None = None, arch: str | None = None) -> Held:
-    """Anchore knows the architecture as soon as it has analysed the image."""
+    """Anchore knows the architecture as soon as it has analyzed the image."""
     return Held(digest, state, frozenset(tags), parent, "amd64" if state is ANALYZED else arch)
 
 

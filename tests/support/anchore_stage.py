@@ -191,7 +191,7 @@ class FakeStage:
     stranger: FakeAnchore
 
     def pass_time(self) -> None:
-        self.anchore.finish_analyses()
+        self.anchore.finish_analysis()
 
     async def break_down(self, part: Part) -> None:
         match part:

@@ -21,7 +21,7 @@ class InMemoryCluster:
         self.lease: LeaseState | None = LeaseState("", 0, 0, self._version())
         self.registered: dict[str, WebhookConfiguration] = {NAME: WebhookConfiguration("uid-1", ())}
         self.failing: dict[str, ClusterError] = {}
-        self.told: list[str] = []
+        self.operations: list[str] = []
         self.taken: list[bool] = []
         self.before: dict[str, Callable[[], None]] = {}
 
@@ -71,7 +71,7 @@ class InMemoryCluster:
         return self.registered[NAME].webhooks
 
     def _begin(self, operation: str) -> None:
-        self.told.append(operation)
+        self.operations.append(operation)
         self.before.pop(operation, lambda: None)()
         if operation in self.failing:
             raise self.failing[operation]

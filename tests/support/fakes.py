@@ -123,7 +123,7 @@ class FakeAnchore(Anchore):
         self._records[digest] = record
         return record
 
-    def finish_analyses(self) -> None:
+    def finish_analysis(self) -> None:
         """Analyze every image that waits for it."""
         for digest, record in self._records.items():
             if record.state is AnalysisState.NOT_ANALYZED:

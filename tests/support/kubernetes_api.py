@@ -135,7 +135,7 @@ def _answer(thing: Json | None) -> httpx2.Response:
     return httpx2.Response(200, json=thing) if thing else failure(404)
 
 
-def failure(status: int, message: str = "as told") -> httpx2.Response:
+def failure(status: int, message: str = "as arranged") -> httpx2.Response:
     """A refusal in the API's own form."""
     body = {"kind": "Status", "status": "Failure", "message": message, "reason": _REASONS[status], "code": status}
     return httpx2.Response(status, json=body)

@@ -22,7 +22,7 @@ UNSIGNED = "ca.crt: does not hold the CA that signed the certificate"
 NO_KEY = "tls.key: holds no PEM private key that can be used"
 
 
-def test_what_was_issued_reads_back() -> None:
+def test_issued_certificates_read_back() -> None:
     leaf = SelfSigned().read(PAIR)
     assert (leaf.not_before, leaf.not_after) == (BEGIN - 86400, BEGIN + 3600)
     assert leaf.names == frozenset(NAMES)
@@ -98,7 +98,7 @@ def test_the_names_of_a_long_service_fit_into_a_certificate() -> None:
     assert leaf.names == {f"{name}.{name}.svc"}
 
 
-def test_cas_can_be_told_apart_and_sign_nothing_but_leaves() -> None:
+def test_cas_can_be_distinguished_and_sign_only_leaves() -> None:
     (ca,) = x509.load_pem_x509_certificates(PAIR.ca_bundle)
     constraints = ca.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.critical, constraints.value.ca, constraints.value.path_length) == (True, True, 0)

@@ -99,7 +99,7 @@ def test_tokens_and_private_keys_are_redacted_unknown(text: str) -> None:
         assert Redaction().apply(f"sent {b64encode(text.encode()).decode()} to") == f"sent {REDACTED} to"
 
 
-def test_what_stands_beside_a_secret_stays() -> None:
+def test_text_beside_a_secret_stays() -> None:
     text = "100% of \\x41 &amp; a%2Fb <{}> é\tC:\\new\\table &nbsp; %zz &copy"
     assert knowing(password="hunter2").apply(text.format("hunter%32")) == text.format(REDACTED)
 

@@ -156,7 +156,7 @@ def test_tls_files_come_as_a_pair() -> None:
     assert Settings.load().tls_files is None
 
 
-def test_misspelled_variables_are_reported_with_what_was_meant() -> None:
+def test_misspelled_variables_are_reported_with_a_suggestion() -> None:
     environ = {
         "ANCHORE_ADMISSION_LOGLEVEL": "debug",
         "ANCHORE_ADMISSION_PORT": "1",
@@ -175,7 +175,7 @@ def test_variables_of_services_are_not_mistaken_for_typos() -> None:
     assert unknown_variables(SERVICE_VARIABLES) == []
 
 
-def test_secrets_of_accounts_nobody_configured_are_reported() -> None:
+def test_secrets_of_accounts_that_are_not_configured_are_reported() -> None:
     environ = {
         "ANCHORE_ADMISSION_ACCOUNT_TEAM_A_USERNAME": "u",
         "ANCHORE_ADMISSION_ACCOUNT_TEAM_B_PASSWORD": "the-secret",
@@ -218,7 +218,7 @@ def test_an_account_finds_its_secrets_in_the_environment(
         (account_variables(USERNAME="u:the-secret", PASSWORD="p"), "_USERNAME: expected without a colon"),
     ],
 )
-def test_secrets_that_do_not_fit_together_are_refused_without_repeating_them(
+def test_secrets_that_do_not_fit_together_are_rejected_without_repeating_them(
     environ: dict[str, str], problem: str
 ) -> None:
     (found,) = problems_of(lambda: account_credentials("team-a.1", environ))

@@ -65,9 +65,9 @@ def test_the_environment_speaks_as_the_flags_do(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_everything_that_is_missing_is_named(flags: dict[str, Any], missing: list[str]) -> None:
-    told = problems(**flags)
-    assert sorted(problem.partition(": ")[0] for problem in told) == sorted(map(spelled, missing))
-    assert all(": expected, because --" in problem for problem in told)
+    found = problems(**flags)
+    assert sorted(problem.partition(": ")[0] for problem in found) == sorted(map(spelled, missing))
+    assert all(": expected, because --" in problem for problem in found)
 
 
 @pytest.mark.parametrize(

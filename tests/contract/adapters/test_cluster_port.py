@@ -67,7 +67,7 @@ async def test_an_empty_secret_is_filled(stage: Stage) -> None:
     assert (await stage.cluster.write_secret({"a": b"1"}, empty.version)).data == {"a": b"1"}
 
 
-async def test_a_secret_that_somebody_else_has_written_is_not_overwritten(stage: Stage) -> None:
+async def test_a_secret_that_another_client_has_written_is_not_overwritten(stage: Stage) -> None:
     await stage.put_secret({})
     empty = await stage.cluster.read_secret()
     await stage.cluster.write_secret({"a": b"theirs"}, empty.version)
@@ -76,7 +76,7 @@ async def test_a_secret_that_somebody_else_has_written_is_not_overwritten(stage:
     assert (await stage.cluster.read_secret()).data == {"a": b"theirs"}
 
 
-async def test_a_lease_that_nobody_ever_held_is_taken_renewed_and_freed(stage: Stage) -> None:
+async def test_a_lease_without_a_holder_is_taken_renewed_and_freed(stage: Stage) -> None:
     await stage.put_lease()
     fresh = await stage.cluster.read_lease()
     assert (fresh.holder, fresh.seconds, fresh.transitions) == ("", 0, 0)
@@ -98,7 +98,7 @@ async def test_of_two_who_take_a_lease_one_is_late(stage: Stage) -> None:
     assert (await stage.cluster.read_lease()).holder == "a"
 
 
-async def test_what_was_applied_is_what_was_wanted(stage: Stage) -> None:
+async def test_the_applied_configuration_is_the_wanted_one(stage: Stage) -> None:
     await stage.put_webhooks([])
     empty = await stage.cluster.read_webhooks(NAME)
     assert list(empty.webhooks) == []
@@ -126,7 +126,7 @@ async def test_what_was_applied_is_what_was_wanted(stage: Stage) -> None:
         {"clientConfig": {"url": "https://elsewhere.example.com/"}},
     ],
 )
-async def test_what_somebody_changes_is_taken_back(change: dict[str, Any], stage: Stage) -> None:
+async def test_changes_by_another_client_are_reverted(change: dict[str, Any], stage: Stage) -> None:
     await stage.put_webhooks([])
     uid = (await stage.cluster.read_webhooks(NAME)).uid
     await stage.cluster.apply_webhooks(NAME, uid, WANTED)
@@ -136,7 +136,7 @@ async def test_what_somebody_changes_is_taken_back(change: dict[str, Any], stage
     assert differences(WANTED, (await stage.cluster.apply_webhooks(NAME, uid, WANTED)).webhooks) == []
 
 
-async def test_what_was_rendered_by_somebody_else_is_taken_over_and_wiped_entries_come_back(stage: Stage) -> None:
+async def test_a_configuration_of_another_client_is_taken_over_and_wiped_entries_come_back(stage: Stage) -> None:
     await stage.put_webhooks(ENTRIES)
     uid = (await stage.cluster.read_webhooks(NAME)).uid
     await stage.cluster.apply_webhooks(NAME, uid, WANTED)
@@ -173,7 +173,7 @@ async def test_a_configuration_that_was_made_anew_is_another_one(stage: Stage) -
     assert list((await stage.cluster.read_webhooks(NAME)).webhooks) == []
 
 
-async def test_what_does_not_exist_is_not_found(stage: Stage) -> None:
+async def test_a_missing_object_is_not_found(stage: Stage) -> None:
     await stage.delete_everything()
     for reading in (stage.cluster.read_secret(), stage.cluster.read_lease(), stage.cluster.read_webhooks(NAME)):
         with pytest.raises(ClusterNotFound):

@@ -70,7 +70,7 @@ async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificat
 
 
 @pytest.mark.parametrize("ca_bundle", [OTHER.ca_bundle, None, b"garbage"])
-async def test_a_certificate_that_api_servers_would_not_trust_is_no_answer(
+async def test_a_certificate_that_api_servers_would_not_trust_fails_the_probe(
     ca_bundle: bytes | None, certificate: ServingCertificate
 ) -> None:
     async with running(Listener(answering(admit), HOST, 0, certificate)) as server:
@@ -79,7 +79,7 @@ async def test_a_certificate_that_api_servers_would_not_trust_is_no_answer(
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1/validate/secret", "https://no-such-host.invalid/secret"])
-async def test_nobody_there_is_told_without_the_path(url: str) -> None:
+async def test_an_unreachable_address_is_reported_without_the_path(url: str) -> None:
     with pytest.raises(ProbeFailed) as caught:
         await HttpProbe(FakeRecorder()).check(url, SERVER.ca_bundle)
     assert str(caught.value).startswith(url.partition("/validate")[0].partition("/secret")[0])

@@ -36,7 +36,7 @@ def test_alerts_fire_when_they_should_and_at_no_other_time(scenario: Scenario, t
 
 
 def test_every_alert_fires_in_some_scenario() -> None:
-    fired = {PREFIX + name for scenario in SCENARIOS for told in scenario.at.values() for name in told}
+    fired = {PREFIX + name for scenario in SCENARIOS for firing in scenario.at.values() for name in firing}
     assert fired == set(rules())
 
 
@@ -51,7 +51,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
         assert rule["annotations"].keys() == {"summary", "description"}
 
 
-def test_only_who_registers_by_itself_can_fail_at_it() -> None:
+def test_only_a_release_that_registers_itself_can_fail_to_register() -> None:
     assert set(rules()) - set(rules(merged(WATCHED, CHART_REGISTERS))) == {
         f"{PREFIX}NotRegistered",
         f"{PREFIX}RegistrationChanged",

@@ -55,7 +55,7 @@ def test_kubeconform_says_so_too(values: Values) -> None:
 
 
 @pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
-def test_every_object_says_whose_it_is(values: Values) -> None:
+def test_every_object_names_its_release(values: Values) -> None:
     objects = render(values).objects
     assert objects
     for it in objects:
@@ -193,7 +193,7 @@ def test_pods_leave_a_lost_node_after_half_a_minute_unless_values_say_otherwise(
 
 
 @pytest.mark.parametrize("values", [{"replicaCount": None}, {"autoscaling": {"enabled": True}}])
-def test_where_something_else_scales_the_number_is_left_alone(values: Values) -> None:
+def test_the_replica_count_is_left_to_an_autoscaler(values: Values) -> None:
     assert "replicas" not in render(merged(ANCHORE, values)).get("Deployment")["spec"]
 
 
@@ -318,7 +318,7 @@ def test_helm_test_probes_what_api_servers_call(values: str, where: list[str]) -
     _accepts("probe", container["args"][1:])
 
 
-def test_who_may_call_the_webhook() -> None:
+def test_only_configured_peers_may_call_the_webhook() -> None:
     rendered = render(EVERYTHING["guarded"])
     assert {
         "--secret-path-file=/secret-path/secret-path",
@@ -404,7 +404,7 @@ def test_keys_never_touch_a_disk() -> None:
         assert tmp["emptyDir"] == {"medium": "Memory", "sizeLimit": "16Mi"}
 
 
-def test_selectors_tell_the_controller_from_the_sandbox() -> None:
+def test_selectors_distinguish_the_controller_from_the_sandbox() -> None:
     rendered = render(EVERYTHING["sandbox"])
     labels = {
         name: rendered.get("Deployment", name)["spec"]["template"]["metadata"]["labels"].items()
@@ -545,7 +545,7 @@ def test_the_network_policy_closes_all_but_two_ports() -> None:
     assert "egress" not in spec
 
 
-def test_whoever_reaches_the_webhook_the_release_does_too() -> None:
+def test_the_release_reaches_the_webhook_where_api_servers_do() -> None:
     """The leader's question to itself, and that of `helm test`."""
     peer = {"ipBlock": {"cidr": "10.0.0.0/8"}}
     policy = {"networkPolicy": {"enabled": True, "webhookFrom": [peer]}}

@@ -216,7 +216,7 @@ def test_the_failure_policy_follows_the_modes_unless_it_is_given(values: Values,
 
 
 @pytest.mark.parametrize(
-    ("values", "told", "untold"),
+    ("values", "shown", "hidden"),
     [
         ({}, ["helm test --namespace security", "enableStrictGating=true"], ["TRIAL", "is ignored", "credentials"]),
         (BUNDLE, ["anchore.policybundle bundle is ignored"], []),
@@ -246,7 +246,7 @@ def test_the_failure_policy_follows_the_modes_unless_it_is_given(values: Values,
         ({"service": {"type": "NodePort"}}, ["service.type is NodePort: clients outside the cluster"], []),
     ],
 )
-def test_the_notes_tell_the_next_step_and_what_is_doubtful(values: Values, told: list[str], untold: list[str]) -> None:
+def test_the_notes_name_the_next_step_and_doubtful_values(values: Values, shown: list[str], hidden: list[str]) -> None:
     said = notes(merged(ANCHORE, values))
-    assert [text for text in told if text not in said] == []
-    assert [text for text in untold if text in said] == []
+    assert [text for text in shown if text not in said] == []
+    assert [text for text in hidden if text in said] == []

@@ -32,7 +32,7 @@ OVERLAYS: dict[str, Values] = {
 }
 
 
-def test_what_is_committed_is_current(tmp_path: Path) -> None:
+def test_committed_documents_are_current(tmp_path: Path) -> None:
     program("helm")
     environment = {**os.environ, "PATH": SEARCH_PATH}
     command = [sys.executable, str(ROOT / "tools" / "kustomize.py"), str(tmp_path)]

@@ -30,7 +30,7 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         ({}, ["anchore.endpoint: needed", "anchore.credentialsSecret: needed"]),
         (ENDPOINT, ["anchore.credentialsSecret: needed"]),
@@ -121,9 +121,9 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         ),
     ],
 )
-def test_contradictions_name_their_values_all_at_once(values: Values, told: list[str]) -> None:
+def test_contradictions_name_their_values_all_at_once(values: Values, expected: list[str]) -> None:
     said = refusal(values)
-    assert [text for text in told if text not in said] == [], said
+    assert [text for text in expected if text not in said] == [], said
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_contradictions_name_their_values_all_at_once(values: Values, told: list
         {"fullnameOverride": None, "priorityClassName": None, "extraLabels": {}, "annotations": {}},
     ],
 )
-def test_what_only_looks_wrong_is_accepted(values: Values) -> None:
+def test_unusual_but_valid_values_are_accepted(values: Values) -> None:
     assert render(merged(ANCHORE, values)).objects
 
 
@@ -160,7 +160,7 @@ HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], 
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (
             {"config": {"passive": {"refreshInterval": "1m"}, "analysis": {"concurrency": 1}}},
@@ -228,11 +228,11 @@ HOOK = {"webhook": {"enabled": False, "failurePolicy": "Ignore", "rules": [{}], 
         ),
     ],
 )
-def test_a_value_with_another_name_now_is_rejected_by_that_name(values: Values, told: dict[str, str]) -> None:
+def test_a_value_with_another_name_now_is_rejected_by_that_name(values: Values, expected: dict[str, str]) -> None:
     lines = [line.strip() for line in refusal(merged(ANCHORE, values)).splitlines() if line.startswith("  ")]
     found = {path: said for path, _, said in (line.partition(": ") for line in lines)}
-    assert found.keys() == told.keys(), lines
-    assert [path for path in told if told[path] not in found[path]] == [], found
+    assert found.keys() == expected.keys(), lines
+    assert [path for path in expected if expected[path] not in found[path]] == [], found
 
 
 RULE = {"name": "a"}
@@ -247,7 +247,7 @@ def _program(config: Values, program: CommandLine) -> str:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         ({"rules": [RULE, {"name": "b"}, RULE]}, "rules[2].name: "),
         ({"rules": [{"name": "defaults"}]}, "rules[0].name: "),
@@ -271,27 +271,29 @@ def _program(config: Values, program: CommandLine) -> str:
         ({"limits": {"anchoreResponse": "257MiB"}}, "limits.anchoreResponse: "),
     ],
 )
-def test_what_needs_more_than_one_value_to_tell_the_program_rejects(
-    config: Values, told: str, program: CommandLine
+def test_the_program_rejects_mistakes_that_involve_several_values(
+    config: Values, expected: str, program: CommandLine
 ) -> None:
-    assert told in _program(config, program)
+    assert expected in _program(config, program)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         ({"config": {"accounts": [{"name": "a"}], "defaults": {"account": "a"}}}, "anchore.endpoint"),
         ({"config": {"accounts": [{"name": "a", "endpoint": "http://a"}]}}, "anchore.endpoint"),
         (merged(SANDBOX, {"config": {"messages": {"notice": "n" * 137}}}), "messages.notice: "),
     ],
 )
-def test_what_the_chart_completes_the_program_rejects(values: Values, told: str, program: CommandLine) -> None:
+def test_the_program_rejects_mistakes_in_parts_that_the_chart_completes(
+    values: Values, expected: str, program: CommandLine
+) -> None:
     ended = program("config", "validate", "-", stdin=render(values).configuration())
-    assert (ended.code, told in ended.err) == (2, True), ended.err
+    assert (ended.code, expected in ended.err) == (2, True), ended.err
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (merged(ENDPOINT, {"extraEnv": USER}), "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD: expected, because"),
         (
@@ -305,13 +307,13 @@ def test_what_the_chart_completes_the_program_rejects(values: Values, told: str,
         ),
     ],
 )
-def test_credentials_that_cannot_be_used_the_program_rejects_at_its_start(values: Values, told: str) -> None:
+def test_the_program_rejects_unusable_credentials_at_startup(values: Values, expected: str) -> None:
     rendered = render(values)
     environ = {it["name"]: it["value"] for it in rendered.container()["env"] if "value" in it}
     configuration = parse_configuration(rendered.configuration(), "configuration.yaml")
     with pytest.raises(ConfigurationError) as caught:
         build(configuration, environ=environ, wait_until_valid=True)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 ACCOUNT = "system:serviceaccount:shop:web"
@@ -351,7 +353,7 @@ def _expression(value: str) -> Values:
         (_expression("demo*"), "objectSelector.matchExpressions[0].values[1]"),
     ],
 )
-def test_a_pattern_that_can_never_match_the_program_rejects(match: Values, place: str, program: CommandLine) -> None:
+def test_the_program_rejects_a_pattern_that_can_never_match(match: Values, place: str, program: CommandLine) -> None:
     assert f"rules[0].match.{place}: " in _program({"rules": [{"name": "a", "match": match}]}, program)
 
 
@@ -373,7 +375,7 @@ def test_a_pattern_that_can_never_match_the_program_rejects(match: Values, place
         {"rules": [{**RULE, "match": {"objectSelector": {"matchLabels": {"app": "", "example.com/a": "b_c.d"}}}}]},
     ],
 )
-def test_what_the_program_accepts_the_chart_accepts(config: Values) -> None:
+def test_the_chart_accepts_every_configuration_that_the_program_accepts(config: Values) -> None:
     parse_configuration(render(merged(ANCHORE, {"config": config})).configuration(), "configuration.yaml")
 
 
@@ -462,7 +464,7 @@ SEEDS = [
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_the_sandbox_accepts_the_schema_accepts(seed: Values) -> None:
+def test_the_schema_accepts_every_seed_that_the_sandbox_accepts(seed: Values) -> None:
     rendered = render(merged(SANDBOX, {"sandbox": {"seed": seed}}))
     (text,) = (it["data"]["seed.yaml"] for it in rendered.objects if "seed.yaml" in it.get("data", {}))
     load_seed(text, "seed.yaml")

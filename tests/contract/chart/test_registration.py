@@ -10,12 +10,12 @@ from anchore_admission.core.webhook.entry import WebhookOptions, service_client,
 from support.charts import ANCHORE, NAMESPACE, RELEASE, Rendered, Values, merged, notes, render
 from support.paths import ROOT
 
-AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+CA_BUNDLE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 CERTIFICATES: dict[str, Values] = {
     "selfManaged": {"mode": "selfManaged"},
     "certManager": {"mode": "certManager"},
     "existingSecret": {"mode": "existingSecret", "existingSecret": "mine"},
-    "existingSecret, caBundle": {"mode": "existingSecret", "existingSecret": "mine", "caBundle": AUTHORITY},
+    "existingSecret, caBundle": {"mode": "existingSecret", "existingSecret": "mine", "caBundle": CA_BUNDLE},
 }
 
 
@@ -90,7 +90,7 @@ def test_a_namespace_selector_narrows_it_further() -> None:
 
 
 @pytest.mark.parametrize("admitted", [True, False])
-def test_other_releases_are_let_through_unless_told_not_to(admitted: bool) -> None:
+def test_other_releases_are_let_through_by_default(admitted: bool) -> None:
     rendered = render(merged(ANCHORE, {"webhook": {"admitOtherReleases": admitted}}))
     assert ("not-another-release" in {it["name"] for it in rendered.webhook()["matchConditions"]}) == admitted
     assert (START in _rights(rendered)) == admitted
@@ -141,7 +141,7 @@ def test_every_pod_of_a_release_is_recognised_by_another() -> None:
         ("existingSecret, caBundle", "chart", ["--certificates=files"], ["tls.crt", "tls.key"]),
     ],
 )
-def test_where_the_certificate_comes_from(
+def test_the_certificate_comes_from_the_configured_source(
     certificates: str, registration: str, arguments: list[str], keys: list[str] | None
 ) -> None:
     rendered = _release(certificates, registration)
@@ -177,7 +177,7 @@ def test_a_secret_that_cert_manager_makes_anew_still_belongs_to_the_release() ->
     assert not any("type" in it for it in rendered.objects if it["kind"] == "Secret" and it["metadata"]["name"] in made)
 
 
-def test_cert_manager_signs_for_the_service_and_injects_its_authority() -> None:
+def test_cert_manager_signs_for_the_service_and_injects_its_ca() -> None:
     rendered = _release("certManager", "chart")
     certificate = rendered.get("Certificate")["spec"]
     assert f"{RELEASE}.{NAMESPACE}.svc" in certificate["dnsNames"]
@@ -198,17 +198,17 @@ def _annotations(rendered: Rendered) -> Any:
     return rendered.get("ValidatingWebhookConfiguration")["metadata"]["annotations"]
 
 
-def test_an_issuer_of_your_own_replaces_the_releases_authority() -> None:
+def test_a_custom_issuer_replaces_the_ca_of_the_release() -> None:
     issuer = {"name": "ca", "kind": "ClusterIssuer"}
     rendered = _release("certManager", values={"certificates": {"certManager": {"issuerRef": issuer}}})
     assert rendered.get("Certificate")["spec"]["issuerRef"] == issuer
     assert "Issuer" not in {kind for kind, _ in rendered.names()}
 
 
-def test_a_given_authority_is_what_api_servers_trust() -> None:
+def test_api_servers_trust_a_given_ca_bundle() -> None:
     client = _release("existingSecret, caBundle", "chart").webhook()["clientConfig"]
     assert client["caBundle"] == "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUIKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="
-    assert _release("existingSecret, caBundle").get("ConfigMap")["data"]["ca.crt"] == AUTHORITY
+    assert _release("existingSecret, caBundle").get("ConfigMap")["data"]["ca.crt"] == CA_BUNDLE
 
 
 LEASE = ("coordination.k8s.io", "leases", RELEASE, "get,patch")
@@ -278,7 +278,7 @@ def test_the_test_pod_trusts_what_the_registration_says() -> None:
         assert [volume["name"] for volume in by_chart["volumes"]] == ["ca"]
 
 
-def test_the_notes_tell_how_to_switch_it_off() -> None:
+def test_the_notes_explain_how_to_switch_it_off() -> None:
     assert f"kubectl delete validatingwebhookconfiguration {RELEASE}" in notes(ANCHORE)
 
 

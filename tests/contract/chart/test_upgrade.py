@@ -75,12 +75,12 @@ def upgrade(tmp_path: Path) -> Upgrade:
     """What helm tells of an upgrade to values, from what runs by others. Raises HelmError."""
 
     def upgraded(wanted: Values, running: Values | None) -> str:
-        return told("upgrade", wanted, running, tmp_path, RECORD)
+        return helm_output("upgrade", wanted, running, tmp_path, RECORD)
 
     return upgraded
 
 
-def told(command: str, wanted: Values, running: Values | None, folder: Path, *releases: Object) -> str:
+def helm_output(command: str, wanted: Values, running: Values | None, folder: Path, *releases: Object) -> str:
     """What helm says, which keeps its releases in a file, and looks up what there is in the cluster."""
     file = folder / "releases.yaml"
     file.write_text(yaml.safe_dump(list(releases)))
@@ -93,7 +93,7 @@ def told(command: str, wanted: Values, running: Values | None, folder: Path, *re
 
 
 @pytest.mark.parametrize(
-    ("running", "wanted", "told"),
+    ("running", "wanted", "expected"),
     [
         (SELF_MANAGED, CERT_MANAGER, "from selfManaged to certManager"),
         (SELF_MANAGED, EXISTING, "from selfManaged to existingSecret"),
@@ -105,11 +105,11 @@ def told(command: str, wanted: Values, running: Values | None, folder: Path, *re
         (EXISTING, CERT_MANAGER, "from existingSecret to certManager"),
     ],
 )
-def test_a_running_release_keeps_its_mode(upgrade: Upgrade, running: Values, wanted: Values, told: str) -> None:
+def test_a_running_release_keeps_its_mode(upgrade: Upgrade, running: Values, wanted: Values, expected: str) -> None:
     with pytest.raises(HelmError) as caught:
         upgrade(merged(wanted, {"ports": {"webhook": 8080}}), running)
     said = str(caught.value)
-    assert f"certificates.mode: cannot change {told} while replicas run" in said
+    assert f"certificates.mode: cannot change {expected} while replicas run" in said
     assert f"kubectl delete validatingwebhookconfiguration {RELEASE}; " in said
     assert f"kubectl delete deployment --namespace {NAMESPACE} {RELEASE} --cascade=foreground; " in said
     assert "ports.webhook and ports.operations: expected different" in said
@@ -134,13 +134,13 @@ def test_everything_else_can_change_and_the_mode_too_once_the_deployment_is_dele
     assert f"{RELEASE} {__version__} is installed" in upgrade(wanted, running)
 
 
-def test_an_installation_asks_nothing(tmp_path: Path) -> None:
+def test_an_installation_is_not_compared_with_running_replicas(tmp_path: Path) -> None:
     """Helm itself refuses to install over what somebody else has made."""
-    assert f"{RELEASE} {__version__} is installed" in told("install", EXISTING, SELF_MANAGED, tmp_path)
+    assert f"{RELEASE} {__version__} is installed" in helm_output("install", EXISTING, SELF_MANAGED, tmp_path)
 
 
 @pytest.mark.parametrize("running", [CERT_MANAGER, merged(CERT_MANAGER, BY_CHART)])
-def test_an_upgrade_tells_of_the_chart_that_registers_at_once(upgrade: Upgrade, running: Values) -> None:
+def test_an_upgrade_warns_of_the_chart_that_registers_at_once(upgrade: Upgrade, running: Values) -> None:
     said = upgrade(merged(CERT_MANAGER, BY_CHART, STRICT), running)
     assert "until the first replica responds" in said
     assert "upgrade with it from webhook.registration=controller" in said

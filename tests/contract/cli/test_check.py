@@ -71,8 +71,8 @@ def test_no_images_on_standard_input_is_no_pass(program: CommandLine, anchore: s
 
 def test_address_on_the_command_line_beats_the_file(program: CommandLine, anchore: str, tmp_path: Path) -> None:
     config = tmp_path / "configuration.json"
-    nobody = f"http://127.0.0.1:{free_port()}"
-    config.write_text(json.dumps({"anchore": {"endpoint": nobody}, "defaults": {"mode": "strict"}}))
+    unreachable = f"http://127.0.0.1:{free_port()}"
+    config.write_text(json.dumps({"anchore": {"endpoint": unreachable}, "defaults": {"mode": "strict"}}))
 
     assert program("check", "alpine:3.20", "-c", config).code == 2
     assert program("check", "alpine:3.20", "-c", config, "--anchore", anchore).code == 0

@@ -17,7 +17,7 @@ def _program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return CommandLine(capsys, monkeypatch)
 
 
-def test_right_file_is_valid_and_its_rules_are_told(program: CommandLine) -> None:
+def test_a_correct_file_is_valid_and_its_rules_are_listed(program: CommandLine) -> None:
     ended = program("config", "validate", EXAMPLE, environ={})
 
     assert (ended.code, ended.err) == (0, "")
@@ -56,7 +56,7 @@ def test_nothing_to_validate_is_no_success(program: CommandLine, arguments: list
     assert ended.out + ended.err
 
 
-def test_schema_accepts_the_example_and_refuses_a_typo(program: CommandLine) -> None:
+def test_the_schema_accepts_the_example_and_rejects_a_typo(program: CommandLine) -> None:
     schema = program("config", "schema", environ={}).document
     example = yaml.safe_load(EXAMPLE.read_text())
 

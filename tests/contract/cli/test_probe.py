@@ -148,7 +148,7 @@ def _kubeconfig(folder: Path, server: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ([], "--registration: expected, or --url instead"),
         (["--registration", "gate", "--url", "https://gate"], "--registration: expected, or --url instead"),
@@ -157,8 +157,8 @@ def _kubeconfig(folder: Path, server: str) -> str:
         (["--url", "https://gate", "--ca-file", "/no/such/ca.crt"], "/no/such/ca.crt"),
     ],
 )
-async def test_wrong_options_are_an_error(arguments: list[str], told: str, probe: Any) -> None:
+async def test_wrong_options_are_an_error(arguments: list[str], expected: str, probe: Any) -> None:
     ended = await probe(*arguments)
     assert ended.code == 2
-    assert told in ended.err
+    assert expected in ended.err
     assert "secret" not in ended.err

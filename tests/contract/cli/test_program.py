@@ -81,7 +81,7 @@ def test_every_command_explains_every_option(program: CommandLine, name: str) ->
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
-def test_version_is_told(program: CommandLine, arguments: list[str]) -> None:
+def test_the_version_is_printed(program: CommandLine, arguments: list[str]) -> None:
     ended = program(*arguments)
 
     assert (ended.code, ended.err) == (0, "")
@@ -122,7 +122,7 @@ def test_shells_complete_commands_options_and_values(program: CommandLine, words
         (typer.Exit(7), 7, ""),
     ],
 )
-def test_failure_is_told_in_a_few_words(
+def test_a_failure_is_reported_in_a_few_words(
     program: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
 ) -> None:
     failing(monkeypatch, error)

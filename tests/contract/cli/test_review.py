@@ -48,7 +48,7 @@ def stream(*documents: Any) -> str:
     [
         pytest.param([pod(GOOD)], 0, id="admitted"),
         pytest.param([pod(GOOD, BAD)], 1, id="a failed policy"),
-        pytest.param([pod(PENDING)], 1, id="not analysed yet"),
+        pytest.param([pod(PENDING)], 1, id="not analyzed yet"),
         pytest.param([pod(UNKNOWN)], 1, id="unknown"),
         pytest.param([pod(MALFORMED)], 1, id="malformed reference"),
         pytest.param([SERVICE], 0, id="no images"),
@@ -77,7 +77,7 @@ def stream(*documents: Any) -> str:
         pytest.param([{"apiVersion": "v1", "kind": "List", "items": [pod(GOOD), pod(BAD)]}], 1, id="a List"),
     ],
 )
-def test_exit_code_tells_what_becomes_of_the_worst(
+def test_the_exit_code_shows_the_outcome_of_the_worst(
     program: CommandLine, anchore: str, documents: list[Any], code: int
 ) -> None:
     ended = program("review", "-f", "-", "--anchore", anchore, "--mode", "strict", stdin=stream(*documents))
@@ -124,7 +124,7 @@ def test_unknown_kinds_are_denied_as_by_the_webhook(program: CommandLine, anchor
     assert ended.document["objects"] == {"reviewed": 4, "withoutImages": 1, "notChecked": 0, "unread": 0}
 
 
-def test_what_is_not_checked_is_named_and_passes_only_on_request(program: CommandLine, anchore: str) -> None:
+def test_unchecked_objects_are_named_and_pass_only_on_request(program: CommandLine, anchore: str) -> None:
     arguments = ("review", "-f", FAULTS / "rollout-and-friends.yaml", "--anchore", anchore, "-o", "json")
 
     ended, ignored = program(*arguments), program(*arguments, "--ignore-unknown-kinds")
@@ -152,17 +152,19 @@ def test_what_is_not_checked_is_named_and_passes_only_on_request(program: Comman
         ),
     ],
 )
-def test_kind_that_was_meant_is_named(program: CommandLine, anchore: str, changes: dict[str, str], hint: str) -> None:
+def test_the_intended_kind_is_named(program: CommandLine, anchore: str, changes: dict[str, str], hint: str) -> None:
     document = {**workload("Deployment", pod_spec(GOOD)), **changes}
 
     assert hint in program("review", "-f", "-", "--anchore", anchore, stdin=stream(document)).out
 
 
-def test_what_could_not_be_told_is_neither_admitted_nor_denied(program: CommandLine) -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+def test_objects_without_a_verdict_are_neither_admitted_nor_denied(program: CommandLine) -> None:
+    unreachable = f"http://127.0.0.1:{free_port()}"
 
-    undecided = program("review", "-f", "-", "--anchore", nobody, "--mode", "strict", stdin=stream(pod(GOOD)))
-    denied = program("review", "-f", "-", "--anchore", nobody, "--mode", "strict", stdin=stream(pod(GOOD, MALFORMED)))
+    undecided = program("review", "-f", "-", "--anchore", unreachable, "--mode", "strict", stdin=stream(pod(GOOD)))
+    denied = program(
+        "review", "-f", "-", "--anchore", unreachable, "--mode", "strict", stdin=stream(pod(GOOD, MALFORMED))
+    )
 
     assert (undecided.code, denied.code) == (2, 1)
     assert f"{GOOD}  undecided  Image {GOOD} could not be checked: cannot connect to Anchore" in undecided.out
@@ -196,7 +198,9 @@ def test_each_line_of_the_table_stands_for_itself(program: CommandLine, anchore:
     assert ended.err == ""
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_reviewed(program: CommandLine, anchore: str, tmp_path: Path) -> None:
+def test_unreadable_objects_are_named_and_the_rest_is_reviewed(
+    program: CommandLine, anchore: str, tmp_path: Path
+) -> None:
     file = tmp_path / "app.yaml"
     file.write_text(f"# the shop\n---\n{json.dumps(pod(GOOD))}\n---\nkind: Pod\n? [x]\n---\n{json.dumps(pod(BAD))}\n")
 
@@ -328,7 +332,7 @@ def test_file_without_end_is_not_read(
 
 
 @pytest.mark.parametrize("first", ["%YAML 1.1\n", "\ufeff", "", "# by hand\n\n"])
-def test_what_stands_before_the_first_separator_is_no_document(program: CommandLine, anchore: str, first: str) -> None:
+def test_text_before_the_first_separator_is_no_document(program: CommandLine, anchore: str, first: str) -> None:
     text = f"{first}---\nanchors: &a 1\n---\n{json.dumps(pod(GOOD))}\n...\n"
 
     ended = program("review", "-f", "-", "--anchore", anchore, "--mode", "strict", "-o", "json", stdin=text)
@@ -436,7 +440,7 @@ def test_templates_are_judged_like_pods_on_request(
     assert (" out of scope " in ended.out) == (handling == "off")
 
 
-def test_admission_review_is_judged_for_whoever_asked_then(program: CommandLine, config: Path) -> None:
+def test_an_admission_review_is_judged_for_its_original_user(program: CommandLine, config: Path) -> None:
     ended = program("review", "-f", "-", "-c", config, "-o", "json", stdin=stream(review(pod(BAD))))
 
     (image,) = ended.document["images"]

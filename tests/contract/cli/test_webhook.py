@@ -67,7 +67,7 @@ def test_a_service_is_named_and_its_namespace_left_out(program: CommandLine) -> 
     assert excluded(webhook) == ["security", "kube-system"]
 
 
-def test_what_is_not_said_is_safe(program: CommandLine) -> None:
+def test_defaults_are_safe(program: CommandLine) -> None:
     webhook = entry(program, *SERVICE)
     said = {key: webhook[key] for key in ("admissionReviewVersions", "failurePolicy", "sideEffects", "timeoutSeconds")}
     assert said == {
@@ -109,7 +109,7 @@ def test_an_address_outside_the_cluster(given: str, url: str, program: CommandLi
     assert excluded(webhook) == ["kube-system", "a"]
 
 
-def test_authorities_are_published(program: CommandLine, tmp_path: Path) -> None:
+def test_the_ca_bundle_is_published(program: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(pair().ca_bundle)
     webhook = entry(program, *SERVICE, "--ca-file", file, "--failure-policy", "ignore", "--timeout-seconds", "5")
@@ -152,7 +152,7 @@ def test_authorities_are_published(program: CommandLine, tmp_path: Path) -> None
         (["--url", "https:///validate"], ["--url: expected https://"]),
     ],
 )
-def test_every_problem_is_told_and_nothing_is_printed(
+def test_every_problem_is_reported_and_nothing_is_printed(
     arguments: list[str], problems: list[str], program: CommandLine
 ) -> None:
     ended = program("webhook", *arguments)
@@ -173,9 +173,7 @@ def test_every_problem_is_told_and_nothing_is_printed(
         pair().ca_bundle + pair().key,
     ],
 )
-def test_a_file_that_holds_no_authorities_or_a_key_is_refused(
-    content: bytes, program: CommandLine, tmp_path: Path
-) -> None:
+def test_a_file_with_a_key_or_without_cas_is_rejected(content: bytes, program: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(content)
     ended = program("webhook", *SERVICE, "--ca-file", file)
@@ -187,7 +185,7 @@ def test_the_address_is_not_repeated_for_its_path_may_be_a_secret(program: Comma
     assert "s3cret" not in program("webhook", "--url", "https://gate.example.com/validate/s3cret value").err
 
 
-def test_authorities_with_words_between_them_are_published(program: CommandLine, tmp_path: Path) -> None:
+def test_cas_with_text_between_them_are_published(program: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(b"one\n" + pair().ca_bundle + b"two\n" + pair().ca_bundle)
     bundle = base64.b64decode(entry(program, *SERVICE, "--ca-file", file)["clientConfig"]["caBundle"])

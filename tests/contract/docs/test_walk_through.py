@@ -63,7 +63,7 @@ async def held(sandbox: str, path: str) -> Any:
     return answer.json()
 
 
-async def test_passive_admits_and_asks_then_strict_refuses_what_was_found(
+async def test_passive_admits_and_submits_then_strict_denies_the_findings(
     sandbox: str, webhook: httpx.AsyncClient
 ) -> None:
     assert await held(sandbox, "/v1/images") == []
@@ -89,7 +89,7 @@ async def test_passive_admits_and_asks_then_strict_refuses_what_was_found(
     ]
 
 
-async def test_strict_asks_for_what_anchore_does_not_know(webhook: httpx.AsyncClient) -> None:
+async def test_strict_submits_unknown_images(webhook: httpx.AsyncClient) -> None:
     refused = await judged(webhook, "strict")
     assert refused["allowed"] is False
     assert refused["status"]["message"] == (

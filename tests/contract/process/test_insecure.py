@@ -60,7 +60,7 @@ def ask(address: str) -> httpx.Response:
     return httpx.post(address, content=POD_CREATE, headers={"content-type": JSON})
 
 
-def test_reviews_are_answered_at_the_printed_address_only_and_no_line_tells_it(
+def test_reviews_are_answered_only_at_the_printed_address_which_is_never_logged(
     program: CommandLine, tmp_path: Path
 ) -> None:
     printed = program("webhook", "--url", f"https://gate.example.com/validate/{SECRET}/").out
@@ -75,8 +75,8 @@ def test_reviews_are_answered_at_the_printed_address_only_and_no_line_tells_it(
         assert process.wait() == 0
     assert answer.json()["response"]["uid"] == json.loads(POD_CREATE)["request"]["uid"]
     assert refused == dict.fromkeys(others, 404)
-    told = [json.loads(line)["message"] for line in lines]
-    assert "serving without TLS: every client that reaches port 0 can read and forge reviews" in told
-    assert told[-1] == "stopped"
-    assert "allowed Pod shop/shop" in told
+    messages = [json.loads(line)["message"] for line in lines]
+    assert "serving without TLS: every client that reaches port 0 can read and forge reviews" in messages
+    assert messages[-1] == "stopped"
+    assert "allowed Pod shop/shop" in messages
     assert [line for line in lines if SECRET in line] == []

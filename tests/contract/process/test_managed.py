@@ -90,7 +90,7 @@ async def test_connections_and_handshakes_survive_a_renewal() -> None:
             assert (await both.get(url)).text == "ok"
 
 
-def test_it_tells_which_configuration_runs_and_that_anchore_is_judged(
+def test_it_exposes_the_running_configuration_and_that_anchore_is_judged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "anchore_admission")

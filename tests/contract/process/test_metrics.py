@@ -105,7 +105,7 @@ async def test_names_and_help_are_as_prometheus_wants_them(exposition: str) -> N
 
 
 async def test_alerts_name_nothing_that_is_not_there(exposition: str) -> None:
-    told = {**_labels(exposition), **OTHERS}
+    exposed = {**_labels(exposition), **OTHERS}
     assert rules()
     for name, rule in rules().items():
         expression = rule["expr"]
@@ -114,7 +114,7 @@ async def test_alerts_name_nothing_that_is_not_there(exposition: str) -> None:
         for metric, matchers in named:
             grouped = re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", expression)))
             matched = re.findall(r'(\w+)(?:=~|!=|!~|=)"([^"]*)"', matchers)
-            own = told[metric] | (set() if metric.startswith("apiserver") else target("a").keys())
+            own = exposed[metric] | (set() if metric.startswith("apiserver") else target("a").keys())
             assert {*grouped, *(label for label, _ in matched)} <= own, name
             for label, values in matched:
                 assert set(values.split("|")) <= VALUES.get(label, {values}), name

@@ -75,7 +75,7 @@ class Mounted:
         return self.settings(registration=registration, ca_file=self.ca_file, **names)
 
 
-class Told(logging.Handler):
+class LogLines(logging.Handler):
     """Wakes who waits for a line of the log, whichever thread writes it."""
 
     def __init__(self) -> None:
@@ -103,9 +103,9 @@ def mounted(tmp_path: Path) -> Mounted:
 
 
 @pytest.fixture
-async def told(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Told]:
+async def log(caplog: pytest.LogCaptureFixture) -> AsyncIterator[LogLines]:
     caplog.set_level(logging.INFO, "anchore_admission")
-    handler = Told()
+    handler = LogLines()
     logging.getLogger("anchore_admission").addHandler(handler)
     yield handler
     logging.getLogger("anchore_admission").removeHandler(handler)
@@ -117,7 +117,7 @@ def unusable(metrics: str) -> set[str]:
     return {line[len(beginning) : -len(end)] for line in lines if line.startswith(beginning) and line.endswith(end)}
 
 
-async def test_it_waits_unready_and_comes_up_when_the_files_are_fixed(mounted: Mounted, told: Told) -> None:
+async def test_it_waits_unready_and_comes_up_when_the_files_are_fixed(mounted: Mounted, log: LogLines) -> None:
     written(mounted.folder, GOOD.certificate, OTHER.key)
     mounted.password.write_text("\n")
     ready = prepared(mounted.settings())
@@ -126,9 +126,9 @@ async def test_it_waits_unready_and_comes_up_when_the_files_are_fixed(mounted: M
     process = asyncio.create_task(run(ready, tick=0.01))
     operations = httpx.AsyncClient(base_url=f"http://{HOST}:{mounted.operations_port}")
     async with operations, httpx.AsyncClient(verify=trusting(GOOD)) as api_server:
-        await told.line(f"listening on http://{HOST}:{mounted.operations_port}")
+        await log.line(f"listening on http://{HOST}:{mounted.operations_port}")
         for problem in (f"{mounted.folder}/tls.key does not belong", f"{mounted.password}: is empty"):
-            assert any(problem in line for line in told.lines if line.endswith("; not ready until this is fixed"))
+            assert any(problem in line for line in log.lines if line.endswith("; not ready until this is fixed"))
         waiting = await operations.get("/readyz")
         assert waiting.status_code == 503
         assert waiting.json()["conditions"] == {"serving": True, "certificate": False, "credentials": False}
@@ -139,8 +139,8 @@ async def test_it_waits_unready_and_comes_up_when_the_files_are_fixed(mounted: M
 
         written(mounted.folder, GOOD.certificate, GOOD.key)
         mounted.password.write_text("secret")
-        await told.line("serving a certificate that is valid until ")
-        await told.line("credentials in use: ")
+        await log.line("serving a certificate that is valid until ")
+        await log.line("credentials in use: ")
         assert (await operations.get("/readyz")).json()["ready"] is True
         assert unusable((await operations.get("/metrics")).text) == set()
         assert (await api_server.post(f"https://localhost:{mounted.port}/validate")).status_code == 415

@@ -173,7 +173,7 @@ def test_the_original_policy_decides_once_it_is_active(client: Client, tmp_path:
     )
 
 
-def test_an_unknown_gate_is_refused(client: Client, tmp_path: Path) -> None:
+def test_an_unknown_gate_is_rejected(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "bundle.json"
     path.write_text(json.dumps(BUNDLE).replace('"vulnerabilities"', '"no-such-gate"'))
 

@@ -1,4 +1,4 @@
-"""The sandbox misbehaves as it is told."""
+"""Faults of the sandbox: it misbehaves as configured."""
 
 import logging
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ IMAGE = "docker.io/library/nginx:1.25"
 SEED: dict[str, Any] = {"images": [{"tag": IMAGE}]}
 
 
-async def told(*faults: dict[str, Any]) -> Sandbox:
+async def faulty_sandbox(*faults: dict[str, Any]) -> Sandbox:
     sandbox = Sandbox(SEED)
     answer = await sandbox.call("PUT", "/sandbox/faults", json=list(faults), user=None)
     assert answer.status_code == 200, answer.text
@@ -25,14 +25,14 @@ async def statuses(sandbox: Sandbox, *calls: tuple[str, str]) -> list[int]:
 
 
 async def test_a_slow_call_answers_after_its_delay() -> None:
-    sandbox = await told({"mode": "slow", "delay": 2.5})
+    sandbox = await faulty_sandbox({"mode": "slow", "delay": 2.5})
 
     assert await statuses(sandbox, ("GET", "/v1/images"), ("GET", "/v2/images")) == [200, 200]
     assert sandbox.waited == [2.5, 2.5]
 
 
-async def test_a_failing_call_answers_the_status_it_was_told() -> None:
-    sandbox = await told({"mode": "fail", "status": 503, "delay": 1})
+async def test_a_failing_call_responds_with_the_configured_status() -> None:
+    sandbox = await faulty_sandbox({"mode": "fail", "status": 503, "delay": 1})
 
     refused = await sandbox.refused("GET", "/v2/version", user=None)
 
@@ -41,7 +41,7 @@ async def test_a_failing_call_answers_the_status_it_was_told() -> None:
 
 
 async def test_a_login_proxy_answers_html() -> None:
-    sandbox = await told({"mode": "html"})
+    sandbox = await faulty_sandbox({"mode": "html"})
 
     answer = await sandbox.call("GET", "/v1/images")
 
@@ -50,7 +50,7 @@ async def test_a_login_proxy_answers_html() -> None:
 
 
 async def test_a_hanging_call_ends_without_an_answer_when_the_client_leaves(caplog: pytest.LogCaptureFixture) -> None:
-    sandbox = await told({"mode": "hang"})
+    sandbox = await faulty_sandbox({"mode": "hang"})
     sent: list[Message] = []
     messages: Iterator[Message] = iter(
         [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
@@ -87,20 +87,22 @@ SCOPES = [
 
 @pytest.mark.parametrize(("limits", "method", "path", "meant"), SCOPES)
 async def test_a_fault_is_for_the_calls_it_names(limits: dict[str, Any], method: str, path: str, meant: bool) -> None:
-    sandbox = await told({"mode": "fail", "status": 599, **limits})
+    sandbox = await faulty_sandbox({"mode": "fail", "status": 599, **limits})
 
     assert ((await sandbox.call(method, path)).status_code == 599) is meant
 
 
 async def test_a_fault_can_be_for_a_number_of_calls_and_the_first_rule_wins() -> None:
-    sandbox = await told({"mode": "fail", "status": 502, "times": 2}, {"mode": "fail", "status": 503, "times": 1})
+    sandbox = await faulty_sandbox(
+        {"mode": "fail", "status": 502, "times": 2}, {"mode": "fail", "status": 503, "times": 1}
+    )
 
     assert await statuses(sandbox, *[("GET", "/v1/images")] * 4) == [502, 502, 503, 200]
     assert [f["left"] for f in (await sandbox.get("/sandbox/faults"))["faults"]] == [0, 0]
 
 
 async def test_faults_are_shown_and_cleared() -> None:
-    sandbox = await told({"mode": "fail", "status": 503, "paths": ["/images"]})
+    sandbox = await faulty_sandbox({"mode": "fail", "status": 503, "paths": ["/images"]})
 
     shown = await sandbox.get("/sandbox/faults", user=None)
     cleared = await sandbox.call("DELETE", "/sandbox/faults", user=None)
@@ -129,8 +131,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("body", "problem"), WRONG)
-async def test_a_wrong_fault_is_refused_and_the_old_ones_stay(body: Any, problem: str) -> None:
-    sandbox = await told({"mode": "fail", "status": 503})
+async def test_a_wrong_fault_is_rejected_and_the_old_ones_stay(body: Any, problem: str) -> None:
+    sandbox = await faulty_sandbox({"mode": "fail", "status": 503})
 
     answer = await sandbox.call("PUT", "/sandbox/faults", json=body)
 
@@ -140,7 +142,7 @@ async def test_a_wrong_fault_is_refused_and_the_old_ones_stay(body: Any, problem
 
 
 async def test_a_policy_engine_that_is_down_takes_only_what_it_does_with_it() -> None:
-    sandbox = await told({"mode": "policyEngineDown"})
+    sandbox = await faulty_sandbox({"mode": "policyEngineDown"})
     (image,) = await sandbox.get("/v1/images")
     path = f"/v2/images/{image['imageDigest']}/check"
 
@@ -154,14 +156,14 @@ async def test_a_policy_engine_that_is_down_takes_only_what_it_does_with_it() ->
 
 
 async def test_a_database_that_is_down_makes_right_credentials_wrong() -> None:
-    sandbox = await told({"mode": "databaseDown"})
+    sandbox = await faulty_sandbox({"mode": "databaseDown"})
 
     assert (await sandbox.call("GET", "/v2/images", user=ADMIN)).text == "Unauthorized"
     assert (await sandbox.call("GET", "/v2/version", user=None)).status_code == 200
 
 
-async def test_a_registry_that_is_down_refuses_adds() -> None:
-    sandbox = await told({"mode": "registryDown"})
+async def test_a_registry_that_is_down_rejects_adds() -> None:
+    sandbox = await faulty_sandbox({"mode": "registryDown"})
 
     answer = await sandbox.call("POST", "/v2/images", json={"source": {"tag": {"pull_string": IMAGE}}})
 

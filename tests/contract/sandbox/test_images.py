@@ -45,7 +45,7 @@ def test_references_are_read_as_anchore_reads_them(
 
 
 @pytest.mark.parametrize("text", ["[::1]:5000/x", "bad ref!", "a\nb", "näme"])
-def test_references_with_other_characters_are_refused(text: str) -> None:
+def test_references_with_other_characters_are_rejected(text: str) -> None:
     with pytest.raises(BadReference):
         parse(text)
 
@@ -85,7 +85,7 @@ async def test_a_failed_analysis_is_queued_again_by_an_add_and_fails_again() -> 
     assert (await sandbox.get("/v1/images"))[0]["analysis_status"] == "analysis_failed"
 
 
-async def test_only_force_analyses_again_what_is_analyzed() -> None:
+async def test_only_force_repeats_a_finished_analysis() -> None:
     sandbox = Sandbox({"analysisTime": 10, "images": [{"tag": NGINX}]})
     first = await sandbox.add(NGINX)
 
@@ -253,7 +253,7 @@ REFUSED_ADDS = [
 
 
 @pytest.mark.parametrize(("version", "body", "message"), REFUSED_ADDS)
-async def test_wrong_adds_are_refused(version: str, body: Any, message: str) -> None:
+async def test_wrong_adds_are_rejected(version: str, body: Any, message: str) -> None:
     sandbox = Sandbox()
 
     assert await sandbox.refused("POST", f"/{version}/images", json=body) == (400, message)
@@ -310,7 +310,7 @@ REGISTRY_ERRORS = [
 
 
 @pytest.mark.parametrize(("pull", "code"), REGISTRY_ERRORS)
-async def test_the_pretend_registry_refuses_as_a_real_one(pull: str, code: str) -> None:
+async def test_the_simulated_registry_rejects_as_a_real_one_does(pull: str, code: str) -> None:
     sandbox = Sandbox(
         {
             "unknownImages": "refuse",
@@ -391,7 +391,7 @@ async def test_a_body_is_read_up_to_a_bound() -> None:
 
 
 @pytest.mark.parametrize("body", [b"[" * 200_000, b'{"tag": "\\ud800"}', b'{"tag": NaN}', b"{", b"\xff"])
-async def test_what_json_cannot_hold_is_refused(body: bytes) -> None:
+async def test_values_that_json_cannot_hold_are_rejected(body: bytes) -> None:
     sandbox = Sandbox()
 
     refused = await sandbox.refused("POST", "/v1/images", content=body, headers={"content-type": "application/json"})

@@ -134,7 +134,7 @@ NOT_EVALUATED = [
 
 @pytest.mark.parametrize("untold", NOT_EVALUATED, ids=lambda r: f"{r['gate']}-{r['trigger']}")
 @pytest.mark.parametrize("action", ["GO", "STOP"])
-async def test_what_the_sandbox_cannot_evaluate_is_a_problem_and_never_a_pass(
+async def test_a_rule_that_the_sandbox_cannot_evaluate_is_a_problem_and_never_a_pass(
     untold: dict[str, Any], action: str
 ) -> None:
     everywhere = {"name": "all", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
@@ -167,7 +167,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("policy", "problem"), REFUSED)
-async def test_a_policy_anchore_would_not_take_is_refused(policy: dict[str, Any], problem: str) -> None:
+async def test_a_policy_that_anchore_would_reject_is_rejected(policy: dict[str, Any], problem: str) -> None:
     sandbox = Sandbox()
 
     answer = await sandbox.call("POST", "/v1/policies", json=policy)
@@ -420,7 +420,7 @@ REQUIRED_BY_V2 = [
 
 
 @pytest.mark.parametrize("path", REQUIRED_BY_V2)
-async def test_v2_refuses_a_policy_that_lacks_what_its_schema_requires(path: str) -> None:
+async def test_v2_rejects_a_policy_that_lacks_required_fields(path: str) -> None:
     above, _, last = path.rpartition(".")
     detail = f"'{last}' is a required property" + (f" - '{above}'" if above else "")
     sandbox = Sandbox()
@@ -452,7 +452,7 @@ REFUSED_BY_V2 = [
 
 
 @pytest.mark.parametrize(("policy", "detail"), REFUSED_BY_V2)
-async def test_v2_refuses_what_its_schema_does_not_know(policy: Any, detail: str) -> None:
+async def test_v2_rejects_fields_that_its_schema_does_not_know(policy: Any, detail: str) -> None:
     sandbox = Sandbox()
 
     assert await sandbox.refused("POST", "/v2/policies", json=policy) == (400, detail)
@@ -462,7 +462,7 @@ async def test_v2_refuses_what_its_schema_does_not_know(policy: Any, detail: str
         assert (await sandbox.refused("PUT", f"/v2/policies/{DEFAULT}", json=record)) == (400, detail)
 
 
-async def test_v2_takes_everything_that_its_schema_names() -> None:
+async def test_v2_accepts_everything_that_its_schema_names() -> None:
     described = {"description": "why"}
     policy = v2_policy(
         **described,

@@ -253,18 +253,18 @@ async def test_the_sandbox_reaches_the_verdict_the_engine_reached(name: str, sta
 
     (expected,) = next(iter(recording(name)["response"]["body"][0].values())).values()
     (found,) = next(iter(answer[0].values())).values()
-    told, wanted = found[0]["detail"]["result"], expected[0]["detail"]["result"]
+    actual, wanted = found[0]["detail"]["result"], expected[0]["detail"]["result"]
     assert found[0]["status"] == expected[0]["status"] == status
     for key in (
         *("final_action", "final_action_reason", "matched_mapping_rule", "matched_whitelisted_images_rule"),
         *("matched_blacklisted_images_rule", "evaluation_problems", "tag", "image_digest", "user_id"),
     ):
-        assert told[key] == wanted[key], key
-    (told_table,), (wanted_table,) = (
-        [v["result"] for v in result["result"].values() if isinstance(v, dict)] for result in (told, wanted)
+        assert actual[key] == wanted[key], key
+    (actual_table,), (wanted_table,) = (
+        [v["result"] for v in result["result"].values() if isinstance(v, dict)] for result in (actual, wanted)
     )
-    assert [row[2:] for row in told_table["rows"]] == [row[2:] for row in wanted_table["rows"]]
-    assert {k: v for k, v in told_table.items() if k != "rows"} == {
+    assert [row[2:] for row in actual_table["rows"]] == [row[2:] for row in wanted_table["rows"]]
+    assert {k: v for k, v in actual_table.items() if k != "rows"} == {
         k: v for k, v in wanted_table.items() if k != "rows"
     }
 
@@ -279,7 +279,7 @@ async def test_a_bundle_comes_back_as_it_was_given(name: str) -> None:
     assert (await sandbox.get(f"/v1/policies/{bundle['id']}"))[0]["policybundle"] == bundle
 
 
-async def test_an_unknown_gate_is_refused_in_the_engines_words() -> None:
+async def test_an_unknown_gate_is_rejected_with_the_message_of_the_engine() -> None:
     sandbox = await staged("bare")
 
     answer = await replayed(sandbox, "066")

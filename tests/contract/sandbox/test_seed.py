@@ -26,7 +26,7 @@ async def test_the_default_account_is_anchores_own() -> None:
     assert (await Sandbox().get("/v1/account"))["name"] == "admin"
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     text = f"""
 analysisTime: -1
 colour: red
@@ -75,7 +75,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("text", "reason"), UNREADABLE)
-def test_unsafe_or_broken_yaml_is_refused(text: str, reason: str) -> None:
+def test_unsafe_or_broken_yaml_is_rejected(text: str, reason: str) -> None:
     (problem,) = problems(text)
 
     assert reason in problem

@@ -1,4 +1,4 @@
-"""API v2 of the sandbox, and how the two APIs are told apart."""
+"""API v2 of the sandbox, and how it distinguishes the two APIs."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ VERSIONS = [
 
 
 @pytest.mark.parametrize(("versions", "path", "expected"), VERSIONS)
-async def test_a_sandbox_serves_the_apis_it_was_told_to(versions: list[str], path: str, expected: Any) -> None:
+async def test_a_sandbox_serves_only_the_configured_apis(versions: list[str], path: str, expected: Any) -> None:
     answer = await Sandbox({"apiVersions": versions}).call("GET", path, user=None)
 
     assert answer.headers["x-anchore-sandbox"] == "true"
@@ -103,7 +103,7 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("path", "status", "message"), MISSING)
-async def test_what_v2_refuses(path: str, status: int, message: str | None) -> None:
+async def test_v2_rejects_these_requests(path: str, status: int, message: str | None) -> None:
     sandbox = Sandbox({"images": [{"tag": IMAGE}]})
     (image,) = (await sandbox.get("/v2/images"))["items"]
 
@@ -146,8 +146,8 @@ async def test_a_check_has_the_shape_of_v2() -> None:
         *("comparison_image_digest", "details"),
     }
     assert set(evaluation["details"]) == {"policy", "findings", "remediations", "policy_action"}
-    (told,) = evaluation["details"]["findings"]
-    assert set(told) == {
+    (finding,) = evaluation["details"]["findings"]
+    assert set(finding) == {
         *("trigger_id", "gate", "trigger", "message", "action", "policy_id", "rule_id", "recommendation"),
         *("allowlisted", "allowlist_match", "inherited_from_base"),
     }
@@ -167,7 +167,7 @@ ACCOUNT_CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ACCOUNT_CALLS)
-async def test_an_unknown_account_is_refused_and_leaves_nothing(method: str, path: str, body: Any) -> None:
+async def test_an_unknown_account_is_rejected_and_leaves_nothing(method: str, path: str, body: Any) -> None:
     sandbox = Sandbox()
 
     refused = await sandbox.refused(method, path, headers=TYPO, json=body)

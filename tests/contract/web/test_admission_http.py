@@ -106,7 +106,7 @@ async def test_every_review_of_a_real_api_server_is_answered_as_it_accepts(name:
 
 
 @pytest.mark.parametrize("name", sorted(name for name in REVIEWS if stem(name) in DENIED))
-async def test_images_that_fail_are_refused_wherever_they_stand(name: str, webhook: Webhook) -> None:
+async def test_images_that_fail_are_denied_wherever_they_stand(name: str, webhook: Webhook) -> None:
     response = await webhook.judged(REVIEWS[name])
     assert response["allowed"] is False
     assert {key: response["status"][key] for key in ("status", "code", "reason")} == {
@@ -123,7 +123,7 @@ async def test_images_that_fail_are_refused_wherever_they_stand(name: str, webho
 
 
 @pytest.mark.parametrize("name", sorted(name for name in REVIEWS if stem(name) in ADMITTED))
-async def test_what_brings_no_new_image_is_admitted_without_asking(name: str, webhook: Webhook) -> None:
+async def test_an_update_without_a_new_image_is_admitted_without_a_query(name: str, webhook: Webhook) -> None:
     response = await webhook.judged(REVIEWS[name])
     why = ADMITTED[stem(name)]
     assert response["allowed"] is True

@@ -114,7 +114,7 @@ DENIED = {
 
 
 @pytest.mark.parametrize(("body", "message"), DENIED.values(), ids=DENIED)
-async def test_an_unreadable_object_is_refused_in_words(body: bytes, message: str) -> None:
+async def test_an_unreadable_object_is_denied_with_a_message(body: bytes, message: str) -> None:
     response = await Webhook().judged(body)
     assert response["allowed"] is False
     assert response["status"]["code"] == 403
@@ -145,7 +145,7 @@ ADMITTED = {
 
 
 @pytest.mark.parametrize("body", ADMITTED.values(), ids=ADMITTED)
-async def test_what_holds_no_image_is_admitted(body: bytes) -> None:
+async def test_an_object_without_images_is_admitted(body: bytes) -> None:
     webhook = Webhook()
     assert (await webhook.judged(body))["allowed"] is True
     assert webhook.recorder.malformed == []
@@ -172,7 +172,7 @@ async def test_a_timeout_that_makes_no_sense_leaves_the_usual_one(query: str) ->
     "content_type",
     [None, "", "text/plain", "application/yaml", "application/jsonp", "multipart/form-data", "json", ";", FORM],
 )
-async def test_another_content_type_is_told(content_type: str | None) -> None:
+async def test_another_content_type_is_named_in_the_error(content_type: str | None) -> None:
     webhook = Webhook()
     headers = {} if content_type is None else {"content-type": content_type}
     answer = await webhook.http.post("/validate", content=POD_CREATE, headers=headers)
@@ -204,7 +204,7 @@ async def test_json_is_known_by_its_type_alone(content_type: str) -> None:
         ("GET", "/static-offline-docs/%2e%2e/%2e%2e/__init__.py", 404),
     ],
 )
-async def test_other_methods_and_paths_are_none_of_ours(method: str, path: str, status: int) -> None:
+async def test_other_methods_and_paths_are_not_served(method: str, path: str, status: int) -> None:
     answer = await Webhook().http.request(method, path, headers={"content-type": JSON})
     assert answer.status_code == status
     assert "location" not in answer.headers
@@ -212,7 +212,7 @@ async def test_other_methods_and_paths_are_none_of_ours(method: str, path: str, 
 
 @pytest.mark.parametrize("docs", [True, False])
 @pytest.mark.parametrize("path", ["/", "/validat", "/validate/", "/validate/secret", "/static-offline-docs/none"])
-async def test_another_path_is_told_with_those_that_are_served(path: str, docs: bool) -> None:
+async def test_another_path_is_answered_with_the_paths_that_are_served(path: str, docs: bool) -> None:
     answer = await Webhook(docs=docs).http.post(path, content=POD_CREATE, headers={"content-type": JSON})
     code, reason, text = failure(answer)
     assert (code, reason) == (404, "NotFound")
@@ -222,7 +222,7 @@ async def test_another_path_is_told_with_those_that_are_served(path: str, docs: 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
 @pytest.mark.parametrize(("path", "allowed"), [("/validate", "POST"), ("/review", "POST")])
-async def test_another_method_is_told_with_the_right_one(path: str, allowed: str, method: str) -> None:
+async def test_another_method_is_answered_with_the_allowed_one(path: str, allowed: str, method: str) -> None:
     answer = await Webhook().http.request(method, path)
     assert answer.headers["allow"] == allowed
     assert failure(answer) == (405, "MethodNotAllowed", f"the method is not allowed here: use {allowed}")

@@ -106,7 +106,7 @@ async def test_large_ones_wait_in_order_and_small_ones_overtake(room: Bodies) ->
         await second.task
 
 
-async def test_what_a_review_may_hold_counts_until_it_ends(room: Bodies) -> None:
+async def test_the_memory_of_a_review_counts_until_it_ends(room: Bodies) -> None:
     senders = [await whole(room, 12 * MIB) for _ in range(9)]
     assert sum(1 for sender in senders if sender.received) == 5  # 5 x 4 MiB, and no room for another 12
     for sender in senders:
@@ -118,7 +118,7 @@ async def test_what_a_review_may_hold_counts_until_it_ends(room: Bodies) -> None
 
 
 @pytest.mark.parametrize("end", [Sender.go_away, lambda sender: sender.task.cancel()], ids=["gone", "cancelled"])
-async def test_whoever_goes_away_leaves_room(end: Callable[[Sender], None], room: Bodies) -> None:
+async def test_a_client_that_disconnects_leaves_room(end: Callable[[Sender], None], room: Bodies) -> None:
     for _ in range(5):
         sender = await held(room, LIMIT)
         end(sender)
@@ -196,7 +196,7 @@ async def test_a_length_that_makes_no_sense_does_no_harm(length: bytes, room: Bo
         assert len(received.content) in {MIB, bodies.START}
 
 
-async def test_what_a_small_body_grows_to_takes_room(room: Bodies) -> None:
+async def test_the_decoded_size_of_a_small_body_takes_room(room: Bodies) -> None:
     async with room.room(29 * MIB, 60.0) as has_room:
         assert has_room
         waiting = await whole(room, 2 * MIB)
@@ -212,7 +212,7 @@ async def test_room_that_does_not_come_in_time_is_not_held(room: Bodies) -> None
         assert has_room
 
 
-async def test_what_a_large_body_grows_to_keeps_others_waiting(room: Bodies) -> None:
+async def test_the_decoded_size_of_a_large_body_keeps_others_waiting(room: Bodies) -> None:
     first = await whole(room, MIB)
     assert first.received
     first.received.hold(30 * MIB)

@@ -114,7 +114,7 @@ async def test_so_is_one_whose_object_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"operation": "DELETE"}, {"subResource": "status"}])
-async def test_what_needs_no_judging_is_admitted_however_large(changes: dict[str, str]) -> None:
+async def test_requests_out_of_scope_are_admitted_however_large(changes: dict[str, str]) -> None:
     sent = json.loads(POD_CREATE)
     sent["request"] = {**changes, **{k: v for k, v in sent["request"].items() if k not in changes}}
     response = await Webhook(body_limit=LIMIT).judged(json.dumps(sent).encode().ljust(3 * LIMIT))
@@ -133,7 +133,7 @@ async def test_an_object_that_is_being_deleted_may_hide_a_new_image(kind: str, *
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT * 2, LIMIT * 20])
-async def test_what_is_no_review_and_over_the_limit_is_told_however_it_comes(size: int) -> None:
+async def test_a_body_that_is_no_review_and_too_large_is_reported_however_it_comes(size: int) -> None:
     webhook = Webhook(body_limit=LIMIT)
     for content in (b" " * size, pieces(b" " * size)):
         answer = await webhook.http.post("/validate", content=content, headers=HEADERS)
@@ -152,7 +152,7 @@ async def test_an_endless_body_is_neither_kept_nor_read_to_its_end(headers: list
 
 
 @pytest.mark.parametrize("chunks", [0, 1, LIMIT // CHUNK, LIMIT // CHUNK + 2])
-async def test_whoever_goes_away_amid_the_body_gets_no_answer_and_leaves_no_trace(chunks: int) -> None:
+async def test_a_client_that_disconnects_amid_the_body_gets_no_response_and_leaves_no_trace(chunks: int) -> None:
     webhook = Webhook(body_limit=LIMIT)
     call = await Call(chunks, cut=True).run(webhook)
     assert call.sent == []

@@ -50,7 +50,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
     return b""
 
 
-async def test_connections_that_bring_nothing_keep_nobody_from_being_answered() -> None:
+async def test_silent_connections_do_not_keep_others_from_being_answered() -> None:
     async with contextlib.AsyncExitStack() as stack:
         running_server = await stack.enter_async_context(running(Listener(quick, HOST, 0)))
         idle = [await stack.enter_async_context(opened(running_server)) for _ in range(3 * LIMIT)]
@@ -60,7 +60,7 @@ async def test_connections_that_bring_nothing_keep_nobody_from_being_answered() 
         assert await ended(idle[0][0]) == b""
 
 
-async def test_who_was_idle_longest_makes_room() -> None:
+async def test_the_connection_idle_longest_makes_room() -> None:
     async with contextlib.AsyncExitStack() as stack:
         running_server = await stack.enter_async_context(running(Listener(quick, HOST, 0)))
         first, second = [await stack.enter_async_context(opened(running_server)) for _ in range(2)]
@@ -116,7 +116,7 @@ async def test_a_request_under_way_is_never_given_up_for_a_newcomer() -> None:
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
 
 
-async def test_where_every_connection_is_busy_more_requests_are_refused() -> None:
+async def test_requests_are_rejected_while_every_connection_is_busy() -> None:
     slow = Slow()
     async with contextlib.AsyncExitStack() as stack:
         running_server = await stack.enter_async_context(running(Listener(slow, HOST, 0)))
@@ -260,7 +260,9 @@ async def test_a_body_that_this_side_holds_up_is_waited_for(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_bodies_that_do_not_come_keep_nobody_from_being_answered(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_that_never_arrive_do_not_keep_others_from_being_answered(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connections, "STALLED_SECONDS", 0.0)
     taken: list[socket.socket] = []
 
@@ -408,7 +410,7 @@ def test_a_handshake_that_does_not_end_is_not_waited_for(
     run(serving())
 
 
-async def test_who_speaks_no_tls_disturbs_nobody(certificate: ServingCertificate) -> None:
+async def test_a_client_that_speaks_no_tls_does_not_disturb_others(certificate: ServingCertificate) -> None:
     async with running(Listener(quick, HOST, 0, certificate)) as server:
         async with opened(server) as (reader, writer):
             writer.write(REQUEST)

@@ -80,7 +80,7 @@ async def test_a_client_is_let_in_by_its_name(
     assert answer.status_code == status
 
 
-async def test_a_client_that_is_refused_is_logged_by_its_name(
+async def test_a_rejected_client_is_logged_by_its_name(
     certificate: ServingCertificate, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
@@ -198,7 +198,7 @@ async def test_other_paths_are_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "short", "with/slash/0123456789", "with space 0123456789", "x" * 254, "ä" * 20])
-def test_a_secret_that_is_no_path_segment_or_can_be_guessed_is_refused(secret: str) -> None:
+def test_a_secret_that_is_no_path_segment_or_can_be_guessed_is_rejected(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="--secret-path-file / ANCHORE_ADMISSION_SECRET_PATH_FILE: expected"):
         SecretPath(echo, [SECRET, secret])
 
@@ -238,6 +238,6 @@ async def test_two_secrets_are_answered_while_one_replaces_the_other(tmp_path: P
             assert (await asking.post("/validate")).status_code == 404
 
 
-def test_a_file_without_a_secret_is_refused() -> None:
+def test_a_file_without_a_secret_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="secret-path-file"):
         SecretPath(echo, [])

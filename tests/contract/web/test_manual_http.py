@@ -56,7 +56,7 @@ def verdicts(document: Json) -> list[tuple[str, str, str]]:
     return [(image["object"]["kind"], image["image"], image["verdict"]) for image in document["images"]]
 
 
-async def test_an_object_is_told_image_by_image_with_all_reasons(webhook: Webhook) -> None:
+async def test_an_object_is_reported_image_by_image_with_all_reasons(webhook: Webhook) -> None:
     document = await reviewed(webhook, POD_YAML, YAML)
     assert document["allowed"] is False
     assert verdicts(document) == [("Pod", BAD, "deny"), ("Pod", GOOD, "admit")]
@@ -95,7 +95,7 @@ async def test_json_is_read_under_every_name_of_yaml_too(content_type: str, webh
         ("", "without a content type"),
     ],
 )
-async def test_another_content_type_is_told(content_type: str, came: str, webhook: Webhook) -> None:
+async def test_another_content_type_is_named_in_the_error(content_type: str, came: str, webhook: Webhook) -> None:
     how = "send it with the header 'Content-Type: application/yaml', or application/json"
     expected = f"the body comes {came}: {how}"
     assert failure(await post(webhook, POD, content_type)) == (415, "UnsupportedMediaType", expected)
@@ -116,7 +116,7 @@ async def test_many_objects_are_reviewed_in_their_order(body: Any, content_type:
     assert document["objects"] == {"reviewed": 2, "withoutImages": 0, "notChecked": 0, "unread": 0}
 
 
-async def test_what_holds_no_images_is_counted_and_what_cannot_be_read_is_told(webhook: Webhook) -> None:
+async def test_objects_without_images_are_counted_and_unreadable_ones_are_named(webhook: Webhook) -> None:
     broken = "apiVersion: v1\nkind: Pod\nmetadata: {name: odd}\nspec: []\n"
     document = await reviewed(webhook, f"{SERVICE}---\n{POD_YAML}---\njust: text\n---\n{broken}---\n{SERVICE}", YAML)
     assert len(document["images"]) == 2
@@ -136,7 +136,7 @@ async def test_only_objects_without_images_are_fine(webhook: Webhook) -> None:
     assert (document["allowed"], document["images"], document["errors"]) == (True, [], [])
 
 
-async def test_unknown_kinds_are_told_as_not_checked(webhook: Webhook) -> None:
+async def test_unknown_kinds_are_reported_as_not_checked(webhook: Webhook) -> None:
     rollout = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "spec": {"template": {"spec": pod_spec(BAD)}}}
     document = await reviewed(webhook, rollout)
     assert (document["allowed"], document["images"], document["errors"]) == (False, [], [])
@@ -156,7 +156,7 @@ async def test_a_list_of_images_is_reviewed_as_one_pod(webhook: Webhook) -> None
     assert document["images"][2]["reason"] == "image_id"
 
 
-async def test_an_admission_review_is_reviewed_for_whoever_asked_then(webhook: Webhook) -> None:
+async def test_an_admission_review_is_reviewed_for_its_original_user(webhook: Webhook) -> None:
     document = await reviewed(webhook, POD_CREATE, query="namespace=sandbox")
     (image,) = document["images"]
     assert image["object"] == {"kind": "Pod", "namespace": "shop", "name": "shop"}
@@ -181,7 +181,7 @@ async def test_namespace_and_user_stand_in_where_the_object_does_not_say(
 
 
 @pytest.mark.parametrize("query", ["", "namespace=sandbox"], ids=["strict", "passive"])
-async def test_nothing_is_asked_of_anchore_but_what_it_knows(query: str, webhook: Webhook) -> None:
+async def test_anchore_is_queried_only_about_images_it_knows(query: str, webhook: Webhook) -> None:
     document = await reviewed(webhook, [NEW], query=query)
     assert document["images"][0]["reason"] == ("requested" if query else "unknown")
     assert webhook.recorder.depths == []
@@ -241,7 +241,7 @@ async def test_reviews_by_hand_and_their_page_can_be_switched_off() -> None:
         (f"namespace={'a' * 64}", "namespace: expected a name of lower-case letters, digits and '-', at most 63"),
     ],
 )
-async def test_a_parameter_that_would_have_no_effect_is_told(query: str, why: str, webhook: Webhook) -> None:
+async def test_a_parameter_without_effect_is_rejected(query: str, why: str, webhook: Webhook) -> None:
     assert failure(await post(webhook, POD, query=query)) == (400, "BadRequest", why)
 
 
@@ -254,7 +254,7 @@ async def test_objects_in_lists_count(webhook: Webhook) -> None:
     assert webhook.anchore.calls == []
 
 
-async def test_past_so_many_images_the_rest_is_not_reviewed_and_said_so() -> None:
+async def test_images_past_the_limit_are_reported_as_not_reviewed() -> None:
     webhook = Webhook(manual_bounds={"max_images": 3, "at_once": 1})
     webhook.anchore.store(GOOD)
     pods = [workload("Pod", pod_spec(GOOD), metadata={"name": f"p{number}"}) for number in range(5)]
@@ -266,7 +266,7 @@ async def test_past_so_many_images_the_rest_is_not_reviewed_and_said_so() -> Non
     assert len(document["images"]) == 3
 
 
-async def test_what_there_is_no_time_for_is_not_reviewed_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_objects_past_the_deadline_are_reported_as_not_reviewed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anchore_admission.web.manual.SECONDS", 0.3)
     webhook = Webhook(manual_bounds={"at_once": 1})
     webhook.anchore.hang("by_tag")

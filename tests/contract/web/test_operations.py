@@ -59,7 +59,7 @@ def test_the_conditions_cannot_be_changed_from_outside(readiness: Readiness) -> 
     assert readiness.conditions() == {"configuration": False, "listening": False}
 
 
-async def test_the_version_is_told(client: httpx.AsyncClient) -> None:
+async def test_the_version_is_exposed(client: httpx.AsyncClient) -> None:
     version = json.loads((await client.get("/version")).content)
     assert version["version"] == __version__
     assert version.keys() == {"version", "python"}

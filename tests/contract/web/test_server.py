@@ -174,7 +174,7 @@ async def test_a_signal_begins_the_end_and_afterwards_all_is_as_before() -> None
     assert {number: signal.getsignal(number) for number in before} == before
 
 
-async def test_a_request_that_is_no_http_is_refused_and_the_next_is_answered() -> None:
+async def test_a_request_that_is_not_http_is_rejected_and_the_next_is_answered() -> None:
     async with running(plain(quick)) as server:
         reader, writer = await asyncio.open_connection(HOST, server.ports[0])
         writer.write(b"nonsense\r\n\r\n")

@@ -27,7 +27,7 @@ _API_SERVER_NAMES = (
 )
 
 
-class Authority:
+class CertificateAuthority:
     """Signs certificates into its folder as ``NAME.crt`` and ``NAME.key``."""
 
     def __init__(self, folder: Path) -> None:
@@ -94,16 +94,16 @@ class Authority:
 
 def write(folder: Path) -> None:
     """Everything that the cluster's programs present and trust."""
-    authority = Authority(folder)
-    authority.server("apiserver", "kube-apiserver", _API_SERVER_NAMES)
-    authority.client("admin", "admin", "system:masters")
-    authority.client("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
+    ca = CertificateAuthority(folder)
+    ca.server("apiserver", "kube-apiserver", _API_SERVER_NAMES)
+    ca.client("admin", "admin", "system:masters")
+    ca.client("kubelet-client", "kube-apiserver-kubelet-client", "system:masters")
     for name in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
-        authority.client(name, f"system:{name}")
-    authority.client("webhook-client", KNOCKS_AS)
+        ca.client(name, f"system:{name}")
+    ca.client("webhook-client", KNOCKS_AS)
     for node in NODES:
-        authority.client(node.name, f"system:node:{node.name}", "system:nodes")
-        authority.server(f"{node.name}-server", node.name, (node.name, node.address))
+        ca.client(node.name, f"system:node:{node.name}", "system:nodes")
+        ca.server(f"{node.name}-server", node.name, (node.name, node.address))
     accounts = rsa.generate_private_key(65537, 2048)
     (folder / "accounts.key").write_bytes(_pem(accounts))
     public = serialization.PublicFormat.SubjectPublicKeyInfo

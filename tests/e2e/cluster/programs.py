@@ -55,9 +55,9 @@ class Source:
 def _kubernetes_version() -> Iterator[str]:
     """Without them, the programs report a version that no client can parse."""
     major, minor, _ = _KUBERNETES.removeprefix("v").split(".")
-    told = {"gitVersion": _KUBERNETES, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    fields = {"gitVersion": _KUBERNETES, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
-        yield from (f"{package}.{name}={value}" for name, value in told.items())
+        yield from (f"{package}.{name}={value}" for name, value in fields.items())
 
 
 CLUSTER: Final = (
@@ -121,7 +121,7 @@ def build(deadline: float, sources: Sequence[Source] = CLUSTER) -> None:
     for source in missing:
         began = time.monotonic()
         go.build(source)
-        _tell(f"{source.module} {source.version} built in {time.monotonic() - began:.0f} s")
+        _report(f"{source.module} {source.version} built in {time.monotonic() - began:.0f} s")
     pinned = {source.folder.name for source in (*CLUSTER, CERT_MANAGER)}
     for folder in PROGRAMS.iterdir():
         if folder.is_dir() and folder.name not in pinned:
@@ -164,8 +164,8 @@ class Go:
         return Path(self._downloaded(source)["Dir"])
 
     def _downloaded(self, source: Source) -> dict[str, str]:
-        told: dict[str, str] = json.loads(self._run("mod", "download", "-json", f"{source.module}@{source.version}"))
-        return told
+        module: dict[str, str] = json.loads(self._run("mod", "download", "-json", f"{source.module}@{source.version}"))
+        return module
 
     def _module(self, source: Source) -> Path:
         """A module that imports the programs, because Go installs none with replacements in its own module."""
@@ -207,8 +207,8 @@ class Go:
 
 def version_of(go: str) -> tuple[int, ...]:
     done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)  # noqa: S603 - Go
-    told = re.search(r"go(\d+(?:\.\d+)*)", done.stdout)  # of go1.27rc1, 1.27
-    return tuple(map(int, told[1].split("."))) if told else ()
+    version = re.search(r"go(\d+(?:\.\d+)*)", done.stdout)  # of go1.27rc1, 1.27
+    return tuple(map(int, version[1].split("."))) if version else ()
 
 
 def _output(
@@ -229,6 +229,6 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -111,7 +111,7 @@ def test_a_rule_is_not_evaded_by_spelling(attacked: Stage, image: str) -> None:
 
 
 @pytest.mark.parametrize("image", ["registry.k8s.io/pause:3.9", "app.corp.example/team/app:1", "quay.io/any:1"])
-def test_a_rule_admits_what_it_is_for(attacked: Stage, image: str) -> None:
+def test_a_rule_admits_the_images_it_is_for(attacked: Stage, image: str) -> None:
     assert attacked.create("registries", thing("Pod", image), dry_run=True).code == 201
 
 

@@ -82,7 +82,7 @@ def warnings(stage: Stage, namespace: str, kind: str, name: str) -> str:
     return "\n".join(event["message"] for event in events)
 
 
-def test_kubectl_debug_adds_what_passes_and_not_what_fails(stage: Stage, kubectl: Kubectl, bare: str) -> None:
+def test_kubectl_debug_adds_passing_images_and_no_failing_ones(stage: Stage, kubectl: Kubectl, bare: str) -> None:
     debug = ("kubectl", "debug", "-n", "strict", bare, "--profile=general", "--container")
 
     refused = kubectl.run(*debug, "bad", f"--image={FAILING}", "--", "sleep", "1")
@@ -97,14 +97,14 @@ def test_kubectl_debug_adds_what_passes_and_not_what_fails(stage: Stage, kubectl
     assert [container["name"] for container in added] == ["good"]
 
 
-def test_a_running_pod_takes_no_refused_image(stage: Stage, kubectl: Kubectl, bare: str) -> None:
+def test_a_running_pod_takes_no_denied_image(stage: Stage, kubectl: Kubectl, bare: str) -> None:
     refused = kubectl.run("kubectl", "set", "image", "-n", "strict", f"pod/{bare}", f"c1={FAILING}")
 
     assert refused.returncode != 0
     assert f'admission webhook "{stage.webhook}" denied the request' in refused.stderr
 
 
-def test_kubectl_set_image_changes_nothing_that_is_refused(stage: Stage, kubectl: Kubectl, running: str) -> None:
+def test_kubectl_set_image_changes_nothing_that_is_denied(stage: Stage, kubectl: Kubectl, running: str) -> None:
     change = ("kubectl", "set", "image", "-n", "strict", f"{running}/{named(running)}")
 
     refused = kubectl.run(*change, f"c1={FAILING}")
@@ -118,7 +118,7 @@ def test_kubectl_set_image_changes_nothing_that_is_refused(stage: Stage, kubectl
     assert {image for pod in pods(stage, "strict", running) for image in images_of(pod)} == {"redis:7"}
 
 
-def test_what_passes_is_restarted(stage: Stage, kubectl: Kubectl, running: str) -> None:
+def test_workloads_that_pass_are_restarted(stage: Stage, kubectl: Kubectl, running: str) -> None:
     before = uids(pods(stage, "strict", running))
 
     kubectl("rollout", "restart", "-n", "strict", f"{running}/{named(running)}")
@@ -140,7 +140,7 @@ def test_what_passes_is_restarted(stage: Stage, kubectl: Kubectl, running: str) 
     ],
     ids=["scale", "status", "label", "spec", "template"],
 )
-def test_what_changes_no_image_is_admitted_whatever_the_image(
+def test_updates_that_change_no_image_are_admitted_whatever_the_image(
     stage: Stage, earlier: str, path: str, change: Json
 ) -> None:
     deployment = f"{path_of(earlier, 'Deployment')}{path}"

@@ -30,7 +30,7 @@ def test_a_failed_policy_denies_every_kind(stage: Stage, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_passes_is_admitted_without_a_word(stage: Stage, kind: str) -> None:
+def test_images_that_pass_are_admitted_without_a_warning(stage: Stage, kind: str) -> None:
     answer = stage.create("strict", thing(kind, PASSING, name="passed", replicas=0))
 
     assert answer.code == 201, answer.message
@@ -46,7 +46,7 @@ def test_an_update_that_brings_a_failed_policy_is_denied_for_every_kind(stage: S
     assert updated(stage, made, "redis:7").code == 200
 
 
-def test_nobody_changes_the_image_of_a_job(stage: Stage) -> None:
+def test_the_image_of_a_job_cannot_be_changed(stage: Stage) -> None:
     made = thing("Job", PASSING, name="updated-job")
     assert stage.create("strict", made).code == 201
 
@@ -72,7 +72,7 @@ def updated(stage: Stage, made: Json, image: str) -> Answer:
         (REFUSED, "is not analyzed. Cannot evaluate policy"),
     ],
 )
-def test_what_may_change_by_itself_only_warns_about_templates(stage: Stage, kind: str, image: str, words: str) -> None:
+def test_reasons_that_time_may_fix_only_warn_about_templates(stage: Stage, kind: str, image: str, words: str) -> None:
     answer = stage.create("strict", thing(kind, image, name=f"later-{image.partition(':')[0]}", replicas=0))
 
     assert answer.code == 201, answer.message
@@ -91,7 +91,9 @@ def test_a_pod_has_no_later(stage: Stage, image: str) -> None:
     ("image", "words"),
     [(DIGEST, "is an image ID"), (f"sha256:{DIGEST}", "is an image ID"), ("team/APP:1", "")],
 )
-def test_what_nobody_can_look_up_denies_every_kind(stage: Stage, kind: str, image: str, words: str) -> None:
+def test_images_that_cannot_be_looked_up_are_denied_for_every_kind(
+    stage: Stage, kind: str, image: str, words: str
+) -> None:
     said = stage.denial(stage.create("strict", thing(kind, image)))
 
     assert said.startswith(f'containers "c1": image {image}')
@@ -191,7 +193,7 @@ def owned(stage: Stage, kubectl: Kubectl, namespaces: Namespaces) -> str:
     return name
 
 
-def test_what_a_deployment_makes_is_judged_where_it_counts(stage: Stage, kubectl: Kubectl, owned: str) -> None:
+def test_pods_of_a_deployment_are_judged_where_it_counts(stage: Stage, kubectl: Kubectl, owned: str) -> None:
     """The ReplicaSet is let through, its Pods are not, and the Deployment says why."""
     path = f"/apis/apps/v1/namespaces/{owned}/deployments/controlled"
     kubectl("rollout", "resume", "-n", owned, "deployment/controlled")
@@ -225,7 +227,7 @@ def test_analysis_mode_asks_for_no_policy(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_only_warns_admits_and_tells_the_same(stage: Stage, kind: str) -> None:
+def test_enforcement_warn_admits_with_the_same_message(stage: Stage, kind: str) -> None:
     answer = stage.create("warned", thing(kind, FAILING, name="warned", replicas=0))
 
     assert answer.code == 201, answer.message

@@ -52,7 +52,7 @@ def test_where_nothing_is_denied_it_is_warned_about(unanswered: Stage) -> None:
     assert (answer.code, answer.warnings) == (201, (SAID,)), answer.message
 
 
-def test_where_nobody_looks_it_does_not_matter(unanswered: Stage) -> None:
+def test_skip_mode_is_not_affected(unanswered: Stage) -> None:
     answer = unanswered.create("skipped", thing("Pod", PASSING, name="unchecked"))
 
     assert (answer.code, answer.warnings) == (201, ()), answer.message
@@ -61,11 +61,11 @@ def test_where_nobody_looks_it_does_not_matter(unanswered: Stage) -> None:
 def test_the_audit_log_has_the_error(cluster: Cluster, unanswered: Stage) -> None:
     assert unanswered.create("strict", thing("Pod", PASSING, name="audited-unchecked")).code == 403
 
-    told = unanswered.annotations("strict", "audited-unchecked", "create")
+    annotations = unanswered.annotations("strict", "audited-unchecked", "create")
 
-    assert told["verdict"] == "no_verdict"
-    assert told["errors"] == f"{PASSING}: unavailable"
-    assert told["images"].endswith("no_verdict: error")
+    assert annotations["verdict"] == "no_verdict"
+    assert annotations["errors"] == f"{PASSING}: unavailable"
+    assert annotations["images"].endswith("no_verdict: error")
 
 
 def test_nothing_of_it_is_remembered(stage: Stage) -> None:

@@ -44,7 +44,7 @@ def test_a_mirror_pod_is_admitted_and_recorded(stage: Stage, kubectl: Kubectl, r
     kubectl("wait", "-n", "strict", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
 
 
-def test_what_a_user_calls_a_mirror_is_judged(stage: Stage) -> None:
+def test_a_pod_that_a_user_marks_as_a_mirror_is_judged(stage: Stage) -> None:
     node = stage.api.get("/api/v1/nodes")["items"][0]["metadata"]["name"]
     made = thing("Pod", FAILING, name="pretended", nodeName=node)
     made["metadata"]["annotations"] = {MIRROR: "0123456789abcdef"}

@@ -40,7 +40,7 @@ def renew(stage: Stage, values: Json) -> None:
 
 @pytest.mark.parametrize("image", [FAILING, PENDING])
 @pytest.mark.parametrize("kind", TEMPLATES)
-def test_a_refused_template_is_treated_as_the_setting_says(stage: Stage, workloads: str, kind: str, image: str) -> None:
+def test_a_denied_template_is_treated_as_the_setting_says(stage: Stage, workloads: str, kind: str, image: str) -> None:
     answer = stage.create("strict", thing(kind, image), dry_run=True)
 
     match workloads:
@@ -54,5 +54,5 @@ def test_a_refused_template_is_treated_as_the_setting_says(stage: Stage, workloa
 
 
 @pytest.mark.parametrize("image", [FAILING, PENDING])
-def test_a_refused_pod_is_denied_all_the_same(stage: Stage, workloads: str, image: str) -> None:
+def test_a_pod_is_denied_regardless_of_the_setting(stage: Stage, workloads: str, image: str) -> None:
     assert stage.denial(stage.create("strict", thing("Pod", image))).startswith(f"Image {image} with digest sha256:")

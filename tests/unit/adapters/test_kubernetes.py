@@ -39,12 +39,12 @@ def stage() -> RecordedApiStage:
 @pytest.mark.parametrize(
     ("broken", "expected", "text"),
     [
-        (failure(400), ClusterRefused, f"{SECRET}: 400: as told"),
-        (failure(403), ClusterForbidden, f"{SECRET}: 403: as told"),
-        (failure(404), ClusterNotFound, f"{SECRET}: 404: as told"),
-        (failure(409), ClusterConflict, f"{SECRET}: 409: as told"),
-        (failure(422), ClusterRefused, f"{SECRET}: 422: as told"),
-        (failure(500), ClusterUnavailable, f"{SECRET}: 500: as told"),
+        (failure(400), ClusterRefused, f"{SECRET}: 400: as arranged"),
+        (failure(403), ClusterForbidden, f"{SECRET}: 403: as arranged"),
+        (failure(404), ClusterNotFound, f"{SECRET}: 404: as arranged"),
+        (failure(409), ClusterConflict, f"{SECRET}: 409: as arranged"),
+        (failure(422), ClusterRefused, f"{SECRET}: 422: as arranged"),
+        (failure(500), ClusterUnavailable, f"{SECRET}: 500: as arranged"),
         (httpx2.Response(502, text="<html>bad gateway</html>"), ClusterUnavailable, SECRET),
         (httpx2.Response(503), ClusterUnavailable, SECRET),
         (httpx2.Response(200, text="not json"), ClusterUnavailable, SECRET),
@@ -53,7 +53,7 @@ def stage() -> RecordedApiStage:
         (httpx2.ReadTimeout(""), ClusterUnavailable, f"{SECRET}: ReadTimeout"),
     ],
 )
-async def test_every_failure_is_told_and_counted(
+async def test_every_failure_is_raised_and_counted(
     broken: httpx2.Response | Exception, expected: type[ClusterError], text: str, stage: RecordedApiStage
 ) -> None:
     stage.api.broken = broken
@@ -64,7 +64,7 @@ async def test_every_failure_is_told_and_counted(
     assert stage.recorder.cluster_errors == [("read_secret", expected.code)]
 
 
-async def test_a_secret_in_a_long_refusal_is_not_cut_in_two(stage: RecordedApiStage) -> None:
+async def test_a_secret_in_a_long_rejection_is_not_cut_in_two(stage: RecordedApiStage) -> None:
     """As of a URL with the secret path, at the end of the reason that is kept."""
     secret = "not-to-be-seen-0123456789"
     remember("a test", [secret])
@@ -108,7 +108,7 @@ async def test_an_api_server_that_never_answers_is_not_waited_for(monkeypatch: p
         await stage.cluster.read_secret()
 
 
-async def test_what_is_no_base64_is_an_empty_value(stage: RecordedApiStage) -> None:
+async def test_invalid_base64_is_an_empty_value(stage: RecordedApiStage) -> None:
     await stage.put_secret({"a": b"1"})
     (content,) = stage.api.objects.values()
     content["data"]["a"] = "?"
@@ -141,7 +141,7 @@ def test_without_a_cluster_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path:
         connect(ObjectNames("a", "b", "c"), FakeRecorder())
 
 
-def test_a_kubeconfig_without_a_user_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_kubeconfig_without_a_user_is_rejected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _kubeconfig(tmp_path, monkeypatch, {"server": "https://localhost:1"}, users=[])
     with pytest.raises(ConfigurationError, match="names no user"):
         connect(ObjectNames("a", "b", "c"), FakeRecorder())

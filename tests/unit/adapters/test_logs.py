@@ -174,7 +174,7 @@ def test_the_debug_level_opens_the_libraries_too() -> None:
     assert json.loads(stream.getvalue())["level"] == "INFO"
 
 
-def test_a_line_that_cannot_be_written_disturbs_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_that_cannot_be_written_does_not_disturb_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     stream = configured()
     stream.close()
     logging.getLogger("any").error("hello")

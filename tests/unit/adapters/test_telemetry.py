@@ -150,7 +150,7 @@ def test_an_operation_that_users_made_up_is_no_label_of_its_own() -> None:
     assert list(samples(telemetry, "reviews_total").values()) == [2.0]
 
 
-def test_what_cannot_be_used_is_told_from_the_start() -> None:
+def test_unusable_files_are_exposed_from_the_start() -> None:
     telemetry = Telemetry()
     assert unusable(telemetry) == {
         "ca_bundle": 0,
@@ -183,7 +183,7 @@ def unusable(telemetry: Telemetry) -> dict[str, float]:
     return {dict(labels)["what"]: value for labels, value in samples(telemetry, "unusable").items()}
 
 
-def test_a_manual_review_is_told_apart() -> None:
+def test_a_manual_review_is_distinguished() -> None:
     telemetry = Telemetry()
     telemetry.review(review(admitted(image()), origin=Origin.MANUAL))
     assert only_labels(telemetry, "reviews_total")["origin"] == "manual"
@@ -285,7 +285,7 @@ def test_the_exposition_names_the_build_and_the_process() -> None:
     assert only_labels(telemetry, "build_info") == {"version": __version__}
 
 
-def test_the_exposition_tells_which_configuration_runs_and_where_anchore_is_judged() -> None:
+def test_the_exposition_names_the_running_configuration_and_where_anchore_is_judged() -> None:
     telemetry = Telemetry()
     telemetry.describe_configuration("0123456789ab", ["default"])
     assert only_labels(telemetry, "configuration_info") == {"hash": "0123456789ab"}
@@ -300,7 +300,7 @@ def test_the_exposition_tells_which_configuration_runs_and_where_anchore_is_judg
         "application/openmetrics-text;version=nonsense",
     ],
 )
-def test_openmetrics_is_spoken_to_whoever_asks_for_it(accept: str) -> None:
+def test_openmetrics_is_served_to_clients_that_accept_it(accept: str) -> None:
     telemetry = Telemetry()
     telemetry.review(review(DENIED))
     body, media_type = telemetry.exposition(accept)
@@ -379,7 +379,7 @@ def test_a_level_that_is_off_writes_nothing(lines: Lines) -> None:
     assert lines.written == []
 
 
-def test_what_is_special_about_a_review_is_in_its_line(lines: Lines) -> None:
+def test_special_conditions_of_a_review_are_in_its_line(lines: Lines) -> None:
     telemetry = Telemetry()
     for verdict in (OUT_OF_SCOPE, UNREADABLE, UNTOLD):
         telemetry.review(review(verdict))

@@ -134,7 +134,7 @@ def test_why_an_object_is_out_of_scope_is_shown(capsys: pytest.CaptureFixture[st
     assert " " in row.partition("out of scope  ")[2]
 
 
-def test_what_is_not_read_says_where_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreadable_documents_are_reported_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:
     rows = printed(capsys, UNREAD, BROKEN).splitlines()
 
     assert rows[1].split(maxsplit=3) == ["-", "-", "unread", "app.yaml, document 2: line 3: is odd"]

@@ -100,5 +100,5 @@ def test_an_excluded_namespace_is_not_judged() -> None:
         ({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["default"]}]}, True),
     ],
 )
-def test_what_a_selector_says_of_a_name(selector: Any, judged: bool) -> None:
+def test_a_selector_matches_names_as_kubernetes_does(selector: Any, judged: bool) -> None:
     assert judges_namespace({"name": "a", "namespaceSelector": selector}, "default") is judged

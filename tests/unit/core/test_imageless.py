@@ -49,7 +49,7 @@ def test_no_kind_is_both() -> None:
         ("", "Rollout", ""),
     ],
 )
-def test_what_was_meant(group: str, kind: str, name: str) -> None:
+def test_the_intended_name_is_suggested(group: str, kind: str, name: str) -> None:
     assert meant(_kind(group, kind)) == name
 
 

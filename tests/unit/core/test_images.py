@@ -146,13 +146,13 @@ _SHA384 = "sha384:" + "e" * 96
     ],
     ids=lambda value: value[:30],
 )
-def test_what_a_runtime_can_pull_and_anchore_cannot_read(image: str, problem: str) -> None:
+def test_a_reference_that_anchore_cannot_read_is_recognized(image: str, problem: str) -> None:
     [subject] = _subjects(_pod(image))
     assert subject.meaning == Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem)
 
 
 @pytest.mark.parametrize("image", ["localhost/app", "Myorg:5000/app", "192.0.2.1/app", "a_b.example/app", "A.io/app"])
-def test_what_anchore_can_read(image: str) -> None:
+def test_a_reference_that_anchore_can_read_is_accepted(image: str) -> None:
     [subject] = _subjects(_pod(image))
     assert isinstance(subject.meaning, ImageReference)
 
@@ -220,7 +220,7 @@ _DEPLOYMENT = builders.workload(
         (_DEPLOYMENT, {"annotations": {"note": ["own"]}}, False),
     ],
 )
-def test_what_rules_see_of_a_request(body: dict[str, Any], match: dict[str, Any], matches: bool) -> None:
+def test_rules_see_these_attributes_of_a_request(body: dict[str, Any], match: dict[str, Any], matches: bool) -> None:
     [subject] = _subjects(body, _book({"name": "it", "match": match}))
     assert (subject.rule.name == "it") is matches
 
@@ -249,11 +249,11 @@ def test_images_of_one_pod_may_fall_under_different_rules() -> None:
         (None, False),
     ],
 )
-def test_who_reads_warnings(user: dict[str, Any] | None, controller: bool) -> None:
+def test_controllers_are_recognized_by_their_user(user: dict[str, Any] | None, controller: bool) -> None:
     assert is_controller(builders.request(_POD, userInfo=user)) is controller
 
 
-def test_an_image_is_told_by_its_place() -> None:
+def test_an_image_is_identified_by_its_place() -> None:
     (first,) = _subjects(_pod("sha256:01"))
     (second,) = _subjects(_pod(initContainers=[{"name": "setup", "image": "sha256:01"}]))
     assert [place.place for image in (first, second) for place in image.places] == [
@@ -262,7 +262,7 @@ def test_an_image_is_told_by_its_place() -> None:
     ]
 
 
-def test_what_is_not_about_images_is_compared_once_for_all_of_them() -> None:
+def test_conditions_without_images_are_compared_once_for_all_images() -> None:
     compared: list[str] = []
 
     def condition(_: tuple[str, ...], circumstances: Circumstances) -> bool:

@@ -80,7 +80,7 @@ def test_the_message_about_an_image_that_anchore_cannot_check(
     assert judged.verdict.message == f"{start}{message}"
 
 
-def test_a_denial_names_every_image_that_is_refused_and_no_other() -> None:
+def test_a_denial_names_every_denied_image_and_no_other() -> None:
     images = [
         image_verdict(Verdict(Decision.DENY, Reason.UNKNOWN, "one is unknown"), image="one"),
         image_verdict(Verdict(Decision.ADMIT, Reason.ANALYZED, "two is fine"), image="two", effect=Effect.ALLOW),
@@ -194,7 +194,7 @@ def test_nothing_to_judge_is_admitted() -> None:
     assert (answer.allowed, answer.decision, answer.images, answer.message) == (True, Decision.ADMIT, (), "")
 
 
-def test_an_unreadable_object_is_refused() -> None:
+def test_an_unreadable_object_is_denied() -> None:
     answer = judgement.unreadable("spec: expected a list")
     assert not answer.allowed
     assert answer.reason is Reason.UNREADABLE_OBJECT

@@ -176,7 +176,7 @@ def test_passive_mode(facts: ImageFacts, decision: Decision, reason: Reason, mes
         "unknown, dropped",
         "unknown, refused",
         "queued",
-        "analysing",
+        "analyzing",
         "analysis failed",
         "analysis failed, refused",
         "error",
@@ -200,7 +200,7 @@ def test_an_image_that_is_not_analyzed(
     [_facts(AnalysisState.ANALYZED), _checked(failed(vulnerability())), ImageFacts(record(), error=_DOWN)],
     ids=["analyzed", "policy fails", "error beside the record"],
 )
-def test_analysis_mode_admits_what_is_analyzed(facts: ImageFacts) -> None:
+def test_analysis_mode_admits_analyzed_images(facts: ImageFacts) -> None:
     verdict = _judge(ANALYSIS, facts)
     assert verdict == Verdict(ADMIT, Reason.ANALYZED, f"{_WITH} is analyzed")
 
@@ -454,7 +454,7 @@ def test_an_image_that_anchore_cannot_be_asked_about(mode: ModeName, decision: D
 
 @pytest.mark.parametrize("mode", ModeName)
 @pytest.mark.parametrize("state", AnalysisState)
-def test_what_comes_from_outside_stays_on_one_line(mode: ModeName, state: AnalysisState) -> None:
+def test_foreign_text_stays_on_one_line(mode: ModeName, state: AnalysisState) -> None:
     facts = ImageFacts(
         record(state),
         (failed(vulnerability(), policy="p\n\u202e"),),

@@ -69,7 +69,7 @@ def test_the_names_to_look_up(image: str, names: tuple[str, ...], tags: tuple[st
         ),
     ],
 )
-def test_what_is_submitted(image: str, request_: AnalysisRequest, repository: str) -> None:
+def test_the_submitted_reference_follows_the_image(image: str, request_: AnalysisRequest, repository: str) -> None:
     assert analysis_request(parse(image)) == request_
     assert request_.repository == repository
 
@@ -137,7 +137,7 @@ def test_a_tag_is_submitted_under_the_name_that_anchore_has(tags: dict[str, str]
         ("1.25", False),
     ],
 )
-def test_which_tags_are_labels(tag: str, expected: bool) -> None:
+def test_tags_that_are_labels_are_recognized(tag: str, expected: bool) -> None:
     assert is_label(tag) is expected
 
 
@@ -211,7 +211,7 @@ def test_a_digest_never_stands_for_a_tag(image: str, state: AnalysisState) -> No
         (["?????"], False),
     ],
 )
-def test_which_policies_tell_docker_hubs_two_names_apart(patterns: list[str], expected: bool) -> None:
+def test_policies_may_distinguish_the_two_names_of_docker_hub(patterns: list[str], expected: bool) -> None:
     selectors = [Selector("*", pattern) for pattern in patterns]
     assert distinguishes(selectors, _HUB) is expected
     assert not distinguishes(selectors, _HUB[:1])
@@ -221,5 +221,5 @@ def test_which_policies_tell_docker_hubs_two_names_apart(patterns: list[str], ex
     ("registry", "expected"),
     [("*", False), ("quay.io", True), ("Quay.IO:443", True), ("*.example.com", False), ("*quay*", True)],
 )
-def test_which_policies_tell_spellings_of_a_registry_apart(registry: str, expected: bool) -> None:
+def test_policies_may_distinguish_spellings_of_a_registry(registry: str, expected: bool) -> None:
     assert distinguishes([Selector(registry, "*")], lookup_tags(parse("Quay.IO:443/a/b:1"))) is expected

@@ -246,7 +246,7 @@ _TEXT_LIKE_REFERENCES = st.text("aAz09._-/:@[] sha256\nédocker.io", max_size=40
 @example("a-" * 50_000 + "/")
 @example(":" * 50_000)
 @example("a:" * 50_000)
-def test_any_text_is_refused_or_has_a_canonical_form(text: str) -> None:
+def test_any_text_is_rejected_or_has_a_canonical_form(text: str) -> None:
     try:
         reference = parse(text)
     except InvalidImageReference:

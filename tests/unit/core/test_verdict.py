@@ -62,7 +62,7 @@ def test_a_pod(verdict: Verdict, on_error: OnError, enforcement: Enforcement, ef
         (Reason.ERROR, False),
     ],
 )
-def test_a_template_is_refused_for_what_no_waiting_cures(reason: Reason, final: bool) -> None:
+def test_a_template_is_denied_for_reasons_that_time_does_not_fix(reason: Reason, final: bool) -> None:
     verdict = Verdict(Decision.NO_VERDICT if reason is Reason.ERROR else Decision.DENY, reason, "m")
     assert (reason in FINAL_REASONS) is final
     assert effect_of(verdict, rule(), WorkloadHandling.FINAL) is (DENY if final else WARN)

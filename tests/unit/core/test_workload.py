@@ -156,7 +156,7 @@ def test_metadata_is_that_of_the_pods() -> None:
         (None, ["a", "a"], ["a", "a"]),
     ],
 )
-def test_what_changed_is_what_stands_nowhere_in_the_old_spec(
+def test_images_absent_from_the_old_spec_have_changed(
     old: dict[str, Any] | None, new: list[str], changed: list[str]
 ) -> None:
     fresh = [ContainerImage("containers", "", image) for image in new]

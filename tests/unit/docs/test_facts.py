@@ -21,8 +21,8 @@ def _settings() -> Iterator[tuple[str, str]]:
     """The variables of the table with their defaults; a default beside several is that of each."""
     for names, defaults in _ROW.findall((DOCS / "configuration.md").read_text()):
         variables = _CODE.findall(names)
-        told = defaults.replace("`", "").split(", ")
-        yield from zip(variables, told * (len(variables) if len(told) == 1 else 1), strict=True)
+        values = defaults.replace("`", "").split(", ")
+        yield from zip(variables, values * (len(variables) if len(values) == 1 else 1), strict=True)
 
 
 def _name(variable: str) -> str:
@@ -35,7 +35,7 @@ def test_the_environment_holds_every_setting() -> None:
 
 
 @pytest.mark.parametrize(("variable", "default"), [row for row in _settings() if row[1] != "none"])
-def test_a_default_is_as_it_is_told(variable: str, default: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_is_as_documented(variable: str, default: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, default)
     assert getattr(Settings(), _name(variable)) == Settings.model_fields[_name(variable)].default
 

@@ -53,7 +53,7 @@ def _said(node: ast.expr, words: dict[str, list[str]]) -> list[str]:
             return ["…"]
 
 
-def _told(arguments: list[ast.expr], words: dict[str, list[str]]) -> Iterator[str]:
+def _logged_texts(arguments: list[ast.expr], words: dict[str, list[str]]) -> Iterator[str]:
     """A text with what is put into it, as logging does."""
     for template in _said(arguments[0], words):
         values = iter(arguments[1:] if isinstance(arguments[0], ast.Constant) else [])
@@ -97,7 +97,9 @@ def logged() -> frozenset[tuple[str, str]]:
             for call in (it for it in ast.walk(function) if isinstance(it, ast.Call)):
                 place = _place(call, assigned)
                 if place is not None and len(call.args) > place:
-                    found += [(path.relative_to(SOURCE).as_posix(), text) for text in _told(call.args[place:], words)]
+                    found += [
+                        (path.relative_to(SOURCE).as_posix(), text) for text in _logged_texts(call.args[place:], words)
+                    ]
     return frozenset(found)
 
 
@@ -117,7 +119,7 @@ def test_the_log_is_found() -> None:
     assert ("services/cluster/registration.py", f"not registered before the webhook answers: …; {lasts}") in logged()
 
 
-def test_what_is_explained_is_still_logged() -> None:
+def test_explained_messages_are_still_logged() -> None:
     assert EXPLAINED.keys() - logged() == set()
 
 
@@ -160,7 +162,7 @@ def _fragments(quote: str) -> list[str]:
         for code in _CODE.findall(entry)
     ],
 )
-def test_what_is_quoted_is_what_is_said(quote: str) -> None:
+def test_quoted_messages_are_those_of_the_program(quote: str) -> None:
     assert [part for part in _fragments(quote) if part not in _texts()] == []
 
 

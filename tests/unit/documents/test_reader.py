@@ -157,7 +157,7 @@ def test_refused(text: str | bytes, problems: list[str]) -> None:
     assert _problems(text) == problems
 
 
-def test_a_lone_surrogate_is_refused() -> None:
+def test_a_lone_surrogate_is_rejected() -> None:
     assert "invalid Unicode character escape" in _problems(r'{"a": "\ud83d"}')[0]
 
 
@@ -326,12 +326,12 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
-def test_what_yaml_writes_is_read_back(value: Any) -> None:
+def test_values_written_by_yaml_are_read_back(value: Any) -> None:
     text = yaml.safe_dump(value, allow_unicode=True)
     assert _load(text, aliases=True) == ([] if value is None else [value])
 
 
 @given(st.text() | st.binary())
-def test_any_text_is_read_or_refused(text: str | bytes) -> None:
+def test_any_text_is_read_or_rejected(text: str | bytes) -> None:
     with contextlib.suppress(DocumentError):
         assert isinstance(_load(text), list)

@@ -139,7 +139,7 @@ def test_the_values_of_a_large_call_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(REVIEWS))
-def test_the_first_part_tells_who_asks_about_what(name: str) -> None:
+def test_the_first_part_names_the_user_and_the_object(name: str) -> None:
     body = REVIEWS[name]
     whole = decode(body)
     cut = body.index(b'"object"') + 20
@@ -164,7 +164,7 @@ def test_it_may_end_anywhere() -> None:
         assert (read.request.uid, reason_of(read)) == (UID, WHY)
 
 
-def test_it_tells_of_the_metadata_what_it_holds() -> None:
+def test_it_holds_the_metadata() -> None:
     value = object_of(metadata={"generateName": "web-", "deletionTimestamp": "2026-01-01T00:00:00Z"})
     read = decode_start(sent(value).partition(b'"spec"')[0], WHY)
     assert read
@@ -191,5 +191,5 @@ def reordered(document: dict[str, Any]) -> bytes:
         lambda document: reordered(document)[:100],
     ],
 )
-def test_a_first_part_that_does_not_tell_is_no_review(spoilt: Callable[[dict[str, Any]], bytes]) -> None:
+def test_a_first_part_without_the_needed_fields_is_no_review(spoilt: Callable[[dict[str, Any]], bytes]) -> None:
     assert decode_start(spoilt(review(POD)), WHY) is None

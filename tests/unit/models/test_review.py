@@ -141,7 +141,7 @@ def test_an_unreadable_old_object_counts_as_absent() -> None:
     assert request.oldObject is None
 
 
-def test_two_unreadable_objects_are_told_apart() -> None:
+def test_two_unreadable_objects_are_distinguished() -> None:
     request = decode(_bytes(review({"spec": 1}, operation="UPDATE", oldObject={"metadata": 2}))).request
     assert request.object == Unreadable("spec: expected an object")
     assert request.oldObject is None
@@ -179,7 +179,7 @@ def test_many_problems_are_cut_short() -> None:
         {**review(_POD), "kind": "hunter2"},
     ],
 )
-def test_errors_never_repeat_what_was_found(body: Any) -> None:
+def test_errors_never_repeat_the_values(body: Any) -> None:
     try:
         text = reason_of(decode(_bytes(body)))
     except MalformedReview as error:
@@ -255,7 +255,7 @@ def test_an_answer_that_admits_and_says_something() -> None:
     }
 
 
-def test_an_answer_that_refuses() -> None:
+def test_an_answer_that_denies() -> None:
     response = AdmissionResponse(uid="u-1", allowed=False, message="Image é is not analyzed\nand 1 more")
     assert json.loads(encode(V1, response))["response"] == {
         "uid": "u-1",

@@ -39,7 +39,7 @@ def file(
 
 
 @pytest.mark.parametrize("segments", [((0, 500),), ((0, 100), (400, 100)), ((400, 100), (0, 0), (0, 100))])
-def test_what_follows_the_last_segment_goes_and_no_section_is_told_of(segments: tuple[tuple[int, int], ...]) -> None:
+def test_bytes_after_the_last_segment_and_the_section_table_are_removed(segments: tuple[tuple[int, int], ...]) -> None:
     whole = file(*segments).ljust(500, b"x")
     kept = elf.stripped(whole + BEHIND)
     assert len(kept) == 500

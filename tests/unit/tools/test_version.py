@@ -63,7 +63,7 @@ def test_a_place_left_behind_is_named(name: str, tool: dict[str, Any], project: 
 
 
 @pytest.mark.parametrize("arguments", [["1.2"], ["v1.2.3"], ["1.2.3-rc1"], ["1.2.3", "1.2.4"]])
-def test_anything_but_one_release_is_refused(
+def test_anything_but_one_release_is_rejected(
     arguments: list[str], tool: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tool["main"](arguments) == 2

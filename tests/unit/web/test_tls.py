@@ -37,7 +37,7 @@ def test_tls_1_2_and_1_3_are_spoken(version: ssl.TLSVersion, name: str, tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
-def test_tls_1_1_is_refused(tmp_path: Path) -> None:
+def test_tls_1_1_is_rejected(tmp_path: Path) -> None:
     certificate = ServingCertificate(written(tmp_path, GOOD.certificate, GOOD.key))
     client = trusting(GOOD)
     client.minimum_version = client.maximum_version = ssl.TLSVersion.TLSv1_1

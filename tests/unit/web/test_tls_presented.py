@@ -30,7 +30,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_until_there_is_a_pair_every_handshake_is_refused() -> None:
+def test_every_handshake_is_rejected_until_there_is_a_pair() -> None:
     certificate = ServingCertificate()
     assert math.isnan(certificate.not_after())
     refresh(certificate)

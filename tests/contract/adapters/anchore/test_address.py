@@ -60,7 +60,7 @@ class TestAddress:
         "written",
         ["", "h:8228", "ftp://h", "http://", f"http://u:{SECRET}@h", "http://u@h", "http://h?a=b", "http://h/#a"],
     )
-    def test_anything_else_is_refused_without_repeating_it(self, written: str) -> None:
+    def test_anything_else_is_rejected_without_repeating_it(self, written: str) -> None:
         with pytest.raises(ConfigurationError, match="must be a plain http") as caught:
             root_of(AnchoreEndpoint(written))
         assert SECRET not in str(caught.value)
@@ -81,7 +81,7 @@ class TestAddress:
         ]
 
     @pytest.mark.parametrize("account", ["", " a", "a\r\nx-evil: 1", "ä"])
-    def test_an_account_that_no_header_can_carry_is_refused(self, account: str) -> None:
+    def test_an_account_that_no_header_can_carry_is_rejected(self, account: str) -> None:
         with pytest.raises(ConfigurationError, match="anchoreAccount"):
             client(None, anchore_account=account)
 
@@ -98,7 +98,7 @@ class TestWhoAsks:
         await client(played.transport(), credentials=Credentials.api_key(SecretStr("k1"))).by_tag(TAG, deadline())
         assert base64.b64decode(played.asked[0].headers["authorization"].removeprefix("Basic ")) == b"_api_key:k1"
 
-    async def test_nobody(self) -> None:
+    async def test_no_credentials_means_no_authorization_header(self) -> None:
         played = playing(FOUND)
         await client(played.transport(), credentials=None).by_tag(TAG, deadline())
         assert "authorization" not in played.asked[0].headers
@@ -144,9 +144,9 @@ class TestWhoAsks:
         caplog.set_level(logging.DEBUG)
         with pytest.raises(EvaluationError) as caught:
             await client(playing(answer).transport()).by_tag(TAG, deadline())
-        told = f"{caplog.text}{caught.value!r}"
+        output = f"{caplog.text}{caught.value!r}"
         for secret in (SECRET, base64.b64encode(f"admin:{SECRET}".encode()).decode(), "uthorization: B"):
-            assert secret not in told
+            assert secret not in output
         assert "Anchore account default, by_tag" in caplog.text
 
 

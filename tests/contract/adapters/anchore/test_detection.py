@@ -175,7 +175,7 @@ class TestDetection:
             (httpx.Response(200, json="v2"), AnchoreResponseInvalid),
         ],
     )
-    async def test_what_is_not_known_is_never_taken_for_v1(
+    async def test_an_unknown_version_is_never_taken_for_v1(
         self, at_v2: httpx.Response | Exception, kind: type[EvaluationError]
     ) -> None:
         played = by_path(engine() | {AT_V2: at_v2})
@@ -221,7 +221,7 @@ class TestFailures:
         slow.set()
         assert await anchore.by_tag(TAG, deadline()) is None
 
-    async def test_who_waits_for_another_waits_no_longer_than_its_own_deadline(self) -> None:
+    async def test_a_waiting_call_waits_no_longer_than_its_own_deadline(self) -> None:
         asked = asyncio.Event()
 
         async def handle(_: httpx.Request) -> httpx.Response:

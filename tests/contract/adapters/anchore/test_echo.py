@@ -79,7 +79,7 @@ async def test_an_echo_is_redacted(kind: str, echo: str, operation: str, caplog:
         assert secret not in caplog.text
 
 
-async def test_what_others_log_is_redacted_too() -> None:
+async def test_log_lines_of_other_libraries_are_redacted_too() -> None:
     async with aclosing(client(Played(lambda _: httpx.Response(200, json=[])).transport())) as anchore:
         await anchore.by_tag(TAG, deadline())
     stream = io.StringIO()
@@ -121,7 +121,7 @@ async def test_a_value_in_the_wrong_place_is_not_quoted_in_part(
 
 
 @pytest.mark.parametrize("version", [ApiVersion.V1, ApiVersion.V2])
-async def test_what_is_shown_of_facts_is_redacted(version: ApiVersion) -> None:
+async def test_text_of_facts_is_redacted(version: ApiVersion) -> None:
     content = {"metadata": {"arch": SECRET}}
     row = {"analysis_status": "analyzed", "image_detail": [], "image_content": content}
     check = {"policy_id": SECRET, "evaluations": [{"status": "fail"}]}

@@ -147,7 +147,7 @@ class TestErrors:
         except EvaluationError as raised:
             assert len(str(raised)) < 300  # noqa: PT017 - either is fine
 
-    async def test_nothing_past_the_beginning_of_an_error_is_read(self) -> None:
+    async def test_only_the_beginning_of_an_error_is_read(self) -> None:
         read = 0
 
         class Endless(httpx.AsyncByteStream):

@@ -246,7 +246,7 @@ class TestTime:
             {"connect": 5, "read": 7.0},
         ]
 
-    async def test_nothing_is_asked_after_the_deadline(self) -> None:
+    async def test_nothing_is_sent_after_the_deadline(self) -> None:
         recorder, clock = FakeRecorder(), ManualClock()
         anchore = client(playing(FOUND).transport(), recorder=recorder)
         with pytest.raises(DeadlineExceeded):

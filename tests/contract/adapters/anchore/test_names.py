@@ -56,7 +56,7 @@ async def test_an_unknown_name_is_an_error_of_the_system(monkeypatch: pytest.Mon
         await ThreadResolver().resolve("anchore.example.com")
 
 
-async def test_a_name_that_is_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_invalid_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> list[Any]:
         raise UnicodeError("label too long")
 

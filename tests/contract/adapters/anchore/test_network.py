@@ -163,7 +163,7 @@ class TestProxies:
                 assert await anchore.by_tag(TAG, deadline())
         assert (len(proxy.heads), len(served.heads)) == (0, 1)
 
-    async def test_a_proxy_that_refuses_a_tunnel_and_no_word_of_its_password(
+    async def test_a_proxy_that_rejects_a_tunnel_is_reported_without_its_password(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -175,9 +175,9 @@ class TestProxies:
                 ) as caught:
                     await anchore.by_tag(TAG, deadline())
         assert proxy.heads[0].startswith(b"CONNECT anchore.invalid:443 ")
-        told = f"{caplog.text}{caught.value!r}"
-        assert "proxypass" not in told
-        assert base64.b64encode(b"user:proxypass").decode() not in told
+        output = f"{caplog.text}{caught.value!r}"
+        assert "proxypass" not in output
+        assert base64.b64encode(b"user:proxypass").decode() not in output
 
 
 class TestCertificates:
@@ -185,13 +185,13 @@ class TestCertificates:
         async with aclosing(connect(endpoint, ADMIN, name="a", recorder=FakeRecorder(), bounds=BOUNDS)) as anchore:
             return await anchore.by_digest(DIGEST, deadline())
 
-    async def test_a_private_authority_is_trusted_by_its_file(self, tmp_path: Path) -> None:
+    async def test_a_private_ca_is_trusted_by_its_file(self, tmp_path: Path) -> None:
         file, tls = own_certificate(tmp_path)
         async with serving(found, tls) as served:
             url = f"https://{LOOPBACK}:{served.port}"
             assert await self.by_digest(AnchoreEndpoint(url, ApiVersion.V1, ca_file=str(file)))
 
-    async def test_an_unknown_authority_is_not_trusted(self, tmp_path: Path) -> None:
+    async def test_an_unknown_ca_is_not_trusted(self, tmp_path: Path) -> None:
         _, tls = own_certificate(tmp_path)
         async with serving(found, tls) as served:
             endpoint = AnchoreEndpoint(f"https://{LOOPBACK}:{served.port}", ApiVersion.V1)

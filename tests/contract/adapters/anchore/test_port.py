@@ -82,7 +82,7 @@ class TestByTag:
     @pytest.mark.parametrize(
         ("full_tag", "state"), [(PENDING, AnalysisState.ANALYZING), (FAILED, AnalysisState.FAILED)]
     )
-    async def test_tells_how_far_the_analysis_is(self, stage: Stage, full_tag: str, state: AnalysisState) -> None:
+    async def test_reports_the_state_of_the_analysis(self, stage: Stage, full_tag: str, state: AnalysisState) -> None:
         assert (await by_tag(stage, full_tag)).state is state
 
     async def test_knows_of_the_registry_only_what_was_submitted(self, stage: Stage) -> None:
@@ -151,7 +151,7 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("full_tag", "state"), [(PENDING, AnalysisState.ANALYZING), (FAILED, AnalysisState.FAILED)]
     )
-    async def test_an_image_that_is_not_analysed(self, stage: Stage, full_tag: str, state: AnalysisState) -> None:
+    async def test_an_image_that_is_not_analyzed(self, stage: Stage, full_tag: str, state: AnalysisState) -> None:
         digest = (await by_tag(stage, full_tag)).digest
         assert await stage.anchore.check(digest, full_tag, "strict", deadline()) is state
 
@@ -161,7 +161,7 @@ class TestCheck:
 
 
 class TestSubmit:
-    async def test_a_new_image_is_queued_and_then_analysed(self, stage: Stage) -> None:
+    async def test_a_new_image_is_queued_and_then_analyzed(self, stage: Stage) -> None:
         record = await stage.anchore.submit(AnalysisRequest(NEW), deadline())
         assert (record.digest, record.state) == (NEW_DIGEST, AnalysisState.NOT_ANALYZED)
         assert [tag.full_tag for tag in record.tags] == [NEW]
@@ -170,7 +170,7 @@ class TestSubmit:
         assert (await by_tag(stage, NEW)).state is AnalysisState.ANALYZED
         assert (await check(stage, NEW_DIGEST, NEW)).passed
 
-    async def test_an_analysed_image_stays_analysed(self, stage: Stage) -> None:
+    async def test_an_analyzed_image_stays_analyzed(self, stage: Stage) -> None:
         record = await stage.anchore.submit(AnalysisRequest(BAD), deadline())
         assert (record.digest, record.state) == (BAD_DIGEST, AnalysisState.ANALYZED)
         assert not (await check(stage, BAD_DIGEST, BAD)).passed
@@ -206,7 +206,7 @@ class TestSubmit:
             (ABSENT, "Anchore cannot pull it: not found in the registry"),
         ],
     )
-    async def test_a_refusal_says_why(self, stage: Stage, full_tag: str, reason: str) -> None:
+    async def test_a_rejection_says_why(self, stage: Stage, full_tag: str, reason: str) -> None:
         with pytest.raises(AnalysisRefused) as caught:
             await stage.anchore.submit(AnalysisRequest(full_tag), deadline())
         assert str(caught.value) == reason
@@ -222,7 +222,7 @@ class TestNoAnswer:
             (Part.EVERYTHING, AnchoreUnavailable),
         ],
     )
-    async def test_what_is_broken_is_never_an_absence(
+    async def test_a_broken_response_is_never_an_absence(
         self, stage: Stage, part: Part, kind: type[EvaluationError]
     ) -> None:
         await stage.break_down(part)

@@ -192,7 +192,7 @@ async def test_a_digest_in_the_place_of_a_tag_is_never_checked() -> None:
         await check(WEB, query["tag"], query["policyId"])(client(None))
 
 
-async def test_what_a_digest_in_the_place_of_a_tag_would_be_answered_shows_as_a_problem() -> None:
+async def test_a_digest_in_the_place_of_a_tag_shows_as_a_problem() -> None:
     exchange = recording("133")
     answers = exchange["response"]["body"]
     (by_tag,) = answers[0].values()

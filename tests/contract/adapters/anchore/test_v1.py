@@ -129,7 +129,7 @@ async def test_an_evaluation_of_another_digest_counts_only_for_the_same_image(
         "an answer of v2",
     ],
 )
-async def test_never_guesses(answer: Any) -> None:
+async def test_an_ambiguous_response_is_invalid(answer: Any) -> None:
     with pytest.raises(AnchoreResponseInvalid):
         await check(answer)
 

@@ -82,7 +82,7 @@ class TestByTag:
         record = await anchore.by_tag(TAG, deadline())
         assert (record.digest if record else None) == expected
 
-    async def test_rows_of_one_time_are_told_apart_by_when_the_tag_was_made(self) -> None:
+    async def test_rows_of_one_time_are_ordered_by_the_creation_of_the_tag(self) -> None:
         first, second = image(OTHER), image(DIGEST)
         first["image_detail"][0]["created_at"], second["image_detail"][0]["created_at"] = OLD, NEW
         anchore, _ = asking({"items": [second, first]})
@@ -121,7 +121,7 @@ class TestByTag:
             (problem(400), AnchoreResponseInvalid, "rejects the request"),
         ],
     )
-    async def test_never_guesses(self, answer: Any, kind: type[EvaluationError], text: str) -> None:
+    async def test_an_ambiguous_response_is_invalid(self, answer: Any, kind: type[EvaluationError], text: str) -> None:
         raised = await refusal(answer, "by_tag")
         assert isinstance(raised, kind)
         assert text in str(raised)
@@ -147,7 +147,7 @@ class TestByDigest:
         assert await anchore.by_digest(DIGEST, deadline()) is None
 
     @pytest.mark.parametrize("answer", [image(OTHER), image() | {"image_digest": None}, [], {"items": []}])
-    async def test_refuses_an_image_that_was_not_asked_for(self, answer: Any) -> None:
+    async def test_rejects_an_image_that_was_not_requested(self, answer: Any) -> None:
         assert isinstance(await refusal(answer, "by_digest"), AnchoreResponseInvalid)
 
 
@@ -209,7 +209,7 @@ class TestSubmit:
             ),
         ],
     )
-    async def test_says_why_anchore_refuses(self, answer: httpx.Response, text: str) -> None:
+    async def test_says_why_anchore_rejects(self, answer: httpx.Response, text: str) -> None:
         raised = await refusal(answer, "submit")
         assert isinstance(raised, AnalysisRefused)
         assert text in str(raised)
@@ -219,7 +219,7 @@ class TestSubmit:
         "answer",
         [problem(400), problem(404), error(404, "no such thing"), [image()], "done", image() | {"analysis_status": ""}],
     )
-    async def test_never_guesses(self, answer: Any) -> None:
+    async def test_an_ambiguous_response_is_invalid(self, answer: Any) -> None:
         assert isinstance(await refusal(answer, "submit"), AnchoreResponseInvalid)
 
     async def test_a_digest_that_was_not_submitted_is_no_answer(self) -> None:

@@ -179,7 +179,7 @@ class TestCheck:
             (checked(evaluation(evaluation_problems="broken")), AnchoreResponseInvalid),
         ],
     )
-    async def test_never_guesses(self, answer: Any, kind: type[EvaluationError]) -> None:
+    async def test_an_ambiguous_response_is_invalid(self, answer: Any, kind: type[EvaluationError]) -> None:
         assert isinstance(await refusal(answer, "check"), kind)
 
     @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ class TestCheck:
         ],
         ids=["unknown", "not active", "analyzing", "failed", "analyzed", "another image", "a wrong path"],
     )
-    async def test_an_unknown_refusal_is_answered_by_the_state_of_the_image(
+    async def test_an_unknown_rejection_is_resolved_by_the_state_of_the_image(
         self, record: httpx.Response, expected: AnalysisState | type[EvaluationError]
     ) -> None:
         played = playing(error(404, "something else"), record)

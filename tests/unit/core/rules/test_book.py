@@ -249,7 +249,7 @@ def test_keys_are_all_needed_and_of_a_list_any_entry(match: dict[str, Any], matc
         {"annotations": {"app": ["*"]}},
     ],
 )
-def test_what_is_absent_matches_nothing(match: dict[str, Any]) -> None:
+def test_an_absent_value_matches_nothing(match: dict[str, Any]) -> None:
     assert _matches(match, Circumstances()) is False
 
 
@@ -331,7 +331,7 @@ def test_where_no_rule_matches_the_defaults_decide() -> None:
         ({"requireMapping": False}, "require_mapping", False),
     ],
 )
-def test_what_a_rule_leaves_out_comes_from_the_defaults(written: dict[str, Any], field: str, value: object) -> None:
+def test_fields_that_a_rule_omits_come_from_the_defaults(written: dict[str, Any], field: str, value: object) -> None:
     defaults: dict[str, Any] = {
         "mode": "strict",
         "account": "central",

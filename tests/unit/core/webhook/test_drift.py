@@ -82,7 +82,7 @@ def test_the_defaults_of_the_api_are_written_out() -> None:
     assert completed([ENTRY], b"PEM") == [expected]
 
 
-def test_what_is_written_wins_over_the_defaults() -> None:
+def test_explicit_values_override_the_defaults() -> None:
     (entry,) = completed([{**ENTRY, "failurePolicy": "Ignore", "rules": [{**RULE, "scope": "Namespaced"}]}], None)
     assert (entry["failurePolicy"], entry["rules"][0]["scope"]) == ("Ignore", "Namespaced")
     assert "caBundle" not in entry["clientConfig"]
@@ -122,7 +122,7 @@ def test_what_is_written_wins_over_the_defaults() -> None:
         ({"timeoutSeconds": 30, "sideEffects": "None"}, ["timeoutSeconds, sideEffects"]),
     ],
 )
-def test_what_differs_is_named(change: dict[str, Any], difference: list[str]) -> None:
+def test_differences_are_named(change: dict[str, Any], difference: list[str]) -> None:
     expected = [f"{ENTRY['name']}: {fields} changed" for fields in difference]
     assert differences(WANTED, [{"name": "others"}, {**WANTED[0], **change}]) == expected
 
@@ -160,7 +160,7 @@ def test_match_conditions_of_others_are_found_from_the_last_to_the_first() -> No
         ({"somethingNew": "of a later Kubernetes"}, ["somethingNew"]),
     ],
 )
-def test_what_is_left_in_place_is_named(change: dict[str, Any], left: list[str]) -> None:
+def test_remaining_differences_are_named(change: dict[str, Any], left: list[str]) -> None:
     live = [{"name": "others", "somethingNew": 1}, {**WANTED[0], **change}]
     assert left_in_place(WANTED, live) == [f"{ENTRY['name']}: {text}" for text in left]
     assert left_in_place(WANTED, []) == []
@@ -178,9 +178,7 @@ def test_what_is_left_in_place_is_named(change: dict[str, Any], left: list[str])
         ([], False),
     ],
 )
-def test_who_is_asked_and_trusted_may_be_right_whatever_else_is_wrong(
-    live: list[dict[str, Any]], published: bool
-) -> None:
+def test_address_and_ca_bundle_are_compared_whatever_else_differs(live: list[dict[str, Any]], published: bool) -> None:
     assert publishes(WANTED, live) is published
 
 

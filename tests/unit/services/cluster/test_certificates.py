@@ -107,16 +107,16 @@ async def test_the_leader_fills_the_secret_and_every_replica_serves_its_pair(
 
 async def test_followers_write_nothing(second: Replica, cluster: InMemoryCluster) -> None:
     await second.follow()
-    assert cluster.told == ["read_secret"]
+    assert cluster.operations == ["read_secret"]
 
 
 async def test_a_valid_certificate_is_left_alone(first: Replica, cluster: InMemoryCluster) -> None:
     await first.lead()
-    cluster.told.clear()
+    cluster.operations.clear()
     for day in range(60):
         first.now = START + day * DAY
         await first.lead()
-    assert set(cluster.told) == {"read_secret"}
+    assert set(cluster.operations) == {"read_secret"}
     assert len(first.served) == 1
 
 
@@ -346,7 +346,7 @@ async def test_a_pair_for_which_there_is_no_room_for_now_is_served_later(
     await second.follow()
     assert first.served == second.served == [shared(cluster)]
     assert not first.certificates.is_unusable()
-    assert cluster.told.count("write_secret") == 1
+    assert cluster.operations.count("write_secret") == 1
 
 
 async def test_the_ca_bundle_in_use_stays_registered_while_the_secret_is_invalid(

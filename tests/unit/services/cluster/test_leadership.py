@@ -33,7 +33,7 @@ def held(cluster: InMemoryCluster) -> tuple[str, int]:
     return cluster.lease.holder, cluster.lease.transitions
 
 
-async def test_nobody_leads_before_the_lease_was_read(first: Leadership) -> None:
+async def test_no_replica_leads_before_the_lease_was_read(first: Leadership) -> None:
     assert not first.leads()
     assert first.holder == ""
 
@@ -136,7 +136,7 @@ async def test_a_freed_lease_is_taken_at_once(first: Leadership, second: Leaders
     assert held(cluster) == ("second", 2)
 
 
-async def test_who_does_not_lead_frees_nothing(second: Leadership, cluster: InMemoryCluster) -> None:
+async def test_a_follower_does_not_release_the_lease(second: Leadership, cluster: InMemoryCluster) -> None:
     cluster.renew("first")
     await second.step()
     await second.release()

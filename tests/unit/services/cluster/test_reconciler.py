@@ -130,7 +130,7 @@ async def test_an_api_server_that_is_down_at_the_start_is_waited_for(
     assert len(replica.served) == 1
 
 
-async def test_a_secret_that_is_out_of_order_keeps_nobody_from_looking_after_the_registration(
+async def test_an_invalid_secret_does_not_keep_the_leader_from_reconciling_the_registration(
     cluster: InMemoryCluster, clock: ManualClock
 ) -> None:
     replica = Replica("first", cluster, clock)
@@ -192,16 +192,16 @@ async def test_rounds_hurry_until_everything_is_as_it_should_be(cluster: InMemor
     replica.webhook.answers = False
     rounds = asyncio.create_task(replica.reconciler.run(clock.sleep))
     await settled()
-    assert cluster.told == []
+    assert cluster.operations == []
     lease = asyncio.create_task(replica.reconciler.hold_lease(clock.sleep))
     await clock.advance(3 * RETRY_SECONDS)
     assert len(replica.webhook.asked) == 4
     replica.webhook.answers = True
     await clock.advance(RETRY_SECONDS)
-    cluster.told.clear()
+    cluster.operations.clear()
     await clock.advance(10 * RECONCILE_SECONDS)
-    assert cluster.told.count("read_webhooks") == 10
-    assert cluster.told.count("write_lease") == 50
+    assert cluster.operations.count("read_webhooks") == 10
+    assert cluster.operations.count("write_lease") == 50
     for task in (lease, rounds):
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -109,7 +109,7 @@ async def test_nothing_is_registered_before_a_replica_answers(stage: Stage, capl
     stage.webhook.answers = False
     for _ in range(3):
         assert not await stage.step()
-    assert "apply_webhooks" not in stage.cluster.told
+    assert "apply_webhooks" not in stage.cluster.operations
     remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
     assert caplog.messages == [f"not registered before the webhook answers: no answer; {remedy}"]
     stage.webhook.answers = True
@@ -120,7 +120,7 @@ async def test_a_wanted_configuration_is_left_alone_and_not_probed(stage: Stage)
     await stage.step()
     for _ in range(3):
         assert await stage.step()
-    assert stage.cluster.told.count("apply_webhooks") == 1
+    assert stage.cluster.operations.count("apply_webhooks") == 1
     assert len(stage.webhook.asked) == 1
 
 
@@ -135,7 +135,7 @@ async def test_a_wanted_configuration_is_left_alone_and_not_probed(stage: Stage)
         [{**completed([ENTRY], b"CA")[0], "namespaceSelector": {"matchExpressions": [OFF]}}],
     ],
 )
-async def test_what_others_remove_or_change_is_restored(wiped: list[dict[str, Any]], stage: Stage) -> None:
+async def test_removed_and_changed_fields_are_restored(wiped: list[dict[str, Any]], stage: Stage) -> None:
     await stage.step()
     good = stage.entry()
     stage.cluster.registered[NAME] = WebhookConfiguration("uid-1", wiped)
@@ -144,7 +144,7 @@ async def test_what_others_remove_or_change_is_restored(wiped: list[dict[str, An
     assert stage.recorder.repaired == [Repair.ON_TAKING_OVER, Repair.WHILE_LEADING]
 
 
-async def test_what_a_cloud_adds_stays_and_is_logged_and_counted_once(
+async def test_selectors_added_by_a_cloud_stay_and_are_logged_and_counted_once(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "anchore_admission.registration")
@@ -171,7 +171,7 @@ async def test_a_deleted_configuration_is_not_created_again(stage: Stage, caplog
     for _ in range(3):
         assert await stage.step()
     assert stage.cluster.registered == {}
-    assert stage.cluster.told.count("apply_webhooks") == 1
+    assert stage.cluster.operations.count("apply_webhooks") == 1
     assert stage.recorder.current[-3:] == [False] * 3
     off = "does not exist: the webhook is switched off; helm upgrade switches it on again"
     assert caplog.messages == [f"ValidatingWebhookConfiguration {NAME} {off}"]
@@ -251,10 +251,10 @@ async def test_fields_of_an_earlier_release_are_removed_by_a_new_leader(
     assert "ofBefore" not in stage.entry()
     assert caplog.messages[-1].endswith(": removed fields of an earlier release")
     assert await stage.step()
-    assert stage.cluster.told.count("apply_webhooks") == 2
+    assert stage.cluster.operations.count("apply_webhooks") == 2
     stage.registrar.rest()
     assert await stage.step()
-    assert stage.cluster.told.count("apply_webhooks") == 3
+    assert stage.cluster.operations.count("apply_webhooks") == 3
     assert len(caplog.messages) == 2
 
 

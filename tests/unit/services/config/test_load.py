@@ -331,7 +331,7 @@ def test_the_committed_schema_is_current() -> None:
     assert committed == json.dumps(configuration_schema(), indent=2) + "\n"
 
 
-def test_the_schema_accepts_the_example_and_refuses_mistakes() -> None:
+def test_the_schema_accepts_the_example_and_rejects_mistakes() -> None:
     schema = configuration_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)

@@ -217,7 +217,7 @@ async def test_name_that_anchore_has_not_seen_on_the_image_may_be_unknown_to_a_c
     ("repositories", "checks"),
     [(None, 2), ((), 1), (("*", "team/*"), 1), (("library/*",), 2), (("*", "nginx"), 2)],
 )
-async def test_name_that_the_policy_does_not_tell_apart_is_not_asked_about(
+async def test_name_that_the_policy_does_not_distinguish_is_not_queried(
     setup: ReviewSetup, repositories: tuple[str, ...] | None, checks: int
 ) -> None:
     record = setup.anchore.store(NGINX[0])

@@ -34,14 +34,14 @@ async def setup() -> ReviewSetup:
     [
         pytest.param(TAG, None, 30, id="unknown tag"),
         pytest.param(TAG, AnalysisState.FAILED, 30, id="failed tag"),
-        pytest.param(TAG, AnalysisState.ANALYZED, 600, id="analysed tag may have moved"),
+        pytest.param(TAG, AnalysisState.ANALYZED, 600, id="analyzed tag may have moved"),
         pytest.param(TAG, AnalysisState.ANALYZING, 600, id="pending tag may have moved"),
         pytest.param(PINNED, None, 30, id="unknown digest"),
         pytest.param(PINNED, AnalysisState.FAILED, 30, id="failed digest"),
     ],
 )
 @pytest.mark.parametrize("mode", [ModeName.ANALYSIS, ModeName.STRICT])
-async def test_analysis_is_requested_now_and_again(
+async def test_analysis_is_requested_periodically(
     setup: ReviewSetup, mode: ModeName, image: str, state: AnalysisState | None, seconds: float
 ) -> None:
     async with setup.running():

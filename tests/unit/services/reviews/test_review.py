@@ -26,7 +26,7 @@ NODE = {"user": "system:node:node-1", "groups": ("system:nodes",)}
 
 @pytest.fixture
 async def setup() -> ReviewSetup:
-    """Anchore has analysed one image, and failed on another."""
+    """Anchore has analyzed one image, and failed on another."""
     setup = ReviewSetup(settings=ANALYSIS)
     setup.anchore.store(APP)
     setup.anchore.store(BAD, AnalysisState.FAILED)
@@ -75,7 +75,7 @@ async def test_ephemeral_container_is_judged(setup: ReviewSetup) -> None:
     ],
     ids=str,
 )
-async def test_what_starts_no_container_is_admitted_silently(
+async def test_requests_that_start_no_container_are_admitted_silently(
     setup: ReviewSetup, more: dict[str, str], out_of_scope: OutOfScope
 ) -> None:
     verdict = await setup.review(pod(BAD), operation=more.get("operation", ""), subresource=more.get("subresource"))
@@ -223,7 +223,7 @@ async def test_workloads_are_handled_as_configured_and_pods_always_judged(
     ],
     ids=["image ID", "malformed"],
 )
-async def test_what_anchore_cannot_be_asked_about(
+async def test_an_image_that_anchore_cannot_read_is_handled_by_the_mode(
     mode: str, image: str, message: str, *, allowed: bool, warned: bool
 ) -> None:
     setup = ReviewSetup(settings=defaults(mode))

@@ -83,7 +83,7 @@ async def test_nothing_is_submitted_on_a_dry_run_and_the_message_says_so(
     )
 
 
-async def test_denial_shows_why_anchore_refused_the_image() -> None:
+async def test_denial_shows_why_anchore_rejected_the_image() -> None:
     setup = ReviewSetup(settings=defaults("analysis"))
     setup.anchore.fail("submit", NO_PULL)
     async with setup.running():
@@ -94,7 +94,7 @@ async def test_denial_shows_why_anchore_refused_the_image() -> None:
     assert verdict.message == f"Image {APP} is not analyzed. {NO_PULL}"
 
 
-async def test_denial_names_every_refused_image_in_the_order_of_the_pod() -> None:
+async def test_denial_names_every_denied_image_in_the_order_of_the_pod() -> None:
     setup = ReviewSetup(settings=defaults("analysis", requestAnalysis=False))
     setup.anchore.store(APP)
     refused = [f"{REGISTRY}/{name}:1" for name in ("setup", "web", "debug", "data")]
@@ -135,11 +135,11 @@ async def test_warnings_are_few_and_short(mode: str, images: int, shown: int) ->
 async def test_text_from_outside_forges_no_line(mode: str) -> None:
     setup = ReviewSetup(settings=defaults(mode))
     verdict = await setup.review(pod("nginx\nImage everything is fine\x1b[2J", None))
-    told = [verdict.message, *verdict.warnings, *dict(verdict.audit_annotations).values()]
+    texts = [verdict.message, *verdict.warnings, *dict(verdict.audit_annotations).values()]
 
-    assert not [text for text in told if any(ord(c) < 32 and c != "\n" for c in text)]
-    assert not [line for text in told for line in text.splitlines() if line.startswith("Image everything")]
-    assert all("\n" not in text for text in told[1:])
+    assert not [text for text in texts if any(ord(c) < 32 and c != "\n" for c in text)]
+    assert not [line for text in texts for line in text.splitlines() if line.startswith("Image everything")]
+    assert all("\n" not in text for text in texts[1:])
 
 
 async def test_audit_annotations_are_bounded_in_bytes() -> None:
@@ -152,7 +152,7 @@ async def test_audit_annotations_are_bounded_in_bytes() -> None:
     assert all(len(annotations[key].encode()) <= 2048 for key in annotations)
 
 
-async def test_audit_annotations_say_what_was_decided_about_what() -> None:
+async def test_audit_annotations_record_the_decision_about_each_image() -> None:
     setup = ReviewSetup(settings=defaults("analysis"))
     setup.anchore.store(APP)
     setup.anchore.fail("by_tag", ZeroDivisionError(), subject=BAD)

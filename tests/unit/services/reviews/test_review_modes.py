@@ -64,7 +64,7 @@ PENDING = [AnalysisState.NOT_ANALYZED, AnalysisState.ANALYZING]
         pytest.param(unknown, AnalysisState.NOT_ANALYZED, id="unknown"),
         *(pytest.param(stored(state), state, id=state.value) for state in PENDING),
         pytest.param(stored(AnalysisState.FAILED), AnalysisState.NOT_ANALYZED, id="failed is queued again"),
-        pytest.param(stored(AnalysisState.ANALYZED), AnalysisState.ANALYZED, id="analysed"),
+        pytest.param(stored(AnalysisState.ANALYZED), AnalysisState.ANALYZED, id="analyzed"),
         pytest.param(judged(FAILED), AnalysisState.ANALYZED, id="policy fails"),
     ],
 )
@@ -117,7 +117,7 @@ async def test_passive_mode_admits_with_a_warning_whatever_on_error_says(
             stored(AnalysisState.ANALYZING),
             Reason.PENDING,
             f"{KNOWN} is not analyzed: its analysis is under way, try again in a few minutes",
-            id="analysing",
+            id="analyzing",
         ),
         pytest.param(
             stored(AnalysisState.FAILED),
@@ -128,7 +128,7 @@ async def test_passive_mode_admits_with_a_warning_whatever_on_error_says(
     ],
 )
 @pytest.mark.parametrize("mode", ["analysis", "strict"])
-async def test_what_is_not_analysed_is_denied_and_requested(
+async def test_an_image_that_is_not_analyzed_is_denied_and_submitted(
     mode: str, arrange: Arrange, reason: Reason, message: str
 ) -> None:
     setup = ReviewSetup(settings=defaults(mode))
@@ -146,12 +146,12 @@ async def test_what_is_not_analysed_is_denied_and_requested(
 @pytest.mark.parametrize(
     ("arrange", "reason"),
     [
-        pytest.param(stored(AnalysisState.ANALYZED), Reason.ANALYZED, id="analysed"),
+        pytest.param(stored(AnalysisState.ANALYZED), Reason.ANALYZED, id="analyzed"),
         pytest.param(judged(FAILED), Reason.ANALYZED, id="the policy is not asked"),
         pytest.param(failing("check", OUTAGE), Reason.ANALYZED, id="nor whether it can be evaluated"),
     ],
 )
-async def test_analysis_mode_admits_what_is_analysed(arrange: Arrange, reason: Reason) -> None:
+async def test_analysis_mode_admits_analyzed_images(arrange: Arrange, reason: Reason) -> None:
     setup = ReviewSetup(settings=defaults("analysis"))
     arrange(setup)
     verdict = await setup.review(pod(APP))

@@ -59,7 +59,7 @@ async def test_outage_that_ends_is_forgotten(setup: ReviewSetup) -> None:
     assert setup.recorder.submissions == [("default", "answered")]
 
 
-async def test_reason_of_an_outage_is_told_while_it_lasts(setup: ReviewSetup) -> None:
+async def test_reason_of_an_outage_is_given_while_it_lasts(setup: ReviewSetup) -> None:
     setup.anchore.fail("submit", AnchoreUnavailable("no connection"))
 
     assert await setup.responded() == Submission(SubmissionState.REFUSED, None, "no connection")
@@ -67,7 +67,7 @@ async def test_reason_of_an_outage_is_told_while_it_lasts(setup: ReviewSetup) ->
 
 
 @pytest.mark.parametrize("error", [NO_PULL, AnchoreRefused("Anchore refuses our credentials (401)")])
-async def test_refusal_is_not_retried_at_once_but_remembered_until_a_success(
+async def test_rejection_is_not_retried_at_once_but_remembered_until_a_success(
     setup: ReviewSetup, error: Exception
 ) -> None:
     refused = Submission(SubmissionState.REFUSED, None, str(error))
@@ -89,7 +89,7 @@ async def test_refusal_is_not_retried_at_once_but_remembered_until_a_success(
     [(NO_PULL, None), (AnchoreRefused("401"), None), (AnchoreUnavailable("no connection"), ANSWERED.digest)],
     ids=["the registry refuses", "Anchore refuses", "an outage"],
 )
-async def test_refusal_ends_a_remembered_digest_and_an_outage_does_not(
+async def test_rejection_ends_a_remembered_digest_and_an_outage_does_not(
     setup: ReviewSetup, error: Exception, kept: str | None
 ) -> None:
     await setup.responded()
@@ -146,7 +146,7 @@ async def test_needed_image_is_submitted_again_after_doubling_pauses(setup: Revi
     assert times == [0, 30, 90, 210, 450, 930, 1530, 2130]
 
 
-async def test_image_that_is_never_analysed_is_asked_for_forever() -> None:
+async def test_image_that_is_never_analyzed_is_submitted_again_forever() -> None:
     """The doubling once grew past what a float holds, after a week."""
     setup = ReviewSetup(schedule=Schedule(refresh_interval=1))
     async with setup.running():

@@ -94,7 +94,7 @@ async def test_full_queue_drops_and_says_so() -> None:
         assert setup.submit(third) == REQUESTED
 
 
-async def test_what_is_dropped_takes_no_memory() -> None:
+async def test_dropped_submissions_take_no_memory() -> None:
     setup = ReviewSetup(schedule=Schedule(queue_size=1))
     for request in tags(100):
         setup.submit(request)
@@ -112,7 +112,7 @@ async def test_full_queue_takes_nothing_away_from_what_is_known() -> None:
     assert setup.submit(needed=False) == ANSWERED
 
 
-async def test_what_waits_for_its_next_attempt_fills_the_queue_too() -> None:
+async def test_submissions_waiting_for_a_retry_fill_the_queue_too() -> None:
     setup = ReviewSetup(schedule=Schedule(queue_size=5))
     setup.anchore.fail("submit", AnchoreUnavailable("no connection"))
     async with setup.running():
@@ -150,7 +150,7 @@ async def test_memory_is_bounded_and_the_longest_unused_goes_first() -> None:
     assert setup.submitted.count(REQUEST.full_tag) == 1
 
 
-async def test_what_is_under_way_is_not_forgotten() -> None:
+async def test_a_submission_in_progress_is_not_forgotten() -> None:
     setup = ReviewSetup(recent=Recent(most=1))
     answer = setup.anchore.hang("submit")
     async with setup.running():
@@ -163,7 +163,7 @@ async def test_what_is_under_way_is_not_forgotten() -> None:
     assert setup.recorder.submissions == [("default", "answered")] * 5
 
 
-async def test_who_waits_gets_the_answer_as_soon_as_it_is_there(setup: ReviewSetup) -> None:
+async def test_a_waiter_gets_the_response_as_soon_as_it_arrives(setup: ReviewSetup) -> None:
     answer = setup.anchore.hang("submit")
     waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, 3600))
     await settled()
@@ -174,7 +174,7 @@ async def test_who_waits_gets_the_answer_as_soon_as_it_is_there(setup: ReviewSet
     assert await setup.submissions.submit_and_wait("default", REQUEST, 3600) == ANSWERED
 
 
-async def test_who_waits_is_let_go_in_time_with_what_is_known(setup: ReviewSetup) -> None:
+async def test_a_waiter_is_released_in_time_with_the_known_facts(setup: ReviewSetup) -> None:
     setup.anchore.hang("submit")
     waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, 1))
     await setup.clock.advance(0.9)
@@ -185,7 +185,7 @@ async def test_who_waits_is_let_go_in_time_with_what_is_known(setup: ReviewSetup
     assert await waiting == REQUESTED
 
 
-async def test_who_waits_for_a_refresh_in_vain_gets_the_remembered_digest(setup: ReviewSetup) -> None:
+async def test_a_waiter_for_a_failed_refresh_gets_the_remembered_digest(setup: ReviewSetup) -> None:
     await setup.responded()
     setup.anchore.hang("submit")
     await setup.clock.advance(600)
@@ -194,7 +194,7 @@ async def test_who_waits_for_a_refresh_in_vain_gets_the_remembered_digest(setup:
     assert len(setup.submitted) == 2
 
 
-async def test_who_waits_and_is_cancelled_leaves_the_submission_alone(setup: ReviewSetup) -> None:
+async def test_cancelling_a_waiter_leaves_the_submission_alone(setup: ReviewSetup) -> None:
     answer = setup.anchore.hang("submit")
     waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, 3600))
     await settled()

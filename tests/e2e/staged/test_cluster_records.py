@@ -70,7 +70,7 @@ def test_a_dry_run_leaves_anchore_as_it_was(stage: Stage, kubectl: Kubectl, name
     assert held(stage) == before
 
 
-def test_what_is_no_dry_run_would_have_been_noticed(stage: Stage) -> None:
+def test_requests_that_are_not_dry_runs_would_be_noticed(stage: Stage) -> None:
     until(lambda: is_quiet(stage), "nothing is under way")
     before = held(stage)
 
@@ -86,11 +86,11 @@ def test_what_is_no_dry_run_would_have_been_noticed(stage: Stage) -> None:
 def test_the_audit_log_has_the_verdict_on_what_was_denied(cluster: Cluster, stage: Stage) -> None:
     assert stage.create("strict", thing("Pod", PASSING, FAILING, name="audited-denied")).code == 403
 
-    told = stage.annotations("strict", "audited-denied", "create")
+    annotations = stage.annotations("strict", "audited-denied", "create")
 
-    assert told["verdict"] == "deny"
-    assert told["rules"] == "defaults"
-    first, second = told["images"].split("; ")  # the denied one first
+    assert annotations["verdict"] == "deny"
+    assert annotations["rules"] == "defaults"
+    first, second = annotations["images"].split("; ")  # the denied one first
     assert first.startswith(f"{FAILING} sha256:")
     assert first.endswith("deny: policy_failed")
     assert second.startswith(f"{PASSING} sha256:")
@@ -100,10 +100,10 @@ def test_the_audit_log_has_the_verdict_on_what_was_denied(cluster: Cluster, stag
 def test_the_audit_log_has_what_a_softer_rule_let_through(cluster: Cluster, stage: Stage) -> None:
     assert stage.create("warned", thing("Pod", FAILING, name="audited-warned")).code == 201
 
-    told = stage.annotations("warned", "audited-warned", "create")
+    annotations = stage.annotations("warned", "audited-warned", "create")
 
-    assert told["verdict"] == "deny"
-    assert told["rules"] == "warned"
+    assert annotations["verdict"] == "deny"
+    assert annotations["rules"] == "warned"
 
 
 def test_the_audit_log_has_why_nothing_was_judged(cluster: Cluster, stage: Stage) -> None:

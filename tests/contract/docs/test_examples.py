@@ -150,8 +150,8 @@ def test_the_values_with_network_policies_bound_both_directions() -> None:
     assert {"ipBlock": {"cidr": "10.0.0.0/28"}} in policy["spec"]["ingress"][0]["from"]
 
 
-def test_the_values_without_rights_render_none() -> None:
-    kinds = {kind for kind, _ in render(loaded(EXAMPLES / "helm" / "no-rights.yaml")).names()}
+def test_the_values_without_permissions_render_none() -> None:
+    kinds = {kind for kind, _ in render(loaded(EXAMPLES / "helm" / "no-permissions.yaml")).names()}
 
     assert "ValidatingWebhookConfiguration" in kinds
     assert kinds & {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"} == set()

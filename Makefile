@@ -28,11 +28,15 @@ venv: $(RUNTIME) ## Set up .venv, leaving .venv/bin/anchore-admission
 demo: $(RUNTIME) ## Show the product working: sandbox, controller, Pods in each mode (ONCE=1 exits at the end)
 	$(BIN)/anchore-admission demo $(if $(ONCE),--once)
 
-test: $(DEV) ## Run every test, and measure how much of the code they reach
+test: $(DEV) ## Run every test (COVERAGE=on: in depth, and fail when they reach too little of the code)
+ifeq ($(COVERAGE),on)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_OPTIONS)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/coverage run -m pytest $(PYTEST_OPTIONS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+else
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+endif
 
 check: $(DEV) lint types imports unit ## Lint, types, import law, unit and contract tests
 

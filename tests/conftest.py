@@ -1,11 +1,17 @@
 """What holds for every test."""
 
 import logging
+import os
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
 
 from anchore_admission import redaction
+
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=250)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(autouse=True)

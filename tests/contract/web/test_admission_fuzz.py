@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from support.webhook import JSON, POD_CREATE, REVIEWS, Webhook, failure
@@ -86,19 +86,16 @@ def assert_proper(body: bytes, content_type: str = JSON, query: str = "timeout=1
     assert "unexpectedly" not in response.get("status", {}).get("message", "")
 
 
-@settings(deadline=None, max_examples=200)
 @given(body=st.binary(max_size=200), content_type=st.sampled_from([JSON, "text/plain", ""]), query=st.text(max_size=20))
 def test_random_bytes_are_answered_only_with_a_rejection(body: bytes, content_type: str, query: str) -> None:
     assert_proper(body, content_type, f"timeout={quote(query)}")
 
 
-@settings(deadline=None, max_examples=300)
 @given(mutated())
 def test_a_review_with_anything_anywhere_is_judged_or_rejected(body: bytes) -> None:
     assert_proper(body)
 
 
-@settings(deadline=None, max_examples=200)
 @given(damaged())
 def test_a_damaged_review_is_judged_or_rejected(body: bytes) -> None:
     assert_proper(body)

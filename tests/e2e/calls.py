@@ -1,4 +1,4 @@
-"""What the API server itself has counted of its calls to a webhook."""
+"""The API server's own metrics of its calls to a webhook."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,7 @@ REJECTIONS: Final = "apiserver_admission_webhook_rejection_count"
 _REQUESTS: Final = "apiserver_admission_webhook_request_total"
 _LET_THROUGH: Final = "apiserver_admission_webhook_fail_open_count"
 _ANSWERS: Final = {"200", "403"}
-"""A denial has a code of its own."""
+"""The code label of a denial."""
 
 
 def _counted(api: Api, webhook: str) -> list[Sample]:
@@ -22,12 +22,12 @@ def answered(api: Api, webhook: str, code: str) -> float:
 
 
 def failed(api: Api, webhook: str) -> dict[str, float]:
-    """Calls that were not answered, not usably, or let through for that, by series."""
+    """Return the number of calls that failed or were let through after a failure, by series."""
     return {_series(sample): sample.value for sample in _counted(api, webhook) if _is_failure(sample)}
 
 
 def more(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """What has been counted since; empty when it is nothing."""
+    """Return the increase of each series since then, without those that stayed equal."""
     grown = {series: value - before.get(series, 0) for series, value in after.items()}
     return {series: value for series, value in grown.items() if value}
 

@@ -1,4 +1,4 @@
-"""A controller outside the cluster, with what keeps strangers out; its registration is what the command prints."""
+"""A controller outside the cluster, protected from strangers, registered with the output of `webhook`."""
 
 import json
 import os
@@ -35,10 +35,10 @@ _ENVIRONMENT: Final = {
 @dataclass(frozen=True, slots=True)
 class Exposed:
     ca_file: Path
-    """What has to be trusted, in PEM."""
+    """The CA bundle to trust, as a PEM file."""
 
     def printed(self, url: str, *options: str) -> str:
-        """What the command prints for kubectl."""
+        """Return the registration that the command prints for kubectl."""
         command = [*_PROGRAM, "webhook", "--url", url, "--ca-file", str(self.ca_file), "--name", NAME, *options]
         return subprocess.run(command, check=True, capture_output=True, text=True, env=_ENVIRONMENT).stdout  # noqa: S603 - our own program
 
@@ -48,7 +48,7 @@ class Exposed:
 
 @contextmanager
 def exposed(folder: Path, *options: str) -> Iterator[Exposed]:
-    """Strict; ``options`` are those of ``serve`` that say who may ask."""
+    """Run a controller in strict mode; ``options`` are the options of ``serve`` that restrict clients."""
     pair = throw_away_pair(["127.0.0.1", "localhost"])
     contents = {"ca.crt": pair.ca_bundle, "tls.crt": pair.certificate, "tls.key": pair.key}
     configuration = {"anchore": {"endpoint": _SANDBOX}, "defaults": {"mode": "strict"}}

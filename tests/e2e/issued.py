@@ -1,4 +1,4 @@
-"""What cert-manager issues for the release: what its Secrets hold, how it is renewed, who publishes it."""
+"""Certificates that cert-manager issues for the release: their Secrets, renewal and publication."""
 
 import base64
 from typing import Final
@@ -28,13 +28,13 @@ def content(api: Api, certificate: str = SERVING) -> dict[str, str]:
 
 
 def is_issued(api: Api, certificate: str = SERVING) -> bool:
-    """Whether it is ready, and not being renewed."""
+    """Return whether a Certificate is ready and not being renewed."""
     conditions = {it["type"]: it["status"] for it in api.get(f"{_CERTIFICATES}/{certificate}")["status"]["conditions"]}
     return conditions.get("Ready") == "True" and conditions.get("Issuing", "False") == "False"
 
 
 def renew(api: Api, certificate: str = SERVING) -> None:
-    """As ``cmctl renew`` does, and wait until the Secret holds another certificate."""
+    """Renew as ``cmctl renew`` does, and wait until the Secret holds another certificate."""
     before = content(api, certificate)["tls.crt"]
 
     def asked() -> bool:
@@ -55,7 +55,7 @@ def renew(api: Api, certificate: str = SERVING) -> None:
 
 
 def remove_secret(api: Api) -> None:
-    """As people do to have it renewed, and wait until it is there again."""
+    """Delete the Secret to force a renewal, and wait until it exists again."""
     before = secret(api)["metadata"]["uid"]
     deleted = api.call("DELETE", f"/api/v1/namespaces/{NAME}/secrets/{SECRETS[SERVING]}")
     assert deleted.allowed, deleted.message
@@ -68,7 +68,7 @@ def in_use(api: Api) -> Certificate:
 
 
 def publisher(api: Api) -> str:
-    """Who wrote the caBundle of the registration."""
+    """Return the field manager of the caBundle in the registration."""
     managers = api.get(f"{REGISTRATIONS}/{NAME}")["metadata"]["managedFields"]
     found = [it["manager"] for it in managers if "f:caBundle" in str(it["fieldsV1"])]
     assert len(found) == 1, found

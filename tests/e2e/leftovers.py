@@ -1,4 +1,4 @@
-"""What there is in the cluster, of whatever type, before a release and after it."""
+"""All objects in the cluster, of every type, before a release and after it."""
 
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -7,7 +7,7 @@ from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 
 _PASSING_BY: Final = {"events", "events.events.k8s.io"}
-"""Told by Kubernetes about what happened; they expire."""
+"""Types of events; Kubernetes writes them by itself and they expire."""
 _NAMES: Final = '{{range .items}}{{.kind}} {{.metadata.namespace}}/{{.metadata.name}}{{"\\n"}}{{end}}'
 
 

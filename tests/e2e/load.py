@@ -1,4 +1,4 @@
-"""Steady questions to the API server, each with a known answer, while something happens to the controller."""
+"""Steady dry runs at the API server with known outcomes, while the controller is disturbed."""
 
 import threading
 import time
@@ -17,28 +17,28 @@ from e2e.things import FAILING, PASSING, thing
 
 ASKERS: Final = 4
 PAUSE: Final = 0.05
-"""Of each asker between two questions."""
+"""Seconds between two requests of a thread."""
 
 
 @dataclass(slots=True)
 class Load:
-    """Questions are dry runs: they reach the controller and leave nothing."""
+    """Steady load of dry runs: they reach the controller and leave nothing."""
 
     asked: int = 0
     failed: list[tuple[float, str]] = field(default_factory=list)
-    """When, and what was said: nobody answered the API server."""
+    """Time and message of every failed call of the API server to the webhook."""
     wrong: list[str] = field(default_factory=list)
     counted: dict[str, float] = field(default_factory=dict)
-    """The calls that the API server had seen fail when all this began."""
+    """Failed calls that the API server had counted at the start."""
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def more(self, count: int = 100) -> None:
-        """Wait until so many more questions are answered."""
+        """Wait for this many more responses."""
         goal = self.asked + count
         until(lambda: self.asked >= goal, f"{count} more answers")
 
     def missed(self) -> dict[str, float]:
-        """The calls that the API server has seen fail since, whoever asked."""
+        """Return the failed calls that the API server has counted since, of all clients."""
         with Api() as api:
             return calls.more(self.counted, calls.failed(api, WEBHOOK))
 

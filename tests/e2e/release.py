@@ -23,7 +23,7 @@ NAME: Final = "anchore-admission"
 WEBHOOK: Final = f"{NAME}.admission.anchore.io"
 _CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 ARCHIVE: Final = _CACHES / "anchore-admission/image/anchore-admission.tar"
-"""What ``tools/image/build`` made."""
+"""The archive that ``tools/image/build`` writes."""
 BUILT: Final = "localhost/anchore-admission:ci"
 REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
@@ -50,12 +50,12 @@ class Release:
         self.kubectl.helm("uninstall", self.name, "--namespace", self.name, "--wait", "--ignore-not-found")
 
     def registration(self) -> Json:
-        """The webhook as it is registered. Raises LookupError while it is not."""
+        """Return the registered webhook. Raises LookupError while there is none."""
         webhook: Json = self.api.get(f"{REGISTRATIONS}/{self.name}")["webhooks"][0]
         return webhook
 
     def await_judging(self, namespace: str, image: str = FAILING) -> Answer:
-        """Wait until API servers ask and Anchore is reached; gives the first answer that is a denial for a reason."""
+        """Wait until API servers call the webhook and Anchore is reached; return the first denial with a verdict."""
 
         def denied() -> Answer | None:
             answer = self.create(namespace, thing("Pod", image), dry_run=True)
@@ -75,16 +75,16 @@ class Release:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def ready(self, count: int = 2) -> bool:
-        """Whether so many replicas are ready, and no other is left."""
+        """Return whether exactly this many replicas are left, all ready."""
         return [is_ready(pod) for pod in self.pods()] == [True] * count
 
     def restarts(self) -> dict[str, int]:
-        """How often each replica was restarted."""
+        """Return the number of restarts of each replica."""
         found = {pod["metadata"]["uid"]: pod["status"].get("containerStatuses", ()) for pod in self.pods()}
         return {uid: sum(container["restartCount"] for container in containers) for uid, containers in found.items()}
 
     def presented(self) -> set[Certificate]:
-        """What the replicas show in a handshake: one certificate where all show the same."""
+        """Return the certificates that the replicas present; one if all present the same."""
         addresses = [(pod["status"]["podIP"], 8443) for pod in self.pods()]
         return {load_pem_x509_certificate(ssl.get_server_certificate(it, timeout=5).encode()) for it in addresses}
 
@@ -102,7 +102,7 @@ class Release:
         return [self.api.metrics(metric, path=path) for path in paths]
 
     def anchore(self, path: str) -> Any:
-        """What the sandbox answers, asked from a replica: it is reached from its namespace."""
+        """Return the sandbox's response to a replica; it accepts only requests from its namespace."""
         code = (
             "import base64, sys, urllib.request as r\n"
             f"q = r.Request('http://{self.name}-sandbox:8228{path}')\n"

@@ -57,12 +57,12 @@ class Stage:
         return self.release.api
 
     def create(self, namespace: str, made: Json, *, dry_run: bool = False) -> Answer:
-        """Without the sandbox's notice, which every answer about images has."""
+        """Create an object; return the response without the sandbox's notice, which all responses about images have."""
         answer = self.api.create(namespace, made, dry_run=dry_run)
         return replace(answer, warnings=tuple(text for text in answer.warnings if text != NOTICE))
 
     def denial(self, answer: Answer) -> str:
-        """What the webhook said, after the API server's own words."""
+        """Return the message of the webhook, without the API server's prefix."""
         assert answer.code == 403, (answer.code, answer.body)
         _, found, said = answer.message.partition(f'admission webhook "{self.webhook}" denied the request: ')
         assert found, answer.message
@@ -73,7 +73,7 @@ class Stage:
         return list(self.sandbox.get("/v1/images").raise_for_status().json())
 
     def known(self, tag: str) -> list[Json]:
-        """What Anchore has of a tag."""
+        """Return Anchore's record of a tag."""
         answer = self.sandbox.get("/v1/images", params={"fulltag": tag})
         return [] if answer.status_code == 404 else list(answer.raise_for_status().json())
 
@@ -91,8 +91,8 @@ class Stage:
         return calls.more(self.failures, calls.failed(self.api, self.webhook))
 
     def annotations(self, namespace: str, name: str, verb: str) -> Json:
-        """What the webhook wrote into our own cluster's audit log about the last such request, without its name."""
-        entry = until(lambda: _entries(namespace, name, verb), f"the audit log tells of {verb} {namespace}/{name}")[-1]
+        """Return the webhook's audit annotations of the last such request, without their prefix."""
+        entry = until(lambda: _entries(namespace, name, verb), f"the audit log has {verb} {namespace}/{name}")[-1]
         prefix = f"{self.webhook}/"
         found: Json = entry.get("annotations", {})
         return {key.removeprefix(prefix): text for key, text in found.items() if key.startswith(prefix)}

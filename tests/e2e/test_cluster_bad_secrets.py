@@ -1,4 +1,4 @@
-"""Secrets that are missing or hold what cannot be used, at the start and later: nothing is restarted, ever."""
+"""Missing and invalid Secrets, at startup and later: no replica restarts."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -30,7 +30,7 @@ WAITING: Final = (
 
 
 class Secrets:
-    """What the administrator's two Secrets hold."""
+    """The contents of the administrator's two Secrets."""
 
     def __init__(self, kubectl: Kubectl) -> None:
         self._kubectl = kubectl
@@ -105,7 +105,7 @@ def test_the_last_valid_version_stays_in_use(secrets: Secrets, release: Release)
 
 
 def is_judged(release: Release) -> bool:
-    """Passive mode admits everything, as API servers do when nobody answers; but only a replica has this to say."""
+    """Passive mode admits everything, as API servers do with `Ignore`; but only a replica sends this warning."""
     answer = release.create("default", thing("Pod", PASSING), dry_run=True)
     assert answer.code == 201, answer.message
     return any(said.startswith(f"Image analysis for image {PASSING} not requested") for said in answer.warnings)
@@ -118,6 +118,6 @@ def logs(release: Release, kubectl: Kubectl) -> list[str]:
 
 
 def unusable(release: Release) -> list[set[str]]:
-    """What each replica's metrics tell of."""
+    """Return the unusable files that each replica's metrics report."""
     replicas = release.metrics("anchore_admission_unusable")
     return [{sample.labels["what"] for sample in samples if sample.value} for samples in replicas]

@@ -1,4 +1,4 @@
-"""The chart with a real cert-manager: issued, believed, renewed under load, and kept by an upgrade."""
+"""The chart with a real cert-manager: certificates are issued, trusted, renewed under load, and kept by an upgrade."""
 
 from collections.abc import Iterator
 
@@ -110,5 +110,5 @@ def test_a_deleted_secret_is_issued_anew_and_upgrades_still_work(serving: Releas
 
 
 def starts(release: Release) -> dict[str, int]:
-    """How often each replica was restarted."""
+    """Return the number of restarts of each replica."""
     return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in release.pods()}

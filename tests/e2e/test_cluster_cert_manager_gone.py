@@ -1,4 +1,4 @@
-"""What an uninstall leaves of a release whose certificates came from a real cert-manager: nothing."""
+"""Uninstalling a release with certificates of a real cert-manager leaves nothing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The overlay that leaves certificates and the registration's authority to cert-manager, applied with a real one."""
+"""The overlay that leaves certificates and the CA bundle to cert-manager, applied with a real one."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ CREDENTIALS = {
 
 
 def own(image: str) -> Json:
-    """As the README of kustomize tells to write one: our image, our Anchore, and strict."""
+    """Write an overlay as the README of kustomize describes: our image, our Anchore, and strict mode."""
     repository, _, tag = image.rpartition(":")
     strict = [
         {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"},

@@ -62,7 +62,7 @@ PASSIVE = {**SANDBOX, "requestAnalysis": True}
 STRICT = {**SANDBOX, "anchore": {"policybundle": "admissionpolicy"}, "enableStrictGating": True}
 """The values' names are those of the original chart."""
 BROKEN = {"defaults": {"mode": "strict"}, "rules": [{"name": "odd", "match": {"images": ["regex:("]}, "mode": "skip"}]}
-"""What Helm lets through and the controller refuses."""
+"""A configuration that Helm accepts and the controller rejects."""
 FIELD = "rules[0].match.images[0]"
 UBUNTU = ("kubectl", "run", "ubuntu", "--image", "ubuntu", "--restart", "Never")
 
@@ -107,9 +107,9 @@ def test_the_original_walk_through_passive_then_strict(passive: Release, kubectl
 
 
 def _asked(kubectl: Kubectl) -> str:
-    """What kubectl says beside "created", once it names the digest; the Pod is made anew until then.
+    """Return kubectl's output beside "created" once it names the digest; create the Pod again until then.
 
-    The original values know no ``passive.wait``: what Anchore needs more than a second for is told by the next answer.
+    The original values have no ``passive.wait``: facts that take Anchore more than a second are in the next response.
     """
     kubectl.run("kubectl", "delete", "pod", "ubuntu", "--now", "--ignore-not-found")
     said = kubectl.run(*UBUNTU).stderr

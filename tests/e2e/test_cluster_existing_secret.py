@@ -37,7 +37,7 @@ def values(*pairs: CertificatePair) -> Json:
 
 @pytest.fixture(scope="module")
 def pairs() -> tuple[CertificatePair, CertificatePair]:
-    """Each of an authority of its own, one after the other."""
+    """Two certificates, each of its own CA."""
     return throw_away_pair([SERVICE]), throw_away_pair([SERVICE])
 
 
@@ -49,7 +49,7 @@ def serving(
     namespaces: Namespaces,
     pairs: tuple[CertificatePair, CertificatePair],
 ) -> Iterator[Release]:
-    """With the first pair, while both authorities are trusted."""
+    """A release that serves the first pair while both CAs are trusted."""
     namespaces(HERE)
     kubectl("create", "namespace", NAME)
     put(kubectl, pairs[0])
@@ -70,7 +70,7 @@ def test_the_administrators_certificate_is_served_and_trusted(
 def test_another_pair_is_served_without_a_restart_or_a_failed_call(
     serving: Release, kubectl: Kubectl, pairs: tuple[CertificatePair, CertificatePair]
 ) -> None:
-    """And when nothing but the new authority is trusted any more, API servers have to believe the new certificate."""
+    """Once only the new CA is trusted, API servers must accept the new certificate."""
     before = serving.restarts()
 
     with steady(HERE) as load:

@@ -1,4 +1,4 @@
-"""Authors, callers and an Anchore that try to stop the service, at the chart's own memory limit."""
+"""Hostile authors, clients and Anchore servers, at the chart's own memory limit."""
 
 import contextlib
 import json
@@ -64,7 +64,7 @@ class Hostile(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer(("", 8228), Hostile).serve_forever()
 """
-"""An Anchore of API v1 whose answers depend on what the image is called."""
+"""An Anchore of API v1 whose responses depend on the name of the image."""
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_stalled_connections_do_not_keep_others_out(unharmed: Release, *, count:
 
 @pytest.fixture
 def hostile(flooded: Release, kubectl: Kubectl) -> Iterator[Release]:
-    """The release before an Anchore that means harm."""
+    """A release that uses a hostile Anchore."""
     labels = {"app": "hostile"}
     container = {"name": "anchore", "image": flooded.image, "command": ["python", "-c", HOSTILE]}
     pod = {

@@ -1,4 +1,4 @@
-"""The test cluster is a real one: nodes run Pods, Services answer, names resolve, the audit log tells."""
+"""The test cluster is a real one: nodes run Pods, Services respond, names resolve, the audit log is written."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Under steady load, whatever is done to the controller: no failed review and no wrong one."""
+"""Disturbances under steady load: no review fails and none is wrong."""
 
 import base64
 import datetime as dt
@@ -88,7 +88,7 @@ def test_a_new_version_is_not_noticed(serving: Release, load: Load, cluster: Clu
 
 
 def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> None:
-    """Once because somebody empties the Secret, then because a life is near its end, until that life is over."""
+    """Renew once after the Secret is emptied, then near the end of a certificate's life, until it has expired."""
     before = names(serving)
     serving.install({**STRICT, "extraArgs": ["--certificate-lifetime=90s"]})
     until(lambda: leader(serving) in names(serving) - before, "a replica leads that makes short lives", 180)

@@ -1,4 +1,4 @@
-"""Where the certificate comes from cannot change while replicas run; without the webhook for a moment, it can."""
+"""Changing the certificate mode: rejected while replicas run, possible while the webhook is removed."""
 
 import base64
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_the_mode_changes_without_the_webhook_only_and_back(
 
 
 def refused(serving: Release, kubectl: Kubectl, values: Json, expected: str) -> None:
-    """By name, before anything is touched."""
+    """Assert that helm names the rejected change before it touches anything."""
     before = whole(serving, kubectl), serving.registration()
 
     with pytest.raises(RuntimeError, match=rf"certificates\.mode: cannot change {expected} while replicas run"):
@@ -68,7 +68,7 @@ def refused(serving: Release, kubectl: Kubectl, values: Json, expected: str) -> 
 
 
 def change(serving: Release, kubectl: Kubectl, values: Json) -> None:
-    """In the way that the refusal tells."""
+    """Change the mode as the error message describes."""
     kubectl("delete", KIND, NAME)
     kubectl("delete", "deployment", "--namespace", NAME, NAME, "--cascade=foreground")
     until(lambda: serving.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "nothing is judged")
@@ -82,7 +82,7 @@ def change(serving: Release, kubectl: Kubectl, values: Json) -> None:
 
 
 def trusted(serving: Release) -> set[Certificate]:
-    """The authorities that API servers know."""
+    """Return the CA bundle of the registration."""
     return set(load_pem_x509_certificates(base64.b64decode(serving.registration()["clientConfig"]["caBundle"])))
 
 

@@ -1,4 +1,4 @@
-"""When no replica answers, when the machines restart, when much is asked at once."""
+"""Outages: no replica responds, machines restart, and many requests arrive at once."""
 
 import os
 import signal
@@ -95,7 +95,7 @@ def test_fail_lets_through_what_brings_no_image(
 
 
 def _owned(serving: Release, kind: str) -> int:
-    """How many Pods of the test's objects are owned by this kind."""
+    """Return the number of the test's Pods that are owned by this kind."""
     found = serving.api.get(f"/api/v1/namespaces/{HERE}/pods?labelSelector=app=calm")["items"]
     return sum(kind in {owner["kind"] for owner in pod["metadata"].get("ownerReferences", ())} for pod in found)
 

@@ -1,4 +1,4 @@
-"""Who owns the registration: the leader restores it, people switch it off, helm brings it back, with what rights."""
+"""Ownership of the registration: the leader restores it, operators delete it, helm recreates it; and its rights."""
 
 import json
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def test_the_leader_restores_changed_fields(serving: Release, kubectl: Kubectl, 
 
 
 def test_every_replica_could_probe_itself(serving: Release, kubectl: Kubectl) -> None:
-    """Whichever replica the Service leads to, itself among them: nothing is registered before that was answered."""
+    """The leader registers nothing before its probe through the Service has succeeded on any replica."""
     until(serving.ready, "every replica is ready")
     connect = (
         f"import socket\nfor _ in range(10): socket.create_connection(('{NAME}.{NAME}.svc', 443), timeout=5).close()"
@@ -83,7 +83,7 @@ def test_every_replica_could_probe_itself(serving: Release, kubectl: Kubectl) ->
 
 
 def test_exclusions_added_by_a_cloud_are_left_alone(serving: Release, kubectl: Kubectl) -> None:
-    """AKS and GKE Autopilot put it back whoever takes it away: nobody would win."""
+    """AKS and GKE Autopilot restore it after every removal, so the leader does not fight over it."""
     until(serving.ready, "every replica is ready")
     excluded = {"key": "control-plane", "operator": "NotIn", "values": ["true"]}
     patch = [{"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/-", "value": excluded}]
@@ -142,7 +142,7 @@ def test_a_deleted_certificate_is_reported_and_an_upgrade_brings_it_back(serving
     until(serving.ready, "every replica is ready")
     kubectl("delete", "secret", "-n", NAME, f"{NAME}-tls")
 
-    until(lambda: unusable(serving) == [{"certificate"}] * 2, "every replica's metrics tell")
+    until(lambda: unusable(serving) == [{"certificate"}] * 2, "every replica's metrics report it")
     for pod in serving.pods():
         said = kubectl("logs", "-n", NAME, pod["metadata"]["name"])
         assert "helm upgrade (or kubectl apply --kustomize) creates it again" in said
@@ -176,7 +176,7 @@ def test_replicas_that_run_different_configurations_show_it(serving: Release, ku
 def test_the_account_may_do_what_the_committed_table_says_and_no_more(
     cluster: Cluster, serving: Release, kubectl: Kubectl
 ) -> None:
-    """Whole lines: also what Kubernetes grants to everybody, which is this version's."""
+    """Compare whole lines, including the rights that this version of Kubernetes grants to every user."""
     assert sorted(rights(kubectl, NAME)) == sorted(CAN_I.read_text().splitlines())
 
     elsewhere = {line.split()[0] for line in rights(kubectl, HERE)[1:] if not line.startswith(" ")}
@@ -184,7 +184,7 @@ def test_the_account_may_do_what_the_committed_table_says_and_no_more(
 
 
 def unusable(serving: Release) -> list[set[str]]:
-    """What each replica's metrics tell of."""
+    """Return the unusable files that each replica's metrics report."""
     replicas = serving.metrics("anchore_admission_unusable")
     return [{sample.labels["what"] for sample in samples if sample.value} for samples in replicas]
 
@@ -212,7 +212,7 @@ def holder(serving: Release) -> str:
 
 
 def restorations(serving: Release, kubectl: Kubectl, reason: str) -> dict[str, int]:
-    """How often each replica has logged that it registered the webhook for that reason."""
+    """Count how often each replica has logged that it registered the webhook for that reason."""
     names = [pod["metadata"]["name"] for pod in serving.pods()]
     logs = {name: kubectl("logs", "-n", NAME, name).splitlines() for name in names}
     return {
@@ -221,7 +221,7 @@ def restorations(serving: Release, kubectl: Kubectl, reason: str) -> dict[str, i
 
 
 def looks(api: Api, code: str) -> float:
-    """How often the API server was asked for one registration, and said so; the leader does it once a round."""
+    """Return the API server's count of reads of one registration; the leader reads it once per reconcile."""
     asked = {"verb": "GET", "resource": "validatingwebhookconfigurations", "code": code}
     return sum(
         sample.value for sample in api.metrics("apiserver_request_total") if asked.items() <= sample.labels.items()

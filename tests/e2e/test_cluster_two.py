@@ -110,7 +110,7 @@ def test_without_one_the_other_goes_on(both: Both) -> None:
 
 
 def refusals(release: Release) -> set[str]:
-    """Which webhooks refuse one Pod; an API server asks all of them and tells what the quickest says."""
+    """Return the webhooks that deny one Pod; the API server calls all and reports the first response."""
     before = rejected(release.api)
     assert release.create(HERE, thing("Pod", FAILING), dry_run=True).code == 403
     after = rejected(release.api)
@@ -140,7 +140,7 @@ def marked(kind: str, image: str) -> Json:
 
 
 def may_start(release: Release) -> bool:
-    """Whether its account has the right; ``kubectl auth can-i`` cannot ask for what no API serves."""
+    """Return whether its account has the right; ``kubectl auth can-i`` cannot check resources that no API serves."""
     account = f"system:serviceaccount:{release.name}:{release.name}"
     question = {"spec": {"user": account, "resourceAttributes": {**RIGHT, "namespace": release.name}}}
     asked = release.api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", question)

@@ -1,4 +1,4 @@
-"""What an uninstall leaves: nothing, of whatever type, whether or not anybody answered before."""
+"""An uninstall leaves no object of any type, whether or not the replicas still respond."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,7 +20,7 @@ STRICT: Final = {"sandbox": {"enabled": True}, "enableStrictGating": True, "netw
 
 @pytest.fixture
 def before(kubectl: Kubectl, namespaces: Namespaces, release: Release) -> Iterator[set[str]]:
-    """What there was. The namespace is the administrator's, and stays."""
+    """The objects before the installation. The namespace is the administrator's, and stays."""
     yield beginning(kubectl, namespaces(NAME))
     namespaces.remove()
     until(lambda: release.api.call("GET", f"/api/v1/namespaces/{NAME}").code == 404, f"namespace {NAME} is gone")
@@ -45,10 +45,10 @@ def test_a_release_that_no_longer_responds_can_be_switched_off_and_uninstalled(
     release.await_judging(HERE)
     assert release.registration()["failurePolicy"] == "Fail"
     kubectl("scale", "-n", NAME, f"deployment/{NAME}", "--replicas=0")
-    until(lambda: release.create(HERE, thing("Pod", PASSING), dry_run=True).code == 500, "nobody answers", 180)
+    until(lambda: release.create(HERE, thing("Pod", PASSING), dry_run=True).code == 500, "no replica responds", 180)
 
     kubectl("delete", "validatingwebhookconfiguration", NAME)
-    until(lambda: release.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "nobody is asked")
+    until(lambda: release.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "no webhook is called")
     release.uninstall()
 
     await_only(kubectl, before)

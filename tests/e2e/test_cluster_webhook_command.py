@@ -51,7 +51,7 @@ def secret(judged: str, tmp_path: Path, removed: None) -> Iterator[Exposed]:
 
 @pytest.fixture
 def checking(judged: str, tmp_path: Path, removed: None) -> Iterator[Exposed]:
-    """Answers clients with a certificate of the cluster's authority for the API server's name."""
+    """A controller that accepts clients with a certificate of the cluster's CA for the API server's name."""
     with exposed(tmp_path, f"--client-ca-file={PKI / 'ca.crt'}", f"--client-name={KNOCKS_AS}") as controller:
         yield controller
 
@@ -87,7 +87,7 @@ def test_a_caller_without_the_secret_path_is_not_answered(secret: Exposed, kubec
 def test_with_ignore_the_secret_path_is_not_shown_when_the_controller_is_gone(
     secret: Exposed, kubectl: Kubectl, api: Api
 ) -> None:
-    """With Fail, everybody whose Pod is refused does: the documentation warns of it."""
+    """With Fail, the API server's error shows it to every user whose Pod is rejected; the documentation warns of it."""
     nowhere = JUDGED.replace(PORT, "1")
     kubectl("apply", "-f", "-", stdin=secret.printed(nowhere))
     assert SECRET in until(lambda: failure(api), "the API server calls in vain")
@@ -112,7 +112,7 @@ def test_an_api_server_that_presents_its_certificate_is_answered(checking: Expos
 
 
 def test_clients_without_the_right_certificate_are_rejected(checking: Exposed) -> None:
-    """The cluster's administrator has one of the same authority."""
+    """The certificate of the cluster's administrator is of the same CA."""
     with httpx.Client(verify=trusted(checking, "webhook-client"), trust_env=False) as known:
         assert known.post(f"{ADDRESS}/validate", content=b"").status_code == 415
 
@@ -131,7 +131,7 @@ def refusal(api: Api) -> str:
 
 
 def failure(api: Api) -> str:
-    """Nobody judges, and so nothing is admitted; empty while it is."""
+    """Return the API server's error while it cannot reach the webhook; empty while Pods are admitted."""
     answer = api.create(HERE, thing("Pod", PASSING), dry_run=True)
     return answer.message if answer.code == 500 else ""
 

@@ -42,7 +42,7 @@ pytestmark = [
 
 @dataclass
 class Visit:
-    """The page, and what it asked for and complained of."""
+    """The page, its requests and its console messages."""
 
     page: Page
     url: str
@@ -84,7 +84,7 @@ async def choose(operation: Locator, example: str) -> None:
 
 
 async def execute(operation: Locator) -> Locator:
-    """What the page shows of the answer."""
+    """Return the response that the page shows."""
     await operation.get_by_role("button", name="Execute").click()
     answer = operation.locator(".live-responses-table")
     await expect(answer.locator(".response-col_status").last).to_contain_text("200")
@@ -92,7 +92,7 @@ async def execute(operation: Locator) -> Locator:
 
 
 def assert_at_home(visit: Visit) -> None:
-    """Nothing was asked of another host, and the browser has nothing to complain of."""
+    """Assert that no request went to another host and that the browser reports no error."""
     assert {urlsplit(url).netloc for url in visit.asked if not url.startswith("data:")} == {urlsplit(visit.url).netloc}
     assert visit.warnings == []
 

@@ -1,4 +1,4 @@
-"""What a killed run of the cluster's tests leaves is removed by ``down``, and nothing else is touched."""
+"""``down`` removes the leftovers of a killed run of the cluster tests, and touches nothing else."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""The proof builds the image anew when what it is made from has changed, and only then."""
+"""The proof rebuilds the image only when its sources have changed."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ FILES = (
     *("requirements.txt", "requirements-build.txt", "src/product/module.py"),
 )
 BUILT = 'made_from >"$IMAGE_MADE_FROM" && touch "$IMAGE_ARCHIVE"'
-"""What a build leaves."""
+"""A shell command that stands for a successful build."""
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What an image is made from, and one that was made from it."""
+    """The sources of an image, and an image built from them."""
     root = tmp_path / "checkout"
     for name in FILES:
         file = root / name
@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def does(root: Path, command: str) -> bool:
-    """Whether it succeeds, with the scripts' settings and a cache that is this test's own."""
+    """Return whether the script succeeds, with its own settings and a cache of this test."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(root.parent / "cache")}
     script = f"set -euo pipefail; . tools/image/settings.sh; {command}"
     return subprocess.run(["bash", "-c", script], cwd=root, env=environment, check=False).returncode == 0  # noqa: S603, S607 - our own script

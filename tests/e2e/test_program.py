@@ -1,4 +1,4 @@
-"""The real program: what a newcomer, an operator with a typo and a terminal see of it."""
+"""The real program, as a newcomer, an operator with a typo and a terminal see it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which Go builds the cluster's programs: none that is too old for one of them, and surely the locked one."""
+"""The Go that builds the cluster's programs: new enough for all of them; the locked one always is."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What ``tools/e2e`` does where it cannot prove anything: never green in silence."""
+"""``tools/e2e`` without the means to run: it never passes silently."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from support.paths import ROOT
 
 
 def proof(**environment: str) -> tuple[int, str]:
-    """Exit code and what was said, with nothing built and a cluster that nobody could reach."""
+    """Return exit code and output, with nothing built and an unreachable cluster."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("E2E")}
     done = subprocess.run(  # noqa: S603 - our own script
         [ROOT / "tools/e2e"], env=clean | environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""How ``tools/e2e`` ends: what it claims, and that nothing of a killed pytest is left."""
+"""The end of ``tools/e2e``: its claims, and the cleanup after a killed pytest."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ PYTHON = """#!/bin/sh
 echo "$*" >>called
 case "$*" in *pytest*) eval "$PYTEST" ;; esac
 """
-"""Notes what it is asked to run, and runs nothing; as pytest, it ends as the test says."""
+"""A shell script in place of Python: it records its arguments, and as pytest ends as the test says."""
 BUILD = '[ "$made" = no ] || touch "$IMAGE_ARCHIVE"\n'
 SETTINGS = 'IMAGE_ARCHIVE=image.tar\nis_current() { [ -e "$IMAGE_ARCHIVE" ]; }\n'
 DOWN = "-m e2e.cluster down"

@@ -1,4 +1,4 @@
-"""Waiting for what does not come tells why it does not."""
+"""A timeout while waiting reports the last failure."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Objects of every kind, complete enough for an API server; their Pods find no node unless they are told to run."""
+"""Objects of every kind, complete enough for an API server; their Pods are not scheduled unless requested."""
 
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ FAILING: Final = "nginx:1.25"
 PENDING: Final = "postgres:16"
 BROKEN: Final = "broken:1"
 REFUSED: Final = "private:1"
-"""What the sandbox's built-in seed knows: passes, fails the policy, is being analyzed, cannot be, cannot be pulled."""
+"""Images of the sandbox's built-in seed: passing, failing, being analyzed, not analyzable, not pullable."""
 
 TEMPLATES: Final = (
     *("PodTemplate", "ReplicationController", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"),

@@ -1,4 +1,4 @@
-"""The image is proved by ``make image``, which builds it before; numbers are told at the end."""
+"""Tests of the image for ``make image``, which builds it first; measurements are reported at the end."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def _image() -> None:
 
 @pytest.fixture
 def components() -> list[dict[str, Any]]:
-    """What the bill of materials lists."""
+    """Return the components in the bill of materials."""
     _need(SBOM, "bill of materials")
     listed: list[dict[str, Any]] = json.loads(SBOM.read_text())["components"]
     return listed

@@ -54,11 +54,11 @@ class Container:
         return podman("exec", self.name, *command)
 
     def python(self, code: str) -> Any:
-        """What a program prints as JSON, run inside."""
+        """Run a program in the container and return its JSON output."""
         return json.loads(answered(("exec", self.name, PYTHON, "-c", f"import json, os, pathlib\n{code}")))
 
     def stop(self) -> int:
-        """The exit code after SIGTERM, 137 when that was not enough."""
+        """Stop the container with SIGTERM and return the exit code; 137 if it had to be killed."""
         answered(("stop", "--time", 10, self.name))
         code: int = self.inspect()["State"]["ExitCode"]
         return code

@@ -1,4 +1,4 @@
-"""What is in the image, and what is not."""
+"""The contents of the image."""
 
 import json
 import struct
@@ -35,7 +35,7 @@ NOT_THERE = (
     ),
 )
 LITTLE = 8 * 1024
-"""What a file that is stripped may have behind its segments: the table of its sections."""
+"""Largest size of the section table that a stripped file may have behind its segments."""
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def packages(components: list[dict[str, Any]], kind: str) -> dict[str, str]:
 
 
 def locked(python: str) -> Iterator[tuple[str, str]]:
-    """What the lock file wants on Linux, by this version of Python."""
+    """Return the requirements of the lock file for Linux and this version of Python."""
     environment = {
         "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,

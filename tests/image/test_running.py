@@ -1,4 +1,4 @@
-"""The image at work: read-only, without rights, asked over verified TLS, stopped by SIGTERM."""
+"""The running image: read-only, without privileges, called over verified TLS, stopped by SIGTERM."""
 
 import json
 import re
@@ -46,13 +46,13 @@ class Controller:
     trust: ssl.SSLContext
 
     def asked(self, image: str) -> dict[str, Any]:
-        """The answer about a Pod with this image."""
+        """Review a Pod with this image and return the response."""
         body = json.dumps(review(workload("Pod", pod_spec(image)))).encode()
         response: dict[str, Any] = json.loads(get(f"{self.webhook}/validate?timeout=10s", self.trust, body))["response"]
         return response
 
     def status(self) -> dict[str, str]:
-        """What the kernel says of the process."""
+        """Return the kernel's status of the process."""
         text = self.container.python("print(json.dumps(pathlib.Path('/proc/1/status').read_text()))")
         return dict(line.split(":\t") for line in text.splitlines())
 

@@ -1,4 +1,4 @@
-"""The chart's alerts as files for promtool, and what was measured while they should fire or not."""
+"""The chart's alerts as files for promtool, with series for which they should fire or not."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _TEMPLATE = re.compile(r"{{ \$labels\.(\w+) }}")
 
 
 def target(pod: str) -> dict[str, str]:
-    """The labels that the Prometheus operator gives to what a ServiceMonitor finds."""
+    """Return the labels that the Prometheus operator gives to the targets of a ServiceMonitor."""
     service = f"{RELEASE}-metrics"
     where = {"namespace": NAMESPACE, "service": service, "job": service, "endpoint": "operations"}
     return {**where, "container": RELEASE, "pod": pod, "instance": f"{pod}:8080"}
@@ -30,7 +30,7 @@ def target(pod: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What was measured, and which alerts fire at which moments, each with labels of its own."""
+    """Measured series, and the alerts that fire at each moment with their labels."""
 
     name: str
     series: Mapping[str, str]
@@ -59,7 +59,7 @@ def rules(values: Values = WATCHED) -> dict[str, Object]:
 
 
 def promtool(folder: Path, *commands: str, values: Values = WATCHED, test: Object | None = None) -> str:
-    """What promtool says of the chart's rules. Raises HelmError when it does not like them."""
+    """Return promtool's output for the chart's rules. Raises HelmError if it finds problems."""
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": list(groups(values))}))
     if test:
         (folder / "test.yaml").write_text(yaml.safe_dump(test))
@@ -67,7 +67,7 @@ def promtool(folder: Path, *commands: str, values: Values = WATCHED, test: Objec
 
 
 def as_test(scenario: Scenario) -> Object:
-    """In promtool's form: at every moment, every alert is asked for."""
+    """Return promtool's tests of a scenario: every alert is checked at every moment."""
     series = [{"series": _expanded(name), "values": _spelled(values)} for name, values in scenario.series.items()]
     expected = [
         {"eval_time": moment, "alertname": name, "exp_alerts": list(_alerts(rule, firing.get(name, ())))}
@@ -103,5 +103,5 @@ def _alerts(rule: Object, firing: Sequence[Mapping[str, str] | str]) -> Iterator
 
 
 def _rendered_annotations(annotations: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str]:
-    """What Prometheus makes of templates that name labels only."""
+    """Render annotations as Prometheus does for templates that name labels only."""
     return {key: _TEMPLATE.sub(lambda found: labels[found[1]], text) for key, text in annotations.items()}

@@ -28,7 +28,7 @@ TAG = "registry.example.com/team/app:1.2"
 
 @dataclass
 class Played:
-    """An Anchore that answers what it is told to, and keeps what it was asked."""
+    """An Anchore that sends prepared responses and records its requests."""
 
     answer: Callable[[httpx.Request], httpx.Response]
     asked: list[httpx.Request] = field(default_factory=list)
@@ -98,12 +98,12 @@ def impatient(
 
 
 def answering(body: Any, status: int = 200, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
-    """Whatever is asked, this JSON."""
+    """Return a handler that responds with this JSON to every request."""
     return lambda _: httpx.Response(status, json=body, headers=headers)
 
 
 def playing(*answers: httpx.Response | Exception) -> Played:
-    """Each answer once, in turn."""
+    """Return an Anchore that sends each response once, in turn."""
     left = list(answers)
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -117,18 +117,18 @@ def playing(*answers: httpx.Response | Exception) -> Played:
 
 
 def page(status: int = 200) -> httpx.Response:
-    """What a login proxy or a user interface answers."""
+    """Return the response of a login proxy or a user interface."""
     return httpx.Response(status, html="<html>Please log in</html>")
 
 
 def problem(status: int, detail: str = "") -> httpx.Response:
-    """A framework's own error, as for a path that does not exist."""
+    """Return a web framework's own error, as for an unknown path."""
     body = {"type": "about:blank", "title": "Not Found", "status": status, "detail": detail}
     return httpx.Response(status, content=json.dumps(body), headers={"content-type": "application/problem+json"})
 
 
 def error(status: int, message: str, **detail: Any) -> httpx.Response:
-    """An error in Anchore's own words."""
+    """Return an error in Anchore's format."""
     return httpx.Response(status, json={"message": message, "httpcode": status, "detail": detail})
 
 

@@ -1,4 +1,4 @@
-"""Replay recorded exchanges with Anchore Engine to the client, and compare what it asks and what it understands."""
+"""Replay recorded exchanges with Anchore Engine to the client, and compare its requests and results."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -42,7 +42,7 @@ NOT_ANALYZED, ANALYZING, ANALYZED, FAILED, UNKNOWN = (
 
 @dataclass(frozen=True)
 class Held:
-    """What matters of a record; the times are Anchore's affair."""
+    """The compared parts of a record, without the times that Anchore chooses."""
 
     digest: str
     state: AnalysisState
@@ -59,7 +59,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Case:
-    """``other`` says why the recorded question is not the one that the client asks; its answer still may come."""
+    """A recorded exchange; ``other`` explains why its request differs from the client's."""
 
     number: str
     call: Call
@@ -128,7 +128,7 @@ def replaying(number: str) -> DetectingAnchore:
 
 
 async def replay(case: Case) -> None:
-    """Ask as the case says, answer as recorded, compare both."""
+    """Send the requests of the case, respond as recorded, and compare both sides."""
     exchange = recording(case.number)
     router = respx.Router(assert_all_called=False)
     route = router.route().mock(return_value=_response(exchange["response"]))

@@ -19,7 +19,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass
 class Served:
-    """What a server saw: the head of every request, and how many connections it took."""
+    """The heads of all requests that a server received, and the number of connections."""
 
     port: int = 0
     heads: list[bytes] = field(default_factory=list)
@@ -33,7 +33,7 @@ def http_answer(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> byte
 
 @asynccontextmanager
 async def serving(answer: Callable[[bytes], bytes | None], tls: ssl.SSLContext | None = None) -> AsyncIterator[Served]:
-    """Answer the head of each request; with None, never answer; with nothing, hang up."""
+    """Respond to the head of each request; never if None, close the connection if empty."""
     served = Served()
     writers: set[asyncio.StreamWriter] = set()
 

@@ -56,7 +56,7 @@ GOOD_DIGEST, BAD_DIGEST, MULTI_DIGEST, LIST_DIGEST, FIRST_DIGEST, SECOND_DIGEST,
 
 
 class Part(StrEnum):
-    """What may break."""
+    """Kinds of failure that a stage can cause."""
 
     POLICY_ENGINE = "policyEngineDown"
     CATALOG = "catalogDown"
@@ -67,20 +67,20 @@ class Part(StrEnum):
 
 
 class Stage(Protocol):
-    """One Anchore that knows ``IMAGES`` and ``POLICIES``, asked by a user that may ask."""
+    """An Anchore with ``IMAGES`` and ``POLICIES``, called by an authorized user."""
 
     @property
     def anchore(self) -> Anchore: ...
 
     @property
     def stranger(self) -> Anchore:
-        """The same Anchore, asked with a wrong password."""
+        """Return the same Anchore with a wrong password."""
 
     def pass_time(self) -> None:
-        """As much as an analysis takes."""
+        """Let the time of an analysis pass."""
 
     async def break_down(self, part: Part) -> None:
-        """From now on, for every call."""
+        """Fail every call from now on."""
 
 
 def policy(name: str, action: str = "STOP", **changed: Any) -> dict[str, Any]:

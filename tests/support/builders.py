@@ -87,7 +87,7 @@ def request(body: Any, **changes: Any) -> AdmissionRequest:
 
 
 def reason_of(decoded: AdmissionReview) -> str:
-    """Return why the object of a review cannot be read; empty if it can."""
+    """Return the reason why the object of a review cannot be read, or an empty string."""
     value = decoded.request.object
     return value.reason if isinstance(value, Unreadable) else ""
 

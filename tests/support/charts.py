@@ -16,14 +16,14 @@ CHART = ROOT / "deploy" / "helm" / "anchore-admission"
 SCHEMAS = ROOT / "tests" / "data" / "kubernetes-schemas"
 ENDPOINT = {"anchore": {"endpoint": "http://anchore:8228"}}
 ANCHORE = {"anchore": {**ENDPOINT["anchore"], "credentialsSecret": "credentials"}}
-"""The least that installs."""
+"""The minimal values of an installation."""
 RELEASE, NAMESPACE = "anchore-admission", "security"
 Values = Mapping[str, Any]
 Object = dict[str, Any]
 
 
 class HelmError(Exception):
-    """What helm said when it refused."""
+    """An error of a program, with its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Rendered:
 
 
 def program(name: str) -> str:
-    """Where a program is: among those of the cluster tests, or on the path.
+    """Return the path of a program: among those of the cluster tests, or on PATH.
 
     Skips the test where it is not, or fails it where CHARTS=required.
     """
@@ -104,7 +104,7 @@ def render_text(values: Values, *options: str, release: str = RELEASE, namespace
 
 
 def notes(values: Values, release: str = RELEASE, namespace: str = NAMESPACE) -> str:
-    """What helm tells after an installation."""
+    """Return the notes that helm prints after an installation."""
     arguments = ("install", release, str(CHART), "--namespace", namespace, "--values", "-", "--dry-run=client")
     return run("helm", *arguments, given=yaml.safe_dump(dict(values))).partition("\nNOTES:\n")[2]
 

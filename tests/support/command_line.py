@@ -1,4 +1,4 @@
-"""Runs ``anchore-admission`` in this process, or as one of its own, and keeps what it said."""
+"""Run ``anchore-admission`` in this process or in a subprocess, and keep its output."""
 
 import io
 import json
@@ -50,7 +50,7 @@ class CommandLine:
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This environment without what would configure or colour the program, and with ``more``."""
+    """Return this environment without variables that configure or color the program, plus ``more``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return {**kept, **(more or {})}
 

@@ -1,4 +1,4 @@
-"""Fakes of the ports: an Anchore in memory, a recorder that keeps what it is told, a clock that tests turn."""
+"""Fakes of the ports: an Anchore in memory, a recorder that keeps all events, and a manual clock."""
 
 import asyncio
 import heapq
@@ -32,7 +32,7 @@ async def settled() -> None:
 
 
 class ManualClock:
-    """Seconds pass when the test says so; who sleeps is woken then."""
+    """A clock that the test advances; sleeping tasks wake up then."""
 
     @classmethod
     def of_loop(cls) -> "ManualClock":
@@ -166,7 +166,7 @@ class FakeAnchore(Anchore):
         return self._hanging.setdefault((operation, subject), asyncio.Event())
 
     def subjects(self, operation: str) -> list[str]:
-        """What the calls of an operation were about, in their order."""
+        """Return the subjects of an operation's calls, in order."""
         return [call.subject for call in self.calls if call.operation == operation]
 
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
@@ -249,7 +249,7 @@ class FakeAnchore(Anchore):
 
 @dataclass(slots=True)
 class FakeRecorder(Recorder, ClusterRecorder):
-    """Keeps what it is told about reviews, calls to Anchore and the cluster."""
+    """A recorder that keeps every recorded review, Anchore call and cluster call."""
 
     reviews: list[ReviewRecord] = field(default_factory=list)
     malformed: list[tuple[str, str]] = field(default_factory=list)
@@ -298,5 +298,5 @@ class FakeRecorder(Recorder, ClusterRecorder):
 
     @property
     def outcomes(self) -> list[str]:
-        """How the calls to Anchore ended."""
+        """Return the outcomes of the calls to Anchore."""
         return [outcome for _, _, outcome in self.anchore_calls]

@@ -13,7 +13,7 @@ def handshake(client_context: ssl.SSLContext, server_context: ssl.SSLContext) ->
 def connected(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """The client, who would like to go on with a session, and the server. Raises ssl.SSLError of either."""
+    """Return client and server after a handshake that may resume a session. Raises ssl.SSLError of either side."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
@@ -24,7 +24,7 @@ def connected(
 
 
 def session_of(client: ssl.SSLObject, server: ssl.SSLObject) -> ssl.SSLSession | None:
-    """What the client keeps to resume; TLS 1.3 sends it before the first bytes."""
+    """Return the client's session for resumption; TLS 1.3 sends it before the first bytes."""
     server.write(b"x")
     client.read(1)
     return client.session

@@ -136,6 +136,6 @@ def _answer(thing: Json | None) -> httpx2.Response:
 
 
 def failure(status: int, message: str = "as arranged") -> httpx2.Response:
-    """A refusal in the API's own form."""
+    """Return an error in the format of the Kubernetes API."""
     body = {"kind": "Status", "status": "Failure", "message": message, "reason": _REASONS[status], "code": status}
     return httpx2.Response(status, json=body)

@@ -1,4 +1,4 @@
-"""Ports of the loopback for programs that are told which one to take."""
+"""Free ports of the loopback for programs that take a port number."""
 
 import random
 import socket

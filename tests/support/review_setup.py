@@ -122,7 +122,7 @@ class ReviewSetup:
         return [found[question] for question in asked]
 
     async def late_facts(self, *images: str, by: Rule | None = None) -> list[ImageFacts]:
-        """What is known when the deadline has passed, and not before."""
+        """Return the facts known when the deadline has passed; assert that none are returned before."""
         asking = asyncio.create_task(self.facts(*images, by=by))
         await self.clock.advance(DEADLINE - 0.1)
         assert not asking.done()
@@ -132,7 +132,7 @@ class ReviewSetup:
 
     @asynccontextmanager
     async def queued(self) -> AsyncIterator[None]:
-        """Send what the block asked for."""
+        """Send the submissions that the block has queued."""
         yield
         async with self.running():
             assert await self.submissions.drain(HOUR) == []
@@ -166,7 +166,7 @@ class ReviewSetup:
             anchore.evaluate(digest_of(full_tag), PolicyEvaluation(False, ACTIVE_POLICY, findings=found))
 
     async def late_review(self, new: Any, seconds: float = DEADLINE) -> ReviewVerdict:
-        """The verdict that comes when so much time has passed, and not before."""
+        """Return the verdict after this much time; assert that it does not come earlier."""
         reviewing = asyncio.create_task(self.review(new))
         await self.clock.advance(seconds - 0.1)
         assert not reviewing.done()

@@ -23,14 +23,14 @@ Json = dict[str, Any]
 STRICT: Json = {"defaults": {"mode": "strict"}}
 _REVIEWS = DATA / "reviews"
 REVIEWS = {str(file.relative_to(_REVIEWS).with_suffix("")): file.read_bytes() for file in _REVIEWS.rglob("*.json")}
-"""What API servers sent, such as ``kubernetes-1.36/v1beta1/pod-create``."""
+"""Recorded reviews of API servers, such as ``kubernetes-1.36/v1beta1/pod-create``."""
 POD_CREATE = REVIEWS["kubernetes-1.36/pod-create"]
 JSON = "application/json"
 
 
 @dataclass
 class Webhook:
-    """``settings`` is what the configuration file says. What is asked of the queue is never sent."""
+    """A webhook; ``settings`` holds the configuration file. Queued submissions are never sent."""
 
     settings: Mapping[str, Any] = field(default_factory=lambda: STRICT)
     body_limit: int = 64 * 1024
@@ -49,7 +49,7 @@ class Webhook:
         self.http = caller(self.app)
 
     def fail(self, full_tag: str, digest: str = "") -> None:
-        """Let Anchore hold this image, with a finding that stops it."""
+        """Add an image to Anchore with a finding that fails its policy."""
         held = self.anchore.store(full_tag, digest=digest)
         found = PolicyEvaluation(False, ACTIVE_POLICY, findings=(vulnerability(),))
         self.anchore.evaluate(held.digest, found)

@@ -34,7 +34,7 @@ def patterns(module: str) -> dict[str, re.Pattern[Any]]:
 
 
 def unbounded(parts: Any) -> Iterator[str]:
-    """Yield the kinds of what is repeated without a bound, anywhere in a parsed pattern."""
+    """Yield the kinds of all unbounded repeats in a parsed pattern."""
     for operator, argument in parts:
         if operator in REPEATS:
             _, most, repeated = argument

@@ -27,7 +27,7 @@ SERVICE_VARIABLES = {
     "ANCHORE_ADMISSION_WEBHOOK_PORT": "tcp://10.0.0.3:443",
     "ANCHORE_ADMISSION_WEBHOOK_PORT_443_TCP_ADDR": "10.0.0.3",
 }
-"""What Kubernetes sets in every Pod for Services named anchore-admission, -operations and -webhook."""
+"""Variables that Kubernetes sets in every Pod for Services named anchore-admission, -operations and -webhook."""
 
 
 @pytest.fixture(autouse=True)

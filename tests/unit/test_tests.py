@@ -1,4 +1,4 @@
-"""What holds for the tests themselves."""
+"""Rules for the tests themselves."""
 
 import ast
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ FILES = sorted(TESTS.rglob("*.py"))
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FILLED = (ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.JoinedStr)
-"""Expressions whose length one can read; written empty, they would be a mistake of another kind."""
+"""Literals whose length is visible; an empty one would be a different mistake."""
 COUNTED = {"range", "enumerate", "zip", "product", "sorted", "reversed", "list", "tuple", "items", "values", "keys"}
 
 
@@ -24,12 +24,12 @@ def written_tests(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunct
 
 
 def constants_of(tree: ast.Module) -> set[str]:
-    """Names that the module gives a value itself or imports in capitals: constants of the tests."""
+    """Return the constants of a test module: names that it assigns or imports in capitals."""
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id.lstrip("_").isupper()}
 
 
 def is_filled(iterated: ast.expr, constants: set[str]) -> bool:
-    """Return whether a loop over this runs at least once, as far as one can see in the test."""
+    """Return whether a loop over this visibly runs at least once."""
     match iterated:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments, keywords=_):
             owner = [iterated.func.value] if isinstance(iterated.func, ast.Attribute) else []

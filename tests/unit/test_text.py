@@ -1,4 +1,4 @@
-"""Foreign text made safe and short."""
+"""Escaping and shortening of foreign text."""
 
 import unicodedata
 

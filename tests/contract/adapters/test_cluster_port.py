@@ -1,4 +1,4 @@
-"""Every ``Cluster`` keeps the same promises: in memory, and the real client over an API in memory and a real one.
+"""The contract of the port ``Cluster``: in memory, and the real client over an API in memory and a real one.
 
 The real API server is the one that CONTRACT_KUBECONFIG leads to; tests/e2e/test_cluster_contract.py sets it. Objects
 of this test are made and removed there.

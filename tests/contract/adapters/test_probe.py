@@ -1,4 +1,4 @@
-"""The question that the controller asks itself, over real TLS connections."""
+"""The probe of the controller's own webhook, over real TLS connections."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Answer = Callable[[dict[str, Any]], object]
 
 
 def answering(answer: Answer, status: int = 200) -> ASGIApp:
-    """An application whose answer is made from the request's ``request``."""
+    """An application whose response is made from the review's ``request``."""
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
         request = json.loads((await receive())["body"])["request"]

@@ -1,4 +1,4 @@
-"""The chart's alerts, held to Prometheus' own promtool: they fire when they should, and at no other time."""
+"""The chart's alerts, checked with promtool: they fire when they should, and at no other time."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the Helm chart renders: valid for Kubernetes, hardened, spread, and as its values say."""
+"""The objects that the Helm chart renders: valid for Kubernetes, hardened, spread, and as its values say."""
 
 import json
 import tomllib
@@ -546,7 +546,7 @@ def test_the_network_policy_closes_all_but_two_ports() -> None:
 
 
 def test_the_release_reaches_the_webhook_where_api_servers_do() -> None:
-    """The leader's question to itself, and that of `helm test`."""
+    """The NetworkPolicy admits the leader's probe and that of `helm test`."""
     peer = {"ipBlock": {"cidr": "10.0.0.0/8"}}
     policy = {"networkPolicy": {"enabled": True, "webhookFrom": [peer]}}
     rendered = render(merged(ANCHORE, policy))

@@ -1,4 +1,4 @@
-"""What is made from the chart's values is current, and helm itself has nothing to object to."""
+"""Documents generated from the chart's values are current, and `helm lint` finds nothing."""
 
 import subprocess
 import sys

@@ -101,7 +101,7 @@ def _name_of_configuration(built: Rendered) -> str:
 
 
 def _comparable(rendered: Rendered) -> dict[tuple[str, str], Object]:
-    """Without what is Helm's own, with the ConfigMap called alike, and with the files in it read."""
+    """Normalize rendered objects: drop Helm's own labels, unify the ConfigMap's name, parse the files in it."""
     objects = {}
     for original in rendered.objects:
         it = copy.deepcopy(original)

@@ -1,4 +1,4 @@
-"""Where a wrong value is rejected: contradictions by the chart, single values by the schema, rules by the program."""
+"""Rejection of wrong values: contradictions by the chart, single values by the schema, rules by the program."""
 
 from collections.abc import Callable
 from typing import Any
@@ -472,13 +472,13 @@ def test_the_schema_accepts_every_seed_that_the_sandbox_accepts(seed: Values) ->
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 FREE = {"resources", "strategy", "podSecurityContext", "securityContext"}
-"""What goes to Kubernetes as it is."""
+"""Values that are passed to Kubernetes unchanged."""
 NULLABLE = {"replicaCount", "targetCPUUtilizationPercentage"}
 """Values with a default for which null has a meaning."""
 
 
 def _nulls(values: dict[str, Any], wanted: Callable[[str, Any], bool]) -> dict[str, Any]:
-    """A null for every value that is wanted, by its key and default."""
+    """Return a null for every value whose key and default are wanted."""
     nulls: dict[str, Any] = {}
     for key, default in values.items():
         if wanted(key, default):

@@ -1,4 +1,4 @@
-"""Who registers the webhook, with what entry, whose certificate and which rights."""
+"""The registration of the webhook by the chart: its entry, certificate and rights."""
 
 import re
 from itertools import product
@@ -188,7 +188,7 @@ def test_cert_manager_signs_for_the_service_and_injects_its_ca() -> None:
 
 
 def test_aks_leaves_the_registration_as_it_is() -> None:
-    """Its Admissions Enforcer would rewrite the namespaceSelector, whoever registers."""
+    """The Admissions Enforcer of AKS would rewrite the namespaceSelector in either registration mode."""
     common = {"commonAnnotations": {"team": "security"}}
     for rendered in (_release("selfManaged", values=common), _release("certManager", "chart", common)):
         assert {"admissions.enforcer/disabled": "true", "team": "security"}.items() <= _annotations(rendered).items()
@@ -232,14 +232,14 @@ def test_rights(certificates: str, registration: str, rights: set[tuple[str, ...
 
 
 def test_the_rights_are_those_that_a_real_cluster_listed() -> None:
-    """tests/data/chart/can-i.txt is what `kubectl auth can-i --list` said of the ServiceAccount."""
+    """tests/data/chart/can-i.txt holds the output of `kubectl auth can-i --list` for the ServiceAccount."""
     text = (ROOT / "tests" / "data" / "chart" / "can-i.txt").read_text()
     listed = {
         (group, resource, names, verbs.replace(" ", ","))
         for resource, group, names, verbs in re.findall(
             r"^(\w+)\.?(\S*) +\[\] +\[(.*)\] +\[(.*)\]$", text, re.MULTILINE
         )
-        if not resource.startswith("selfsubject")  # everybody may ask about oneself
+        if not resource.startswith("selfsubject")  # every user may review their own access
     }
     assert listed == _rights(_release("selfManaged"))
 
@@ -256,13 +256,13 @@ def _rights(rendered: Rendered) -> set[tuple[str, ...]]:
 
 def test_roles_are_bound_to_the_service_account_alone() -> None:
     for created in (True, False):
-        account = {"create": created, "name": "somebody"}
+        account = {"create": created, "name": "custom"}
         rendered = render(merged(ANCHORE, {"serviceAccount": account}))
         bindings = [it for it in rendered.objects if it["kind"].endswith("Binding")]
         assert len(bindings) == 2
         for it in bindings:
-            assert it["subjects"] == [{"kind": "ServiceAccount", "name": "somebody", "namespace": NAMESPACE}]
-        assert (("ServiceAccount", "somebody") in rendered.names()) == created
+            assert it["subjects"] == [{"kind": "ServiceAccount", "name": "custom", "namespace": NAMESPACE}]
+        assert (("ServiceAccount", "custom") in rendered.names()) == created
     assert not {"Role", "ClusterRole"} & {
         kind for kind, _ in render(merged(ANCHORE, {"rbac": {"create": False}})).names()
     }

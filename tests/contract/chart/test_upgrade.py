@@ -1,4 +1,4 @@
-"""What an upgrade cannot change while replicas run, which helm looks up; and what it tells when it can."""
+"""Changes that an upgrade rejects while replicas run, found by helm's `lookup`, and its notes otherwise."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,14 +33,14 @@ RECORD = {
     "info": {"status": "deployed"},
     "chart": {"metadata": {"apiVersion": "v2", "name": RELEASE, "version": "0.0.1"}},
 }
-"""Of the release that is there, as helm keeps it."""
+"""The stored record of the installed release."""
 
 Upgrade = Callable[[Values, Values | None], str]
 
 
 @contextmanager
 def cluster(live: Object | None) -> Iterator[str]:
-    """The address of an API server that has a Deployment, or none, and nothing else."""
+    """Yield the address of an API server that holds at most one Deployment."""
     things: dict[str, Object] = {
         "/version": {"major": "1", "minor": "36", "gitVersion": "v1.36.0"},
         "/api": {"kind": "APIVersions", "versions": []},
@@ -72,7 +72,7 @@ def cluster(live: Object | None) -> Iterator[str]:
 
 @pytest.fixture
 def upgrade(tmp_path: Path) -> Upgrade:
-    """What helm tells of an upgrade to values, from what runs by others. Raises HelmError."""
+    """Return the output of an upgrade from the running values to others. Raises HelmError."""
 
     def upgraded(wanted: Values, running: Values | None) -> str:
         return helm_output("upgrade", wanted, running, tmp_path, RECORD)
@@ -81,7 +81,7 @@ def upgrade(tmp_path: Path) -> Upgrade:
 
 
 def helm_output(command: str, wanted: Values, running: Values | None, folder: Path, *releases: Object) -> str:
-    """What helm says, which keeps its releases in a file, and looks up what there is in the cluster."""
+    """Run helm with its releases in a file, and return its output; `lookup` sees the running Deployment."""
     file = folder / "releases.yaml"
     file.write_text(yaml.safe_dump(list(releases)))
     memory = {"HELM_DRIVER": "memory", "HELM_MEMORY_DRIVER_DATA": str(file)}
@@ -135,7 +135,7 @@ def test_everything_else_can_change_and_the_mode_too_once_the_deployment_is_dele
 
 
 def test_an_installation_is_not_compared_with_running_replicas(tmp_path: Path) -> None:
-    """Helm itself refuses to install over what somebody else has made."""
+    """Helm itself refuses to install over objects of another owner."""
     assert f"{RELEASE} {__version__} is installed" in helm_output("install", EXISTING, SELF_MANAGED, tmp_path)
 
 

@@ -34,7 +34,7 @@ def _logs_as_before() -> Iterator[None]:
 
 
 def completed(program: CommandLine, words: str) -> list[str]:
-    """What bash offers after these words."""
+    """Return the completions that bash offers after these words."""
     environ = {"_ANCHORE_ADMISSION_COMPLETE": "complete_bash", "COMP_WORDS": f"anchore-admission {words}"}
     return program(environ={**environ, "COMP_CWORD": str(len(words.split(" ")))}).out.split()
 

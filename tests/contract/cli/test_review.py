@@ -1,4 +1,4 @@
-"""``anchore-admission review`` against the sandbox: what it reads, what it says, how it ends."""
+"""``anchore-admission review`` against the sandbox: its input, output and exit codes."""
 
 import errno
 import json
@@ -17,7 +17,7 @@ from support.paths import DATA
 from support.ports import free_port
 from support.sandbox_server import sandbox_served
 
-GOOD, BAD, PENDING, UNKNOWN, MALFORMED = "alpine:3.20", "nginx:1.25", "postgres:16", "nobody/knows:1", "UPPER"
+GOOD, BAD, PENDING, UNKNOWN, MALFORMED = "alpine:3.20", "nginx:1.25", "postgres:16", "team/unknown:1", "UPPER"
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
 CERTIFICATE = {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"labels": {"image": "x"}}}
 OWNED = [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": "1", "controller": True}]

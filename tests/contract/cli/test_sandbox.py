@@ -24,7 +24,7 @@ def _program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 @contextmanager
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """The process, its address, and what it says of its user."""
+    """The process, its address, and the line about its user."""
     with subprocess.Popen(  # noqa: S603 - ourselves
         [*PROGRAM, "--port", "0", *arguments],
         stdout=subprocess.PIPE,

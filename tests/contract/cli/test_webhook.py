@@ -18,7 +18,7 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 def printed(program: CommandLine, *arguments: object) -> dict[str, Any]:
-    """The one document that kubectl would get."""
+    """Return the one document that kubectl would read."""
     ended = program("webhook", *arguments)
     assert (ended.code, ended.err) == (0, "")
     document: dict[str, Any] = yaml.safe_load(ended.out)

@@ -21,7 +21,7 @@ VALUES = sorted((EXAMPLES / "helm").glob("*.yaml"))
 MANIFESTS = EXAMPLES / "manifests"
 CONTROLLER = "anchore-admission"
 PASSIVE = {"passive-first", "network-policy"}
-"""The values that deny nothing, for which the chart registers ``Ignore``."""
+"""Values that deny nothing; the chart registers ``Ignore`` for them."""
 
 
 def loaded(path: Path) -> Any:
@@ -182,7 +182,7 @@ def test_the_overlay_has_the_configuration_for_production() -> None:
 
 
 def review_of(script: str) -> list[str]:
-    """What the last command of a job's script gives to the program."""
+    """Return the arguments that the last command of a job's script passes to the program."""
     words = shlex.split(script.strip().splitlines()[-1])
     (at,) = (at for at, word in enumerate(words) if word.rpartition("/")[2].partition(":")[0] == CONTROLLER)
     return words[at + 1 :]

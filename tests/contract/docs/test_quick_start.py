@@ -1,4 +1,4 @@
-"""The quick start shows what kubectl shows: helm renders its values, and the controller that they configure answers."""
+"""The quick start shows real output: helm renders its values, and the configured controller responds."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -46,7 +46,7 @@ async def webhook(sandbox: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def of_kubectl(file: str, shown: Any, response: dict[str, Any]) -> str:
-    """What kubectl prints for a response, with … for digests."""
+    """Return the text that kubectl prints for a response, with … for digests."""
     lines = [f"Warning: {warning}" for warning in response.get("warnings", [])]
     if response["allowed"]:
         lines.append(f"{shown['kind'].lower()}/{shown['metadata']['name']} created")

@@ -25,7 +25,7 @@ TAG = "docker.io/ubuntu:latest"
 
 @pytest.fixture
 def sandbox() -> Iterator[str]:
-    """An Anchore with the policy of the original walk-through, that analyses at once and finds something low."""
+    """An Anchore with the policy of the original walk-through; it analyzes at once and finds a low severity."""
     registry = [{"tag": TAG, "findings": [LOW]}]
     with sandbox_served({**SEED, "analysisTime": 0, "images": [], "registry": registry}) as url:
         yield url

@@ -1,4 +1,4 @@
-"""``serve --insecure-http`` as a process of its own, asked as an API server behind a tunnel that ends TLS would ask."""
+"""``serve --insecure-http`` as a process of its own, called like from a tunnel that terminates TLS."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a running controller tells Prometheus: well named, and everything that alerts and documentation speak of."""
+"""The metrics of a running controller: well named, and complete for the alerts and the documentation."""
 
 import asyncio
 import base64
@@ -43,7 +43,7 @@ VALUES: Final = {
     "origin": set(Origin),
     "error_type": {"calling_webhook_error", "apiserver_internal_error", "no_error"},
 }
-"""Of labels whose values are a closed set."""
+"""The values of labels whose values are a closed set."""
 CONFIGURATION: Final = {
     "defaults": {"mode": "strict"},
     "rules": [{"name": "watched", "match": {"images": ["*/watched/*"]}, "mode": "passive"}],
@@ -53,7 +53,7 @@ CONFIGURATION: Final = {
 
 
 async def _exposition(folder: Path, patch: pytest.MonkeyPatch, anchore: str) -> str:
-    """What a controller whose password is wrong tells after two calls, one of them unreadable."""
+    """Return the metrics of a controller with a wrong password after two calls, one of them unreadable."""
     port, operations_port = free_port(), free_port()
     patch.setenv("ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "admin")
     patch.setenv("ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD", "wrong")
@@ -88,14 +88,14 @@ async def exposition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 def _families(text: str) -> dict[str, Metric]:
-    """Ours, by the names of their series; a counter's ends in _total."""
+    """Return the controller's own metrics by the names of their series; a counter's ends in _total."""
     families = text_string_to_metric_families(text)
     ours = [family for family in families if family.name.startswith("anchore_admission_")]
     return {family.name + ("_total" if family.type == "counter" else ""): family for family in ours}
 
 
 def _labels(text: str) -> dict[str, set[str]]:
-    """The labels of every series that is told, by its name."""
+    """Return the labels of every exposed series by its name."""
     samples = (sample for family in _families(text).values() for sample in family.samples)
     return {sample.name: set(sample.labels) for sample in samples}
 

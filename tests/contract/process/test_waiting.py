@@ -29,7 +29,7 @@ webhooks: [{name: a.b.c, clientConfig: {service: {name: gate, namespace: securit
 
 @dataclass
 class Mounted:
-    """What a container gets: a configuration, a certificate, credentials; and how the process is told of them."""
+    """The mounted files of a container: configuration, certificate, credentials; and the settings that name them."""
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -76,7 +76,7 @@ class Mounted:
 
 
 class LogLines(logging.Handler):
-    """Wakes who waits for a line of the log, whichever thread writes it."""
+    """Wakes the tasks that wait for a log line, from any thread."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Accounts of the sandbox: who may see what."""
+"""Accounts of the sandbox and their access rights."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""The seed file: what it may say, and everything that is wrong with it at once."""
+"""The seed file: its fields, and every problem reported at once."""
 
 import pytest
 
@@ -32,7 +32,7 @@ analysisTime: -1
 colour: red
 accounts: [{{name: admin}}, {{name: admin}}, {{name: "a b"}}]
 images:
-  - {{tag: "nginx@{DIGEST}", account: nobody, digest: latest}}
+  - {{tag: "nginx@{DIGEST}", account: missing, digest: latest}}
   - {{tag: nginx, findings: [{{id: CVE-1, severity: huge, package: p}}]}}
 registry:
   - {{tag: [a, b], error: NO_SUCH_ERROR}}

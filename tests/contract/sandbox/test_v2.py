@@ -1,4 +1,4 @@
-"""API v2 of the sandbox, and how it distinguishes the two APIs."""
+"""API v2 of the sandbox, and the differences between the two APIs."""
 
 from typing import Any
 

@@ -101,7 +101,7 @@ async def replica(version: ApiVersion, seed: Json, settings: Json | None = None)
 
 
 class TestTagInFrontOfADigest:
-    """Anyone can write ``repo:tag@digest``: it must say nothing about what the tag is."""
+    """Any author can write ``repo:tag@digest``; it must not decide the digest of the tag."""
 
     @pytest.mark.parametrize("tag", ["v2", "latest", CLEAN.replace(":", "-"), "sha256-" + "a" * 12])
     async def test_does_not_decide_what_the_tag_means(self, version: ApiVersion, tag: str) -> None:

@@ -24,7 +24,7 @@ _JSON = st.recursive(
 
 
 def paths(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Where a document can be changed."""
+    """Yield every place at which a document can be changed."""
     items = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ())
     for key, item in items:
         yield (*path, key)
@@ -32,7 +32,7 @@ def paths(value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def change(document: Any, path: Path, new: Any, *, remove: bool) -> None:
-    """Put something else in a place, where an earlier change has left it."""
+    """Replace the value at a place, if earlier changes have left it."""
     place = document
     for key in path[:-1]:
         try:
@@ -71,7 +71,7 @@ async def _ask(body: bytes, headers: dict[str, str], query: str) -> httpx.Respon
 
 
 def assert_proper(body: bytes, content_type: str = JSON, query: str = "timeout=10s") -> None:
-    """A verdict that the API server accepts, or a refusal to read, in Kubernetes' own form."""
+    """Assert that the response is a verdict that the API server accepts, or an error in Kubernetes' own form."""
     answer = asyncio.run(_ask(body, {"content-type": content_type}, query))
     if answer.status_code != 200:
         assert failure(answer)[0] in {400, 413, 415}

@@ -67,7 +67,7 @@ def stem(name: str) -> str:
 
 
 def images(value: Any) -> Iterator[str]:
-    """Every image anywhere in a document."""
+    """Yield every image anywhere in a document."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else []):
         if key in {"image", "reference"} and isinstance(item, str):
             yield item
@@ -77,7 +77,7 @@ def images(value: Any) -> Iterator[str]:
 
 @pytest.fixture
 def webhook() -> Webhook:
-    """Strict, and every image that any of the reviews names fails its policy."""
+    """A webhook in strict mode; every image of the reviews fails its policy."""
     webhook = Webhook()
     for body in REVIEWS.values():
         for image in images(json.loads(body)):

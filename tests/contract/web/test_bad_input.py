@@ -11,7 +11,7 @@ GOOD = review(workload("Pod", pod_spec("registry.example.com/app:1")))
 
 
 def changed(**changes: Any) -> bytes:
-    """A good review with other things in its request."""
+    """Return a valid review with other fields in its request."""
     return json.dumps(review(GOOD["request"]["object"], **changes)).encode()
 
 
@@ -79,7 +79,7 @@ async def test_an_unreadable_call_is_a_clear_400(body: bytes) -> None:
 
 
 def spec(**changes: Any) -> bytes:
-    """A review of a Pod with other things in its spec."""
+    """Return a review of a Pod with other fields in its spec."""
     return json.dumps(review({**GOOD["request"]["object"], "spec": changes})).encode()
 
 
@@ -140,7 +140,7 @@ ADMITTED = {
     ),
     "NUL and emoji in every name": changed(name="\0", namespace="\N{PILE OF POO}", object={"metadata": {"name": "\0"}}),
     "the longest uid": changed(uid="u" * 256, operation="DELETE"),
-    "keys nobody knows": changed(operation="DELETE", unreadable="no", response={"allowed": False}),
+    "unknown keys": changed(operation="DELETE", unreadable="no", response={"allowed": False}),
 }
 
 

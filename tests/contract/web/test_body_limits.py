@@ -20,12 +20,12 @@ HEADERS = {"content-type": JSON}
 
 
 def padded(size: int) -> bytes:
-    """A readable review of exactly so many bytes."""
+    """Return a readable review of exactly this many bytes."""
     return POD_CREATE.ljust(size)
 
 
 class Counted(bytes):
-    """A chunk of a body; ``alive`` bytes of them are held by anybody."""
+    """A chunk of a body; ``alive`` counts the bytes of chunks that are still referenced."""
 
     alive: ClassVar[int] = 0
 
@@ -38,7 +38,7 @@ class Counted(bytes):
 
 
 class Call:
-    """One ASGI call whose body comes in chunks; an endless one where ``chunks`` is None."""
+    """An ASGI call whose body comes in chunks; endless if ``chunks`` is None."""
 
     def __init__(self, chunks: int | None, *, cut: bool = False) -> None:
         self.left = chunks

@@ -1,4 +1,4 @@
-"""What strangers can do with connections, and what they cannot keep others from."""
+"""Hostile clients and their connections: they cannot keep others from being served."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ async def opened(to: Running) -> AsyncIterator[tuple[asyncio.StreamReader, async
 
 
 async def ended(reader: asyncio.StreamReader) -> bytes:
-    """What was still said before the other side closed."""
+    """Return the bytes that arrived before the other side closed."""
     with contextlib.suppress(ConnectionError):
         return await reader.read()
     return b""
@@ -161,7 +161,7 @@ async def test_a_header_without_end_is_not_kept(sent: bytes) -> None:
 
 
 async def test_a_body_that_still_comes_after_its_answer_is_no_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when a large review goes to a path that is not there: its sender has to hear so."""
+    """A large review to a wrong path: its sender must receive the 404."""
     monkeypatch.setattr(connections, "HEADER_BYTES", 1000)
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.02)
     async with running(Listener(quick, HOST, 0)) as running_server, opened(running_server) as (reader, writer):

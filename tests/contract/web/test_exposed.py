@@ -1,4 +1,4 @@
-"""What guards a webhook port that strangers can reach, over real TLS connections."""
+"""Protection of a webhook port that strangers can reach, over real TLS connections."""
 
 import datetime as dt
 import ssl
@@ -50,7 +50,7 @@ def client_pair(name: str, *, alternative: str = "") -> CertificatePair:
 
 
 API_SERVER, BY_ALTERNATIVE = client_pair("kube-apiserver"), client_pair("x", alternative="api.example.com")
-OTHER_NAME, STRANGER = client_pair("somebody"), client_pair("kube-apiserver")
+OTHER_NAME, STRANGER = client_pair("another"), client_pair("kube-apiserver")
 NAMES = ClientNames(frozenset({"kube-apiserver", "api.example.com"}))
 
 
@@ -88,7 +88,7 @@ async def test_a_rejected_client_is_logged_by_its_name(
         httpx.AsyncClient(verify=presenting(OTHER_NAME, tmp_path)) as asking,
     ):
         await asking.get(server.url(scheme="https"))
-    assert "rejected a client whose certificate is for somebody; allow your API server by --client-name" in caplog.text
+    assert "rejected a client whose certificate is for another; allow your API server by --client-name" in caplog.text
 
 
 @pytest.mark.parametrize("client", [None, STRANGER], ids=["none", "of another CA"])

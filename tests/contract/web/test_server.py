@@ -96,7 +96,7 @@ async def test_idle_connections_do_not_keep_the_process() -> None:
 
 async def test_a_peer_that_never_confirms_the_end_does_not_keep_the_process(certificate: ServingCertificate) -> None:
     def silent(port: int) -> ssl.SSLSocket:
-        """A client that reads nothing more, so that it never hears the server's end of the TLS connection."""
+        """A client that stops reading, so that it never receives the server's close_notify."""
         plain_socket = socket.create_connection((HOST, port))
         connection = trusting(TRUSTED).wrap_socket(plain_socket, server_hostname="localhost")
         connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -203,7 +203,7 @@ def test_a_process_answers_what_is_in_flight_and_exits_with_zero(tmp_path: Path)
 @pytest.mark.process
 @pytest.mark.parametrize(("second", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_second_signal_ends_the_process_at_once(second: signal.Signals, code: int, tmp_path: Path) -> None:
-    """By an exit code of its own, not by the system's default, which spares the first process of a container."""
+    """The process exits by itself; the kernel's default action does not apply to PID 1 of a container."""
     with stoppable(tmp_path, "hangs") as (process, url):
 
         def ask() -> None:

@@ -1,4 +1,4 @@
-"""The API server, called directly: what it answers, warnings included."""
+"""Direct calls to the API server; responses include warnings."""
 
 import json
 import re
@@ -42,7 +42,7 @@ class Sample:
 
 
 class Api:
-    """By default as administrator of our own cluster; ``address`` is a proxy's to another one."""
+    """A client, by default as administrator of our own cluster; ``address`` is that of a proxy to another one."""
 
     def __init__(self, address: str = API_SERVER) -> None:
         trust: ssl.SSLContext | bool = True
@@ -77,7 +77,7 @@ class Api:
         return Answer(answer.status_code, found, tuple(re.sub(r"\\(.)", r"\1", text) for text in warnings))
 
     def get(self, path: str) -> dict[str, Any]:
-        """Raises LookupError when it is not there."""
+        """Get an object. Raises LookupError if it does not exist."""
         answer = self.call("GET", path)
         if not answer.allowed:
             raise LookupError(f"{path}: {answer.message}")
@@ -90,7 +90,7 @@ class Api:
         return self.call("POST", collection(namespace, thing), thing, dry_run=dry_run)
 
     def metrics(self, *names: str, path: str = "/metrics") -> list[Sample]:
-        """The API server's own, or those of a Pod at whose path its proxy serves."""
+        """Return the metrics of the API server, or of a Pod through the API server's proxy."""
         found = (_NAMED.match(line) for line in self.text(path).splitlines() if not line.startswith("#"))
         return [
             Sample(match[1], dict(_LABEL.findall(match[2] or "")), float(match[3]))

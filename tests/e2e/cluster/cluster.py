@@ -27,7 +27,7 @@ _DAEMONS: Final = (
     *("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"),
     *("kubelet", "containerd", SHIM),
 )
-"""The other programs may be at work for somebody else: the tests of the chart start helm and kubectl too."""
+"""Other programs, such as helm and kubectl, may also run for the tests of the chart."""
 _SAVED: Final = CACHE / "sysctls"
 
 
@@ -52,7 +52,7 @@ def _build_images(deadline: float) -> None:
 
 
 def why_not() -> str:
-    """Why no cluster can run on this machine; empty when one can."""
+    """Return the reason why no cluster can run on this machine, or an empty string."""
     if platform.system() != "Linux" or os.geteuid():
         return "a cluster needs Linux and root"
     missing = [name for name in ("ip", "apt-get", "dpkg") if shutil.which(name) is None]
@@ -81,7 +81,7 @@ class Cluster:
         self.control_plane.stop()
 
     def crash(self) -> None:
-        """As when the machines of the nodes lose power: nothing of them runs any more, and nothing was told to stop."""
+        """Kill all nodes as a power failure would: every process ends without a signal to stop."""
         for node in self.nodes:
             for daemon in (node.kubelet, node.containerd):
                 daemon.stop(signal.SIGKILL)
@@ -89,7 +89,7 @@ class Cluster:
         _kill(set(control_groups.processes()))
 
     def lose(self, node: Node) -> None:
-        """As when the machine of one node loses power: nothing of it runs, and no packet to it is answered."""
+        """Kill one node as a power failure would: its processes end, and packets to it are dropped."""
         network.cut_off(node.place)
         for daemon in (node.kubelet, node.containerd):
             daemon.stop(signal.SIGKILL)
@@ -133,7 +133,7 @@ def running() -> Iterator[Cluster]:
 
 
 def down(seconds: float) -> bool:
-    """Remove what a crash left, but for the logs. False when somebody still uses the cluster after these seconds."""
+    """Remove the leftovers of a crash, except the logs. Return False if it is in use for longer."""
     with _alone(seconds) as alone:
         if alone:
             sweep(keep_logs=True)
@@ -141,7 +141,7 @@ def down(seconds: float) -> bool:
 
 
 def sweep(*, keep_logs: bool = False) -> None:
-    """Remove whatever an earlier cluster left, however it ended."""
+    """Remove all leftovers of an earlier cluster."""
     for name in ("kubelet", "containerd"):  # first what would bring Pods back
         _kill(_running(name))
     _kill(set(control_groups.processes()))
@@ -161,7 +161,7 @@ def sweep(*, keep_logs: bool = False) -> None:
 
 
 def _running(*names: str) -> set[int]:
-    """The processes of our programs of these names, also of one that has been replaced since."""
+    """Return the processes of our programs of these names, including replaced versions."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it is gone, or of the kernel
@@ -199,7 +199,7 @@ def _is_ready(api: Api, name: str) -> bool:
 
 @contextlib.contextmanager
 def _alone(seconds: float = math.inf) -> Iterator[bool]:
-    """False when somebody else uses the cluster for longer than that."""
+    """Take the lock of the cluster. Yields False if another process holds it for longer than the timeout."""
     CACHE.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + seconds
     with LOCK.open("w") as lock:

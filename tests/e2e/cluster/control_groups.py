@@ -60,7 +60,7 @@ GROUPS: Final = _hierarchies()
 
 
 def processes(name: str = "") -> Iterator[int]:
-    """Yield whatever runs in the Pods of our nodes, or of the node of this name."""
+    """Yield the processes in the Pods of our nodes, or of the node of this name."""
     for group in GROUPS:
         yield from group.processes(name)
 

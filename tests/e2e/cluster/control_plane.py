@@ -88,7 +88,7 @@ def _client(name: str) -> list[str]:
 
 
 class ControlPlane:
-    """Started in order; a test may stop and start parts of it."""
+    """The daemons of the control plane, started in order; a test may stop and start parts of it."""
 
     def __init__(self) -> None:
         self.etcd = Daemon("etcd", _etcd())

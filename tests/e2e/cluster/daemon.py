@@ -8,7 +8,7 @@ from e2e.cluster.places import LOGS
 
 
 class Daemon:
-    """Started anew as often as one likes; its log goes on."""
+    """A daemon that can be restarted; its log is appended to."""
 
     def __init__(self, name: str, command: Sequence[object], environment: Mapping[str, str] | None = None) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class Daemon:
             process.wait()
 
     def require(self) -> bool:
-        """True while it runs. Raises RuntimeError with the end of its log."""
+        """Return True while the daemon runs. Raises RuntimeError with the end of its log."""
         if not self.running:
             end = (LOGS / f"{self.name}.log").read_text(errors="replace")[-2000:]
             raise RuntimeError(f"{self.name} has ended:\n{end}")

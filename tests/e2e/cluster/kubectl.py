@@ -18,7 +18,7 @@ class Kubectl:
         self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": search_path(), "HOME": str(home)}
 
     def run(self, *command: str, stdin: str | None = None, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-        """Whatever becomes of it."""
+        """Run kubectl and return its result, whatever the exit code."""
         return subprocess.run(  # noqa: S603 - kubectl and helm
             command,
             input=stdin,
@@ -33,11 +33,11 @@ class Kubectl:
         return subprocess.Popen(command, env=self._environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - kubectl
 
     def __call__(self, *arguments: str, stdin: str | None = None, seconds: float = 300) -> str:
-        """What kubectl says. Raises RuntimeError when it fails."""
+        """Return the output of kubectl. Raises RuntimeError if it fails."""
         return self._said("kubectl", *arguments, stdin=stdin, seconds=seconds)
 
     def helm(self, *arguments: str, seconds: float = 420) -> str:
-        """What helm says. Raises RuntimeError when it fails."""
+        """Return the output of helm. Raises RuntimeError if it fails."""
         return self._said("helm", *arguments, seconds=seconds)
 
     def apply(self, *things: Mapping[str, Any]) -> str:

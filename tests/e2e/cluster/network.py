@@ -59,7 +59,7 @@ def create() -> None:
 
 
 def cut_off(node: Place) -> None:
-    """Drop whatever is sent to the Pods of a node, as if its machine were gone: no answer, no error."""
+    """Drop all packets to the Pods of a node, as if its machine were gone: no response, no error."""
     _nft(_CUT_OFF.format(name=node.name, pods=node.pods))
 
 
@@ -74,7 +74,7 @@ def remove() -> None:
 
 
 def processes() -> Iterator[int]:
-    """Whoever is in the namespace."""
+    """Yield the processes in the network namespace."""
     if FILE.exists():
         own = FILE.stat()
         for process in Path("/proc").glob("[0-9]*"):

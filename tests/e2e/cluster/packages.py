@@ -43,7 +43,7 @@ def _fetched(*names: str) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """What kube-proxy and containerd need to run programs of these packages."""
+    """Return the environment in which kube-proxy and containerd can run programs of these packages."""
     libraries = next((ROOT / "usr/lib").glob("*-linux-gnu"))
     path = os.pathsep.join([str(ROOT / "usr/sbin"), os.environ["PATH"]])
     own = {"LD_LIBRARY_PATH": str(libraries), "XTABLES_LIBDIR": str(libraries / "xtables")}

@@ -1,4 +1,4 @@
-"""The cluster's authority, its certificates and kubeconfigs; valid for two days."""
+"""The cluster's CA, its certificates and kubeconfigs; valid for two days."""
 
 import datetime as dt
 import ipaddress
@@ -75,7 +75,7 @@ class CertificateAuthority:
         self._write(name, builder.sign(self._key, SHA256()), key)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        """Without identifiers of keys, as older k3s and EKS clusters have them: what talks to those must not mind."""
+        """Begin a certificate without key identifiers, as older k3s and EKS clusters have; clients must accept it."""
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
@@ -93,7 +93,7 @@ class CertificateAuthority:
 
 
 def write(folder: Path) -> None:
-    """Everything that the cluster's programs present and trust."""
+    """Issue all certificates that the cluster's programs present and trust."""
     ca = CertificateAuthority(folder)
     ca.server("apiserver", "kube-apiserver", _API_SERVER_NAMES)
     ca.client("admin", "admin", "system:masters")

@@ -1,4 +1,4 @@
-"""Where the test cluster keeps what it needs, and how it is laid out."""
+"""Folders, names and addresses of the test cluster."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ STATE: Final = CACHE / "cluster"
 LOGS: Final = CACHE / "logs"
 """Of the last cluster, kept when it is gone."""
 LOCK: Final = CACHE / "lock"
-"""Held by whoever uses the cluster: there is one per cache."""
+"""Lock held by the process that uses the cluster; there is one cluster per cache."""
 
 PROGRAMS: Final = CACHE / "programs"
 IMAGES: Final = CACHE / "images"
@@ -61,4 +61,4 @@ NODES: Final = (
     Place("node2", "10.88.0.2", "10.244.1.0/24", 10348),
 )
 MAIN: Final = NODES[0].address
-"""Where the control plane answers."""
+"""The address of the control plane."""

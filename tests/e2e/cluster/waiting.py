@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 120, every: float = 0.1) -> T:
-    """The first true value; an exception of the condition counts as not yet. Raises TimeoutError, from the last one.
+    """Return the first true value; an exception counts as not yet. Raises TimeoutError from the last one.
 
     Patience costs time only where something is broken.
     """
@@ -20,7 +20,7 @@ def until(condition: Callable[[], T], what: str, seconds: float = 120, every: fl
             if value:
                 return value
             last = value
-        except Exception as error:  # noqa: BLE001 - whatever it is, it may be better in a moment, and it is told at the end
+        except Exception as error:  # noqa: BLE001 - any failure may pass in a moment; the last is reported
             last = error
         if time.monotonic() > end:
             cause = last if isinstance(last, Exception) else None

@@ -127,7 +127,7 @@ def test_a_rule_admits_the_images_it_is_for(attacked: Stage, image: str) -> None
     ids=lambda image: image[:24],
 )
 def test_an_author_cannot_bring_about_that_there_is_no_verdict(attacked: Stage, image: str) -> None:
-    """The rule admits where Anchore cannot tell."""
+    """The rule admits images without a verdict."""
     answer = attacked.create("tolerant", thing("Pod", image), dry_run=True)
     assert answer.code == 403, answer.warnings
 

@@ -1,4 +1,4 @@
-"""What happens to workloads that run: debugged, given new images, scaled, restarted, edited, deleted."""
+"""Changes to running workloads: debug, new images, scale, restart, edit, delete."""
 
 import pytest
 
@@ -76,7 +76,7 @@ def uids(found: list[Json]) -> set[str]:
 
 
 def warnings(stage: Stage, namespace: str, kind: str, name: str) -> str:
-    """What a controller of Kubernetes says about Pods that it could not make."""
+    """Return the events of a Kubernetes controller about Pods that it could not create."""
     of = f"reason=FailedCreate,involvedObject.kind={kind},involvedObject.name={name}"
     events = stage.api.get(f"/api/v1/namespaces/{namespace}/events?fieldSelector={of}")["items"]
     return "\n".join(event["message"] for event in events)
@@ -172,7 +172,7 @@ def test_restart_and_scale_are_admitted_and_the_new_pods_are_judged(
         messages = {each["type"]: each["message"] for each in conditions}
         return str(messages.get("ReplicaFailure", ""))
 
-    assert f"Image {FAILING} with digest sha256:" in until(complaint, "the Deployment tells that its Pods are refused")
+    assert f"Image {FAILING} with digest sha256:" in until(complaint, "the Deployment reports denied Pods")
     assert uids(pods(stage, earlier, "Deployment")) == before
 
 
@@ -184,7 +184,7 @@ def test_a_restart_is_admitted_and_the_new_pods_are_judged(
 
     kubectl("rollout", "restart", "-n", earlier, f"{kind}/{named(kind)}")
 
-    said = until(lambda: warnings(stage, earlier, kind, named(kind)), f"the {kind} tells that its Pods are refused")
+    said = until(lambda: warnings(stage, earlier, kind, named(kind)), f"the {kind} reports that its Pods are refused")
     assert f'admission webhook "{stage.webhook}" denied the request: Image {FAILING} with digest sha256:' in said
     assert uids(pods(stage, earlier, kind)) < before
 
@@ -199,7 +199,7 @@ def test_a_job_that_a_cronjob_starts_is_denied_so_that_none_pile_up(stage: Stage
         answer = stage.api.call("PATCH", path, change, content_type=MERGE)
         assert (answer.code, answer.warnings) == (200, ()), answer.message
 
-    said = until(lambda: warnings(stage, earlier, "CronJob", "earlier"), "the CronJob tells that its Job is denied")
+    said = until(lambda: warnings(stage, earlier, "CronJob", "earlier"), "the CronJob reports that its Job is denied")
 
     assert f'admission webhook "{stage.webhook}" denied the request: Image {FAILING} with digest sha256:' in said
     assert stage.api.get(jobs)["items"] == []

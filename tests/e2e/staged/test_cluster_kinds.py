@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 
 DIGEST = "4f0e2c5a" * 8
 POD_SPECS = {"Pod": "/spec", "PodTemplate": "/template/spec", "CronJob": "/spec/jobTemplate/spec/template/spec"}
-"""Where an object has it; all others in ``/spec/template/spec``."""
+"""JSON pointers to the Pod spec by kind; all others have it in ``/spec/template/spec``."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,7 +56,7 @@ def test_the_image_of_a_job_cannot_be_changed(stage: Stage) -> None:
 
 
 def updated(stage: Stage, made: Json, image: str) -> Answer:
-    """What it is answered when somebody changes the image of the first container."""
+    """Change the image of the first container and return the response."""
     path = f"{POD_SPECS.get(made['kind'], '/spec/template/spec')}/containers/0/image"
     change = [{"op": "replace", "path": path, "value": image}]
     thing_itself = f"{collection('strict', made)}/{made['metadata']['name']}"
@@ -183,7 +183,7 @@ def test_a_denial_names_images_in_the_order_in_which_a_pod_has_them(stage: Stage
 
 @pytest.fixture
 def owned(stage: Stage, kubectl: Kubectl, namespaces: Namespaces) -> str:
-    """A namespace where nobody may have a ReplicaSet of an image that a Deployment is about to make one of."""
+    """A namespace in which ReplicaSets of the image are denied that a Deployment is about to create."""
     name = namespaces("owned")
     made = thing("Deployment", FAILING, name="controlled")
     made["spec"]["paused"] = True
@@ -202,7 +202,7 @@ def test_pods_of_a_deployment_are_judged_where_it_counts(stage: Stage, kubectl: 
         conditions = stage.api.get(path)["status"].get("conditions", ())
         return next((found["message"] for found in conditions if found["type"] == "ReplicaFailure"), "")
 
-    said = until(complaint, "the Deployment tells that its Pods are refused")
+    said = until(complaint, "the Deployment reports that its Pods are refused")
     assert f'admission webhook "{stage.webhook}" denied the request: Image {FAILING} with digest sha256:' in said
     (made,) = stage.api.get(f"/apis/apps/v1/namespaces/{owned}/replicasets")["items"]
     assert (made["spec"]["replicas"], images_of(made["spec"]["template"])) == (1, [FAILING])

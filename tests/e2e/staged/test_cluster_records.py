@@ -1,4 +1,4 @@
-"""What the controller leaves behind: audit annotations, metrics, requests for analysis; and what a dry run does not."""
+"""Records of reviews: audit annotations, metrics and submissions; a dry run leaves none in Anchore."""
 
 from typing import Any
 
@@ -31,16 +31,16 @@ def held(stage: Stage) -> dict[str, Any]:
 
 
 def is_quiet(stage: Stage) -> bool:
-    """Whether no replica sends anything, or is about to, and no analysis will end by itself."""
+    """Return whether all submissions are sent and no analysis is in progress."""
     under_way = ("anchore_admission_analysis_queue_depth", "anchore_admission_anchore_calls_in_flight")
     changing = {image["analysis_status"] for image in stage.images() if PENDING not in str(image["image_detail"])}
     return not any(map(stage.counted, under_way)) and changing <= {"analyzed", "analysis_failed"}
 
 
 def test_an_unknown_image_is_submitted_in_the_name_of_the_controller(stage: Stage) -> None:
-    tag = "registry.example.com/team/told:1"
+    tag = "registry.example.com/team/recorded:1"
 
-    answer = stage.create("passive", thing("Pod", tag, name="told"))
+    answer = stage.create("passive", thing("Pod", tag, name="recorded"))
 
     record = until(lambda: stage.known(tag), f"Anchore knows {tag}")[0]
     assert record["annotations"] == REQUESTOR

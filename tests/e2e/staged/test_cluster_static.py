@@ -1,4 +1,4 @@
-"""Static Pods: the kubelet runs them without asking, and their mirrors only tell of it."""
+"""Static Pods: the kubelet runs them without admission; their mirror Pods only show them."""
 
 import json
 from collections.abc import Iterator

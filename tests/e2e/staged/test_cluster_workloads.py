@@ -1,4 +1,4 @@
-"""What the setting ``workloads`` makes of refused templates; Pods are refused whatever it says."""
+"""The setting ``workloads`` for denied templates; Pods are denied regardless of it."""
 
 from collections.abc import Iterator
 

@@ -65,7 +65,7 @@ async def test_every_failure_is_raised_and_counted(
 
 
 async def test_a_secret_in_a_long_rejection_is_not_cut_in_two(stage: RecordedApiStage) -> None:
-    """As of a URL with the secret path, at the end of the reason that is kept."""
+    """A URL with the secret path stands where the message is cut."""
     secret = "not-to-be-seen-0123456789"
     remember("a test", [secret])
     stage.api.broken = httpx2.Response(
@@ -187,7 +187,7 @@ def _kubeconfig(
 
 
 async def test_conditions_that_have_moved_meanwhile_are_not_removed_by_their_place(stage: RecordedApiStage) -> None:
-    """Whoever writes between the two patches is looked at in the next step."""
+    """Writes of another client between the two patches are reconciled in the next step."""
     entry = {"name": "gate.admission.anchore.io", "matchConditions": [{"name": "off", "expression": "false"}]}
     await stage.put_webhooks([entry])
     live = await stage.cluster.read_webhooks(NAME)

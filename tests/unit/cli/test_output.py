@@ -1,4 +1,4 @@
-"""What the tables of the command line say, and what they never let through."""
+"""The tables of the command line: their content, and characters that they escape."""
 
 import io
 import json

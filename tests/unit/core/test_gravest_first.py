@@ -1,4 +1,4 @@
-"""What is denied or undecided stands first wherever a list may be cut."""
+"""Denied and undecided images come first in every list that may be cut."""
 
 import json
 

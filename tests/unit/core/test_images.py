@@ -101,7 +101,7 @@ _HUB, _OURS, _ANY = ({"images": [glob]} for glob in ("docker.io/*", "registry.ex
 def test_an_image_id_may_be_any_image_and_falls_under_the_strictest_rule(
     rules: list[dict[str, Any]], expected: str, image: str
 ) -> None:
-    """The ID of an image that a node holds does not tell its repository, so that it must match no laxer rule."""
+    """The ID of a local image does not show its repository, so it must match no laxer rule."""
     if expected == "ids" and not image.startswith("sha256:"):
         expected = "rest"
     (subject,) = _subjects(_pod(image), _book(*rules))

@@ -1,4 +1,4 @@
-"""How facts become verdicts, and verdicts the answer to a review."""
+"""Judging facts: from facts to verdicts, and from verdicts to the response."""
 
 import pytest
 

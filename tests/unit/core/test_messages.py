@@ -1,4 +1,4 @@
-"""The words people read: their form, their order, and how much of them there is room for."""
+"""Messages for people: their format, order and length."""
 
 from itertools import pairwise
 

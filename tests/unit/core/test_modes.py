@@ -1,4 +1,4 @@
-"""Every fact under every mode: what is decided, for which reason, in which words."""
+"""Every fact under every mode: decision, reason and message."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Under which names Anchore is asked, and what it is asked to analyse."""
+"""Names under which Anchore is queried, and references that are submitted."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The question to Anchore about an image, or none."""
+"""The query to Anchore about an image, or none."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What image references mean, row by row as the Go library distribution/reference says."""
+"""Parsing of image references, row by row as in the Go library distribution/reference."""
 
 import string
 

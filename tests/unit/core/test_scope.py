@@ -1,4 +1,4 @@
-"""Which requests need no judging at all, and which only look like it."""
+"""Requests that are out of scope, and similar ones that are not."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Moved tags: when a tag is submitted again, and which digest counts."""
+"""Moved tags: repeated submission, and the digest that counts."""
 
 from dataclasses import replace
 

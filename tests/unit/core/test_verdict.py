@@ -1,4 +1,4 @@
-"""What a verdict does to the request: onError, the handling of templates, enforcement, in this order."""
+"""From the verdict to the response: onError, the handling of templates, enforcement, in this order."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which images a workload pulls, for every kind and however little of it is there."""
+"""The images that a workload pulls, for every kind, complete or not."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the pages say of settings and metrics is so."""
+"""The pages' statements about settings and metrics are correct."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The page about messages holds what the controller logs for operators, and what it quotes is really said."""
+"""The messages page covers every warning of the controller, and its quotations are real."""
 
 import ast
 import re
@@ -12,9 +12,9 @@ from support.paths import ROOT
 SOURCE = ROOT / "src" / "anchore_admission"
 PAGE = ROOT / "docs" / "troubleshooting.md"
 TEXT_AT = {"warning": 0, "error": 0, "exception": 0, "critical": 0, "log": 1, "warn": 1, "_write": 1}
-"""Which argument of a call is what is logged; ``warn`` is that of Throttled, ``_write`` that of telemetry."""
+"""Index of the logged argument by function; ``warn`` is that of Throttled, ``_write`` that of telemetry."""
 OTHERS = frozenset({"sandbox/app.py"})
-"""Files that log for somebody else: the sandbox says at its start what it is."""
+"""Files whose log lines are not the controller's: the sandbox describes itself at startup."""
 EXPLAINED = {
     ("cli/failures.py", "the command failed"): "only with --debug, before the error itself",
     ("process.py", "…"): "the warnings of settings.unknown_variables, see ELSEWHERE",
@@ -29,11 +29,11 @@ _PLACEHOLDER = re.compile(r"%[-.\d]*[a-z]")
 _CODE = re.compile(r"`([^`\n]+)`")
 _ENTRY = re.compile(r"^####? (.*)$", re.MULTILINE)
 _LEAST = 8
-"""Letters of a quoted text that tell it from any other."""
+"""Number of letters that identify a quoted text."""
 
 
 def _said(node: ast.expr, words: dict[str, list[str]]) -> list[str]:
-    """What an expression may say, with … for what is not known beforehand; ``words`` are the names whose texts are."""
+    """Yield the texts that an expression may produce, with … for unknown parts; ``words`` holds the known names."""
     match node:
         case ast.Constant(value=str(text)):
             return [_PLACEHOLDER.sub("…", text)]
@@ -73,7 +73,7 @@ def _assigned(*nodes: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _place(call: ast.Call, methods: dict[str, ast.expr]) -> int | None:
-    """Which argument is logged, if any is: by its name, or what it was assigned (``report = logger.warning``)."""
+    """Return the index of the logged argument, if any: by the call's name or alias (``report = logger.warning``)."""
     if isinstance(call.func, ast.Attribute):
         return TEXT_AT.get(call.func.attr)
     name = call.func.id if isinstance(call.func, ast.Name) else ""
@@ -85,7 +85,7 @@ def _place(call: ast.Call, methods: dict[str, ast.expr]) -> int | None:
 
 @cache
 def logged() -> frozenset[tuple[str, str]]:
-    """The files and texts of what is logged as a warning or worse."""
+    """Return the files and texts of log calls at level warning or above."""
     found: list[tuple[str, str]] = []
     for path in sorted(SOURCE.rglob("*.py")):
         tree = ast.parse(path.read_text())
@@ -134,7 +134,7 @@ def test_every_warning_of_the_controller_stands_there(text: str) -> None:
 
 @cache
 def _texts() -> str:
-    """Every text of the source, f-strings with … for their values."""
+    """Return every text of the source, f-strings with … for their values."""
     parsed = (ast.walk(ast.parse(path.read_text())) for path in SOURCE.rglob("*.py"))
     nodes = (it for tree in parsed for it in tree if isinstance(it, ast.Constant | ast.JoinedStr))
     return "\n".join(text for node in nodes for text in _said(node, {}))
@@ -147,7 +147,7 @@ def _sections() -> Iterator[tuple[str, str]]:
 
 
 def _fragments(quote: str) -> list[str]:
-    """What a message is put together from: between what differs, and between its sentences."""
+    """Split a message into its constant parts, at placeholders and between sentences."""
     parts = (part.strip(" .:;()") for part in re.split(r"…|\. |: |\"", quote))
     return [part for part in parts if len(part) >= _LEAST]
 

@@ -1,4 +1,4 @@
-"""What the pages name exists: links, the program's options, the chart's values; what they print can be read."""
+"""Everything that the pages name exists: links, the program's options, the chart's values; their examples parse."""
 
 import re
 import shlex
@@ -91,7 +91,7 @@ def _words(text: str) -> Iterator[list[str]]:
 
 
 def of_program(words: list[str]) -> list[str] | None:
-    """What our program is given, when it is what the words run: itself, or by its image."""
+    """Return the arguments of our program if the words run it, directly or by its image."""
     words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
     by_image = words[:2] in (["docker", "run"], ["podman", "run"])
     for place, word in enumerate(words):
@@ -160,7 +160,7 @@ def test_the_badges_say_what_the_project_says() -> None:
 
 @pages
 def test_a_shell_can_read_every_command(page: Path) -> None:
-    """What stands for what differs are words to it: dots are anyway, ``<full name>`` is made one."""
+    """Placeholders count as words: dots already are words, ``<full name>`` becomes one."""
     unread = []
     for block in blocks(page, "sh"):
         text = re.sub(r"<[a-z ]+>", "NAME", block)

@@ -1,4 +1,4 @@
-"""What is read from YAML and JSON texts, and what is refused."""
+"""Reading YAML and JSON texts, and rejecting invalid ones."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""AdmissionReview on the wire: what is read, what is refused, what is answered."""
+"""AdmissionReview on the wire: reading, rejection and response."""
 
 import json
 from typing import Any

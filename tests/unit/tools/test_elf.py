@@ -31,7 +31,7 @@ BEHIND = b"\0" * elf.WORTHWHILE
 def file(
     *segments: tuple[int, int], kind: int = 2, order: int = 1, place: int = 64, count: int | None = None, size: int = 56
 ) -> bytes:
-    """A header that tells of sections, and the segments' own; each has a place in the file, and a length there."""
+    """Build an ELF header with a section table, and a header for each segment (offset and length in the file)."""
     identity = b"\x7fELF" + bytes([kind, order, 1]) + bytes(9)
     number = len(segments) if count is None else count
     header = struct.pack("<16sHHIQQQIHHHHHH", identity, 3, 62, 1, 0, place, 5000, 0, 64, size, number, 64, 9, 8)

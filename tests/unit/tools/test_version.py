@@ -1,4 +1,4 @@
-"""The version is one: pyproject.toml says it, and whatever repeats it agrees."""
+"""There is one version: all copies agree with pyproject.toml."""
 
 import runpy
 import subprocess

@@ -95,7 +95,7 @@ def test_the_client_ca_bundle_is_followed(tmp_path: Path, caplog: pytest.LogCapt
 
 @pytest.fixture
 def checking(tmp_path: Path) -> ServingCertificate:
-    """Lets in the clients of one CA, which it reads from a file."""
+    """A server that accepts the clients of one CA, which it reads from a file."""
     clients = tmp_path / "clients.crt"
     clients.write_bytes(LATER.ca_bundle)
     certificate = ServingCertificate(None, clients)
@@ -104,7 +104,7 @@ def checking(tmp_path: Path) -> ServingCertificate:
 
 
 def test_no_session_outlives_what_its_client_was_let_in_for(checking: ServingCertificate, tmp_path: Path) -> None:
-    """A resumed session is not verified: a client with a stolen key could come back for ever."""
+    """Resumed sessions skip verification, so a client with a stolen key could reconnect forever."""
     client = trusting(GOOD)
     files = written(tmp_path, LATER.certificate, LATER.key)
     client.load_cert_chain(files.certificate, files.key)
@@ -116,7 +116,7 @@ def test_no_session_outlives_what_its_client_was_let_in_for(checking: ServingCer
 
 
 def test_clients_that_are_checked_speak_tls_1_3(checking: ServingCertificate) -> None:
-    """Whose sessions can be left out."""
+    """Only TLS 1.3 lets the server disable session resumption."""
     client = trusting(GOOD)
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError, match="UNSUPPORTED_PROTOCOL"):

@@ -1,4 +1,4 @@
-"""Where Anchore is asked, and as whom; and that no secret is told to anybody."""
+"""The address and the user of requests to Anchore; no secret is ever shown."""
 
 import base64
 import logging

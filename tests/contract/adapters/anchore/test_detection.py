@@ -1,4 +1,4 @@
-"""Which API version is spoken: found out safely, once, and again when Anchore is upgraded."""
+"""Detection of the API version: safe, once, and again when Anchore is upgraded."""
 
 import asyncio
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ AT_V2, AT_ROOT, AT_V1 = "/v2/version", "/version", "/v1/version"
 
 
 def by_path(answers: Mapping[str, httpx.Response | Exception]) -> Played:
-    """A wrong path everywhere but where an answer is given."""
+    """A server that responds with 404 on every path without a given response."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         match answers.get(request.url.path, ABSENT):
@@ -227,7 +227,7 @@ class TestFailures:
         async def handle(_: httpx.Request) -> httpx.Response:
             asked.set()
             await asyncio.Event().wait()
-            raise AssertionError("nobody waits any more")
+            raise AssertionError("no caller is waiting")
 
         anchore = client(httpx.MockTransport(handle), ApiVersion.AUTO)
         first = asyncio.create_task(anchore.by_tag(TAG, deadline()))

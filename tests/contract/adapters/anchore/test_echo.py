@@ -1,4 +1,4 @@
-"""An Anchore, a proxy or a gateway that echoes what it was sent: nothing of our credentials reaches a text."""
+"""An Anchore, a proxy or a gateway that echoes requests: our credentials never reach a message."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What every call to Anchore obeys: what is an answer, how large, how often asked, for how long."""
+"""The rules of every call to Anchore: valid responses, their size, retries and timeouts."""
 
 import asyncio
 import gzip
@@ -41,7 +41,7 @@ LONG = 1024 * 1024 + 1
 
 
 def packed(raw: bytes, encoding: str = "gzip") -> httpx.Response:
-    """Not read by httpx in advance, as an answer from a network is not."""
+    """Make a streamed response, which httpx does not read in advance."""
     headers = {"content-type": "application/json", "content-encoding": encoding}
     return httpx.Response(200, headers=headers, stream=httpx.ByteStream(raw))
 
@@ -270,7 +270,7 @@ class TestTime:
         async def handle(_: httpx.Request) -> httpx.Response:
             asked.set()
             await asyncio.Event().wait()
-            raise AssertionError("nobody waits any more")
+            raise AssertionError("no caller is waiting")
 
         anchore = client(httpx.MockTransport(handle), recorder=recorder)
         task = asyncio.create_task(anchore.by_tag(TAG, deadline()))

@@ -1,4 +1,4 @@
-"""What every implementation of the port ``Anchore`` owes its callers."""
+"""The contract that every implementation of the port ``Anchore`` fulfills."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What the client understands of Anchore Engine's recorded policy checks, and asks for them."""
+"""The client's policy checks, compared with recordings of Anchore Engine."""
 
 import pytest
 

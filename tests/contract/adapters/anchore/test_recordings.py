@@ -1,4 +1,4 @@
-"""What the client asks Anchore Engine for look-ups and submissions, and understands of its recorded answers."""
+"""The client's look-ups and submissions, compared with recordings of Anchore Engine."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whatever an author writes for an image, Anchore can be asked about it, or it is refused before."""
+"""Every image reference is either readable by Anchore or rejected before a request."""
 
 import pytest
 

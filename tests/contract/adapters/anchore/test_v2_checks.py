@@ -1,4 +1,4 @@
-"""Policy checks in API v2, by hand-made exchanges: what is a verdict, and what is none."""
+"""Policy checks in API v2, by hand-made exchanges: responses with and without a verdict."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which rule an image falls under."""
+"""The rule that applies to an image."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a configuration file means, and every mistake it can hold."""
+"""Loading a configuration file, and every mistake it can hold."""
 
 import json
 import re

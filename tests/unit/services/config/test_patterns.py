@@ -1,4 +1,4 @@
-"""Patterns of rules that can never match, as people write them, and the form that each refusal names."""
+"""Patterns of rules that can never match, as users write them, and the form that each error suggests."""
 
 from typing import Any
 

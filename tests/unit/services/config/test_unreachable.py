@@ -1,4 +1,4 @@
-"""Rules that no image can reach."""
+"""Rules that no image can match."""
 
 from typing import Any
 

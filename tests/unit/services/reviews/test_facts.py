@@ -127,7 +127,7 @@ async def test_newest_of_both_names_wins(setup: ReviewSetup, library: str, short
 
 @pytest.mark.parametrize("failing", NGINX)
 async def test_error_under_one_name_is_an_error(setup: ReviewSetup, failing: str) -> None:
-    """What cannot be told may be the newer one, or a failed one."""
+    """The record that cannot be read may be the newer one, or a failed one."""
     for name in NGINX:
         setup.anchore.store(name)
     setup.anchore.fail("by_tag", OUTAGE, subject=failing)

@@ -1,4 +1,4 @@
-"""When gathering facts asks Anchore for an analysis."""
+"""Submissions while facts are gathered."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Which requests are judged, which images of them, and by which rule: whole reviews."""
+"""Whole reviews: the judged requests, their images, and the rules that apply."""
 
 import asyncio
 from typing import Any, Never
@@ -307,7 +307,7 @@ async def test_verdict_does_not_depend_on_its_record() -> None:
 
 
 async def test_review_that_is_cancelled_leaves_nothing_under_way(setup: ReviewSetup) -> None:
-    """The API server hangs up when its own time is up."""
+    """The API server disconnects when its own timeout is over."""
     setup.anchore.hang("by_tag")
     review = asyncio.create_task(setup.review(pod(APP, BAD, "nginx")))
     await settled()

@@ -1,4 +1,4 @@
-"""Objects that name more images than a review looks at."""
+"""Objects with more images than a review judges."""
 
 from typing import Any
 

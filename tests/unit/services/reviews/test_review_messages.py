@@ -1,4 +1,4 @@
-"""What people read of a whole review: the denial, the warnings, the audit trail."""
+"""Texts of a whole review: the denial, the warnings, the audit annotations."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What each mode makes of each fact about an image: the whole way from the call to the answer."""
+"""Every mode with every fact about an image, from the request to the response."""
 
 from collections.abc import Callable
 

@@ -122,7 +122,7 @@ async def test_latest_answer_under_any_name_counts(setup: ReviewSetup) -> None:
 async def test_answer_that_nothing_was_compared_with_is_asked_for_again_when_a_look_up_differs(
     setup: ReviewSetup,
 ) -> None:
-    """Passive mode looks nothing up, so nothing tells which of the two digests is newer."""
+    """Passive mode looks nothing up, so it is unknown which of the two digests is newer."""
     await setup.responded(needed=False)
     await setup.clock.advance(30)
     for looked_up in (ANSWERED.digest, None, digest_of("other"), digest_of("other")):

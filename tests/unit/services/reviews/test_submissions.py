@@ -65,7 +65,7 @@ async def test_accounts_do_not_share_what_they_know(setup: ReviewSetup) -> None:
 
 
 async def test_submission_of_a_digest_says_nothing_about_a_tag(setup: ReviewSetup) -> None:
-    """Only a plain tag's answer says where the tag points to."""
+    """Only the response to a plain tag shows its current digest."""
     await setup.responded(AnalysisRequest(REQUEST.full_tag, digest_of("old and harmless")))
 
     assert setup.resolved() is None

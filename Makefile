@@ -64,7 +64,7 @@ format: $(DEV) ## Format the code and fix lint errors where possible
 lock: $(DEV) ## Compile requirements*.txt from pyproject.toml, with hashes and without addresses
 	./tools/lock
 
-bench: $(DEV) ## Measure the hot path, the look-ups and the start (ratios within one run)
+bench: $(DEV) ## Measure reviews, lookups and the start (ratios within one run)
 	$(BIN)/python bench/run.py
 
 image: $(DEV) ## Build the container image and prove it (IMAGE=required: fail where that cannot be done)

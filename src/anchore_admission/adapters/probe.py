@@ -12,7 +12,7 @@ import httpx
 from anchore_admission.adapters.trust import trusting
 from anchore_admission.errors import ClientCertificateWanted, ProbeFailed
 from anchore_admission.models.examples import example_review
-from anchore_admission.ports.cluster import ProbeAnswer
+from anchore_admission.ports.cluster import ProbeResponse
 from anchore_admission.ports.telemetry import ClusterRecorder
 from anchore_admission.redaction import cut
 
@@ -53,7 +53,7 @@ async def probe_deletion(url: str, ca_bundle: bytes | None) -> None:
         raise ProbeFailed(f"{_place(url)}: the deletion of a Pod is not admitted")
 
 
-async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeAnswer:
+async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeResponse:
     """Ask about a Pod with this image, as a dry run: nothing is submitted to Anchore. Raises ProbeFailed."""
     pod = {
         "apiVersion": "v1",
@@ -64,7 +64,7 @@ async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeAnswe
     answer = await _post(url, ca_bundle, {"operation": "CREATE", "object": pod}, POD_SECONDS)
     message = (answer.get("status") or {}).get("message") or "; ".join(answer.get("warnings") or ())
     verdict = (answer.get("auditAnnotations") or {}).get("verdict")
-    return ProbeAnswer(allowed=answer["allowed"], verdict=verdict, message=str(message))
+    return ProbeResponse(allowed=answer["allowed"], verdict=verdict, message=str(message))
 
 
 async def _post(url: str, ca_bundle: bytes | None, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:

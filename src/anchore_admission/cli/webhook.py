@@ -103,7 +103,7 @@ def command(
         service_client(service, namespace, port, VALIDATE_PATH)
         if service and namespace
         else {"url": _with_path(url or "")},
-        authorities=ca_bundle,
+        ca_bundle=ca_bundle,
         failure_policy=failure_policy.value,
         timeout_seconds=timeout_seconds,
         excluded=excluded,

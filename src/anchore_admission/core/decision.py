@@ -49,7 +49,8 @@ FINAL_REASONS = frozenset(
         Reason.UNREADABLE_OBJECT,
     }
 )
-"""Reasons that do not go away by waiting. They deny a template at once; any other may be gone when its Pods come."""
+"""Reasons that do not go away with time, so they deny a template at once. Any other may be gone by the time the
+template's Pods are created."""
 
 
 class Effect(StrEnum):

@@ -1,4 +1,4 @@
-"""Anchore as a dependency of its own judgement: namespaces in which Anchore's Pods would need a verdict of Anchore."""
+"""Find deadlocks: namespaces in which Anchore's own Pods need a verdict from Anchore before they can start."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,8 +13,9 @@ _SERVICE = "svc"
 def deadlocked_namespaces(configuration: Configuration, webhooks: Sequence[Entry]) -> list[str]:
     """Return the namespaces of Anchore whose Pods could not start again once Anchore is down.
 
-    The webhook judges there, and the rules deny images without a verdict of Anchore. A rule that names the namespace
-    and does not need Anchore (``skip``, ``passive``) shows that the operator has taken care of Anchore's own images.
+    In such a namespace, the webhook judges Pods and the rules deny images without a verdict from Anchore. A rule that
+    names the namespace and does not need Anchore (``skip``, ``passive``) shows that the operator has taken care of
+    Anchore's own images.
     """
     return [
         namespace
@@ -25,7 +26,7 @@ def deadlocked_namespaces(configuration: Configuration, webhooks: Sequence[Entry
 
 
 def _namespaces(configuration: Configuration) -> Iterator[str]:
-    """Yield the namespaces of endpoints with a Service's full name: ``anchore.tools`` may be a host of the internet."""
+    """Yield the namespaces of endpoints that use a Service's full name; ``anchore.tools`` may be an internet host."""
     endpoints = [configuration.anchore.endpoint, *(account.endpoint for account in configuration.accounts)]
     for endpoint in endpoints:
         labels = (endpoint.host or "").lower().split(".") if endpoint else []

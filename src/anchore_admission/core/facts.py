@@ -18,7 +18,7 @@ class AnalysisState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TagRow:
-    """One tag of an image as Anchore recorded it; ``detected_at`` is RFC 3339, empty where Anchore does not say."""
+    """One tag of an image as Anchore recorded it; ``detected_at`` is RFC 3339, empty if Anchore gives no time."""
 
     full_tag: str
     detected_at: str = ""
@@ -64,11 +64,11 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class PolicyEvaluation:
-    """An evaluation as Anchore gave it; ``core.modes`` turns it into a verdict, if it is one.
+    """An evaluation as Anchore reported it. ``core.modes`` decides whether it amounts to a verdict.
 
     ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
-    ``selectors`` are those by which the policy tells repositories apart, None where Anchore does not show them.
-    ``repository`` is the name of the image's repository that it was evaluated for.
+    ``selectors`` are the patterns by which the policy distinguishes repositories; None if Anchore's response does not
+    show them. ``repository`` is the name under which the image was evaluated.
     """
 
     passed: bool
@@ -120,7 +120,7 @@ class ImageFacts:
 
     @property
     def digest(self) -> str | None:
-        """The digest Anchore has for the image, as far as it is known."""
+        """The digest that Anchore holds for the image; None if it is not known."""
         return self.record.digest if self.record else self.submission.digest
 
 

@@ -22,7 +22,10 @@ class Uncheckable:
 
 @dataclass(frozen=True, slots=True)
 class JudgedImage:
-    """One distinct image text of a request: the places that name it, its meaning, and the rule it is judged by."""
+    """One distinct image text of a request.
+
+    ``places`` name it; ``meaning`` is the parsed reference, or the reason why Anchore cannot check it.
+    """
 
     text: str
     places: tuple[ContainerImage, ...]
@@ -46,7 +49,7 @@ def distinct_images(request: AdmissionRequest, view: PodView) -> dict[str, list[
 def judged_images(
     request: AdmissionRequest, view: PodView, book: RuleBook, places: dict[str, list[ContainerImage]]
 ) -> list[JudgedImage]:
-    """Return the images with the meaning of each and the rule it falls under.
+    """Parse each image text and select the rule that it falls under.
 
     The conditions on anything but the image are evaluated once for all images, see ``RuleBook.narrowed``.
     """
@@ -67,7 +70,7 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
 
 
 def _judged(text: str, places: list[ContainerImage], circumstances: Circumstances, book: RuleBook) -> JudgedImage:
-    """Parse the text once, for its rule and for its meaning."""
+    """Parse the text once: the result gives both the names to match rules with and the reference to judge."""
     if is_image_id(text):
         rule = book.strictest(text, circumstances)
         return JudgedImage(text, tuple(places), Uncheckable(Reason.IMAGE_ID), rule)
@@ -87,7 +90,7 @@ def _judged(text: str, places: list[ContainerImage], circumstances: Circumstance
 def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
     """Return everything about a request that rules may match, except its images.
 
-    A template's labels and annotations stand over the workload's own: they are what its Pods carry.
+    A template's labels and annotations override the workload's own, because its Pods carry them.
     """
     own = request.object.metadata if request.object else None
     account = workload.service_account(view.spec)

@@ -40,8 +40,8 @@ def reduce(
 ) -> ReviewVerdict:
     """Reduce the verdicts on images to one: any denied image denies the object, and the message names all of them.
 
-    Passive mode's messages stand in ``status.message``, and are warnings where a person reads them. ``notice`` is a
-    warning beside every response about images.
+    Passive mode's messages go into ``status.message``, and also into the warnings if the requester is a person.
+    ``notice`` is a warning that every response about images carries.
     """
     listed = gravest_first(images)
     denied = [image for image in images if image.effect is Effect.DENY]
@@ -79,13 +79,13 @@ def too_many_images(count: int, limit: int, rules: Iterable[Rule], handling: Wor
 
 
 def unreadable(problem: str) -> ReviewVerdict:
-    """Deny an object that may hold images which cannot be read."""
+    """Deny an object that cannot be read: it may hold images."""
     message = messages.unreadable_object(problem)
     return _on_object(Decision.DENY, Reason.UNREADABLE_OBJECT, message, Effect.DENY)
 
 
 def failed(rules: Iterable[Rule]) -> ReviewVerdict:
-    """Give no verdict after an unexpected error. The rule is not known then, so the strictest ``onError`` counts."""
+    """Return no verdict after an unexpected error. The rule is not known, so the strictest ``onError`` applies."""
     verdict = Verdict(Decision.NO_VERDICT, Reason.ERROR, messages.REVIEW_FAILED, error="internal")
     effect = worst_effect(effect_of(verdict, rule, WorkloadHandling.DENY) for rule in rules)
     return _on_object(verdict.decision, verdict.reason, verdict.message, effect)
@@ -99,7 +99,7 @@ _UNKNOWN_KINDS = {
 
 
 def unknown_kind(request: AdmissionRequest, choice: UnknownKinds) -> ReviewVerdict:
-    """Do what the configuration says with an object whose images cannot be found."""
+    """Apply the configuration's ``unknownKinds`` to an object whose images cannot be found."""
     message = messages.unknown_kind(request.kind.group, request.kind.kind)
     return _on_object(Decision.NO_VERDICT, Reason.UNKNOWN_KIND, message, _UNKNOWN_KINDS[choice])
 

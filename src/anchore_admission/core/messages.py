@@ -1,6 +1,6 @@
-"""Every sentence of a verdict that people read, and the bounds on messages, warnings and findings.
+"""The sentences of verdicts that people read, and the limits on messages, warnings and findings.
 
-The modes decide and this module speaks. Where the original controller has a sentence for something, it is that one.
+The modes decide; this module writes the text. It keeps the sentences of the original controller where there is one.
 """
 
 import heapq
@@ -28,18 +28,19 @@ MESSAGE_LIMIT = 800
 WARNING_LIMIT = 250
 """Characters. The API server cuts every warning to 256 if all of them together have more than 4096."""
 WARNINGS = 10
-"""Warnings of one review, the notice and the count of those left out among them."""
+"""Warnings of one review, including the notice and the line that counts the omitted ones."""
 _HEAD_LIMIT = 700
 _FINDING_LIMIT = 160
 
 _SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
-"""Worst first; a finding that carries no severity (a gate other than vulnerabilities) stands after HIGH."""
+"""Worst first. A finding without a severity (from a gate other than vulnerabilities) comes after HIGH."""
 _FIX = re.compile(r"\(fixed in: ([^)]{0,100})\)")
 _RETRY = "try again in a few minutes"
+_NO_SIDE_EFFECTS = "a dry run or a review by hand submits nothing"
 
 NOT_EVALUATED = "its policy was not evaluated"
 REVIEW_FAILED = "the review failed unexpectedly, see the controller's log"
-OUT_OF_TIME = "not reviewed: the time for this call was over; send fewer at once"
+OUT_OF_TIME = "not reviewed: this call ran out of time; send fewer objects at once"
 NOT_AN_OBJECT = "not a Kubernetes object: it has no apiVersion and kind"
 EMPTY_LIST = "holds nothing to review: the List is empty"
 KUSTOMIZATION = "not checked: kubectl does not create it; review the output of kubectl kustomize"
@@ -53,7 +54,7 @@ def skipped(image: str, rule: str) -> str:
 
 
 def requested(image: str, submission: Submission) -> str:
-    """Say what became of the request for analysis, in passive mode."""
+    """Report the state of the request for analysis, in passive mode."""
     subject = f"Image analysis for image {shown(image)}"
     match submission.state:
         case SubmissionState.ANSWERED:
@@ -61,13 +62,13 @@ def requested(image: str, submission: Submission) -> str:
         case SubmissionState.REFUSED:
             return f"{subject} failed to be requested: {shown(submission.reason)}"
         case SubmissionState.DROPPED:
-            return f"{subject} not requested: too many images wait to be submitted"
+            return f"{subject} not requested: too many images are waiting to be submitted"
         case SubmissionState.DRY_RUN:
-            return f"{subject} not requested by a dry run or by hand"
+            return f"{subject} not requested: {_NO_SIDE_EFFECTS}"
         case SubmissionState.REQUESTED:
-            return f"{subject} is being requested: Anchore has not answered yet"
+            return f"{subject} is being requested: Anchore has not responded yet"
         case SubmissionState.NONE:
-            return f"{subject} not requested: the rule asks for no analysis"
+            return f"{subject} not requested: requestAnalysis is false"
 
 
 def analyzed(image: str, facts: ImageFacts) -> str:
@@ -75,7 +76,7 @@ def analyzed(image: str, facts: ImageFacts) -> str:
 
 
 def not_analyzed(image: str, facts: ImageFacts, *, for_policy: bool) -> str:
-    """Say in which state the image is, and what to do; ``for_policy`` in strict mode."""
+    """Report the image's analysis state and the next step; ``for_policy`` is True in strict mode."""
     text = f"{_with_digest(image, facts)} is not analyzed"
     match facts.state:
         case AnalysisState.NOT_ANALYZED:
@@ -90,16 +91,16 @@ def not_analyzed(image: str, facts: ImageFacts, *, for_policy: bool) -> str:
 
 
 def next_step(submission: Submission) -> str:
-    """Say what became of the request for analysis, as advice to the author of a denied object."""
+    """Report the state of the request for analysis, as advice to the author of a denied object."""
     match submission.state:
         case SubmissionState.REFUSED:
             return shown(submission.reason)
         case SubmissionState.REQUESTED | SubmissionState.ANSWERED:
             return f"Analysis was requested: {_RETRY}"
         case SubmissionState.DRY_RUN:
-            return "Analysis is not requested by a dry run or by hand"
+            return f"Analysis was not requested: {_NO_SIDE_EFFECTS}"
         case SubmissionState.DROPPED:
-            return f"Too many images wait to be submitted: {_RETRY}"
+            return f"Too many images are waiting to be submitted: {_RETRY}"
         case SubmissionState.NONE:
             return "It has to be added to Anchore first"
 
@@ -110,7 +111,7 @@ def passed_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation) -
 
 def failed_policy(image: str, facts: ImageFacts, evaluation: PolicyEvaluation) -> str:
     text = f"{_with_digest(image, facts)} failed policy checks for policy bundle {shown(evaluation.policy)}"
-    return text if evaluation.findings else f"{text}; Anchore names no finding"
+    return text if evaluation.findings else f"{text}; Anchore reports no finding"
 
 
 def denylisted(image: str, facts: ImageFacts, evaluation: PolicyEvaluation) -> str:
@@ -120,21 +121,23 @@ def denylisted(image: str, facts: ImageFacts, evaluation: PolicyEvaluation) -> s
 
 
 def not_covered(image: str, facts: ImageFacts, evaluation: PolicyEvaluation, others: Sequence[str]) -> str:
-    """Say that no mapping covers the image, as a denial; ``others`` are tags of its digest in other repositories."""
+    """Deny an image that no mapping covers; ``others`` are tags of its digest in other repositories."""
     policy = shown(evaluation.policy)
     text = f"{_with_digest(image, facts)} is not covered by policy bundle {policy}: none of its mappings matches"
     return text + _copied_from(others)
 
 
 def not_checked_by_policy(image: str, evaluation: PolicyEvaluation, others: Sequence[str]) -> str:
-    """Say the same as ``not_covered``, as a warning."""
+    """Warn of an image that no mapping covers, as ``not_covered`` does for a denial."""
     policy = shown(evaluation.policy)
     text = f"Image {shown(image)} was not checked by policy bundle {policy}: none of its mappings matches"
     return text + _copied_from(others)
 
 
 def _copied_from(others: Sequence[str]) -> str:
-    return f". Anchore knows the same digest as {shown(others[-1])}, which does not count here" if others else ""
+    if not others:
+        return ""
+    return f". Anchore also knows this digest as {shown(others[-1])}, but mappings for that name do not apply"
 
 
 def no_verdict(image: str, problem: str) -> str:
@@ -150,11 +153,11 @@ def not_reached(image: str) -> str:
 
 
 def too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) -> str:
-    return f"{_with_digest(image, facts)} cannot be judged: {error}; limits.anchoreResponse bounds it"
+    return f"{_with_digest(image, facts)} cannot be judged: {error}; limits.anchoreResponse sets the limit"
 
 
 def uncheckable(image: JudgedImage, reason: Reason, problem: str) -> str:
-    """Say why Anchore cannot check an image text, and where it stands."""
+    """Explain why Anchore cannot check an image, and name the container or volume that uses it."""
     place, text = shown(image.places[0].place), shown(image.text)
     match reason:
         case Reason.NO_IMAGE:
@@ -198,7 +201,7 @@ _OUT_OF_SCOPE = {
 
 
 def out_of_scope(reason: OutOfScope) -> str:
-    """Say why an object is not judged."""
+    """Explain why an object is not judged."""
     return _OUT_OF_SCOPE[reason]
 
 
@@ -210,11 +213,11 @@ def too_many_images_at_once(count: int) -> str:
 
 
 def too_many_objects(most: int) -> str:
-    return f"more than {most} objects, those in Lists counted; send fewer at once"
+    return f"more than {most} objects, including those in Lists; send fewer at once"
 
 
 def unchecked_kind(kind: str, version: str, meant: str) -> str:
-    """Say that the images of an object could not be found; ``meant`` is a kind with a similar name, if there is one."""
+    """Explain that an object's images could not be found; ``meant`` is a kind with a similar name, if there is one."""
     text = f"not checked: kind {shown(kind)} of {shown(version)} is not known"
     return f"{text}; did you mean {meant}?" if meant else f"{text}, so its images cannot be found"
 
@@ -275,7 +278,7 @@ def denial(denied: Sequence[ImageVerdict], max_findings: int) -> str:
 
 
 def _rest(number: int, shown_before: int) -> str:
-    """Count the findings that are not shown; without "and more" where none is shown."""
+    """Count the findings that are not shown; "and … more" only follows findings that are shown."""
     if shown_before:
         return f"  and {number} more"
     return f"  {number} findings" if number > 1 else "  1 finding"
@@ -287,9 +290,9 @@ def warnings(images: Iterable[ImageVerdict]) -> list[str]:
 
 
 def capped(warnings: Iterable[str], notice: str = "") -> tuple[str, ...]:
-    """Return few short warnings, each once, with ``notice`` last: the one cap on the warnings of a review.
+    """Remove duplicates and cut the warnings of a review to the limits, with ``notice`` last.
 
-    The API server drops warnings with control characters.
+    ``shown`` replaces control characters: the API server drops a warning that contains one.
     """
     distinct = list(dict.fromkeys(warnings))
     most = WARNINGS - bool(notice)

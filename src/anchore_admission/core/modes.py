@@ -17,11 +17,17 @@ from anchore_admission.models.configuration import ModeName
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The facts to fetch before a mode can judge."""
+    """The facts to gather before a mode can judge; ``services/reviews/facts.py`` gathers them."""
 
     record: bool = False
+    """The image's record in Anchore."""
     evaluation: bool = False
-    submission: bool = False
+    """The result of the policy for the image."""
+    awaits_submission: bool = False
+    """Anchore's response to the submission, for which ``FactGathering`` waits at most ``passive.wait``.
+
+    The other modes submit images too, but never wait for the response: their verdict does not depend on it.
+    """
 
 
 NOTHING = Needs()
@@ -29,7 +35,7 @@ _STRICTNESS = (Decision.ADMIT, Decision.NO_VERDICT, Decision.DENY)
 
 
 class Mode(Protocol):
-    """Facts to verdict, without any I/O."""
+    """A rule's mode: it turns facts into a verdict, without any I/O."""
 
     @property
     def needs(self) -> Needs: ...
@@ -54,12 +60,9 @@ class Skip:
 
 
 class Passive:
-    """Request an analysis and always admit.
+    """Request an analysis and always admit."""
 
-    The review waits ``passive.wait`` (1 s) at most for Anchore's response, see ``FactGathering``.
-    """
-
-    needs = Needs(submission=True)
+    needs = Needs(awaits_submission=True)
 
     def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
         message = messages.requested(reference.text, facts.submission)
@@ -147,20 +150,20 @@ def _not_reached(image: str) -> Verdict:
 
 
 def _too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) -> Verdict:
-    """Deny an image that Anchore says too much about, whatever ``onError`` says.
+    """Deny an image about which Anchore's response is too large, whatever ``onError`` says.
 
-    An image's author decides how much there is to find in it, and how long its record is: that holds the Dockerfile,
-    which Anchore makes up from the image's history, once for each of its tags.
+    An image's author decides how many findings it has and how long its record is: the record holds a Dockerfile, which
+    Anchore reconstructs from the image's history, once for each of its tags.
     """
     reason = Reason.TOO_MANY_FINDINGS if facts.record else Reason.RECORD_TOO_LARGE
     return Verdict(Decision.DENY, reason, messages.too_large(image, facts, error))
 
 
 def _strictest(reference: ImageReference, judged: Sequence[tuple[Verdict, PolicyEvaluation]]) -> Verdict:
-    """Return the strictest of the verdicts under an image's names; a mapping of one of them covers the image.
+    """Return the strictest of the verdicts under an image's names. A mapping for one of the names covers the image.
 
-    A mapping that holds only for the author's spelling of the registry (``registry*`` for ``registry-1.docker.io``)
-    covers nothing.
+    A mapping that matches only the author's spelling of the registry (``registry*`` for ``registry-1.docker.io``) does
+    not count: an author must not choose whether the image is covered.
     """
     known = [verdict for verdict, evaluation in judged if evaluation.repository in reference.repositories]
     verdicts = [verdict for verdict, _ in judged]
@@ -189,6 +192,6 @@ def _by_policy(reference: ImageReference, facts: ImageFacts, evaluation: PolicyE
 
 
 def _other_names(reference: ImageReference, facts: ImageFacts) -> list[str]:
-    """Return the tags of the digest in other repositories; content may be copied, and policies map by repository."""
+    """Return the digest's tags in other repositories: policies map by repository, so these do not cover the image."""
     own = anchore_repositories(reference)
     return [tag.full_tag for tag in facts.record.tags if repository_of(tag.full_tag) not in own] if facts.record else []

@@ -18,7 +18,7 @@ Earlier releases submitted a digest under the author's own tag with this time, s
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest:
-    """A request for analysis: a full tag, or a digest with a full tag as its label (Anchore takes no digest alone)."""
+    """A request for analysis: a full tag, or a digest with a full tag as its label (see ``label_of``)."""
 
     full_tag: str
     digest: str | None = None
@@ -32,24 +32,24 @@ def anchore_repositories(reference: ImageReference) -> tuple[str, ...]:
     """Return the names under which Anchore may hold the image's repository, the one to submit it under last.
 
     To Anchore, the two spellings of a Docker Hub repository (``ImageReference.repositories``) are two repositories,
-    and so are all spellings of a registry (``Registry.example.com:443``). People add images under one and map policies
-    by one, and authors write another.
+    and so are all spellings of a registry (``Registry.example.com:443``). Operators may add images and map policies
+    under one spelling while the authors of workloads use another.
     """
     names = reference.repositories
     return names if reference.repository in names else (*names, reference.repository)
 
 
 def lookup_tags(reference: ImageReference) -> tuple[str, ...]:
-    """Return the full tags to look a tag reference up by; none for a reference that carries a digest."""
+    """Return the full tags under which to look up a tag reference; none for a reference that carries a digest."""
     if reference.digest:
         return ()
     return tuple(f"{repository}:{reference.tag}" for repository in anchore_repositories(reference))
 
 
 def label_of(digest: str) -> str:
-    """Return the tag that stands for a digest, since Anchore takes no digest without one: ``sha256-<hex>``.
+    """Return the tag to submit a digest with, since Anchore does not accept a digest without one: ``sha256-<hex>``.
 
-    It spells the whole digest, so no other image can have it.
+    It contains the whole digest, so no other image can have it.
     """
     algorithm, _, encoded = digest.partition(":")
     return f"{algorithm}-{encoded}"
@@ -61,10 +61,10 @@ def is_label(tag: str) -> bool:
 
 
 def analysis_request(reference: ImageReference, found: ImageRecord | None = None) -> AnalysisRequest:
-    """Request a tag under the name that Anchore ``found`` it by, else under the short one that people see in Anchore.
+    """Return the request for analysis: a tag under the name of its record (``found``), else under the short name.
 
-    A digest is submitted under its own label. The tag in front of it is the author's text: under that tag, the
-    submission would change what the tag means to every other workload.
+    The short name is the one that people see in Anchore. A digest is submitted under its own label, not under the tag
+    in front of it: the author chooses that tag, and the submission would move it for every other workload.
     """
     if reference.digest:
         return AnalysisRequest(f"{anchore_repositories(reference)[-1]}:{label_of(reference.digest)}", reference.digest)
@@ -88,7 +88,8 @@ def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...
 
     A policy maps by registry, repository and tag, as text. The tag is the reference's own; for ``repo:tag@digest``
     that tag if the record carries it, else the newest tag of the repository on the record, else the digest's label.
-    Names that the record carries come first. A digest must never stand there: Anchore answers with a false stop.
+    Names that the record carries come first. A digest never takes the place of the tag: Anchore would respond with a
+    false ``stop``.
     """
     names = anchore_repositories(reference)
     own = [tag for tag in record.tags if repository_of(tag.full_tag) in names]
@@ -101,9 +102,9 @@ def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...
 
 
 def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bool:
-    """Return whether any of a policy's selectors holds for some of the names and not for the others.
+    """Return whether any of a policy's selectors matches some of the names and not the others.
 
-    Anchore's patterns are case-sensitive, match the whole registry and repository, and know ``*`` only.
+    Anchore's patterns are case-sensitive, match the whole registry and repository, and have only the wildcard ``*``.
     """
     names = [repository_of(full_tag).partition("/") for full_tag in full_tags]
     for selector in selectors:
@@ -115,7 +116,7 @@ def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bo
 
 
 def _literal(pattern: str) -> str:
-    """Escape everything that ``fnmatch`` knows besides ``*``."""
+    """Escape the special characters of ``fnmatch`` other than ``*``."""
     return pattern.replace("[", "[[]").replace("?", "[?]")
 
 

@@ -1,4 +1,4 @@
-"""The question to Anchore about an image: made here or not at all, so that one place decides whether to ask."""
+"""The facts that a review needs about an image. This module alone decides whether Anchore is contacted at all."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from anchore_admission.core.reference import ImageReference
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The facts that are needed about one image. Equal questions are asked once."""
+    """The facts that are needed about one image. The facts for equal questions are gathered once."""
 
     reference: ImageReference
     account: str

@@ -88,10 +88,10 @@ def names_host(first: str) -> bool:
 
 
 def registry(host: str) -> str:
-    """Return the one spelling that rules compare of a registry's host.
+    """Return the spelling of a registry's host that rules compare.
 
-    Runtimes reach the same registry under every case of its name, with its default port or without, by every form of
-    an IPv6 address; Docker Hub answers under several names.
+    Runtimes reach the same registry in upper or lower case, with its default port or without, and by every form of an
+    IPv6 address; Docker Hub has several names.
     """
     name, port = split_port(host.lower())
     if name in HUB_HOSTS and port in {"", DEFAULT_PORT}:
@@ -101,7 +101,7 @@ def registry(host: str) -> str:
 
 
 def split_port(host: str) -> tuple[str, str]:
-    """Return the host's name and its port, without leading zeros; no port is an empty text."""
+    """Return the host's name and its port without leading zeros; the port is empty if there is none."""
     name, colon, port = host.rpartition(":")
     if not colon or "]" in port:
         return host, ""
@@ -125,18 +125,18 @@ def is_image_id(text: str) -> bool:
 
 
 def not_for_anchore(reference: ImageReference) -> str:
-    """Return why Anchore cannot be asked about an image that a runtime may pull; empty if it can be.
+    """Return why Anchore cannot check an image that a runtime may pull; empty if it can.
 
-    Anchore's parser refuses ``[`` and ``:`` of IPv6 addresses, reads a host without a dot and a port as a part of the
-    path on Docker Hub, and its API v2 takes no digest but sha256.
+    Anchore's parser rejects ``[`` and ``:`` of IPv6 addresses and reads a host that has neither a dot nor a port as a
+    part of the path on Docker Hub. Its API v2 accepts only sha256 digests.
     """
     host = reference.host
     if host.startswith("["):
-        return "Anchore takes no IPv6 address for a registry; use a host name"
+        return "Anchore does not accept an IPv6 address as a registry; use a host name"
     if host != "localhost" and "." not in host and ":" not in host:
-        return "Anchore takes the registry for a part of the path; write the registry with its port"
+        return "Anchore reads the registry as a part of the path; write the registry with its port"
     if reference.digest and not reference.digest.startswith("sha256:"):
-        return "Anchore takes no digest but sha256"
+        return "Anchore accepts only sha256 digests"
     return ""
 
 
@@ -150,7 +150,7 @@ def _split_host(text: str) -> tuple[str, str]:
 
 
 def _check_name(host: str, path: str) -> None:
-    """Check both parts. Go's grammar takes a host with ``_`` for a part of the path; runtimes pull from it."""
+    """Check both parts. Go's grammar reads a host with ``_`` as a part of the path, yet runtimes pull from it."""
     is_host = _HOST_RE.fullmatch(host) is not None
     if not is_host and not _COMPONENT_RE.fullmatch(host):
         raise InvalidImageReference("is not a valid image reference: its registry host is malformed")

@@ -65,7 +65,7 @@ def _changes_images(request: AdmissionRequest) -> bool:
 
 
 def _is_mirror(request: AdmissionRequest) -> bool:
-    """Return whether annotation, group and user name agree: a user can set the annotation alone.
+    """Return whether annotation, group and user name agree: any user can set the annotation, so it is no proof.
 
     Source: plugin NodeRestriction of the API server, which lets a node create mirror Pods of its own only.
     """

@@ -35,11 +35,11 @@ class ResolvedTag:
 
 @dataclass(frozen=True, slots=True)
 class LastSubmission:
-    """The latest submission of an image. Its response stands while the next one is on its way."""
+    """The latest submission of an image. Its response stays in use until the next one arrives."""
 
     submission: Submission = field(default_factory=Submission)
     resolved: ResolvedTag | None = None
-    """The digest of the response, as long as it is still known to be the tag's."""
+    """The digest of the response; None if it is no longer known to be the tag's."""
     at: float = float("-inf")
     pause: float = 0.0
     """Seconds before a needed or refused image is due again."""
@@ -47,14 +47,15 @@ class LastSubmission:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """When an image is submitted again. ``interval`` is ``tags.refreshInterval`` in seconds."""
+    """The schedule on which images are submitted again. ``interval`` is ``tags.refreshInterval`` in seconds."""
 
     interval: float = 600.0
 
     def is_due(self, last: LastSubmission, now: float, *, needed: bool, looked_up: str | None) -> bool:
         """Return whether to submit now: after the pause if a verdict needs it, else once per interval.
 
-        A tag whose digest was compared with no look-up is also due after the pause if a look-up differs from it.
+        A digest that was not compared with a look-up before the submission (passive mode) may be outdated: the tag is
+        also due after the pause if a look-up now finds another digest.
         """
         resolved = last.resolved
         in_doubt = resolved is not None and resolved.before is None and looked_up not in {None, resolved.digest}
@@ -73,7 +74,7 @@ class Repeats:
         )
 
     def holds(self, resolved: ResolvedTag, now: float) -> bool:
-        """Return whether a digest still counts: for two intervals, so that a tag in use is refreshed before."""
+        """Return whether a digest still counts: for two intervals, so a tag in use is refreshed before it expires."""
         return now < resolved.at + 2 * self.interval
 
     def _hurries(self, last: LastSubmission, *, needed: bool) -> bool:

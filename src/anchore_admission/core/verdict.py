@@ -56,7 +56,7 @@ class ReviewVerdict:
 def gravest_first(images: Sequence[ImageVerdict]) -> list[ImageVerdict]:
     """Sort denials first, then suspended denials, then images without a verdict.
 
-    Lists of images are cut at their end, which must not hide what was decided.
+    Long lists of images are cut at their end, and the cut must not hide what decided the review.
     """
     return sorted(images, key=_gravity)
 

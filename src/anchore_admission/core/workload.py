@@ -8,7 +8,7 @@ from anchore_admission.models.review import GroupVersionKind
 from anchore_admission.models.workload import Metadata, PodSpec, Workload
 
 _MAX_NAME = 253
-"""Characters of the longest name of anything in Kubernetes."""
+"""Characters of the longest object name in Kubernetes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class PodView:
 class ContainerImage:
     """One place that pulls an image. ``image`` is empty where the workload names none.
 
-    Both texts are bounded; an image text that was longer still is too long to be a reference.
+    Both texts are cut; a cut image text is still too long to be a valid reference.
     """
 
     field: str
@@ -120,12 +120,12 @@ def service_account(spec: PodSpec) -> str:
 
 
 def changes_images(kind: GroupVersionKind, new: Workload, old: Workload | None) -> bool:
-    """Return whether an update names an image that does not stand anywhere in the old object."""
+    """Return whether an update names an image that the old object does not name anywhere."""
     view, before = pod_view(kind, new), pod_view(kind, old)
     return bool(view and changed(images(view.spec), before.spec if before else None))
 
 
 def changed(new: Iterable[ContainerImage], old: PodSpec | None) -> list[ContainerImage]:
-    """Return the images whose text stands nowhere in the old Pod spec."""
+    """Return the images that the old Pod spec does not name anywhere."""
     known = {image.image for image in images(old)} if old else set()
     return [image for image in new if image.image not in known]

@@ -8,7 +8,7 @@ from anchore_admission.ports.deadline import Deadline
 
 
 class Anchore(Protocol):
-    """One account of one Anchore. Every call raises an EvaluationError if it does not learn the facts.
+    """One account of one Anchore. Every call raises an EvaluationError if the facts cannot be learned.
 
     Contract: ``tests/contract/adapters/anchore/test_port.py`` holds every implementation to it.
     """

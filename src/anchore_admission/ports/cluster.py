@@ -70,14 +70,14 @@ class Cluster(Protocol):
     async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
         """Server-side-apply the entries onto the existing object of this uid, taking over their fields.
 
-        Match conditions that others have added to these entries are removed.
+        Match conditions that other clients have added to these entries are removed.
         Raises ClusterConflict or ClusterNotFound if that object no longer exists; it is not created again.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeAnswer:
-    """The webhook's answer about a Pod; ``verdict`` is the audit annotation, None where there is none."""
+class ProbeResponse:
+    """The webhook's response about a Pod; ``verdict`` is the audit annotation, None if there is none."""
 
     allowed: bool
     verdict: str | None
@@ -88,4 +88,7 @@ class Probe(Protocol):
     """Send our own webhook a review that changes nothing, as an API server would."""
 
     async def check(self, url: str, ca_bundle: bytes | None) -> None:
-        """Raises ProbeFailed unless the response is the expected one. Without a CA bundle, trust the system's CAs."""
+        """Send the review; without a CA bundle, trust the system's CAs.
+
+        Raises ProbeFailed unless the response is the expected one.
+        """

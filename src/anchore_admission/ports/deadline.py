@@ -23,7 +23,7 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float, clock: Clock = time.monotonic, *, began: float | None = None) -> "Deadline":
-        """Return the deadline so many seconds after ``began``, which is now if not given."""
+        """Return the deadline ``seconds`` after ``began``, which is now by default."""
         began = clock() if began is None else began
         return cls(began, began + seconds, clock)
 

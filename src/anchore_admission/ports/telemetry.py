@@ -64,26 +64,26 @@ class WatchedSource(StrEnum):
 
 
 class Repair(StrEnum):
-    """When the leader found the webhook configuration missing or changed."""
+    """The occasion on which the leader found the webhook configuration missing or changed."""
 
     ON_TAKING_OVER = "taking_over"
-    """When it took over leadership, or if there was no object before: after an installation, an upgrade or a change
-    without a leader."""
+    """After taking over leadership, or if the object did not exist before: an installation, an upgrade, or a change
+    while there was no leader."""
     WHILE_LEADING = "leading"
-    """After this leader had registered the webhook: someone else has changed it."""
+    """After this leader had registered the webhook: another client has changed it."""
 
 
 class ClusterRecorder(Protocol):
-    """Where the adapters and services report on the cluster."""
+    """The reports about the cluster."""
 
     def cluster_error(self, *, operation: str, code: str) -> None:
-        """A call failed; ``code`` is a ClusterError's."""
+        """Record a call that failed; ``code`` is a ClusterError's."""
 
     def registration_current(self, current: bool) -> None:
-        """The webhook configuration is the wanted one, or is not."""
+        """Record whether the webhook configuration is the wanted one."""
 
     def registration_repaired(self, when: Repair) -> None:
-        """The leader repaired the webhook configuration."""
+        """Record that the leader repaired the webhook configuration."""
 
     def registration_left_in_place(self, fields: int) -> None:
-        """Report how many fields of other clients the leader keeps."""
+        """Record how many fields of other clients are left in place."""

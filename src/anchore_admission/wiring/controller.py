@@ -118,7 +118,7 @@ def build(
 
 def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:
     """Return only the accounts that some rule uses; ``default`` need not be written down."""
-    asked = {rule.account for rule in book.asking}
+    asked = {rule.account for rule in book.using_anchore}
     sections = {section.name: section for section in configuration.accounts}
     return [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]
 

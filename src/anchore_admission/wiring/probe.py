@@ -13,7 +13,7 @@ from anchore_admission.certificates import read_ca_bundle
 from anchore_admission.core.webhook.drift import service_url
 from anchore_admission.core.webhook.entry import SUFFIX
 from anchore_admission.errors import ProbeFailed
-from anchore_admission.ports.cluster import ProbeAnswer
+from anchore_admission.ports.cluster import ProbeResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Target:
         """Ask about the deletion of a Pod. Raises ProbeFailed."""
         await probe_deletion(self.url, self.ca_bundle)
 
-    async def probe_pod(self, image: str) -> ProbeAnswer:
+    async def probe_pod(self, image: str) -> ProbeResponse:
         """Ask about a Pod with this image. Raises ProbeFailed."""
         return await probe_pod(self.url, self.ca_bundle, image)
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anchore_admission.adapters.probe import HttpProbe, probe_pod
 from anchore_admission.errors import ProbeFailed
 from anchore_admission.models.review import decode
-from anchore_admission.ports.cluster import ProbeAnswer
+from anchore_admission.ports.cluster import ProbeResponse
 from anchore_admission.web.body import send_json
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
@@ -127,17 +127,17 @@ async def test_the_question_is_a_review_that_judges_nothing(certificate: Serving
                 "status": {"status": "Failure", "code": 403, "message": "Image busybox fails"},
                 "auditAnnotations": {"verdict": "deny"},
             },
-            ProbeAnswer(allowed=False, verdict="deny", message="Image busybox fails"),
+            ProbeResponse(allowed=False, verdict="deny", message="Image busybox fails"),
         ),
         (
             {"allowed": True, "warnings": ["one", "two"], "auditAnnotations": {"verdict": "admit"}},
-            ProbeAnswer(allowed=True, verdict="admit", message="one; two"),
+            ProbeResponse(allowed=True, verdict="admit", message="one; two"),
         ),
-        ({"allowed": True}, ProbeAnswer(allowed=True, verdict=None, message="")),
+        ({"allowed": True}, ProbeResponse(allowed=True, verdict=None, message="")),
     ],
 )
 async def test_a_pod_is_asked_about_as_a_dry_run(
-    answer: dict[str, Any], expected: ProbeAnswer, certificate: ServingCertificate
+    answer: dict[str, Any], expected: ProbeResponse, certificate: ServingCertificate
 ) -> None:
     asked: list[dict[str, Any]] = []
 

@@ -321,7 +321,7 @@ async def test_record_that_its_author_made_too_long_is_a_denial(version: ApiVers
         attacked.sandbox.clock.now += 60
         denied = await attacked.review(f"{APP}{suffix}")
         assert not denied.allowed
-        assert "limits.anchoreResponse bounds it" in denied.message
+        assert "limits.anchoreResponse sets the limit" in denied.message
 
 
 async def test_name_of_an_image_does_not_choose_what_an_answer_means(version: ApiVersion) -> None:

@@ -144,7 +144,9 @@ async def test_both_versions_come_to_the_same_verdict(webhook: Webhook) -> None:
 async def test_nothing_is_requested_on_a_recorded_dry_run() -> None:
     webhook = Webhook()
     dry_run = await webhook.judged(REVIEWS[f"{V1}/pod-create-dry-run"])
-    assert dry_run["status"]["message"].endswith("Analysis is not requested by a dry run or by hand")
+    assert dry_run["status"]["message"].endswith(
+        "Analysis was not requested: a dry run or a review by hand submits nothing"
+    )
     assert webhook.recorder.depths == []
     real = await webhook.judged(POD_CREATE)
     assert "Analysis was requested" in real["status"]["message"]

@@ -250,7 +250,7 @@ async def test_objects_in_lists_count(webhook: Webhook) -> None:
     inner = {"apiVersion": "v1", "kind": "List", "items": pods}
     for body in (inner, {"apiVersion": "v1", "kind": "List", "items": [inner]}, [POD, inner][1]):
         code, _, text = failure(await post(webhook, body))
-        assert (code, text) == (400, "more than 1000 objects, those in Lists counted; send fewer at once")
+        assert (code, text) == (400, "more than 1000 objects, including those in Lists; send fewer at once")
     assert webhook.anchore.calls == []
 
 
@@ -273,7 +273,5 @@ async def test_objects_past_the_deadline_are_reported_as_not_reviewed(monkeypatc
     pods = [workload("Pod", pod_spec(GOOD), metadata={"name": f"p{number}"}) for number in range(3)]
     document = await reviewed(webhook, {"apiVersion": "v1", "kind": "List", "items": pods})
     assert document["allowed"] is False
-    late = [
-        error for error in document["errors"] if "not reviewed: the time for this call was over" in error["message"]
-    ]
+    late = [error for error in document["errors"] if "not reviewed: this call ran out of time" in error["message"]]
     assert [error["name"] for error in late] == ["p1", "p2"]

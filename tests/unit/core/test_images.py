@@ -136,13 +136,13 @@ _SHA384 = "sha384:" + "e" * 96
 @pytest.mark.parametrize(
     ("image", "problem"),
     [
-        ("[2001:db8::1]:5000/evil:1", "Anchore takes no IPv6 address for a registry; use a host name"),
-        ("[::1]/app", "Anchore takes no IPv6 address for a registry; use a host name"),
-        (f"[::ffff:c000:201]/app@{DIGEST}", "Anchore takes no IPv6 address for a registry; use a host name"),
-        (f"r.example.com/a@{_SHA512}", "Anchore takes no digest but sha256"),
-        (f"r.example.com/a:1@{_SHA384}", "Anchore takes no digest but sha256"),
-        ("Myorg/app", "Anchore takes the registry for a part of the path; write the registry with its port"),
-        (f"Myorg/app@{DIGEST}", "Anchore takes the registry for a part of the path; write the registry with its port"),
+        ("[2001:db8::1]:5000/evil:1", "Anchore does not accept an IPv6 address as a registry; use a host name"),
+        ("[::1]/app", "Anchore does not accept an IPv6 address as a registry; use a host name"),
+        (f"[::ffff:c000:201]/app@{DIGEST}", "Anchore does not accept an IPv6 address as a registry; use a host name"),
+        (f"r.example.com/a@{_SHA512}", "Anchore accepts only sha256 digests"),
+        (f"r.example.com/a:1@{_SHA384}", "Anchore accepts only sha256 digests"),
+        ("Myorg/app", "Anchore reads the registry as a part of the path; write the registry with its port"),
+        (f"Myorg/app@{DIGEST}", "Anchore reads the registry as a part of the path; write the registry with its port"),
     ],
     ids=lambda value: value[:30],
 )

@@ -67,8 +67,8 @@ def test_an_image_that_anchore_cannot_check_is_judged_by_its_rules_mode(mode: Mo
         ),
         (
             "[::1]/app",
-            Uncheckable(Reason.UNSUPPORTED_REFERENCE, "Anchore takes no IPv6 address for a registry"),
-            "image [::1]/app cannot be checked: Anchore takes no IPv6 address for a registry",
+            Uncheckable(Reason.UNSUPPORTED_REFERENCE, "Anchore does not accept an IPv6 address as a registry"),
+            "image [::1]/app cannot be checked: Anchore does not accept an IPv6 address as a registry",
         ),
     ],
 )

@@ -27,10 +27,13 @@ def _warned(text: str, warning: str = "") -> ImageVerdict:
         (Submission(), "It has to be added to Anchore first"),
         (Submission(SubmissionState.REQUESTED), "Analysis was requested: try again in a few minutes"),
         (Submission(SubmissionState.ANSWERED, DIGEST), "Analysis was requested: try again in a few minutes"),
-        (Submission(SubmissionState.DRY_RUN), "Analysis is not requested by a dry run or by hand"),
+        (
+            Submission(SubmissionState.DRY_RUN),
+            "Analysis was not requested: a dry run or a review by hand submits nothing",
+        ),
         (
             Submission(SubmissionState.DROPPED),
-            "Too many images wait to be submitted: try again in a few minutes",
+            "Too many images are waiting to be submitted: try again in a few minutes",
         ),
         (Submission(SubmissionState.REFUSED, reason="no such\nregistry"), "no such?registry"),
     ],
@@ -241,7 +244,7 @@ def test_lines_that_are_no_denial_are_cut_where_the_room_ends(lines: list[str], 
         ),
         (
             Submission(SubmissionState.REQUESTED),
-            "Image analysis for image ubuntu is being requested: Anchore has not answered yet",
+            "Image analysis for image ubuntu is being requested: Anchore has not responded yet",
         ),
     ],
 )

@@ -38,7 +38,7 @@ DROPPED = Submission(SubmissionState.DROPPED)
 DRY_RUN = Submission(SubmissionState.DRY_RUN)
 
 _LATER = "Analysis was requested: try again in a few minutes"
-_BEING = "Image analysis for image ubuntu is being requested: Anchore has not answered yet"
+_BEING = "Image analysis for image ubuntu is being requested: Anchore has not responded yet"
 _QUEUED = "its analysis was requested and is queued, try again later"
 _RUNNING = "its analysis is under way, try again in a few minutes"
 _WITH = f"Image ubuntu with digest {DIGEST}"
@@ -66,7 +66,7 @@ def _passing(*, mapped: bool = True, reason: PolicyReason = PolicyReason.EVALUAT
     ("mode", "needs"),
     [
         (SKIP, Needs()),
-        (PASSIVE, Needs(submission=True)),
+        (PASSIVE, Needs(awaits_submission=True)),
         (ANALYSIS, Needs(record=True)),
         (STRICT, Needs(record=True, evaluation=True)),
     ],
@@ -89,13 +89,13 @@ def test_a_mode_asks_only_for_what_it_needs(mode: ModeName, needs: Needs) -> Non
             ImageFacts(submission=DRY_RUN),
             ADMIT,
             Reason.REQUESTED,
-            "Image analysis for image ubuntu not requested by a dry run or by hand",
+            "Image analysis for image ubuntu not requested: a dry run or a review by hand submits nothing",
         ),
         (
             ImageFacts(),
             ADMIT,
             Reason.REQUESTED,
-            "Image analysis for image ubuntu not requested: the rule asks for no analysis",
+            "Image analysis for image ubuntu not requested: requestAnalysis is false",
         ),
         (
             ImageFacts(submission=REFUSED),
@@ -107,7 +107,7 @@ def test_a_mode_asks_only_for_what_it_needs(mode: ModeName, needs: Needs) -> Non
             ImageFacts(submission=DROPPED),
             NO_VERDICT,
             Reason.ERROR,
-            "Image analysis for image ubuntu not requested: too many images wait to be submitted",
+            "Image analysis for image ubuntu not requested: too many images are waiting to be submitted",
         ),
     ],
     ids=["answered", "requested", "dry run", "not asked", "refused", "dropped"],
@@ -128,13 +128,13 @@ def test_passive_mode(facts: ImageFacts, decision: Decision, reason: Reason, mes
             ImageFacts(submission=DRY_RUN),
             DENY,
             Reason.UNKNOWN,
-            "{unknown}. Analysis is not requested by a dry run or by hand",
+            "{unknown}. Analysis was not requested: a dry run or a review by hand submits nothing",
         ),
         (
             ImageFacts(submission=DROPPED),
             DENY,
             Reason.UNKNOWN,
-            "{unknown}. Too many images wait to be submitted: try again in a few minutes",
+            "{unknown}. Too many images are waiting to be submitted: try again in a few minutes",
         ),
         (
             ImageFacts(submission=REFUSED),
@@ -282,10 +282,10 @@ _OTHER = "docker.io/library/nginx:1.25"
     [
         ((), ""),
         (("docker.io/ubuntu:latest", "docker.io/library/ubuntu:24.04"), ""),
-        ((_OTHER,), f". Anchore knows the same digest as {_OTHER}, which does not count here"),
+        ((_OTHER,), f". Anchore also knows this digest as {_OTHER}, but mappings for that name do not apply"),
         (
             ("docker.io/ubuntu:1", "quay.io/a/b:1", _OTHER),
-            f". Anchore knows the same digest as {_OTHER}, which does not count here",
+            f". Anchore also knows this digest as {_OTHER}, but mappings for that name do not apply",
         ),
     ],
 )
@@ -403,7 +403,7 @@ def test_an_image_behind_too_many_others_is_denied(mode: ModeName) -> None:
 @pytest.mark.parametrize("reason", [PolicyReason.EVALUATION, PolicyReason.ALLOWLISTED])
 def test_an_explicit_fail_without_findings_is_a_denial(reason: PolicyReason) -> None:
     verdict = _judge(STRICT, _checked(PolicyEvaluation(passed=False, policy="p", reason=reason)))
-    message = f"{_WITH} failed policy checks for policy bundle p; Anchore names no finding"
+    message = f"{_WITH} failed policy checks for policy bundle p; Anchore reports no finding"
     assert verdict == Verdict(DENY, Reason.POLICY_FAILED, message)
 
 
@@ -425,7 +425,7 @@ def test_more_than_can_be_read_of_an_image_is_a_denial(mode: ModeName, facts: Im
         subject = _WITH if facts.record else "Image ubuntu"
         assert (
             verdict.message
-            == f"{subject} cannot be judged: larger than 16777216 bytes; limits.anchoreResponse bounds it"
+            == f"{subject} cannot be judged: larger than 16777216 bytes; limits.anchoreResponse sets the limit"
         )
 
 

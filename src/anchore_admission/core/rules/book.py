@@ -31,8 +31,8 @@ class RuleBook:
     defaults: Rule
 
     @property
-    def asking(self) -> list[Rule]:
-        """Every rule that needs Anchore."""
+    def using_anchore(self) -> list[Rule]:
+        """Every rule that needs Anchore, the defaults included."""
         rules = (*(rule for _, rule in self.rules), self.defaults)
         return [rule for rule in rules if rule.mode is not ModeName.SKIP]
 
@@ -71,9 +71,10 @@ class RuleBook:
         yield self.defaults
 
     def strictest(self, image_id: str, circumstances: Circumstances) -> Rule:
-        """Return the strictest rule for an image ID, which may be any image's: its author must not choose a laxer one.
+        """Return the strictest rule that may apply to an image ID.
 
-        A rule whose globs name image IDs (``sha256:*``) or hold for everything (``*``) counts before those below it.
+        The ID may belong to any image, and the author of the workload must not be able to choose a laxer rule with it.
+        Rules below one that matches image IDs (``sha256:*``) or everything (``*``) do not count.
         """
         return max(reversed(list(self.possible(circumstances, (image_id,)))), key=_strictness)
 
@@ -86,7 +87,7 @@ def _strictness(rule: Rule) -> tuple[bool, int]:
 
 
 def compile_rules(sections: Sequence[RuleSection], defaults: DefaultsSection) -> RuleBook:
-    """Compile rules as they are written; ``defaults`` fills in what a rule leaves out."""
+    """Compile the configured rules; ``defaults`` fills in the keys that a rule leaves out."""
     return RuleBook(
         tuple((conditions_of(section.match), _rule(section, defaults)) for section in sections),
         _rule(RuleSection(name=DEFAULTS_NAME), defaults),
@@ -94,7 +95,7 @@ def compile_rules(sections: Sequence[RuleSection], defaults: DefaultsSection) ->
 
 
 def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
-    """A null policy that is written down means the active policy, even where the defaults name one."""
+    """Fill in the defaults. An explicit ``policy: null`` means the active policy, even if the defaults name another."""
     written = section.model_fields_set
     return Rule(
         name=section.name,

@@ -60,7 +60,7 @@ def image_names(reference: ImageReference) -> tuple[str, ...]:
 
 
 def text_names(text: str) -> tuple[str, ...]:
-    """Return what an image glob is tried on where the text is no reference: the text, read like a glob."""
+    """Return the texts an image glob is tried on for an invalid reference, whose registry is read as in a glob."""
     host, slash, rest = text.partition("/")
     return (f"{registry(host)}/{rest}" if slash and names_host(host) else f"{DOCKER_HUB}/{text}",)
 
@@ -131,8 +131,8 @@ def _image_expression(glob: str) -> str:
     """Translate an image glob for names that begin with a registry.
 
     A glob that names a registry is compared with the registry alone, because an author chooses the path of an image.
-    A glob that begins with ``*`` and names no registry holds for all of them; an image ID is on none; any other glob is
-    on Docker Hub.
+    A glob that begins with ``*`` and names no registry matches every registry. An image ID has no registry. Any other
+    glob without a registry means Docker Hub.
     """
     host, slash, rest = glob.partition("/")
     if slash and names_host(host):
@@ -143,10 +143,10 @@ def _image_expression(glob: str) -> str:
 
 
 def _path_expression(glob: str) -> str:
-    """Translate the part of a glob behind the registry.
+    """Translate the part of a glob after the registry.
 
     A glob for tags matches no digest: ``app*:2*`` would hold for every digest that begins with a 2, and an author can
-    produce one. A star for the whole tag (``app*:*``) stands for every image, by digest too.
+    produce one. A star for the whole tag (``app*:*``) matches every image, by digest too.
     """
     repository, colon, tag = glob.rpartition(":")
     if not colon or "@" in glob or not tag.strip("*"):

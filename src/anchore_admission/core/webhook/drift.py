@@ -1,7 +1,7 @@
 """The wanted webhook configuration, and how a live one differs from it.
 
-Every default of the API is written out. Server-side apply leaves a field alone that we do not set, and an
-``objectSelector`` that another field manager adds could let every object past.
+Every default of the API is spelled out: server-side apply leaves fields alone that we do not set, and an
+``objectSelector`` that another field manager adds could exempt every object.
 """
 
 import base64
@@ -63,7 +63,7 @@ class Registration:
 
 
 def at_secret_path(registration: Registration, secret: str | None) -> Registration:
-    """Append the secret to the path of Services that is the plain one; a path that is spelled out stays."""
+    """Append the secret to the path of Services that have the default path; any other path stays as it is."""
     if secret is None:
         return registration
     return Registration(registration.name, [_at_secret_path(entry, secret) for entry in registration.webhooks])
@@ -75,13 +75,13 @@ def completed(webhooks: Sequence[Entry], ca_bundle: bytes | None) -> list[dict[s
 
 
 def differences(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
-    """Describe what of the wanted entries is missing or changed. Entries of other webhooks do not matter."""
+    """Describe the wanted entries that are missing and their changed fields. Entries of other webhooks are ignored."""
     found = {entry.get("name"): entry for entry in live}
     return [difference for entry in wanted for difference in _differences(entry, found.get(entry["name"]))]
 
 
 def left_in_place(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
-    """Describe what others have added to the wanted entries and what is not removed.
+    """Describe the additions of other clients to the wanted entries that are left in place.
 
     These are terms that clouds add to the namespace selector, and fields of later Kubernetes versions.
     """
@@ -90,9 +90,10 @@ def left_in_place(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
 
 
 def foreign_conditions(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[tuple[int, int]]:
-    """Return the places (webhook, match condition) of match conditions that others have added, the last first.
+    """Return the places (webhook, match condition) of match conditions that other clients have added, the last first.
 
-    Server-side apply leaves them alone: the API server merges match conditions by name.
+    They have to be removed one by one: the API server merges match conditions by name, so server-side apply leaves
+    them alone.
     """
     names = {entry["name"]: _condition_names(entry) for entry in wanted}
     places = [
@@ -160,9 +161,7 @@ def _differences(wanted: Entry, live: Entry | None) -> Iterator[str]:
     if live is None:
         yield f"{wanted['name']} is missing"
         return
-    keys = dict.fromkeys(
-        [*wanted, "matchConditions"]
-    )  # even if none are wanted: an added one can let every object past
+    keys = dict.fromkeys([*wanted, "matchConditions"])  # even if none are wanted: an added one can exempt every object
     changed = [key for key in keys if not _holds(key, wanted.get(key), live.get(key))]
     if changed:
         yield f"{wanted['name']}: {', '.join(changed)} changed"

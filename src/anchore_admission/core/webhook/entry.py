@@ -1,4 +1,4 @@
-"""The ValidatingWebhookConfiguration that sends us every object that images come from.
+"""The ValidatingWebhookConfiguration by which API servers send the controller every object that names images.
 
 This module alone decides the entry; the Helm chart (files/webhook.yaml) and the kustomize overlays derive from it.
 """
@@ -31,7 +31,7 @@ _IMAGES_CHANGE = (
     " && object.spec != oldObject.spec)"
     " : has(oldObject.spec))"
 )
-"""Skip updates that leave alone every field with images: while the webhook is down, workloads can be scaled, paused and
+"""Skip updates that change no field with images: while the webhook is down, workloads can be scaled, paused and
 suspended, and finalizers removed. The other fields of a Pod's containers and volumes are immutable, so these are
 compared as a whole. A PodTemplate has a template instead of a spec; of a kind with neither, the whole spec counts."""
 _NOT_ANOTHER_RELEASE = (
@@ -46,8 +46,8 @@ _NOT_ANOTHER_RELEASE = (
     " .group('admission.anchore.io').resource('controllers').check('start').allowed()))"
 )
 """Admit the Pods of other releases: two releases that judge each other's Pods could never start again with both down.
-Every user can set the label, which only saves other Pods the check that decides: does the Pod's service account have a
-permission that only the chart grants?"""
+The permission of the Pod's service account decides, which only the chart grants. Any user can set the label: it only
+spares all other Pods the check of that permission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class WebhookOptions:
 
     name: str
     client: Mapping[str, Any]
-    authorities: bytes | None = None
+    ca_bundle: bytes | None = None
     failure_policy: str = "Fail"
     timeout_seconds: int = 10
     excluded: Sequence[str] = field(default_factory=tuple)
@@ -82,8 +82,8 @@ def webhook_configuration(options: WebhookOptions) -> dict[str, Any]:
 
 def _entry(options: WebhookOptions) -> dict[str, Any]:
     client = dict(options.client)
-    if options.authorities:
-        client["caBundle"] = base64.b64encode(options.authorities).decode()
+    if options.ca_bundle:
+        client["caBundle"] = base64.b64encode(options.ca_bundle).decode()
     entry = {
         "name": f"{options.name}.{SUFFIX}",
         "admissionReviewVersions": ["v1", "v1beta1"],

@@ -20,7 +20,7 @@ class CertificatePair:
 
     @classmethod
     def from_secret(cls, data: Mapping[str, bytes]) -> "CertificatePair":
-        """Take the pair out of a Secret; what the Secret lacks is empty."""
+        """Read the pair from a Secret; the parts that the Secret lacks are empty."""
         return cls(*(data.get(name, b"") for name in (CERTIFICATE, KEY, CA_BUNDLE)))
 
     def secret_data(self) -> dict[str, bytes]:

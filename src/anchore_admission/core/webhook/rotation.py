@@ -9,7 +9,7 @@ from anchore_admission.core.webhook.pair import CertificateDetails
 class Step(StrEnum):
     """The next step of the leader."""
 
-    REST = "rest"
+    REST = "rest"  # nothing to do
     ISSUE = "issue"  # there is no certificate in use: make CA and certificate at once
     PUBLISH = "publish"  # a new CA beside the one in use; the certificate in use stays
     WAIT = "wait"  # until API servers trust the new CA
@@ -18,7 +18,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RotationState:
-    """What the leader knows: ``shared`` is in the Secret, ``last_valid`` is served by this process."""
+    """The leader's view: ``shared`` is in the Secret, ``last_valid`` is served by this process."""
 
     shared: CertificateDetails | None
     last_valid: CertificateDetails | None

@@ -1,4 +1,4 @@
-"""The CA bundle of a mounted certificate, published while its file changes."""
+"""The CA bundle of a mounted certificate: its file is followed, and changes are published."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ from anchore_admission.ports.deadline import Clock
 from anchore_admission.watched import Watched
 
 CA_SECONDS: Final = 1.0
-"""How often to read the file. The certificate beside it is read less often, so that the CA that signed a new one is
-published before the new one is served."""
+"""Seconds between reads of the file. The certificate beside it is read less often, so that the CA of a new certificate
+is published before the certificate is served."""
 
 
 class CaBundleFile:
     """Keep the previous CAs after a change: replicas see a mounted Secret change at different times.
 
     ``read`` returns each CA as PEM and raises ConfigurationError if they are invalid. So does the constructor, unless
-    told to ``wait_until_valid``.
+    ``wait_until_valid`` is True.
     """
 
     def __init__(

@@ -3,11 +3,11 @@
 How a CA is renewed, from the first step to the last:
 
 1. ``core/webhook/rotation.py`` decides: after two thirds of the certificate's life, its next step is PUBLISH.
-2. ``adapters/certificates.py`` makes a new CA and a certificate that it signs; the CA's key is forgotten at once.
+2. ``certificates.py`` (``SelfSigned``) makes a new CA and a certificate that it signs, then forgets the CA's key.
 3. The leader (this file) writes the Secret: the new CA beside the old one, the old certificate and key unchanged. The
    new certificate waits in the leader's memory.
 4. ``services/cluster/reconciler.py`` hands the CA bundle of the Secret to ``services/cluster/registration.py``, which
-   applies it to the webhook configuration and remembers since when API servers have known it.
+   applies it to the webhook configuration and records the time.
 5. Ten seconds later API servers trust both CAs, and rotation says SWITCH: the leader writes the new certificate and key
    to the Secret. Both CAs stay: other replicas serve the old certificate until they have read the Secret.
 6. Every replica reads the Secret (this file) and presents the new pair: ``web/tls.py`` uses it from the next handshake
@@ -143,7 +143,7 @@ class ManagedCertificates:
             self._warnings.clear(_PAIR)
 
     def _is_served(self, pair: CertificatePair) -> bool:
-        """Compare without the CA bundle, which concerns clients only."""
+        """Return whether this pair is served. The CA bundle does not count: only clients use it."""
         served = self._served.pair if self._served else None
         return served is not None and (served.certificate, served.key) == (pair.certificate, pair.key)
 

@@ -1,4 +1,4 @@
-"""Elect the replica that does what must happen once: the holder of a Lease, judged by this process's own clock."""
+"""Elect the leader: the holder of a Lease, whose age is measured by this process's own clock."""
 
 import logging
 import time
@@ -16,7 +16,11 @@ _TOPIC = "lease"
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """Seconds, as in client-go: other replicas wait longer for a renewal than the holder relies on its last one."""
+    """Seconds, as in client-go.
+
+    The holder stops leading ``deadline`` after its last renewal; other replicas take the Lease only after ``duration``,
+    which is longer, so that there are never two leaders.
+    """
 
     duration: int = 15
     deadline: float = 10.0

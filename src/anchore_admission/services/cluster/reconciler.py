@@ -20,7 +20,7 @@ class CaBundleSource(Protocol):
     """The CA bundle to publish; None if the system's CAs of the API servers are enough."""
 
     def __call__(self) -> bytes | None:
-        """Raises ConfigurationError while there is none yet; the cause is logged already."""
+        """Return the bundle. Raises ConfigurationError while there is none yet; the cause is logged already."""
 
 
 class Reconciler:
@@ -71,7 +71,7 @@ class Reconciler:
             self._registrar.rest()
 
     async def hold_lease(self, sleep: Sleep = asyncio.sleep, every: float = LeaseTiming().every) -> None:
-        """Renew or take the Lease again and again, until cancelled."""
+        """Renew or take the Lease every ``every`` seconds, until cancelled."""
         while True:
             await self.leadership.step()
             self._lease_was_read.set()

@@ -29,7 +29,7 @@ from anchore_admission.throttled import Throttled
 
 logger = logging.getLogger("anchore_admission.registration")
 SETTLE_SECONDS = 10.0
-"""How long API servers may take to notice a change of the configuration; they watch it, so it takes moments."""
+"""The time API servers may take to notice a changed configuration; they watch it, so it is usually much shorter."""
 _KIND = "ValidatingWebhookConfiguration"
 _LIVE, _PROBE = "live", "probe"
 
@@ -51,9 +51,9 @@ def parse_registration(text: str, source: str) -> Registration:
 
 
 class PublishedCaBundle:
-    """The CA bundle that API servers were told to trust, and since when.
+    """The CA bundle that the webhook configuration publishes, with the time of its publication.
 
-    Where no webhook configuration exists, no API server has to trust it: that counts as published too.
+    If no webhook configuration exists, no API server has to trust the CA bundle, so it counts as published too.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -74,9 +74,9 @@ class PublishedCaBundle:
 class Registrar:
     """Each ``step`` compares the live configuration with the wanted one and repairs it.
 
-    Only the leader calls it; ``leads()`` is checked again before every write. ``wanted`` is what this replica started
-    with: during an update that never ends, an old leader must not register the next release's rules for replicas that
-    still judge by the old ones.
+    Only the leader calls it; ``leads()`` is checked again before every write. ``wanted`` is read only at the start:
+    while a rolling update is stuck, an old leader must not register the next release's webhook for replicas that still
+    run the old release.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Registrar:
         return True
 
     def _report_left(self, name: str, left: list[str]) -> None:
-        """Log and count the additions of others that stay, once per change."""
+        """Count the additions of other clients that are left in place, and log them when they change."""
         self._recorder.registration_left_in_place(len(left))
         if left != self._left:
             self._left = left

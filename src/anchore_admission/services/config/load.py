@@ -1,4 +1,4 @@
-"""Whether a configuration file is right: every mistake in it at once, those between its parts too."""
+"""Parse and validate a configuration file: report all mistakes at once, also contradictions between its parts."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from anchore_admission.services.config.problems import problems_of
 
 Part = dict[str, Any]
 IMPLICIT_ACCOUNT = DefaultsSection().account
-"""May be left out of ``accounts``: its credentials then come from the environment."""
+"""The account that ``accounts`` may leave out: its credentials then come from the environment."""
 _FINGERPRINT = 12
 """Hexadecimal digits: enough to tell configurations apart, short enough to read out."""
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,12 +44,12 @@ def parse_configuration(text: str | bytes, source: str) -> Configuration:
 
 
 def configuration_schema() -> dict[str, Any]:
-    """JSON Schema of the file, for editors."""
+    """Return the JSON Schema of the file, for editors."""
     return {"$schema": _SCHEMA_DIALECT, **Configuration.model_json_schema(by_alias=True)}
 
 
 def fingerprint(configuration: Configuration, registration: object = None) -> str:
-    """Return a short hash of what is in effect, defaults included, by which replicas are compared.
+    """Return a short hash of the effective configuration, defaults included, to compare replicas with.
 
     Layout and comments of the file do not count. No secret is hashed: the configuration names the files that hold them.
     """
@@ -58,7 +58,7 @@ def fingerprint(configuration: Configuration, registration: object = None) -> st
 
 
 def environment_name(account: str) -> str:
-    """The part of an environment variable's name that stands for an account: upper case, ``_`` for ``.`` and ``-``."""
+    """Return an account's part of the names of environment variables: upper case, ``_`` for ``.`` and ``-``."""
     return account.upper().replace("-", "_").replace(".", "_")
 
 
@@ -73,7 +73,7 @@ def _document(text: str | bytes, source: str) -> Any:
 
 
 def _between_parts(document: Part) -> Iterator[Problem]:
-    """Mistakes that no part shows alone; read from the raw document, so that they are found whatever else is wrong."""
+    """Yield contradictions between parts. The raw document is read, so they are found whatever else is wrong."""
     accounts = list(_entries(document, "accounts"))
     rules = list(_entries(document, "rules"))
     users = [("defaults", _part(document, "defaults")), *rules]
@@ -81,14 +81,14 @@ def _between_parts(document: Part) -> Iterator[Problem]:
     yield from _same_names(rules, str, "")
     for path, rule in rules:
         if rule.get("name") == DEFAULTS_NAME:
-            yield Problem(f"{path}.name", f"the name {DEFAULTS_NAME} stands for what holds where no rule matches")
+            yield Problem(f"{path}.name", f"the name {DEFAULTS_NAME} is reserved for the defaults")
     names = {_text(account, "name") for _, account in accounts} | {IMPLICIT_ACCOUNT}
     for path, user in users:
         if _text(user, "account") not in {"", *names}:
             yield Problem(f"{path}.account", "names an account that is not in accounts")
     if not _part(document, "anchore").get("endpoint"):
         with_endpoint = {_text(account, "name") for _, account in accounts if account.get("endpoint")}
-        for account in sorted(_asked_with(users) & names - with_endpoint):
+        for account in sorted(_used_accounts(users) & names - with_endpoint):
             yield Problem("anchore.endpoint", f"is required: account {account} has no endpoint of its own")
 
 
@@ -97,11 +97,11 @@ def _same_names(entries: list[tuple[str, Part]], written: Callable[[str], str], 
     for path, entry in entries:
         name = written(_text(entry, "name"))
         if name and first.setdefault(name, path) != path:
-            yield Problem(f"{path}.name", f"is the name of {first[name]} already{why}")
+            yield Problem(f"{path}.name", f"is already the name of {first[name]}{why}")
 
 
-def _asked_with(users: list[tuple[str, Part]]) -> set[str]:
-    """The accounts that some image may need, the defaults' values standing in for what a rule leaves out."""
+def _used_accounts(users: list[tuple[str, Part]]) -> set[str]:
+    """Return the accounts that some image may need; the defaults fill in the keys that a rule leaves out."""
     fallback = {"mode": ModeName.PASSIVE, "account": IMPLICIT_ACCOUNT, **users[0][1]}
     outcomes = [{**fallback, **{key: value for key, value in user.items() if value is not None}} for _, user in users]
     return {_text(outcome, "account") for outcome in outcomes if outcome["mode"] != ModeName.SKIP}

@@ -1,4 +1,4 @@
-"""Patterns of rules that can never match: an error, because the rule would silently hold for nothing."""
+"""Reject patterns that can never match: the rule would silently never apply."""
 
 import fnmatch
 import re
@@ -16,7 +16,7 @@ Part = dict[str, Any]
 _REGEX = "is a regular expression; expected a glob (* matches any text, ? one character)"
 _SHOWN = 80
 _MAX = 1024
-"""Characters of the longest glob; a longer one is refused for its length."""
+"""Characters of the longest glob; the model rejects longer ones for their length."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
 _REGEX_SIGNS = re.compile(r"\^|\$|\\|[(){}|+]|\.\*")
 _IMAGE = re.compile(r"(?:\[[0-9A-Fa-f:*?]+\](?::[0-9*?]+)?/)?[A-Za-z0-9._:/@*?-]+")
@@ -36,7 +36,7 @@ _KINDS = sorted(
 
 
 def pattern_problems(document: Part) -> Iterator[Problem]:
-    """Yield every pattern that can never match; values of a wrong type are another's to report."""
+    """Yield every pattern that can never match; the model reports values of a wrong type."""
     rules = document.get("rules")
     for number, rule in enumerate(rules if isinstance(rules, list) else ()):
         match = rule.get("match") if isinstance(rule, dict) else None
@@ -90,7 +90,7 @@ def _texts(values: Any, *, empty: bool = False) -> Iterator[tuple[int, str]]:
 
 def _image(glob: str) -> str:
     if scheme := _SCHEME.match(glob):
-        return f"an image has no {scheme[0]} in front{_form(glob[scheme.end() :])}"
+        return f"an image reference does not begin with {scheme[0]}{_form(glob[scheme.end() :])}"
     if glob.startswith("!"):
         return "a glob cannot be negated; put a rule for these images above this one"
     if "," in glob:
@@ -115,18 +115,21 @@ def _parts_of_image(glob: str) -> str:
         return f"the tag of tag@digest matches nothing: write {_short(glob.replace(f':{tag}@', '@'))}"
     problem = _host(glob, first, slash, repository)
     if not problem and colon and not _TAG.fullmatch(tag):
-        problem = "a tag has letters, digits, '_', '.' and '-', at most 128, and begins with none of the last two"
+        problem = "a tag has letters, digits, '_', '.' and '-', at most 128, and begins with neither of the last two"
     return problem or (_digest(digest) if at else "") or _literal(glob)
 
 
 def _is_regex(glob: str, repository: str, tag: str) -> bool:
-    """``.*`` is common in globs of tags (``1.*``) and may stand in a registry's name; no repository has it."""
+    """Return whether a glob looks like a regular expression.
+
+    ``.*`` is common in globs for tags (``1.*``) and possible in a registry's name, but not in a repository's.
+    """
     signs = _REGEX_SIGNS.search(glob.replace(".*", "").replace(".+", "+"))
     return bool(signs) or ".*" in repository or tag.startswith(".") or glob.startswith(".*")
 
 
 def _host(glob: str, first: str, slash: str, repository: str) -> str:
-    """A part in front of the first slash is a registry, or a part of the path; alone it is an image of Docker Hub."""
+    """Check the part before the first slash, a registry or a part of the path; without a slash, it is on Docker Hub."""
     if is_image_id(glob):
         return ""
     if not slash:
@@ -201,7 +204,7 @@ def _kind(glob: str) -> str:
     same = [kind for kind in known if kind.rpartition("/")[0] == group.lower()] or known
     if same:
         return f"kinds are compared as Kubernetes writes them, without a version: write {same[0]}"
-    return f"is none of the kinds that are judged: {', '.join(kind for kind in _KINDS if '/' not in kind)}"
+    return f"is not a kind that is judged: expected one of {', '.join(kind for kind in _KINDS if '/' not in kind)}"
 
 
 def _account(glob: str) -> str:
@@ -219,7 +222,7 @@ def _account(glob: str) -> str:
 
 
 def _user(glob: str) -> str:
-    """User names may hold anything; only what is clearly an expression is none."""
+    """Reject clear regular expressions only: a user name may contain any character."""
     if glob.startswith("^") or re.search(r"(?:^|:)\.[*+]|\\\.|\.\*\$$", glob):
         return _regex(glob)
     if glob.startswith(_ACCOUNT_USER) and "/" in glob:
@@ -241,11 +244,11 @@ def _label_value(value: str) -> str:
         return ""
     if set("*?") & set(value) or _REGEX_SIGNS.search(value):
         return "labels are compared as they are written, without globs: list the values in matchExpressions (In)"
-    return "no label has such a value: expected at most 63 letters, digits, '-', '_', '.', with no sign at an end"
+    return "expected at most 63 letters, digits, '-', '_' and '.', with a letter or digit at either end"
 
 
 def _regex(glob: str) -> str:
-    """Refuse an expression, with the glob that was probably meant."""
+    """Reject a regular expression, with the glob that was probably meant."""
     meant = re.sub(r"\.[*+]", "*", glob.removeprefix("^").removesuffix("$")).replace("\\", "")
     return _REGEX + ("" if set("^$()|+{}[]") & set(meant) else _form(meant))
 

@@ -40,14 +40,14 @@ _SECRET = re.compile(r"user_?name|pass(word|wd)?$|secret|token|credential|api_?k
 _UNITS = {"passive": "s", "tags": "s", "timeouts": "s", "limits": " bytes"}
 _NAME = "expected letters, digits, '.', '_' and '-', at most 63, with a letter or digit at either end"
 _URL = "expected an http or https address such as http://anchore-engine-api.anchore.svc:8228"
-_MAPPING = "expected a mapping of keys to values; leave the key out if there is nothing to say"
+_MAPPING = "expected a mapping of keys to values; remove the key if it is empty"
 
 _WORDS = {
     "missing": "is required",
     "model_type": _MAPPING,
     "model_attributes_type": _MAPPING,
     "dict_type": _MAPPING,
-    "list_type": "expected a list; leave the key out if there is nothing to say",
+    "list_type": "expected a list; remove the key if it is empty",
     "string_type": "expected text; put it in quotes",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty; leave the key out if anything may match",
@@ -113,7 +113,7 @@ def _unknown_key(location: Location) -> str:
 
 
 def _hint(location: Location) -> str:
-    """Return the hint for a known wrong key. Case does not count: the original controller does not compare it."""
+    """Return the hint for a known wrong key. Case is ignored, as the original controller ignores it."""
     written = re.sub(r"\[\d{1,9}\]", "[]", path(location)).lower()
     return next((hint for key, hint in _KEY_HINTS.items() if key.lower() == written), "")
 

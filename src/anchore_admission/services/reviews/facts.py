@@ -23,7 +23,7 @@ from anchore_admission.ports.anchore import Anchore, AnchoreAccounts
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.services.reviews.submissions import Submissions
 
-logger = logging.getLogger("anchore_admission.evaluation")
+logger = logging.getLogger("anchore_admission.facts")
 
 _REPEATED_STATES = frozenset({AnalysisState.UNKNOWN, AnalysisState.FAILED})
 """States that waiting does not change: the image has to be submitted (again)."""
@@ -45,15 +45,15 @@ class _Account:
         self._share = share
         self._deadline = deadline
         self._waiting = 0
-        self._asking = 0
+        self._under_way = 0
 
     @property
     def is_unreached(self) -> bool:
         """True if calls only waited for the review's own other images when time ran out, and none was under way."""
-        return self._waiting > 0 and self._asking == 0
+        return self._waiting > 0 and self._under_way == 0
 
     async def newest(self, reference: ImageReference) -> ImageRecord | None:
-        """Return the newest record under any of the tag's names. An error under one of them is an error."""
+        """Return the newest record under any of the tag's names. If one look-up fails, its record may be the newest."""
         names = lookup_tags(reference)
         if len(names) == 1:  # most images have one, which needs no task of its own
             return await self._by_tag(names[0])
@@ -82,10 +82,10 @@ class _Account:
         self._waiting += 1
         async with self._share:
             self._waiting -= 1
-            self._asking += 1
+            self._under_way += 1
             async with self._slots:
                 yield
-            self._asking -= 1
+            self._under_way -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,11 @@ class _Turn:
     is_whole: bool
 
     def unreached(self) -> EvaluationError:
-        """Return the error of an image not looked up; only the review's own other images are its author's choice."""
+        """Return the error for an image that was not looked up in time.
+
+        ``ImageNotReached`` denies whatever ``onError`` says. It is right only if the object's own images took the time,
+        because their number is its author's choice; other reviews are not.
+        """
         kind = ImageNotReached if self.is_whole else DeadlineExceeded
         return kind("no response before the deadline")
 
@@ -128,7 +132,7 @@ class FactGathering:
     async def facts(
         self, questions: Iterable[Question], deadline: Deadline, *, side_effects: bool
     ) -> dict[Question, ImageFacts]:
-        """Return the facts for every question, with an error in them where they could not be learned in time.
+        """Return the facts for every question, with an error in those that could not be learned in time.
 
         Without ``side_effects`` (a dry run, a review by hand) no analysis is requested.
         """
@@ -152,7 +156,7 @@ class FactGathering:
     def _submit_early(self, questions: Iterable[Question]) -> None:
         """Queue the submissions of passive mode before waiting for the first image."""
         for question in questions:
-            if question.needs.submission and question.request_analysis:
+            if question.needs.awaits_submission and question.request_analysis:
                 self._submissions.submit(question.account, analysis_request(question.reference), needed=False)
 
     async def _work(
@@ -176,7 +180,7 @@ class FactGathering:
             found[question] = await self._facts(question, turn, side_effects=side_effects)
 
     async def _facts(self, question: Question, turn: _Turn, *, side_effects: bool) -> ImageFacts:
-        """Gather the facts about one image. A submission that fails takes nothing away from the look-up."""
+        """Gather the facts about one image. A failed submission does not affect the facts of the look-up."""
         facts, by_tag = ImageFacts(), None
         if question.needs.record:
             facts, by_tag = await self._look_up(question, turn.deadline, turn.share)
@@ -190,7 +194,7 @@ class FactGathering:
     async def _look_up(
         self, question: Question, deadline: Deadline, share: asyncio.Semaphore
     ) -> tuple[ImageFacts, ImageRecord | None]:
-        """Return the facts and the record that Anchore holds by tag. A late or failed check still leaves the record."""
+        """Return the facts and the record that Anchore holds by tag. A late or failed check keeps the record."""
         reference = question.reference
         by_tag: ImageRecord | None = None
         record: ImageRecord | None = None
@@ -228,7 +232,7 @@ class FactGathering:
         *,
         side_effects: bool,
     ) -> Submission:
-        """Submit an image that needs analysis, and a tag to learn where it points; only passive mode waits."""
+        """Submit an image that needs analysis, or a tag to learn where it points; only passive mode waits."""
         reference = question.reference
         needed = facts.error is None and facts.state in _REPEATED_STATES
         moves = facts.error is None and reference.digest is None
@@ -237,7 +241,7 @@ class FactGathering:
         if not side_effects:
             return Submission(SubmissionState.DRY_RUN)
         request = analysis_request(reference, by_tag)
-        if question.needs.submission:
+        if question.needs.awaits_submission:
             seconds = min(turn.passive_end.left(), turn.deadline.left())
             return await self._submissions.submit_and_wait(question.account, request, seconds)
         looked_up = by_tag.digest if by_tag else ""
@@ -250,8 +254,9 @@ async def _evaluated(
     """Evaluate the policy under every name that it may judge differently.
 
     To Anchore, the two names of Docker Hub's official images and the spellings of a registry are different images.
-    Which of them it holds may depend on our own submissions, and which of them is written is the author's choice; the
-    verdict must depend on neither. Anchore's response shows the policy, which mostly saves the other calls.
+    Which of them Anchore holds may depend on our own submissions, and which of them a workload uses is its author's
+    choice; the verdict must depend on neither. Most responses show the policy's mappings: if those treat all names
+    alike, one call is enough.
     """
     evaluations: list[PolicyEvaluation] = []
     tags = check_tags(record, reference)

@@ -30,7 +30,7 @@ class Document:
 
 
 Progress = Callable[[int, int], None]
-"""Called after each review with the number of those that ended, and of all."""
+"""Called after each review with the number of finished reviews and their total."""
 
 
 def _no_progress(_ended: int, _all: int) -> None:
@@ -53,10 +53,10 @@ class _Budget:
 
 
 class ManualReviews:
-    """The same path as a live review, for people and pipelines.
+    """Reviews by hand for people and pipelines, on the same path as live reviews.
 
-    ``max_images`` bounds the images of one call: no further object is reviewed after so many. ``at_once`` bounds the
-    objects under review.
+    ``max_images`` bounds the images of one call: once that many are reviewed, the remaining objects are not.
+    ``at_once`` bounds the objects under review.
     """
 
     def __init__(self, reviews: Reviews, *, max_images: int = 2000, at_once: int = 8) -> None:
@@ -67,7 +67,7 @@ class ManualReviews:
     async def objects(self, documents: Sequence[Any], requester: Requester, seconds: float, *, most: int) -> Summary:
         """Review ``most`` objects at most, within ``seconds`` in all; Lists are opened.
 
-        An object for which no time is left has an error of its own. Raises MalformedReview for more objects.
+        An object for which no time is left gets an error of its own. Raises MalformedReview if there are more objects.
         """
         found = list(islice(chain.from_iterable(map(opened, documents)), most + 1))
         if len(found) > most:
@@ -90,7 +90,7 @@ class ManualReviews:
     async def documents(
         self, documents: Sequence[Document], requester: Requester, seconds: float, progress: Progress = _no_progress
     ) -> Summary:
-        """Review the documents of files; one that cannot be read is reported beside the others."""
+        """Review the documents of files. A document that cannot be read gets an error; the others are reviewed."""
         found = [replace(document, value=item) for document in documents for item in opened(document.value)]
         if not found:
             source = ", ".join(dict.fromkeys(document.source for document in documents))
@@ -127,7 +127,7 @@ class ManualReviews:
     async def _unknown(self, value: Any, kind: GroupVersionKind, requester: Requester, seconds: float) -> ManualReview:
         """Review an object of an unknown kind: ``unknownKinds: deny`` denies it as the webhook does.
 
-        Otherwise it was not checked, except a custom resource that shows no sign of an image.
+        Otherwise it counts as not checked, unless it is a custom resource that shows no sign of an image.
         """
         review = await self._review(Workload(kind=kind.kind, metadata=naming(value)), kind, requester, seconds)
         if review.is_denied_whole:

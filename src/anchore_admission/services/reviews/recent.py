@@ -1,4 +1,4 @@
-"""The memory of submissions: which image was submitted when, and the response. It is bounded."""
+"""A bounded record of submissions: when each image was submitted last, and Anchore's response."""
 
 import asyncio
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.core.tags import LastSubmission, ResolvedTag
 
 REMEMBERED = 10_000
-"""Images whose latest submission is kept; the longest unused are forgotten first."""
+"""Images whose latest submission is kept; the least recently used are forgotten first."""
 
 Key = tuple[str, AnalysisRequest]
 """An account and the image that is submitted in it."""
@@ -17,7 +17,7 @@ Key = tuple[str, AnalysisRequest]
 
 @dataclass(slots=True)
 class Entry:
-    """The memory of one image in one account."""
+    """The latest submission of one image in one account, and its progress."""
 
     last: LastSubmission = field(default_factory=LastSubmission)
     looked_up: str | None = None
@@ -46,14 +46,14 @@ class Recent:
         return self._entries.items()
 
     def use(self, key: Key) -> Entry | None:
-        """Return the entry, if there is one, and let it be forgotten last."""
+        """Return the entry, if there is one, and mark it as the most recently used."""
         entry = self._entries.get(key)
         if entry:
             self._entries.move_to_end(key)
         return entry
 
     def keep(self, key: Key, entry: Entry) -> None:
-        """Remember an entry, and forget the longest unused one that is not active if there are too many."""
+        """Add an entry. If there are too many, forget the least recently used one that is not active."""
         self._entries[key] = entry
         if len(self._entries) > self._most:
             oldest = next((key for key, entry in self._entries.items() if not entry.active), None)

@@ -1,4 +1,4 @@
-"""Review one request: find what must be judged, gather the facts about it, judge it, and record the verdict."""
+"""Review one request: find the images to judge, gather the facts about them, judge them, and record the verdict."""
 
 import logging
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ logger = logging.getLogger("anchore_admission.review")
 class Rules:
     """The rules of the configuration that reviews follow, and their bounds.
 
-    ``notice`` is a warning beside every response about images; reviews by hand do not show it.
+    ``notice`` is a warning that every response about images carries; reviews by hand do not show it.
     """
 
     book: RuleBook
@@ -49,7 +49,7 @@ class Rules:
 
 
 class Reviews:
-    """The one path from a request to its verdict, from the API server and by hand."""
+    """The one path from a request to its verdict, for the API server's requests and for reviews by hand."""
 
     def __init__(self, rules: Rules, gathering: FactGathering, recorder: Recorder) -> None:
         self._rules = rules
@@ -62,7 +62,7 @@ class Reviews:
             verdict = await self._verdict(request, deadline, origin)
         except Exception:
             logger.exception("review %s failed unexpectedly", request.uid)
-            verdict = judgement.failed(self._rules.book.asking)
+            verdict = judgement.failed(self._rules.book.using_anchore)
         try:
             self._recorder.review(_record(request, verdict, origin, deadline.passed()))
         except Exception:
@@ -89,15 +89,15 @@ class Reviews:
         if len(places) > rules.max_images:
             possible = rules.book.possible(circumstances_of(request, view))
             return judgement.too_many_images(len(places), rules.max_images, possible, handling)
-        asked = [(image, question_about(image)) for image in judged_images(request, view, rules.book, places)]
+        questions = [(image, question_about(image)) for image in judged_images(request, view, rules.book, places)]
         facts = await self._gathering.facts(
-            [question for _, question in asked if question],
+            [question for _, question in questions if question],
             deadline,
             side_effects=origin is Origin.ADMISSION and not request.dryRun,
         )
         images = [
             judgement.judge(image, facts[question] if question else NOTHING_KNOWN, handling)
-            for image, question in asked
+            for image, question in questions
         ]
         notice = rules.notice if origin is Origin.ADMISSION else ""
         return judgement.reduce(images, request, rules.max_findings, notice)

@@ -17,14 +17,14 @@ from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.recent import Entry, Key, Recent
 
-logger = logging.getLogger("anchore_admission.analysis")
+logger = logging.getLogger("anchore_admission.submissions")
 
 ATTEMPTS = 4
 FIRST_RETRY = 2.0
-"""Seconds before a submission that met an outage is retried; doubled each time, with jitter."""
+"""Seconds before a submission that failed in an outage is retried; doubled each time, with jitter."""
 ATTEMPT_SECONDS = 30.0
 _NAMED = 50
-"""Images that a log line names."""
+"""The most images that a log line names."""
 _FINAL = (AnalysisRefused, AnchoreRefused)
 """Errors that a retry does not overcome: Anchore's own refusal, or that of the image's registry."""
 
@@ -39,7 +39,7 @@ class Schedule:
 
 
 class _Turns:
-    """Keys in line, one line per registry, served in turn: a registry that hangs holds up its own images first."""
+    """Queued keys, one line per registry, served in turn: a registry that hangs delays its own images first."""
 
     def __init__(self) -> None:
         self._lines: OrderedDict[tuple[str, str], deque[Key]] = OrderedDict()
@@ -118,7 +118,7 @@ class Submissions:
         return entry.last.submission
 
     async def submit_and_wait(self, account: str, request: AnalysisRequest, seconds: float) -> Submission:
-        """Submit, then wait at most ``seconds`` for the response that is on its way."""
+        """Submit, then wait at most ``seconds`` for a response that is still pending."""
         submission = self.submit(account, request, needed=False)
         entry = self._recent.use((account, request))
         if entry is None or not entry.active:
@@ -129,7 +129,7 @@ class Submissions:
         return entry.last.submission
 
     def resolved(self, account: str, names: Sequence[str]) -> ResolvedTag | None:
-        """Return the digest that a submission under one of the tag's names resolved it to, while it holds."""
+        """Return the digest that a submission under one of the tag's names resolved it to; None once it is too old."""
         latest = self._recent.resolved(account, names)
         return latest if latest and self._repeats.holds(latest, self._clock()) else None
 
@@ -140,7 +140,7 @@ class Submissions:
                 workers.create_task(self._work())
 
     async def drain(self, seconds: float) -> list[str]:
-        """Accept no more, wait at most ``seconds`` for the queue, and return the images that were not submitted."""
+        """Accept no more submissions, wait at most ``seconds`` for the queue, and return the images that are left."""
         self._closed = True
         for retry in self._retries.values():
             retry.cancel()
@@ -198,7 +198,7 @@ class Submissions:
             self._settle(key, entry, SubmissionState.ANSWERED)
 
     def _refused(self, entry: Entry, reason: str, *, resolved: ResolvedTag | None) -> None:
-        """Remember a failure. The digest known before stays if ``resolved``: an outage does not move a tag."""
+        """Remember a failure. ``resolved`` keeps the digest known before: an outage does not move a tag."""
         submission = Submission(SubmissionState.REFUSED, resolved.digest if resolved else None, reason)
         entry.last = replace(entry.last, submission=submission, resolved=resolved)
 

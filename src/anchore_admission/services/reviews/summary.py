@@ -24,7 +24,7 @@ class ManualReview:
 
     @property
     def is_denied_whole(self) -> bool:
-        """True for a denial that is about no single image: an unknown kind, an unreadable object."""
+        """True if the object was denied as a whole: its kind is unknown, or it is unreadable."""
         verdict = self.verdict
         if not verdict or verdict.images or verdict.allowed:
             return False
@@ -32,7 +32,7 @@ class ManualReview:
 
     @property
     def problem(self) -> str:
-        """The reason why no image of the object has a verdict; empty where images have, or there is none to judge."""
+        """The reason why no image of the object has a verdict; empty if images have one or there is none to judge."""
         verdict = self.verdict
         if self.error or self.unchecked or not verdict or verdict.images or verdict.decision is Decision.ADMIT:
             return self.error

@@ -79,8 +79,8 @@ def test_quantities() -> None:
     assert configuration.timeouts.read == 3
 
 
-_MAPPING = "expected a mapping of keys to values; leave the key out if there is nothing to say"
-_LIST = "expected a list; leave the key out if there is nothing to say"
+_MAPPING = "expected a mapping of keys to values; remove the key if it is empty"
+_LIST = "expected a list; remove the key if it is empty"
 _URL = "expected an http or https address such as http://anchore-engine-api.anchore.svc:8228"
 _SECRETS = "unknown key; secrets come from files (usernameFile, passwordFile, apiKeyFile) or the environment"
 _NAME = "expected letters, digits, '.', '_' and '-', at most 63, with a letter or digit at either end"
@@ -240,11 +240,11 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
         ("a: *b", "line 2, column 4: an alias must stand after the end of what it repeats"),
         ("---\nrules: []", "expected one document; leave the line --- out"),
         # between the parts of the file
-        ("rules: [{name: a}, {name: b}, {name: a}]", "rules[2].name: is the name of rules[0] already"),
-        ("rules: [{name: defaults}]", "rules[0].name: the name defaults stands for what holds where no rule matches"),
+        ("rules: [{name: a}, {name: b}, {name: a}]", "rules[2].name: is already the name of rules[0]"),
+        ("rules: [{name: defaults}]", "rules[0].name: the name defaults is reserved for the defaults"),
         (
             "accounts: [{name: a-b}, {name: A.b}]",
-            "accounts[1].name: is the name of accounts[0] already: their environment variables would be the same",
+            "accounts[1].name: is already the name of accounts[0]: their environment variables would be the same",
         ),
         ("rules: [{name: a, account: b}]", "rules[0].account: names an account that is not in accounts"),
         ("defaults: {account: b}", "defaults.account: names an account that is not in accounts"),
@@ -314,7 +314,7 @@ exemptions: []
         "rules[0].match.images: must not be empty; leave the key out if anything may match",
         f"rules[1]: {_MAPPING}",
         "exemptions: not supported yet; a rule with mode: skip lets images through",
-        "accounts[1].name: is the name of accounts[0] already: their environment variables would be the same",
+        "accounts[1].name: is already the name of accounts[0]: their environment variables would be the same",
         "defaults.account: names an account that is not in accounts",
         "rules[0].account: names an account that is not in accounts",
     ]

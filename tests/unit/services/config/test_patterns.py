@@ -12,15 +12,15 @@ from support.paths import DATA
 _DATA = DATA / "patterns"
 _REGEX = "is a regular expression; expected a glob (* matches any text, ? one character)"
 _KIND = "kinds are compared as Kubernetes writes them, without a version: write "
-_TAG = "a tag has letters, digits, '_', '.' and '-', at most 128, and begins with none of the last two"
+_TAG = "a tag has letters, digits, '_', '.' and '-', at most 128, and begins with neither of the last two"
 _DIGEST = "a digest is sha256: and 64 hexadecimal digits; end a part of one with *"
 _PART = "a sha256 digest has 64 hexadecimal digits; end a part of one with *"
 _NAMESPACE = "a namespace has lower-case letters, digits and '-', at most 63"
 _LOWER = "repository names are lower case: write "
 _ACCOUNT = "expected the name of a service account, alone or as namespace/name"
 _NO_KIND = (
-    "is none of the kinds that are judged: CronJob, DaemonSet, Deployment, EphemeralContainers, Job, Pod, PodTemplate, "
-    "ReplicaSet, ReplicationController, StatefulSet"
+    "is not a kind that is judged: expected one of CronJob, DaemonSet, Deployment, EphemeralContainers, Job, Pod, "
+    "PodTemplate, ReplicaSet, ReplicationController, StatefulSet"
 )
 _INVALID = "is not a valid image reference: its "
 
@@ -35,9 +35,13 @@ def _problems(match: dict[str, Any]) -> list[str]:
         ("images", "^nginx.*", f"{_REGEX}: write nginx*"),
         ("images", "nginx.*", f"{_REGEX}: write nginx*"),
         ("images", ".*", f"{_REGEX}: write *"),
-        ("images", "https://registry.example.com/*", "an image has no https:// in front: write registry.example.com/*"),
-        ("images", "docker://nginx", "an image has no docker:// in front: write nginx"),
-        ("images", "http://nginx", "an image has no http:// in front: write nginx"),
+        (
+            "images",
+            "https://registry.example.com/*",
+            "an image reference does not begin with https://: write registry.example.com/*",
+        ),
+        ("images", "docker://nginx", "an image reference does not begin with docker://: write nginx"),
+        ("images", "http://nginx", "an image reference does not begin with http://: write nginx"),
         ("images", "nginx$", f"{_REGEX}: write nginx"),
         ("images", "^nginx$", f"{_REGEX}: write nginx"),
         ("images", "registry\\.example\\.com/.*", f"{_REGEX}: write registry.example.com/*"),
@@ -259,7 +263,7 @@ def test_pattern_that_can_match(key: str, glob: str) -> None:
 
 
 _LABELS = "labels are compared as they are written, without globs: list the values in matchExpressions (In)"
-_VALUE = "no label has such a value: expected at most 63 letters, digits, '-', '_', '.', with no sign at an end"
+_VALUE = "expected at most 63 letters, digits, '-', '_' and '.', with a letter or digit at either end"
 _KEY = "expected a key such as app or example.com/team"
 _IN = {"key": "app", "operator": "In"}
 

@@ -19,7 +19,7 @@ async def test_passive_mode_says_what_became_of_the_request() -> None:
     answer = setup.anchore.hang("submit")
     async with setup.running():
         verdict = await setup.late_review(pod(APP), 1)
-        assert verdict.message == f"{PASSIVE} is being requested: Anchore has not answered yet"
+        assert verdict.message == f"{PASSIVE} is being requested: Anchore has not responded yet"
         answer.set()
         assert (await setup.review(pod(APP))).message == MAPPED
         assert (await setup.review(pod(APP))).message == MAPPED
@@ -32,7 +32,7 @@ async def test_passive_mode_says_that_the_queue_is_full() -> None:
     await setup.review(pod(BAD))
     verdict = await setup.review(pod(APP))
 
-    text = f"{PASSIVE} not requested: too many images wait to be submitted"
+    text = f"{PASSIVE} not requested: too many images are waiting to be submitted"
     assert (verdict.allowed, verdict.message, verdict.warnings) == (True, text, (text,))
 
 
@@ -40,7 +40,7 @@ async def test_passive_mode_says_that_its_rule_requests_nothing() -> None:
     setup = ReviewSetup(settings=defaults("passive", requestAnalysis=False))
     verdict = await setup.review(pod(APP))
 
-    assert verdict.message == f"{PASSIVE} not requested: the rule asks for no analysis"
+    assert verdict.message == f"{PASSIVE} not requested: requestAnalysis is false"
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,11 @@ async def test_nothing_is_submitted_on_a_dry_run_and_the_message_says_so(
     assert (
         verdict.message
         == {
-            "passive": f"{PASSIVE} not requested by a dry run or by hand",
-            "analysis": f"Image {APP} is not analyzed. Analysis is not requested by a dry run or by hand",
+            "passive": f"{PASSIVE} not requested: a dry run or a review by hand submits nothing",
+            "analysis": f"Image {APP} is not analyzed. "
+            "Analysis was not requested: a dry run or a review by hand submits nothing",
             "strict": f"Image {APP} is not analyzed. Cannot evaluate policy. "
-            "Analysis is not requested by a dry run or by hand",
+            "Analysis was not requested: a dry run or a review by hand submits nothing",
         }[mode]
     )
 

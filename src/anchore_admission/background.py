@@ -1,4 +1,4 @@
-"""Keep background work alive: log what fails and start it again, end what is cancelled."""
+"""Keep background work alive: log each failure and start the work again, until it is cancelled."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ async def supervised(
 
 
 async def repeated_in_thread(do: Callable[[], None], every: float, sleep: Sleep = asyncio.sleep) -> None:
-    """Call ``do`` in a thread beside the event loop, ``every`` so many seconds, until cancelled."""
+    """Call ``do`` in a thread beside the event loop, every ``every`` seconds, until cancelled."""
     while True:
         await sleep(every)
         await asyncio.to_thread(do)

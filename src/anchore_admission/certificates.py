@@ -20,7 +20,7 @@ from anchore_admission.files import read_text
 
 _VALID = dt.timedelta(days=7)
 _CLOCK_SKEW = dt.timedelta(days=1)
-"""The clock of an API server may be behind ours, and it would reject a certificate from its future."""
+"""An API server whose clock is behind ours would reject a certificate that begins in its future."""
 _COMMON_NAME_LIMIT = 64
 _UNREADABLE: Final = (
     ValueError,
@@ -30,7 +30,7 @@ _UNREADABLE: Final = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""The errors of cryptography for certificates and keys that it cannot read; the last three are no ValueErrors."""
+"""The errors of cryptography for certificates and keys that it cannot read; the last three are not ValueErrors."""
 
 
 @dataclass(frozen=True, slots=True)

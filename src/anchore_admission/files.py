@@ -72,7 +72,7 @@ def _read_each(paths: Sequence[Path], read: Callable[[Path], T]) -> list[T]:
 
 
 def _fingerprint(paths: Sequence[Path]) -> _Fingerprint | None:
-    """Return what changes when a file does, behind every symbolic link; None while a file is missing."""
+    """Return values that change whenever a file does, with symbolic links followed; None while a file is missing."""
     try:
         return tuple((s.st_ino, s.st_mtime_ns, s.st_ctime_ns, s.st_size) for s in map(os.stat, paths))
     except OSError:
@@ -80,12 +80,12 @@ def _fingerprint(paths: Sequence[Path]) -> _Fingerprint | None:
 
 
 def is_readable(path: Path) -> bool:
-    """Return whether the file may be read, whatever it holds, or a mounted volume may still bring it."""
+    """Return whether the file can be read, or may still appear in a mounted volume; its contents do not matter."""
     return (path.is_file() and os.access(path, os.R_OK)) or _mount_lacks(path)
 
 
 def why_unreadable(path: Path, error: OSError) -> str:
-    """Return why a file cannot be read, with the remedy where a mounted volume lacks it."""
+    """Return why a file cannot be read, with the remedy if a mounted volume lacks it."""
     if _mount_lacks(path):
         return _MISSING.format(path.parent, path.name)
     return f"cannot be read: {error.strerror or error}"

@@ -31,10 +31,10 @@ def memory_limit(files: tuple[Path, ...] = _FILES) -> int | None:
 
 
 def return_large_blocks() -> bool:
-    """Make glibc return every large block to the system when it is freed; return whether it accepted that.
+    """Make glibc return every large block to the system when it is freed; return whether it accepted the settings.
 
-    By default it keeps blocks of the size of one that was freed before, up to 32 MiB, and cannot return the heap
-    beneath what is still in use: a replica that has read large reviews would stay large. See mallopt(3).
+    By default, glibc takes later blocks of the size of a freed one (up to 32 MiB) from the heap, which it can return
+    only from the top: a replica that has read large reviews would stay large. Source: mallopt(3), M_MMAP_THRESHOLD.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -46,6 +46,6 @@ def return_large_blocks() -> bool:
 def room_for_bodies(limit: int) -> int:
     """Return how many bytes of requests may be held at once under a memory limit.
 
-    Half of the memory beside the process itself: decoding and responses of Anchore need the rest.
+    This is half of the memory that the process itself leaves: decoding and Anchore's responses need the rest.
     """
     return max((limit - OWN_BYTES) // 2, LEAST_BYTES)

@@ -30,7 +30,7 @@ from anchore_admission.wiring.controller import Controller, build
 logger = logging.getLogger("anchore_admission")
 
 SUBMISSION_SECONDS = 5.0
-"""How long a stop waits for submissions that are still queued."""
+"""The longest time that a stop waits for queued submissions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def prepared(settings: Settings) -> Prepared:
 
 
 async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
-    """Serve until SIGTERM or SIGINT; look for files that are due every ``tick`` seconds.
+    """Serve until SIGTERM or SIGINT; every ``tick`` seconds, read the watched files that are due again.
 
     Raises:
         ConfigurationError: a port cannot be bound, or there is no access to the Kubernetes API.
@@ -108,7 +108,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
             await serve(
                 process.listeners, on_ready=on_ready, on_stop=on_stop, linger_seconds=process.settings.shutdown_delay
             )
-            # Reviews that were answered may have left submissions in the queue.
+            # The last reviews may have left submissions in the queue.
             await controller.submissions.drain(SUBMISSION_SECONDS)
         # The end of the block stopped the work in the background and released the Lease.
     finally:

@@ -40,7 +40,8 @@ _KEY: Final = re.compile(
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]{0,16384}"
     r"|LS0tLS1CRUdJTi(?:BQUklWQVRF|BFQyBQUklWQVRF|BSU0EgUFJJVkFURS|BFTkNSWVBURUQgUFJJVkFUR)[\w+/=-]{0,32768}"
 )
-"""A service account's token, and a private key in PEM, as it is and in the Base64 of a Secret: redacted unknown too."""
+"""A service account's token, and a private key in PEM, plain or in the Base64 of a Secret. They are redacted even if
+they are not among the known secrets."""
 
 
 class Redaction:
@@ -53,7 +54,7 @@ class Redaction:
         """The length of the longest form of a secret."""
 
     def remember(self, owner: str, secrets: Iterable[str]) -> None:
-        """Redact these secrets from now on; ``owner`` names where they come from, and its oldest ones are forgotten."""
+        """Redact these secrets from now on; ``owner`` names their source, whose older generations are forgotten."""
         found = frozenset(secret for secret in secrets if len(secret) >= _SHORTEST)
         generations = self._secrets.get(owner, [])
         if not found or found in generations[-1:]:
@@ -114,7 +115,7 @@ def pair_forms(username: str, password: str) -> Iterator[str]:
 
 
 def _misread(text: str) -> Iterator[str]:
-    """Yield a text as it is, and as a server reads it that mistakes its UTF-8 for another encoding."""
+    """Yield a text as it is, and as it comes back from a server that mistakes its UTF-8 for another encoding."""
     yield text
     if not text.isascii():
         data = text.encode("utf-8", "surrogateescape")

@@ -37,7 +37,7 @@ class CertificateSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """The parts of a setting that its type and its default do not show."""
+    """The parts of a setting that its type and its default cannot express."""
 
     help: str
     expected: str = ""
@@ -45,7 +45,7 @@ class Setting:
     group: str | None = None
     """The heading that lists it in the help."""
     flag: str = ""
-    """The flag, if it is not called like the field."""
+    """The flag's name, if it differs from the field's."""
     short: str = ""
     """A one-letter flag."""
 
@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     secret_path_file: Annotated[
         Path | None,
         Setting(
-            help="File with a secret, or several, one a line; reviews are answered at /validate/<secret> only.",
+            help="File with one or more secrets, one per line; reviews are served only at /validate/<secret>.",
             group=_ACCESS,
         ),
     ] = None
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(_split),
         Setting(
-            help="A name that a client's certificate may carry; repeatable.",
+            help="Accept client certificates with this name; repeatable.",
             expected="names, separated by commas in the variable",
             group=_ACCESS,
             flag="client-name",
@@ -173,8 +173,9 @@ class Settings(BaseSettings):
     @field_validator("port", "operations_port", mode="before")
     @classmethod
     def _ignore_service_links(cls, value: object, info: ValidationInfo) -> object:
-        """For a Service named ``anchore-admission``, Kubernetes sets ``ANCHORE_ADMISSION_PORT=tcp://10.0.0.1:443``.
+        """Ignore a variable that Kubernetes sets to describe a Service, such as one named ``anchore-admission``.
 
+        It is of the form ``ANCHORE_ADMISSION_PORT=tcp://10.0.0.1:443``.
         Source: kubernetes.io/docs/concepts/services-networking/service, "Environment variables".
         """
         if isinstance(value, str) and _LINK.match(value) and info.field_name:
@@ -256,7 +257,10 @@ def spelled(name: str) -> str:
 
 
 def unknown_variables(environ: Mapping[str, str], accounts: Iterable[str] | None = None) -> list[str]:
-    """Warn of ``ANCHORE_ADMISSION_*`` variables that nothing reads; without ``accounts``, those of any are known."""
+    """Return a warning for each unknown ``ANCHORE_ADMISSION_*`` variable.
+
+    Without ``accounts``, the credential variables of every account count as known.
+    """
     known = {variable(name) for name in Settings.model_fields}
     if accounts is None:
         known |= {name for name in environ if re.fullmatch(rf"{ACCOUNT}\w+_({'|'.join(SECRETS)})", name)}
@@ -275,7 +279,7 @@ def _is_of_a_service(name: str, value: str) -> bool:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    """Compare names without the prefix, which would make any two look alike."""
+    """Suggest the closest known name, compared without the prefix, which would make any two look alike."""
     close = get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], n=1)
     return f"{name} is not known and ignored" + (f"; did you mean {PREFIX}{close[0]}?" if close else "")
 
@@ -294,7 +298,7 @@ def _expected(name: str) -> str:
 def _contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _pair(settings, "tls_cert_file", "tls_key_file")
     if settings.port and settings.port == settings.operations_port:
-        message = f"expected another port than {spelled('port')}; both are {settings.port}"
+        message = f"expected a different port than {spelled('port')}; both are {settings.port}"
         yield Problem(spelled("operations_port"), message)
     yield from _missing_for_the_cluster(settings)
     if settings.is_managed:

@@ -12,7 +12,7 @@ from typing import Final
 
 LIMIT: Final = 300
 """Characters shown of a name. Longer than an image reference that a registry accepts."""
-_STAND_IN: Final = "?"
+_REPLACEMENT: Final = "?"
 _ELLIPSIS: Final = "…"
 
 
@@ -20,7 +20,7 @@ def printable(text: str, *, keep: str = "") -> str:
     """Replace every unprintable character with a question mark, except those in ``keep``."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep else _STAND_IN for c in text)
+    return "".join(c if c.isprintable() or c in keep else _REPLACEMENT for c in text)
 
 
 def shortened(text: str, limit: int) -> str:

@@ -1,7 +1,8 @@
 """Follow a source that may change while the process runs, and keep its last valid version.
 
-Mounted Secrets and ConfigMaps change by a symbolic link that no watch on a file would see, so every source is read
-again now and then and compared: by one loop, in a thread beside the event loop, never inside a review.
+The kubelet updates a mounted Secret or ConfigMap by swapping a symbolic link, which a watch on the file would not see.
+So one loop reads every source again from time to time and compares the result. It runs in a thread beside the event
+loop; reviews never read files.
 """
 
 import logging
@@ -57,7 +58,7 @@ class Watched(Generic[T]):
     def start(self, *, wait_until_valid: bool = False) -> None:
         """Read the source for the first time.
 
-        Raises ConfigurationError if it is invalid, unless told to ``wait_until_valid``: it may still be corrected.
+        Raises ConfigurationError if it is invalid, unless ``wait_until_valid`` is True: it may still be corrected.
         """
         with self._lock:
             try:
@@ -85,7 +86,7 @@ class Watched(Generic[T]):
         return self._clock() - self._read_at >= self.every
 
     def is_ready(self) -> bool:
-        """Return whether there is a valid value, if only an old one."""
+        """Return whether there is a valid value, even if it is an old one."""
         return self.value is not None
 
     def is_unusable(self) -> bool:
@@ -116,7 +117,7 @@ class Watched(Generic[T]):
 
 
 def refresh_due(sources: Iterable[Watched[Any]]) -> None:
-    """Refresh the sources that are due. One that fails unexpectedly does not keep the others from it."""
+    """Refresh the sources that are due. An unexpected failure of one does not stop the others."""
     for source in sources:
         if source.is_due():
             try:

@@ -130,7 +130,7 @@ def test_service_links_are_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"tls_cert_file": "c"}, "tls_key_file", f"expected, because {spelled('tls_cert_file')} is set"),
         ({"tls_key_file": "k"}, "tls_cert_file", f"expected, because {spelled('tls_key_file')} is set"),
-        ({"port": 8080}, "operations_port", f"expected another port than {spelled('port')}; both are 8080"),
+        ({"port": 8080}, "operations_port", f"expected a different port than {spelled('port')}; both are 8080"),
     ],
 )
 def test_settings_must_fit_together(flags: dict[str, Any], missing: str, why: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from anchore_admission.cli import options
-from anchore_admission.cli.failures import CHECK_EXIT_CODES
+from anchore_admission.cli.exit_codes import CHECK_EXIT_CODES
 from anchore_admission.cli.inputs import read_images
 from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.documents.objects import Requester
@@ -17,7 +17,7 @@ EPILOG = CHECK_EXIT_CODES
 
 Images = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE", help="Images as a Pod would name them; - reads them from lines on stdin."),
+    typer.Argument(metavar="IMAGE", help="Images, written as in a Pod; - reads them from standard input, one a line."),
 ]
 
 
@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Check images as the admission controller would.
 
-    Each image is judged as that of a Pod of its own. No analysis is requested.
+    Each image is judged as if it were the only one of a Pod. No analysis is requested.
 
     For example:
 

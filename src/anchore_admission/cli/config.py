@@ -32,7 +32,7 @@ def validate(file: File) -> None:
     """Report every problem of a configuration file, with its path.
 
     Credentials are not read and Anchore is not contacted. Exit code: 0 the file is valid, 2 it is not. Rules that never
-    apply are a warning.
+    apply only cause a warning.
     """
     text, source = read_configuration_file(file)
     configuration = parse_configuration(text, source)

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from anchore_admission.certificates import throw_away_pair
 from anchore_admission.cli.demo_data import ANALYSIS_SECONDS, FIRST, LATER, SEED, Scene, configuration
+from anchore_admission.cli.exit_codes import ExitCode
 from anchore_admission.errors import AnchoreAdmissionError
 from anchore_admission.models.examples import example_review
 from anchore_admission.text import shown
@@ -57,7 +58,7 @@ def command(
             url, trust = _start(stack, Path(folder), host, port)
         except DemoFailed as error:
             console.print(f"[red]{escape(str(error))}[/red]", highlight=False)
-            raise typer.Exit(2) from error
+            raise typer.Exit(ExitCode.FAILED) from error
         _show(console, "Right after each Pod is created", [_post(url, trust, scene) for scene in FIRST])
         console.print(f"\nWaiting {ANALYSIS_SECONDS + 1} seconds for the sandbox to finish its analyses …\n")
         time.sleep(ANALYSIS_SECONDS + 1)

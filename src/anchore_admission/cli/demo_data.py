@@ -93,16 +93,16 @@ class Scene:
 
 
 FIRST = (
-    Scene("passive", "ubuntu", "passive admits everything and asks Anchore to analyze it"),
-    Scene("strict", "ubuntu", "strict waits for the analysis"),
-    Scene("analysis", "quay.io/team/new:1.0", "an analysis is requested, and the image is denied until it is analyzed"),
-    Scene("strict", "nginx:1.27", "analyzed, and its policy passes"),
-    Scene("strict", "registry.example.com/private/app:1.0", "Anchore may not pull it"),
-    Scene("strict", "sha256:0123abcd", "an image ID cannot be looked up anywhere"),
+    Scene("passive", "ubuntu", "passive mode admits everything and requests an analysis"),
+    Scene("strict", "ubuntu", "strict mode denies it until it is analyzed"),
+    Scene("analysis", "quay.io/team/new:1.0", "analysis mode denies it until it is analyzed"),
+    Scene("strict", "nginx:1.27", "analyzed, and passes the policy"),
+    Scene("strict", "registry.example.com/private/app:1.0", "not analyzed yet either"),
+    Scene("strict", "sha256:0123abcd", "an image ID: Anchore cannot check it"),
 )
 LATER = (
     Scene("analysis", "quay.io/team/new:1.0", "analyzed by now"),
-    Scene("strict", "ubuntu", "analyzed by now, and its policy fails"),
-    Scene("strict", "nginx:1.27", "init containers count too", init_image="ubuntu"),
-    Scene("strict", "registry.example.com/private/app:1.0", "the registry's refusal is told"),
+    Scene("strict", "ubuntu", "analyzed by now, but fails the policy"),
+    Scene("strict", "nginx:1.27", "init containers are checked too", init_image="ubuntu"),
+    Scene("strict", "registry.example.com/private/app:1.0", "Anchore has no access to the registry"),
 )

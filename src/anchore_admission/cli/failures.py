@@ -1,4 +1,4 @@
-"""Exit codes, and how a command fails: with a short explanation on stderr and a code that never means admitted."""
+"""Turn the failures of commands into a short explanation on stderr and an exit code that never means admitted."""
 
 import functools
 import inspect
@@ -7,39 +7,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from anchore_admission.cli.exit_codes import ExitCode
 from anchore_admission.errors import AnchoreAdmissionError
 from anchore_admission.ports.logs import LogFormat, LogLevel
 from anchore_admission.redaction import redacted
 from anchore_admission.text import printable
 from anchore_admission.wiring.logs import configure_logging
 
-
-class ExitCode(IntEnum):
-    """The exit codes of all commands."""
-
-    OK = 0
-    """All admitted; ``health``: the controller is ready."""
-    DENIED = 1
-    """Something is denied; ``health``: the controller is not ready."""
-    FAILED = 2
-    """Something could not be judged, read or done. Click ends so, too, if it rejects the command line."""
-    NOT_CHECKED = 3
-    """Something was not checked, because its kind is unknown."""
-    INTERRUPTED = 130
-    """Interrupted by Ctrl-C."""
-    BROKEN_PIPE = 141
-    """The reader of the output went away: the code that a shell reports for SIGPIPE. 1 would mean denied."""
-
-
-CHECK_EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be judged or read."
-REVIEW_EXIT_CODES = CHECK_EXIT_CODES.removesuffix(".") + ", 3 something was not checked: its kind is unknown."
 _DEBUG = "debug"
 _LOG_LEVEL = "log_level"
 

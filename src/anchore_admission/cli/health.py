@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anchore_admission.cli.failures import ExitCode
+from anchore_admission.cli.exit_codes import ExitCode
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a process that listens on all addresses is reached here
 
@@ -25,17 +25,17 @@ def command(
 ) -> None:
     """Check that the controller on this machine is ready.
 
-    Exit code: 0 ready, 1 not ready or no answer. Kubernetes probes /livez and /readyz itself; this command is for
-    [bold]HEALTHCHECK[/bold].
+    Exit code: 0 ready, 1 not ready or no response. This command is for [bold]HEALTHCHECK[/bold] of container engines;
+    Kubernetes probes /livez and /readyz itself.
     """
     host = LOOPBACK.get(host, host)
     try:
         with closing(HTTPConnection(host, operations_port, timeout=timeout)) as connection:
             connection.request("GET", "/readyz")
-            with connection.getresponse() as answer:
-                typer.echo(answer.read(1000).decode(errors="replace"))
+            with connection.getresponse() as response:
+                typer.echo(response.read(1000).decode(errors="replace"))
     except (OSError, HTTPException) as error:
-        typer.echo(f"no answer from {host} port {operations_port}: {error}", err=True)
-        raise typer.Exit(ExitCode.DENIED) from error
-    if answer.status != HTTPStatus.OK:
-        raise typer.Exit(ExitCode.DENIED)
+        typer.echo(f"no response from {host} port {operations_port}: {error}", err=True)
+        raise typer.Exit(ExitCode.NOT_READY) from error
+    if response.status != HTTPStatus.OK:
+        raise typer.Exit(ExitCode.NOT_READY)

@@ -33,7 +33,7 @@ def read_documents(names: Sequence[str]) -> list[Document]:
 def read_images(images: Sequence[str]) -> list[str]:
     """Return the images named; ``-`` stands for those on standard input, one per line.
 
-    Quotes around a line are taken off, as ``grep`` finds them in manifests; ``#`` begins a comment.
+    Quotes around a line are removed, because ``grep`` prints them from manifests; ``#`` begins a comment.
 
     Raises:
         ConfigurationError: standard input cannot be read or names no image.
@@ -54,7 +54,7 @@ def read_images(images: Sequence[str]) -> list[str]:
 
 
 def _image(argument: str) -> str:
-    """Make valid text of an argument whose bytes do not fit the terminal's encoding."""
+    """Replace the bytes of an argument that are not valid in the terminal's encoding."""
     return argument.encode(errors="surrogateescape").decode(errors="replace")
 
 

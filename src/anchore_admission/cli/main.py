@@ -24,7 +24,7 @@ COMMANDS = {
     "config": "Validate a configuration file, or print its JSON Schema.",
     "webhook": "Print the ValidatingWebhookConfiguration for kubectl apply -f -.",
     "probe": "Call the webhook the way an API server does, with a review that changes nothing.",
-    "sandbox": "Run an embedded Anchore that needs no registry and no database.",
+    "sandbox": "Run a simulated Anchore that needs no registry and no database.",
     "demo": "Show the product working: an embedded Anchore, the controller, and Pods in each mode.",
     "health": "Check that the controller on this machine is ready.",
     "version": "Print the version.",
@@ -60,7 +60,7 @@ app = typer.Typer(
 
 def load(name: str) -> Any:
     """Import a command, ready to be run."""
-    from anchore_admission.cli.failures import guarded  # noqa: PLC0415 - the help does without
+    from anchore_admission.cli.failures import guarded  # noqa: PLC0415 - the help does not need it
 
     module = import_module(f"{__package__}.{name}")
     if isinstance(module.command, typer.Typer):
@@ -116,7 +116,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     try:
         typer.main.get_command(app).main(args=arguments, prog_name=PROGRAM)
     except OSError as error:  # from help and version, which no command guards
-        from anchore_admission.cli.failures import ExitCode, discard_output, note  # noqa: PLC0415 - only to fail
+        from anchore_admission.cli.exit_codes import ExitCode  # noqa: PLC0415 - only needed on failure
+        from anchore_admission.cli.failures import discard_output, note  # noqa: PLC0415 - only needed on failure
 
         discard_output()
         note(f"Error: cannot write the output: {error.strerror or error}", "red")

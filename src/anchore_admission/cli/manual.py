@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 from pydantic_core import to_json
 
-from anchore_admission.cli.failures import ExitCode, note
+from anchore_admission.cli.exit_codes import exit_code
+from anchore_admission.cli.failures import note
 from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.cli.output import write
@@ -50,15 +51,6 @@ def judge(overrides: Overrides, run: Run, output: OutputFormat, *, objects: bool
     raise typer.Exit(exit_code(summary))
 
 
-def exit_code(summary: Summary) -> ExitCode:
-    """Return the gravest outcome: a denial counts before a missing verdict, and that before an unknown kind."""
-    if summary.denied:
-        return ExitCode.DENIED
-    if summary.undecided:
-        return ExitCode.FAILED
-    return ExitCode.NOT_CHECKED if summary.unchecked and not summary.ignores_unchecked else ExitCode.OK
-
-
 def configured(overrides: Overrides) -> Configuration:
     """Return the configuration with the overrides in place. Raises ConfigurationError."""
     configuration = _file(overrides)
@@ -84,7 +76,7 @@ def _file(overrides: Overrides) -> Configuration:
 
 
 def _only_anchore(url: str) -> Configuration:
-    """Return a configuration without rules, strict: a passive run would pass without any check."""
+    """Return a configuration without rules, in strict mode: passive mode would admit every image unchecked."""
     document = {"anchore": {"endpoint": url}, "defaults": {"mode": ModeName.STRICT}}
     return parse_configuration(to_json(document), "--anchore")
 

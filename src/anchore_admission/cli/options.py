@@ -93,8 +93,8 @@ Workloads = Annotated[
     WorkloadHandling,
     typer.Option(
         "--workloads",
-        help="How to judge Deployments and other templates, instead of the configuration's value: deny like their "
-        "Pods; final, warn and off as the controller does with that value.",
+        help="How to judge Deployments and other templates, instead of the configuration's workloads: deny judges them "
+        "like their Pods; final, warn and off work as in the configuration.",
         rich_help_panel=_RULES,
     ),
 ]

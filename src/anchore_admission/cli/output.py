@@ -54,11 +54,11 @@ _STYLES = {
     ImageOutcome.NOT_CHECKED: "bold magenta",
     ImageOutcome.OUT_OF_SCOPE: "dim",
 }
-_REFUSED = {Effect.DENY: ImageOutcome.DENIED, Effect.WARN: ImageOutcome.WARNED, Effect.ALLOW: ImageOutcome.RECORDED}
+_DENIED = {Effect.DENY: ImageOutcome.DENIED, Effect.WARN: ImageOutcome.WARNED, Effect.ALLOW: ImageOutcome.RECORDED}
 
 
 def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects: bool) -> None:
-    """Print to stdout. ``objects`` False leaves out the column with the object that names the image."""
+    """Print to stdout. Without ``objects``, the table has no column for the object that names the image."""
     match output:
         case OutputFormat.JSON:
             _print(_escaped(to_json(as_document(summary), indent=2).decode(), pairs=True))
@@ -77,7 +77,7 @@ def outcome_of(image: ImageVerdict) -> ImageOutcome:
         case Decision.NO_VERDICT:
             return ImageOutcome.UNDECIDED
         case Decision.DENY:
-            return _REFUSED[image.effect]
+            return _DENIED[image.effect]
 
 
 def summary_line(summary: Summary, *, objects: bool) -> str:
@@ -108,7 +108,7 @@ _ABOUT_OBJECTS: tuple[tuple[str, str, Callable[[ManualReview], bool]], ...] = (
 
 
 class _Dumper(yaml.SafeDumper):
-    """A YAML writer that puts texts which a terminal must not see raw into double quotes, where escapes are read."""
+    """A YAML writer that puts text that is unsafe for a terminal into double quotes, where YAML allows escapes."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
         """Choose the quotes."""
@@ -120,7 +120,7 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _escaped(text: str, *, pairs: bool) -> str:
-    """Escape control, format and bidirectional characters, and all that the terminal's encoding does not have.
+    """Escape control, format and bidirectional characters, and those that the output's encoding lacks.
 
     JSON escapes a character beyond U+FFFF as a pair of surrogates (``pairs``).
     """
@@ -192,7 +192,7 @@ class _Row:
         table.add_row(*cells)
 
     def _short(self) -> str:
-        """For a terminal, without the image, which stands beside it, and its digest."""
+        """Return the message for a terminal: without the image, which has its own column, and its digest."""
         message = self.message.removeprefix(f"Image {self.image} ")
         return _WITH_DIGEST.sub("", message, count=1)
 
@@ -225,7 +225,7 @@ def _row(about: str, image: ImageVerdict, max_findings: int) -> _Row:
 
 
 def _about(review: ManualReview) -> str:
-    """Kind, namespace and name, as far as they could be read."""
+    """Return kind, namespace and name, as far as they could be read."""
     name = f"{shown(review.namespace)}/{shown(review.name)}" if review.name else ""
     return " ".join(filter(None, [shown(review.kind), name])) or "-"
 

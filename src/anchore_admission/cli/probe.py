@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from anchore_admission.cli.exit_codes import ExitCode
 from anchore_admission.cli.failures import note
 from anchore_admission.cli.webhook import HTTPS_ADDRESS, is_https_address
 from anchore_admission.core.decision import Decision
@@ -18,10 +19,9 @@ from anchore_admission.errors import (
 )
 from anchore_admission.wiring.probe import Target, registered_target, target_at
 
-NO_VERDICT, NO_ANSWER = 1, 2
 _PAUSE_SECONDS = 2.0
 EPILOG = "Example: anchore-admission probe --registration anchore-admission --image nginx:1.25 --wait 120"
-_WHERE, _WHAT = "Which webhook", "What to ask"
+_WHERE, _WHAT = "Which webhook", "What to send"
 
 _Registration = Annotated[
     str | None,
@@ -40,8 +40,8 @@ _ClientCertificates = Annotated[
     bool,
     typer.Option(
         "--client-certificates",
-        help="The webhook accepts only clients with a certificate, which this command has not: asking for it counts as "
-        "an answer.",
+        help="The webhook accepts only clients with a certificate, which this command does not have: a request for one "
+        "counts as an answer.",
         rich_help_panel=_WHERE,
     ),
 ]
@@ -49,14 +49,14 @@ _Image = Annotated[
     str | None,
     typer.Option(
         metavar="IMAGE",
-        help="Ask about a Pod with this image, as a dry run. Without it, ask about the deletion of a Pod, for which "
-        "Anchore is not needed.",
+        help="Send a new Pod with this image, as a dry run. By default, send the deletion of a Pod, which needs no "
+        "verdict from Anchore.",
         rich_help_panel=_WHAT,
     ),
 ]
 _Wait = Annotated[
     float,
-    typer.Option(min=0, max=3600, metavar="SECONDS", help="Try again for so long.", rich_help_panel=_WHAT),
+    typer.Option(min=0, max=3600, metavar="SECONDS", help="Keep trying for this long.", rich_help_panel=_WHAT),
 ]
 
 
@@ -88,8 +88,8 @@ def command(
 
 async def _until_answered(
     registration: str, fixed: Target | None, image: str | None, wait: float, client_certificates: bool
-) -> int:
-    """Return the exit code of the first answer, or that of none by the end."""
+) -> ExitCode:
+    """Return the exit code for the first answer, or NO_ANSWER if there is none in time."""
     end = time.monotonic() + wait
     while True:
         try:
@@ -97,20 +97,20 @@ async def _until_answered(
         except ClusterError as error:
             if client_certificates and isinstance(error, ClientCertificateWanted):
                 typer.echo("The webhook answers: it asks for the certificate of an API server.")
-                return 0
+                return ExitCode.OK
             note(f"no answer: {error}")
         left = end - time.monotonic()
         if left <= 0:
             note("The webhook does not answer.", "red")
-            return NO_ANSWER
+            return ExitCode.NO_ANSWER
         await asyncio.sleep(min(left, _PAUSE_SECONDS))
 
 
-async def _answered(target: Target, image: str | None) -> int:
+async def _answered(target: Target, image: str | None) -> ExitCode:
     if image is None:
         await target.probe()
         typer.echo("The webhook answers.")
-        return 0
+        return ExitCode.OK
     answer = await target.probe_pod(image)
     effect = "admitted" if answer.allowed else "denied"
     reason = f": {answer.message}" if answer.message else ""
@@ -118,5 +118,5 @@ async def _answered(target: Target, image: str | None) -> int:
     typer.echo(f"The webhook answers: a Pod with image {image} would be {effect} ({verdict}){reason}")
     if answer.verdict == Decision.NO_VERDICT:
         note("Anchore gives no verdict: see the controller's log.", "red")
-        return NO_VERDICT
-    return 0
+        return ExitCode.NO_VERDICT
+    return ExitCode.OK

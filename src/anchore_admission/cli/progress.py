@@ -38,5 +38,5 @@ def progress_on_terminal() -> Iterator[Progress]:
 
 
 def _bar() -> progress.Progress:
-    columns = (progress.TextColumn("Asking Anchore"), progress.BarColumn(), progress.MofNCompleteColumn())
+    columns = (progress.TextColumn("Reviewing"), progress.BarColumn(), progress.MofNCompleteColumn())
     return progress.Progress(*columns, console=Console(stderr=True), transient=True)

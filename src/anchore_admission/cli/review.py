@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from anchore_admission.cli import options
-from anchore_admission.cli.failures import REVIEW_EXIT_CODES
+from anchore_admission.cli.exit_codes import REVIEW_EXIT_CODES
 from anchore_admission.cli.inputs import read_documents
 from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.documents.objects import Requester

@@ -15,7 +15,7 @@ from anchore_admission.web.server import Listener, serve
 from anchore_admission.wiring.logs import configure_logging
 
 _DRAIN_SECONDS = 1.0
-"""How long a stop waits for calls; a fault can make one hang."""
+"""The longest time that a stop waits for calls in progress: an injected fault can make one hang."""
 
 
 class CannotListen(AnchoreAdmissionError):
@@ -26,15 +26,17 @@ def command(
     *,
     seed: Annotated[
         Path | None,
-        typer.Option("--seed", metavar="FILE", help="The images and policies to start with; by default, a handful."),
+        typer.Option("--seed", metavar="FILE", help="File with images and policies; by default, a small built-in set."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; anyone who reaches it may use it.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any client that reaches it may use it.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8228,
     log_level: Annotated[
         LogLevel, typer.Option(help="info logs every call, warning only problems.", case_sensitive=False)
     ] = LogLevel.INFO,
 ) -> None:
-    """Run an embedded Anchore that needs no registry and no database.
+    """Run a simulated Anchore that needs no registry and no database.
 
     It speaks Anchore's API v1 and v2 and keeps everything in memory: for a first look, for tests, for rehearsing
     failures. It pulls nothing and scans nothing. Stop it with Ctrl-C.

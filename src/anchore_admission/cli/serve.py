@@ -31,8 +31,8 @@ def command(**flags: Any) -> None:
 def _parameter(name: str) -> inspect.Parameter:
     """Derive the option of a setting.
 
-    Only paths and words of a list are checked by Typer. The settings check the other values, as they check variables,
-    so that all problems are reported together.
+    Typer checks only paths and enumerations. ``Settings`` checks the other values, as it checks variables, so that all
+    problems are reported together.
     """
     setting, kind = declared(name), value_type(name)
     names, help_text, shared = [flag(name)], setting.help, {"rich_help_panel": setting.group}

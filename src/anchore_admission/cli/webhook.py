@@ -24,7 +24,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A label of RFC 1123, as Kubernetes requires for namespaces and Services."""
 _ADDRESS = re.compile(r"([A-Za-z0-9._~:/\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 HTTPS_ADDRESS = "expected https:// and an address without user, query, fragment or blanks"
-"""What to say of another one; its path may be a secret, so that it is not repeated."""
+"""The message about an invalid address, without the address: its path may be a secret."""
 _SERVICE, _URL = "Reached as a Service", "Reached by an address"
 
 

@@ -68,6 +68,7 @@ async def serve(
     ``on_ready`` is called with the bound ports, in the listeners' order, and ``on_stop`` as soon as the stop begins.
     For ``linger_seconds`` new requests are still answered, each with ``Connection: close``. Then the listeners close
     in their order, each once the requests of the one before are answered, within ``drain_seconds`` in all.
+    ``process.run`` shows the order of the whole stop: readiness, listeners, submissions, background work.
 
     Raises ConfigurationError if a port cannot be bound.
     """

@@ -27,7 +27,7 @@ Present = Callable[[CertificatePair], None]
 
 @dataclass(frozen=True, slots=True)
 class ClusterWork:
-    """Files are read and checked; no call is sent to the cluster before ``connected``."""
+    """The reconciler's parts, prepared: files are read and checked, but nothing is sent before ``connected``."""
 
     settings: Settings
     telemetry: Telemetry

@@ -53,7 +53,7 @@ class Controller:
 
 @dataclass(frozen=True, slots=True)
 class ReviewServices:
-    """The services that a review passes, over any Anchore and recorder."""
+    """The services behind reviews, over any Anchore and recorder."""
 
     submissions: Submissions
     reviews: Reviews
@@ -118,9 +118,9 @@ def build(
 
 def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:
     """Return only the accounts that some rule uses; ``default`` need not be written down."""
-    asked = {rule.account for rule in book.using_anchore}
+    used = {rule.account for rule in book.using_anchore}
     sections = {section.name: section for section in configuration.accounts}
-    return [sections.get(name) or AccountSection(name=name) for name in sorted(asked)]
+    return [sections.get(name) or AccountSection(name=name) for name in sorted(used)]
 
 
 def _sources(

@@ -14,7 +14,7 @@ from anchore_admission.settings import ACCOUNT, SECRETS
 
 
 def account_credentials(account: str, environ: Mapping[str, str]) -> Credentials | None:
-    """The credentials that the environment holds for an account. Raises ConfigurationError when they are incomplete."""
+    """Read an account's credentials from the environment. Raises ConfigurationError if they are incomplete."""
     prefix = f"{ACCOUNT}{environment_name(account)}_"
     username, password, api_key = (environ.get(prefix + name, "").rstrip("\r\n") for name in SECRETS)
     if api_key and (username or password):
@@ -44,7 +44,7 @@ def _is_utf8(text: str) -> bool:
 def credential_sources(
     accounts: Iterable[AccountSection], environ: Mapping[str, str] = os.environ, *, wait_until_valid: bool = False
 ) -> dict[str, CredentialSource]:
-    """Where each account's credentials come from; an account that names none is left out.
+    """Return the source of each account's credentials, without the accounts that have none.
 
     ``wait_until_valid`` accepts files that are not valid yet.
 

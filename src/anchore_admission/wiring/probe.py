@@ -1,4 +1,4 @@
-"""Wires the command ``probe``: the address and CA bundle that API servers know, and the probe itself."""
+"""Wire the command ``probe``: the address and CA bundle that API servers know, and the probe itself."""
 
 import base64
 from collections.abc import Mapping
@@ -18,27 +18,27 @@ from anchore_admission.ports.cluster import ProbeResponse
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to probe, and the CA bundle to trust; the system's CAs without one."""
+    """The address to probe, and the CA bundle to trust; None means the system's CAs."""
 
     url: str
     ca_bundle: bytes | None
 
     async def probe(self) -> None:
-        """Ask about the deletion of a Pod. Raises ProbeFailed."""
+        """Send a review of a Pod's deletion, which needs no verdict from Anchore. Raises ProbeFailed."""
         await probe_deletion(self.url, self.ca_bundle)
 
     async def probe_pod(self, image: str) -> ProbeResponse:
-        """Ask about a Pod with this image. Raises ProbeFailed."""
+        """Send a review of a new Pod with this image, as a dry run. Raises ProbeFailed."""
         return await probe_pod(self.url, self.ca_bundle, image)
 
 
 def target_at(url: str, ca_file: Path | None) -> Target:
-    """Raises ConfigurationError when the file is not valid."""
+    """Return the target at an address. Raises ConfigurationError if the CA file is not valid."""
     return Target(url, "".join(read_ca_bundle(ca_file)).encode() if ca_file else None)
 
 
 async def registered_target(name: str) -> Target:
-    """Return what a ValidatingWebhookConfiguration tells API servers.
+    """Return the address and CA bundle that a ValidatingWebhookConfiguration gives to API servers.
 
     Raises ClusterError, also while the webhook is not registered, and ConfigurationError without access to a cluster.
     """

@@ -57,7 +57,7 @@ def test_the_port_and_the_address_are_those_of_the_process(port: int, app: typer
 def test_no_answer_is_unhealthy_and_says_why(app: typer.Typer) -> None:
     result = CliRunner().invoke(app, [PORT, "1"])
     assert result.exit_code == 1
-    assert "no answer from 127.0.0.1 port 1: " in result.stderr
+    assert "no response from 127.0.0.1 port 1: " in result.stderr
     assert "refused" in result.stderr
 
 

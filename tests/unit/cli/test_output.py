@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from anchore_admission.cli.manual import exit_code
+from anchore_admission.cli.exit_codes import exit_code
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.cli.output import ImageOutcome, outcome_of, summary_line, write
 from anchore_admission.cli.progress import MANY, progress_on_terminal

@@ -19,7 +19,7 @@ AnchoreAdmissionError
 │   ├── ClusterConflict             another client changed the object first
 │   ├── ClusterRefused              the API server rejects the request as invalid
 │   └── ProbeFailed                 the controller's own webhook does not respond through its Service
-│       └── ClientCertificateWanted     ... because it requires an API server's certificate
+│       └── ClientCertificateWanted     ... because it requires a client certificate
 └── EvaluationError                 no verdict: the rule's ``onError`` applies
     ├── AnchoreUnavailable          no connection, a timeout, a 5xx, a part of Anchore that is down
     ├── AnchoreRefused              401 or 403: wrong credentials, no permission (or Anchore's database is down)
@@ -28,8 +28,8 @@ AnchoreAdmissionError
     ├── AnalysisRefused             Anchore does not analyze the image, and says why
     ├── PolicyNotFound              the policy of a rule does not exist
     ├── PolicyNotEvaluated          Anchore responded without evaluating the policy
-    └── DeadlineExceeded            the time of the review is over
-        └── ImageNotReached         ... before the turn of this image among many
+    └── DeadlineExceeded            the deadline of the review has passed
+        └── ImageNotReached         ... before this image was looked up, in a review of many
 
 An image that is unknown to Anchore, not analyzed or failed by a policy is a fact, not an error.
 """
@@ -153,7 +153,7 @@ class AnchoreResponseTooLarge(AnchoreResponseInvalid):
 
 
 class AnalysisRefused(EvaluationError):
-    """Anchore refused a submission; the text is the reason in plain words."""
+    """Anchore rejected a submission; the text is the reason in plain words."""
 
     code = "analysis_refused"
 
@@ -205,4 +205,4 @@ class ProbeFailed(ClusterError):
 
 
 class ClientCertificateWanted(ProbeFailed):
-    """The webhook has shown its own certificate and ended the connection, as it does without a client certificate."""
+    """The webhook closed the connection after showing its certificate: it requires one of the client, too."""

@@ -101,4 +101,4 @@ class Webhook:
     async def check(self, url: str, ca_bundle: bytes | None) -> None:
         self.asked.append((url, ca_bundle))
         if not self.answers:
-            raise ProbeFailed("no answer")
+            raise ProbeFailed("no response")

@@ -178,7 +178,7 @@ class LightkubeCluster:
                 return ClusterConflict(f"{what} was deleted and created again")
             return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}{_REMEDIES.get(status, '')}")
         if isinstance(error, TimeoutError):
-            why = f"no answer from the API server within {self._seconds:g} s"
+            why = f"no response from the API server within {self._seconds:g} s"
         else:
             why = cut(str(error) or type(error).__name__, _REASON_LIMIT)
         return ClusterUnavailable(f"{what}: {why}{_REACH if isinstance(error, _UNREACHED) else ''}")

@@ -1,4 +1,4 @@
-"""Probes our own webhook the way an API server calls it: over TLS, trusting the published CA bundle, past proxies."""
+"""Probe our own webhook the way an API server calls it: over TLS, trusting the published CA bundle, without a proxy."""
 
 import asyncio
 import json
@@ -18,10 +18,11 @@ from anchore_admission.redaction import cut
 
 DELETION_SECONDS: Final = 5.0
 POD_SECONDS: Final = 10.0
-"""The chart's own timeout of a review: Anchore may have to answer."""
+"""The chart's default of ``webhook.timeoutSeconds``, since the review may have to wait for Anchore."""
 _REASON_LIMIT = 300
 _HUNG_UP = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
-"""What a replica that asks for client certificates does, after it has shown its own, to a client without one."""
+"""The client's errors if a replica requires client certificates: in TLS 1.3, the server rejects a client without one
+only after the client has finished its side of the handshake (RFC 8446, section 2)."""
 _NAME = "anchore-admission-probe"
 
 
@@ -47,14 +48,14 @@ class HttpProbe:
 
 
 async def probe_deletion(url: str, ca_bundle: bytes | None) -> None:
-    """Ask about the deletion of a Pod. Raises ProbeFailed unless the webhook admits it."""
+    """Send a review of a Pod's deletion. Raises ProbeFailed unless the webhook admits it."""
     answer = await _post(url, ca_bundle, {"operation": "DELETE", "object": None, "oldObject": None}, DELETION_SECONDS)
     if answer["allowed"] is not True:
-        raise ProbeFailed(f"{_place(url)}: the deletion of a Pod is not admitted")
+        raise ProbeFailed(f"{_place(url)}: denied the deletion of a Pod, which every replica admits")
 
 
 async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeResponse:
-    """Ask about a Pod with this image, as a dry run: nothing is submitted to Anchore. Raises ProbeFailed."""
+    """Send a review of a Pod with this image, as a dry run: nothing is submitted to Anchore. Raises ProbeFailed."""
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -68,7 +69,7 @@ async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeRespo
 
 
 async def _post(url: str, ca_bundle: bytes | None, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    """Post an AdmissionReview and return its response. Raises ProbeFailed unless it is an answer to that review."""
+    """Post an AdmissionReview and return the response to it. Raises ProbeFailed for any other response."""
     uid = str(uuid.uuid4())
     try:
         trust = trusting(cadata=ca_bundle.decode() if ca_bundle else None)
@@ -87,13 +88,13 @@ async def _post(url: str, ca_bundle: bytes | None, request: Mapping[str, Any], s
             return answer
     except (json.JSONDecodeError, LookupError, TypeError, UnicodeDecodeError):
         pass
-    raise ProbeFailed(f"{_place(url)}: HTTP {response.status_code} is not the answer of this controller")
+    raise ProbeFailed(f"{_place(url)}: HTTP {response.status_code}, but not a response of this controller")
 
 
 def _reason(error: Exception, seconds: float) -> str:
     """Return the first text among the error and its causes, or its type if none has a text."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:g} seconds"
+        return f"no response within {seconds:g} seconds"
     cause: BaseException | None = error
     while cause:
         if str(cause):

@@ -17,7 +17,7 @@ IMAGES_PER_LINE: Final = 50
 FINDINGS_PER_IMAGE: Final = 5
 AGAIN_SECONDS: Final = 300.0
 TEXTS: Final = 10
-"""Different texts about unreadable calls that are logged in ``AGAIN_SECONDS``."""
+"""The most texts about unreadable calls that are logged within ``AGAIN_SECONDS``."""
 _IMAGE_LIMIT = 512
 _TEXT_LIMIT = 256
 
@@ -65,7 +65,7 @@ class MalformedLog:
         self._omitted = 0
 
     def write(self, code: str, message: str) -> None:
-        """Log a call that cannot be read, unless it would be one too many."""
+        """Log a call that cannot be read, unless its text or too many others were logged just before."""
         text = shortened(message, _TEXT_LIMIT)
         now = self._clock()
         if now - self._since >= AGAIN_SECONDS:
@@ -83,7 +83,7 @@ class MalformedLog:
 
 
 def _level_of(verdict: ReviewVerdict, outcome: ReviewOutcome) -> int:
-    """Keep a busy cluster's status and label updates out of the log: they judge no image and admit."""
+    """Return the level; a busy cluster's updates of status and labels, which judge no image, stay out of the log."""
     if verdict.decision is Decision.NO_VERDICT:
         return logging.WARNING
     if outcome is ReviewOutcome.OUT_OF_SCOPE or (outcome is ReviewOutcome.ALLOWED and not verdict.images):

@@ -1,4 +1,4 @@
-"""The CAs that a TLS client of ours trusts, from files that may change while the process runs."""
+"""The CAs that our TLS clients trust, from files that may change while the process runs."""
 
 import logging
 import ssl
@@ -24,7 +24,7 @@ def trusting(*, cafile: str | None = None, cadata: str | None = None) -> ssl.SSL
 def lenient(context: ssl.SSLContext) -> ssl.SSLContext:
     """Accept CAs without a key usage, as API servers do.
 
-    From Python 3.13 on they are refused by default, and a plain ``openssl req -x509`` makes such a one.
+    Python 3.13 and later reject them by default (``ssl.VERIFY_X509_STRICT``). Plain ``openssl req -x509`` creates one.
     """
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
@@ -32,14 +32,14 @@ def lenient(context: ssl.SSLContext) -> ssl.SSLContext:
 
 @cache
 def system_trust() -> ssl.SSLContext:
-    """Trust the system's CAs, where OpenSSL looks for them or SSL_CERT_FILE and SSL_CERT_DIR say.
+    """Trust the system's CAs, from OpenSSL's default places or those in SSL_CERT_FILE and SSL_CERT_DIR.
 
     Read once for all accounts: it takes 17 ms and holds some 140 certificates.
     """
     context = trusting()
     if context.cert_store_stats()["x509_ca"] or _has_certificates(ssl.get_default_verify_paths().capath):
         return context
-    logger.warning("the system has no CA certificates (SSL_CERT_FILE, SSL_CERT_DIR): those of certifi are trusted")
+    logger.warning("the system has no CA certificates (SSL_CERT_FILE, SSL_CERT_DIR); trusting those of certifi")
     return lenient(httpx.create_ssl_context(trust_env=False))
 
 

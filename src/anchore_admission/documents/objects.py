@@ -33,9 +33,8 @@ def is_namespace(text: str) -> bool:
 def opened(document: Any) -> Iterator[Any]:
     """Yield the objects of a List, or the document itself.
 
-    Like kubectl, take everything that has ``items`` for a List, whatever its kind, and give items without kind and
-    apiVersion those of the list. A kind that is no List's, such as a Pod with ``items``, is also an object itself,
-    as other clients send it.
+    Like kubectl, treat a document with ``items`` as a List, whatever its kind. If the kind does not end in ``List``, as
+    in a Pod with ``items``, also yield the document itself, because other clients send it as an object.
     """
     kind = _text(_mapping(document).get("kind"))
     items = _mapping(document).get("items", ())
@@ -51,7 +50,7 @@ def opened(document: Any) -> Iterator[Any]:
 
 
 def _with_kind_of_list(item: Any, kind: str, version: Any) -> Any:
-    """Add kind and version, which the API server omits from the items of a PodList.
+    """Add kind and version of the list, which the API server omits from the items of a PodList.
 
     Source: k8s.io/apimachinery, unstructured.
     """

@@ -1,4 +1,4 @@
-"""Read YAML and JSON texts as Kubernetes does, within bounds; every problem is named with its line."""
+"""Read YAML and JSON texts as Kubernetes does, within bounds; every problem names its line."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _TEMPLATE = re.compile(r"^[ \t]{0,200}(?:- )?(?:[\w./-]{1,200}:[ \t]{1,50})?\{\{
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """The documents of a text, and a note for each duplicate key: kubectl's choice was taken."""
+    """The documents of a text, and a note for each duplicate key, whose last value counts, as for kubectl."""
 
     documents: list[Any]
     notes: list[Problem] = field(default_factory=list)
@@ -108,7 +108,7 @@ def _json(text: str, reading: Reading) -> Manifests:
         position = _after_space(text, end)
     if _SURROGATE.search(text):
         for document in documents:
-            json.dumps(document, ensure_ascii=False).encode()  # refuses lone surrogates
+            json.dumps(document, ensure_ascii=False).encode()  # rejects lone surrogates
     notes = [Problem("", f'duplicate key "{shown(key)}": the last value counts, as for kubectl') for key in keys]
     return Manifests(documents, notes)
 

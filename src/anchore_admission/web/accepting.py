@@ -92,7 +92,7 @@ class Acceptor:
         if task.cancelled():
             connection.close()
         elif error := task.exception():
-            logger.error("a connection could not be opened", exc_info=error)
+            logger.error("cannot open a connection", exc_info=error)
 
     async def _open(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -70,7 +70,9 @@ class _Reader:
             async with asyncio.timeout(None) as self._waiting:
                 message = await self._receive()
         except TimeoutError as error:
-            raise BodyTimeout("the body came too slowly while others waited; send it again") from error
+            raise BodyTimeout(
+                "the body arrived too slowly while other requests waited for memory; send it again"
+            ) from error
         finally:
             self._waiting = None
             self._waited += self._clock() - self._waits_since
@@ -204,7 +206,7 @@ class Bodies:
                 else:
                     missing = Overloaded(NO_ROOM)
             if reader.size > limit:
-                missing = missing or ReviewTooLarge(f"the body is larger than {limit} bytes, the most that is read")
+                missing = missing or ReviewTooLarge(f"the body is larger than the limit of {limit} bytes")
                 kept.cut(START)
                 self._resize(reader, min(reader.share, START))
             kept.add(chunk)

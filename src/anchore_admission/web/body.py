@@ -31,18 +31,18 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 
 def expect_json(scope: Scope) -> None:
-    """Raises UnsupportedMediaType."""
+    """Require a JSON body by its content type. Raises UnsupportedMediaType."""
     if header(scope, b"content-type") != _JSON and media_type(scope) != _JSON:
         raise UnsupportedMediaType(f"{content_type(scope)}: send it with the header 'Content-Type: application/json'")
 
 
 def content_type(scope: Scope) -> str:
-    """Name the content type of a body, with a hint if it is curl's default."""
+    """Name the content type of a body in an error message; mention curl if it is curl's default."""
     kind = media_type(scope)
     if not kind:
-        return "the body comes without a content type"
+        return "the body has no content type"
     name = shown(kind.decode("latin-1"), _SHOWN)
-    return f"the body comes as {name}{', as curl sends it unless told otherwise' if kind == _FORM else ''}"
+    return f"the body has the content type {name}{', the default of curl' if kind == _FORM else ''}"
 
 
 async def send_json(

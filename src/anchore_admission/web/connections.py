@@ -40,10 +40,10 @@ class Closed(StrEnum):
 
 
 _WHY: Final = {
-    Closed.HANDSHAKE: f"its TLS handshake did not end within {HEADER_SECONDS:g} seconds, or too many others began one",
+    Closed.HANDSHAKE: f"its TLS handshake did not end within {HEADER_SECONDS:g} seconds, or too many were in progress",
     Closed.HEADER: f"the header of its request did not end within {HEADER_SECONDS:g} seconds or {HEADER_BYTES} bytes",
-    Closed.BODY: f"the body of its request did not come within {BODY_SECONDS:g} seconds for each MiB",
-    Closed.UNREAD: f"its client did not read the answer within {WRITE_SECONDS:g} seconds",
+    Closed.BODY: f"the body of its request did not arrive within {BODY_SECONDS:g} seconds for each MiB",
+    Closed.UNREAD: f"its client did not read the response within {WRITE_SECONDS:g} seconds",
 }
 
 

@@ -106,8 +106,8 @@ def _requester(scope: Scope) -> Requester:
     query = Request(scope).query_params
     for name in query:
         if name not in _PARAMETERS:
-            known = " and ".join(_PARAMETERS)
-            raise MalformedReview(f"unknown query parameter {shown(name, _NAME_LIMIT)}: there are {known}")
+            known = " or ".join(_PARAMETERS)
+            raise MalformedReview(f"unknown query parameter {shown(name, _NAME_LIMIT)}; expected {known}")
         if len(query.getlist(name)) > 1:
             raise MalformedReview(f"the query parameter {name} is given more than once")
     namespace = query.get("namespace") or DEFAULT_NAMESPACE

@@ -26,7 +26,7 @@ class Routes:
         self, routes: Mapping[str, Route], *, listed: str, error_headers: Iterable[tuple[bytes, bytes]] = ()
     ) -> None:
         self._routes = routes
-        self._not_served = f"nothing is served at this path; there is {listed}"
+        self._not_served = f"path not found; this port serves {listed}"
         self._error_headers = tuple(error_headers)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -20,7 +20,7 @@ from anchore_admission.web.app import VALIDATE
 from anchore_admission.web.body import send_error
 
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
-_ELSEWHERE: Final = "nothing is served at this path: reviews are answered at a secret path only"
+_ELSEWHERE: Final = "path not found; this port serves reviews at a secret path only"
 
 
 class SecretPath:

@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
             logger.info("%s: %d requests in flight", self.address, len(tasks))
             _, late = await asyncio.wait(tasks, timeout=max(0.0, end - clock()))
             if late:
-                logger.error("%s did not drain in time: %d requests cancelled", self.address, len(late))
+                logger.error("%s did not drain in time: %d requests canceled", self.address, len(late))
                 for task in late:
                     task.cancel()
                 return
@@ -206,7 +206,7 @@ def _socket(listener: Listener) -> socket.socket:
         at_fault = listener.setting if error.errno in {errno.EADDRINUSE, errno.EACCES} else "host"
         where = f"{_bracketed(listener.host)}:{listener.port}"
         reason = str(error.strerror).partition(" (")[0]  # the rest repeats the address
-        why = f"{where} cannot be listened on: {reason}"
+        why = f"cannot listen on {where}: {reason}"
         raise ConfigurationError("settings", [Problem(spelled(at_fault), why)]) from error
 
 

@@ -52,13 +52,13 @@ async def test_an_answer_with_the_same_uid_is_the_expected_one(certificate: Serv
 @pytest.mark.parametrize(
     ("app", "reason"),
     [
-        (answering(lambda _: {"response": {"uid": "other", "allowed": True}}), "HTTP 200 is not the answer"),
-        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": False}}), "deletion of a Pod is not admitted"),
-        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": "yes"}}), "HTTP 200 is not the answer"),
-        (answering(lambda _: []), "HTTP 200 is not the answer"),
-        (answering(lambda _: {"response": None}), "HTTP 200 is not the answer"),
-        (answering(admit, 503), "HTTP 503 is not the answer"),
-        (quick, "HTTP 200 is not the answer"),
+        (answering(lambda _: {"response": {"uid": "other", "allowed": True}}), "HTTP 200, but not a response"),
+        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": False}}), "denied the deletion of a Pod"),
+        (answering(lambda r: {"response": {"uid": r["uid"], "allowed": "yes"}}), "HTTP 200, but not a response"),
+        (answering(lambda _: []), "HTTP 200, but not a response"),
+        (answering(lambda _: {"response": None}), "HTTP 200, but not a response"),
+        (answering(admit, 503), "HTTP 503, but not a response"),
+        (quick, "HTTP 200, but not a response"),
     ],
 )
 async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificate: ServingCertificate) -> None:

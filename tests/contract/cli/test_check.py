@@ -109,7 +109,7 @@ def test_wrong_credentials_are_no_verdict(program: CommandLine, anchore: str) ->
     ended = program("check", "alpine:3.20", "--anchore", anchore, "--mode", "strict", environ=environ)
 
     assert ended.code == 2
-    assert "Anchore refuses the credentials" in ended.out
+    assert "Anchore rejects the credentials" in ended.out
     assert "wrong-one" not in ended.out + ended.err
 
 

@@ -85,4 +85,4 @@ def test_port_that_is_taken_is_explained(program: CommandLine) -> None:
         ended = program("sandbox", "--port", port)
 
     assert (ended.code, ended.out) == (2, "")
-    assert f"Error: 127.0.0.1:{port} cannot be listened on: Address already in use; choose another with" in ended.err
+    assert f"Error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another with" in ended.err

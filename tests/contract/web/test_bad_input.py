@@ -176,10 +176,10 @@ async def test_another_content_type_is_named_in_the_error(content_type: str | No
     webhook = Webhook()
     headers = {} if content_type is None else {"content-type": content_type}
     answer = await webhook.http.post("/validate", content=POD_CREATE, headers=headers)
-    came = {None: "without a content type", "": "without a content type", ";": "without a content type"}
-    came[FORM] = f"as {FORM}, as curl sends it unless told otherwise"
-    how = came.get(content_type, f"as {content_type}")
-    text = f"the body comes {how}: send it with the header 'Content-Type: application/json'"
+    came = {None: "no content type", "": "no content type", ";": "no content type"}
+    came[FORM] = f"the content type {FORM}, the default of curl"
+    how = came.get(content_type, f"the content type {content_type}")
+    text = f"the body has {how}: send it with the header 'Content-Type: application/json'"
     assert failure(answer) == (415, "UnsupportedMediaType", text)
     assert [code for code, _ in webhook.recorder.malformed] == ["unsupported_media_type"]
 

@@ -15,7 +15,7 @@ from support.webhook import JSON, POD_CREATE, Webhook, failure
 
 LIMIT = 64 * 1024
 CHUNK = 16 * 1024
-TOO_LARGE = (413, "RequestEntityTooLarge", f"the body is larger than {LIMIT} bytes, the most that is read")
+TOO_LARGE = (413, "RequestEntityTooLarge", f"the body is larger than the limit of {LIMIT} bytes")
 HEADERS = {"content-type": JSON}
 
 
@@ -93,7 +93,7 @@ async def test_a_review_over_the_limit_is_denied_however_it_comes(size: int, lim
         assert answer.status_code == 200
         response = answer.json()["response"]
         assert (response["uid"], response["allowed"], response["status"]["code"]) == (sent["uid"], False, 403)
-        why = f"the object cannot be read: the body is larger than {limit} bytes, the most that is read"
+        why = f"the object cannot be read: the body is larger than the limit of {limit} bytes"
         assert response["status"]["message"] == why
     assert webhook.recorder.malformed == []
     for record in webhook.recorder.reviews:
@@ -108,7 +108,7 @@ async def test_so_is_one_whose_object_is_escaped() -> None:
     body = json.dumps(sent).replace("<", "\\u003c").encode()
     denied = await Webhook(body_limit=8 * 1024 * 1024).judged(body)
     assert (denied["uid"], denied["allowed"]) == (sent["request"]["uid"], False)
-    assert "larger than 8388608 bytes" in denied["status"]["message"]
+    assert "larger than the limit of 8388608 bytes" in denied["status"]["message"]
     judged = await Webhook(body_limit=Configuration().limits.body).judged(body)
     assert "larger" not in judged["status"]["message"]
 

@@ -138,8 +138,7 @@ async def test_a_port_that_is_taken_is_named_by_its_flag() -> None:
                 pytest.fail("must not become ready")
     (problem,) = caught.value.problems
     assert str(problem) == (
-        f"--operations-port / ANCHORE_ADMISSION_OPERATIONS_PORT: "
-        f"{HOST}:{port} cannot be listened on: Address already in use"
+        f"--operations-port / ANCHORE_ADMISSION_OPERATIONS_PORT: cannot listen on {HOST}:{port}: Address already in use"
     )
 
 

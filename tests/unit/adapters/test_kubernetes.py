@@ -104,7 +104,7 @@ async def test_an_api_server_that_never_answers_is_not_waited_for(monkeypatch: p
         raise AssertionError
 
     monkeypatch.setattr(type(stage.api), "__call__", lambda _self, request: never(request))
-    with pytest.raises(ClusterUnavailable, match="no answer from the API server within 0 s"):
+    with pytest.raises(ClusterUnavailable, match="no response from the API server within 0 s"):
         await stage.cluster.read_secret()
 
 

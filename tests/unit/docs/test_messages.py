@@ -116,7 +116,8 @@ def _stands(text: str) -> bool:
 def test_the_log_is_found() -> None:
     assert ("services/cluster/leadership.py", "this replica is no longer the leader") in logged()
     lasts = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
-    assert ("services/cluster/registration.py", f"not registered before the webhook answers: …; {lasts}") in logged()
+    probe = "the webhook is not registered yet: the probe of its Service failed"
+    assert ("services/cluster/registration.py", f"{probe}: …; {lasts}") in logged()
 
 
 def test_explained_messages_are_still_logged() -> None:

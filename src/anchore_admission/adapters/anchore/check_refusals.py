@@ -1,7 +1,7 @@
-"""Refusals to check an image: a 404 has several meanings that only its message tells apart.
+"""Interpret failed policy checks: a 404 has several meanings, and only its message distinguishes them.
 
-API v1 always sends the same words. The description of API v2 promises none, so some 404s stay unclear: the image may be
-unknown or not analyzed yet, or its policy cannot be evaluated. The image's record then decides.
+API v1 always sends the same messages. The specification of API v2 fixes none, so some 404s stay unclear: the image may
+be unknown or not analyzed yet, or its policy cannot be evaluated. The image's record then decides.
 """
 
 import re
@@ -21,21 +21,21 @@ _FOREIGN_TAG = (
     "not match",
     "no such",
 )
-"""Words after "tag" in the 400 of a check if Anchore has the image, but not under this name: it has to be added.
+"""Words after "tag" in the 400 of a check of an image that Anchore has under another name: submit it under this one.
 
-This must not be an error: an author could cause it by writing another repository before a digest.
+Such a 400 is not an error: an author can cause it by writing another repository before a digest.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """A refusal whose message names no known cause."""
+    """A failed check whose message names no known cause."""
 
     message: str
 
 
 def not_evaluated(response: AnchoreResponse, policy: str | None) -> AnalysisState | Unclear:
-    """Interpret a refusal. Raises EvaluationError unless the image is unknown or not analyzed, or may be."""
+    """Interpret a failed check. Raises EvaluationError unless the image is, or may be, unknown or not analyzed."""
     message = response.message
     if not response.is_not_found:
         if response.is_from_anchore and any(contains(message, "tag", words) for words in _FOREIGN_TAG):
@@ -63,5 +63,7 @@ def still_unclear(refusal: Unclear) -> EvaluationError:
 def _unfinished(status: str) -> AnalysisState:
     state = analysis_state(status)
     if state is AnalysisState.ANALYZED:
-        raise AnchoreResponseInvalid("Anchore contradicts itself: the image is analyzed and is not")
+        raise AnchoreResponseInvalid(
+            "Anchore contradicts itself: it does not check the image, but reports it as analyzed"
+        )
     return state

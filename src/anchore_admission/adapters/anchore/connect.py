@@ -1,4 +1,4 @@
-"""Make a client for one account of one Anchore."""
+"""Create a client for one account of one Anchore."""
 
 import os
 import ssl
@@ -26,7 +26,7 @@ def connect(
     transport: httpx.AsyncBaseTransport | None = None,
     trusted: Callable[[], ssl.SSLContext] | None = None,
 ) -> DetectingAnchore:
-    """Build a client, which sends nothing before its first call. ``name`` is the account's name in logs and metrics.
+    """Build a client; it sends nothing before its first call. ``name`` is the account's name in logs and metrics.
 
     ``anchore_account`` moves every call into another Anchore account's scope. ``trusted`` returns the TLS context
     of a CA file that may change. Raises ConfigurationError.

@@ -16,7 +16,7 @@ from anchore_admission.ports.deadline import Clock
 from anchore_admission.watched import Watched
 
 REFRESH_SECONDS: Final = 1.0
-"""How often to read files of credentials: between a rotation in Anchore and here, calls to Anchore fail."""
+"""Seconds between two reads of credential files. After a rotation in Anchore, calls fail until the next read."""
 _NONE_YET = "there are no credentials for Anchore yet"
 _API_KEY_USER = "_api_key"  # every API key of Anchore Enterprise has this user name
 
@@ -36,7 +36,7 @@ class Credentials:
         return self
 
     def authorization(self) -> str:
-        """The value of the Authorization header."""
+        """Return the value of the Authorization header."""
         pair = f"{self.username}:{self.password.get_secret_value()}"
         return f"Basic {b64encode(pair.encode()).decode()}"
 

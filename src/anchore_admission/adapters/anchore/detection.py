@@ -1,4 +1,4 @@
-"""Detect the API version of an Anchore on the first call, and again when its paths vanish."""
+"""Detect the API version of an Anchore on the first call, and again when its paths are no longer served."""
 
 import asyncio
 import logging
@@ -127,7 +127,7 @@ class DetectingAnchore:
             self._not_before = self._clock() + _BACK_OFF
             raise
         self._failure = None
-        logger.info("Anchore speaks API %s", version)
+        logger.info("detected Anchore's API version: %s", version)
         return version
 
     async def _probe(self, deadline: Deadline) -> ApiVersion:

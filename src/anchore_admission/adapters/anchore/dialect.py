@@ -70,7 +70,7 @@ class AnchoreApi:
         try:
             result = await self._evaluate(CheckRequest(digest, full_tag, policy), deadline)
         except AnchoreResponseTooLarge:
-            # The author of an image decides how many findings it has, and must not escape the verdict by it.
+            # The author of an image decides how many findings it has, and must not evade a verdict by their number.
             result = await self._evaluate(CheckRequest(digest, full_tag, policy, detail=False), deadline)
         match result:
             case Evaluated():

@@ -18,7 +18,7 @@ _SUFFIXES = {"v1": ApiVersion.V1, "v2": ApiVersion.V2}
 
 @dataclass(frozen=True, slots=True)
 class AnchoreEndpoint:
-    """One Anchore as the configuration names it."""
+    """One Anchore, as configured."""
 
     url: str
     api_version: ApiVersion = ApiVersion.AUTO

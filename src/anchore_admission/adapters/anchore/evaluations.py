@@ -1,4 +1,4 @@
-"""Parts of a policy check that both API versions have: its subject, its outcome, its problems and findings."""
+"""Parts of a policy check that both API versions share: its request, its outcome, its problems and findings."""
 
 import itertools
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _GATES_BY_TAG = frozenset({"tag_drift"})
 """Gates that compare an image with earlier ones of its tag. Source: the list of gates of Anchore Enterprise."""
 _FINDING_LENGTH = 1000
 _FINDINGS_KEPT = 500
-"""How many findings of one evaluation are kept, the worst ones: a message shows at most 100."""
+"""The most findings that are kept of one evaluation, the worst ones: a message shows at most 100."""
 _PROBLEMS_KEPT = 10
 _REASONS = {
     "whitelisted": PolicyReason.ALLOWLISTED,
@@ -62,7 +62,7 @@ class PolicyDocument(BaseModel):
 
     @property
     def selectors(self) -> tuple[Selector, ...] | None:
-        """The patterns that tell repositories apart; None if they are not shown or a gate depends on the tag."""
+        """The patterns that distinguish repositories; None if they are not shown or a gate depends on the tag."""
         gates = {rule.gate for rules in (*self.policies, *self.rule_sets) for rule in rules.rules}
         if self.mappings is None or gates & _GATES_BY_TAG:
             return None
@@ -128,7 +128,9 @@ def passed(status: str | None, final_action: str | None) -> bool:
     if status not in {"pass", "fail"}:
         raise AnchoreResponseInvalid("Anchore's evaluation has no readable status")
     if status == "pass" and final_action == "stop":
-        raise AnchoreResponseInvalid("Anchore's evaluation contradicts itself: it passes and says stop")
+        raise AnchoreResponseInvalid(
+            "Anchore's evaluation contradicts itself: its status is pass, its final action is stop"
+        )
     return status == "pass"
 
 
@@ -137,7 +139,7 @@ def reason_of(text: str | None) -> PolicyReason:
 
 
 def serious(problems: Iterable[EvaluationProblem] | None) -> tuple[str, ...]:
-    """Return the problems that invalidate the evaluation; for one rule (``warn``) Anchore adds a finding itself."""
+    """Return the problems that invalidate the evaluation; for those of one rule (``warn``), Anchore adds a finding."""
     found = (problem for problem in problems or () if problem.severity in {None, "", "error"})
     return tuple(_described(problem) for problem in islice(found, _PROBLEMS_KEPT))
 

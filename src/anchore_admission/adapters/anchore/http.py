@@ -49,7 +49,7 @@ _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
     (aiohttp.ClientProxyConnectionError, Transient, "cannot connect to the proxy before Anchore"),
     (aiohttp.ClientConnectorDNSError, Transient, "cannot connect to Anchore at {address}: its host name is not known"),
 )
-"""Errors that httpx does not tell apart; the transport keeps aiohttp's as the cause. More specific ones first."""
+"""Errors that httpx does not distinguish; the transport keeps aiohttp's as the cause. More specific ones first."""
 _PROXY_AUTHENTICATION = 407
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 """OpenSSL's reasons for a first response that is not TLS."""
@@ -106,7 +106,7 @@ class AnchoreHttp:
     ) -> None:
         self._client = client
         self._root = root
-        self._address = urlsplit(root).netloc  # root_of() has refused an address with credentials
+        self._address = urlsplit(root).netloc  # root_of() has rejected an address with credentials
         self._name = name
         self._bare_headers = {"accept": "application/json", "accept-encoding": "gzip", **headers}
         self._headers = self._bare_headers
@@ -156,7 +156,7 @@ class AnchoreHttp:
         ``held`` keeps the room of a large response until it has been read.
         """
         if deadline.left() <= 0:
-            raise DeadlineExceeded("no time was left to ask Anchore")
+            raise DeadlineExceeded("no time was left for a call to Anchore")
         if call.body is not None:
             return await self._exchange(call, url, deadline, held)
         try:
@@ -180,7 +180,7 @@ class AnchoreHttp:
     async def _exchange(self, call: Call, url: str, deadline: Deadline, held: AsyncExitStack) -> AnchoreResponse:
         request = self._request(call, url, deadline.left())
         try:
-            # The client bounds each read only, and a response may come byte by byte or after endless interim ones.
+            # httpx limits each read only, and a response may arrive byte by byte or after endless interim responses.
             async with asyncio.timeout(self._bounds.connect + self._bounds.read):
                 response = await self._client.send(request, stream=True, follow_redirects=False)
                 try:
@@ -217,7 +217,7 @@ class AnchoreHttp:
     async def _read(self, response: httpx.Response, held: AsyncExitStack) -> AnchoreResponse:
         """Read a bounded body; only a few large ones are in memory at a time.
 
-        httpx would decompress a bomb before its bytes could be counted, so this does it.
+        Decompress here: httpx would unpack a decompression bomb before its bytes could be counted.
         """
         small = min(SMALL, self._bounds.response)
         limit, is_large = small, False

@@ -1,4 +1,4 @@
-"""The proxy to Anchore that the environment names, and the hosts that it is not for."""
+"""The proxy for calls to Anchore, as the environment names it, and the hosts that bypass it."""
 
 import logging
 import re
@@ -39,7 +39,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
         try:
             return _read(value)
         except ValueError as error:
-            logger.warning("%s cannot be used and is ignored: %s", name, error)
+            logger.warning("invalid %s: %s; the variable is ignored", name, error)
     return None
 
 
@@ -71,7 +71,7 @@ def _read(value: str) -> Proxy:
     if scheme.startswith("socks"):
         raise ValueError("SOCKS proxies are not supported; name an HTTP proxy")
     if scheme not in _PORTS:
-        raise ValueError(f"{cleaned(scheme)} is no scheme of a proxy; expected http://host:port")
+        raise ValueError(f"{cleaned(scheme)} is not a proxy scheme; expected http://host:port")
     user_info, _, place = rest.rpartition("@")
     if any(mark in user_info for mark in "/?#"):
         raise ValueError("its user name or password holds /, ? or #; write them as %2F, %3F and %23")
@@ -105,7 +105,7 @@ def _matches(entry: str, host: str, port: int, name: str) -> bool:
         try:
             network = ip_network(entry.replace("[", "").replace("]", ""), strict=False)
         except ValueError:
-            logger.warning("%s holds an entry that cannot be used and is ignored: %s", name, cleaned(entry))
+            logger.warning("invalid entry in %s: %s; the entry is ignored", name, cleaned(entry))
             return False
         return address is not None and address in network
     pattern, wanted = _split(entry.lower())

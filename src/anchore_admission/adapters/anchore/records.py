@@ -25,7 +25,7 @@ class TagDetail(BaseModel):
 
     @property
     def is_of_a_digest(self) -> bool:
-        """True if a digest submission made this row: nothing compared its tag with the registry."""
+        """True if a submission by digest created this row: Anchore never compared its tag with the registry."""
         times = {comparable(self.tag_detected_at), comparable(self.created_at)}
         return LABEL_TIME in times or is_label((self.full_tag or "").rpartition(":")[2])
 
@@ -69,8 +69,8 @@ def lookup_tag(full_tag: str) -> str:
 def newest_with_tag(rows: Iterable[ImageRow], full_tag: str) -> ImageRecord | None:
     """Return the record whose row for the tag is the latest.
 
-    Records without the tag are ignored: an Anchore that does not know the parameter returns every image. So are those
-    that carry it only because a digest was submitted beside it.
+    Records without the tag are ignored: an Anchore that does not know the parameter returns every image. Records that
+    have it only because it was submitted together with a digest are ignored, too.
     """
     found = [
         ((comparable(detail.tag_detected_at), comparable(detail.created_at or row.created_at)), row)
@@ -119,8 +119,8 @@ def analysis_state(text: str) -> AnalysisState:
 def expect_absent(response: AnchoreResponse) -> None:
     """Accept a look-up's 404 for an unknown image; raise EvaluationError for every other refusal.
 
-    On these two routes a 404 in Anchore's own shape has no other meaning, whatever its words: specifications promise
-    none, and releases differ. A document with a message only may be a gateway's, so its words have to match.
+    On these two routes, a 404 in Anchore's own format has no other meaning, whatever its message: the specifications
+    fix none, and releases differ. A document with only a message may be a gateway's, so the message has to match.
     """
     if not response.is_not_found:
         raise bad_request(response)

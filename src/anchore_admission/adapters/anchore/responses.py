@@ -1,4 +1,4 @@
-"""HTTP responses: tell those of Anchore's API from those of proxies and gateways, and read their errors."""
+"""HTTP responses: distinguish Anchore's from those of proxies and gateways, and read their errors."""
 
 import json
 import re
@@ -47,16 +47,16 @@ _MARKS = frozenset({"httpcode", "code", "error_type", "anchore_request_id"})
 _SHORT = 200
 _LOGGED = 1000
 _PLACES = 3
-"""Mistakes in a response that the log names."""
+"""The most mistakes of a response that the log names."""
 _COSTS = ((b"{", 600), (b"[", 90), (b",", 90))
 """Bytes of memory that a value costs while it is parsed, measured with pydantic 2.14 and the models of this package."""
 _FLOOR = 2 * 1024 * 1024
 _COST_FACTOR = 6
-"""Memory to parse a response, at most, as a multiple of the largest response. Findings take five times."""
+"""The most memory to parse a response, as a multiple of the largest response. Findings take five times their size."""
 
 
 class WrongPath(AnchoreResponseInvalid):
-    """A response of something that does not serve Anchore's path: another API version, a proxy, another server."""
+    """A response from a server without this path of Anchore's: another API version, a proxy, another server."""
 
 
 class Transient(AnchoreUnavailable):
@@ -147,7 +147,7 @@ class AnchoreResponse:
 
     @property
     def is_from_anchore(self) -> bool:
-        """True if the error has the shape of Anchore's own; a gateway's has a message at most."""
+        """True if the error has Anchore's own format; a gateway's has a message at most."""
         return bool(self.message) and (not _MARKS.isdisjoint(self.error) or isinstance(self.error.get("detail"), dict))
 
     @property
@@ -196,7 +196,7 @@ def _is_no_json(error: ValidationError) -> bool:
 def _with_valid_text(body: bytes) -> bytes | None:
     """Replace invalid Unicode in the texts of a JSON document; return None if the result is still not JSON.
 
-    Anchore repeats names of files from an image, which may be any bytes. Python sends those as lone surrogates, which
+    Anchore repeats file names of an image, which may hold any bytes. Python sends those as lone surrogates, which
     pydantic's parser rejects; the author of an image must not be able to make a response unreadable.
     """
     try:
@@ -214,7 +214,7 @@ def expect_readable(response: AnchoreResponse, *, submission: bool = False) -> N
     if response.is_success and response.is_json:
         return
     if response.is_not_found and names_no_account(response.message):
-        raise AnchoreRefused(f"Anchore refuses access (404): {cleaned(response.message)}")
+        raise AnchoreRefused(f"Anchore denies access (404): {cleaned(response.message)}")
     if (response.status == _BAD_REQUEST and response.is_json) or (response.is_not_found and response.message):
         return
     if submission and (response.status == _CONFLICT or is_license_limit(response)):
@@ -248,9 +248,9 @@ def is_conflict(response: AnchoreResponse) -> bool:
 def _unreadable(response: AnchoreResponse) -> EvaluationError:  # noqa: PLR0911 - a table of causes
     status = response.status
     if status == _UNAUTHORIZED:
-        return AnchoreRefused("Anchore refuses the credentials (401); it says the same while its database is down")
+        return AnchoreRefused("Anchore rejects the credentials (401); it says the same while its database is down")
     if status == _FORBIDDEN:
-        return AnchoreRefused(f"Anchore refuses access (403){_quoted(response)}")
+        return AnchoreRefused(f"Anchore denies access (403){_quoted(response)}")
     if status == _PROXY_AUTHENTICATION:
         return AnchoreRefused("the proxy before Anchore asks for a user name and password (407)")
     if status in _REDIRECT:
@@ -301,5 +301,5 @@ def _quoted(response: AnchoreResponse) -> str:
 
 
 def bad_request(response: AnchoreResponse) -> EvaluationError:
-    """Return the error for a 400 to a request whose parameters are all ours: client and server disagree on the API."""
+    """Return the error for a 400 to a request that should be valid: client and server disagree on the API."""
     return AnchoreResponseInvalid(f"Anchore rejects the request ({response.status}){_quoted(response)}")

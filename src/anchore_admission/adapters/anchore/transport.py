@@ -1,4 +1,4 @@
-"""The connections to Anchore: kept alive, with trust that may change, no cookies, and bounded name resolution."""
+"""The connections to Anchore: kept alive, with trust that may change, without cookies or unbounded name resolution."""
 
 import asyncio
 import socket
@@ -106,7 +106,7 @@ class _Connection(ResponseHandler):
 
 
 class ThreadResolver(AbstractResolver):
-    """Resolves names in threads that nothing waits for.
+    """A resolver that looks names up in threads that nothing waits for.
 
     aiohttp uses the event loop's own threads, and a loop that ends waits for them: with a silent name server, a command
     with ``--timeout 3`` or a stopping server would take as long as the system's resolver retries.

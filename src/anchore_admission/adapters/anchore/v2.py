@@ -1,6 +1,7 @@
 """Anchore's API v2: Anchore Enterprise from 4.9 on.
 
-Its description leaves the words of a 404 open: ``check_refusals.py`` tells an unknown image from a refused check.
+Its specification does not fix the message of a 404: ``check_refusals.py`` distinguishes an unknown image from a failed
+check.
 """
 
 from collections.abc import Iterator

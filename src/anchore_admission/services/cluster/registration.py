@@ -138,7 +138,7 @@ class Registrar:
         changes = differences(entries, live.webhooks)
         if changes:
             self._recorder.registration_current(False)
-            if not await self._answers(wanted, ca_bundle):
+            if not await self._responds(wanted, ca_bundle):
                 return False
         if changes or not self._applied:
             if not self._leads():  # the probe may have taken longer than the Lease lasts
@@ -158,12 +158,12 @@ class Registrar:
         return True
 
     def _report_left(self, name: str, left: list[str]) -> None:
-        """Count the additions of other clients that are left in place, and log them when they change."""
+        """Count the fields that other clients added and the leader keeps; log them once per change."""
         self._recorder.registration_left_in_place(len(left))
         if left != self._left:
             self._left = left
-            what = "; ".join(left) or "nothing any more"
-            logger.warning("%s %s: left in place what others have added: %s", _KIND, name, what)
+            what = "; ".join(left) or "none any more"
+            logger.warning("%s %s: keeping fields that other clients added: %s", _KIND, name, what)
 
     async def _apply(
         self, name: str, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
@@ -182,14 +182,16 @@ class Registrar:
             logger.info("registered the webhook in %s %s: %s", _KIND, name, why)
         return applied
 
-    async def _answers(self, wanted: Registration, ca_bundle: bytes | None) -> bool:
-        """Probe the Service: a webhook that fails closed must not be registered before a replica answers."""
+    async def _responds(self, wanted: Registration, ca_bundle: bytes | None) -> bool:
+        """Probe the Service: a webhook that fails closed must not be registered before a replica responds."""
         try:
             await self._probe.check(service_url(wanted.webhooks[0]), ca_bundle)
         except ClusterError as error:
             # Normal in the first seconds; the remedy is for a failure that lasts.
             remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
-            self._warnings.warn(_PROBE, f"not registered before the webhook answers: {error}; {remedy}")
+            self._warnings.warn(
+                _PROBE, f"the webhook is not registered yet: the probe of its Service failed: {error}; {remedy}"
+            )
             return False
         self._warnings.clear(_PROBE)
         return True

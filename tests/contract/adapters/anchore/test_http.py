@@ -67,8 +67,8 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("answer", "kind", "text"),
         [
-            (httpx.Response(401, text="Unauthorized"), AnchoreRefused, "refuses the credentials (401)"),
-            (httpx.Response(403, html="<html>"), AnchoreRefused, "refuses access (403)"),
+            (httpx.Response(401, text="Unauthorized"), AnchoreRefused, "rejects the credentials (401)"),
+            (httpx.Response(403, html="<html>"), AnchoreRefused, "denies access (403)"),
             (error(403, "Not\nauthorized. http://u:p@h/"), AnchoreRefused, "(403): Not authorized. http://h/"),
             (httpx.Response(302, headers={"location": "/login"}), AnchoreResponseInvalid, "redirects elsewhere (302)"),
             *REDIRECTS,

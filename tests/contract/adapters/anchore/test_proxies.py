@@ -79,7 +79,7 @@ def test_hosts_and_ranges_are_exempt(exempt: str, host: str, *, is_exempt: bool,
         ("http://proxy.example.com:99999", "with a number as the port"),
         ("http://", "expected http://host:port"),
         ("http://[fd00::1", "expected http://host:port"),
-        ("ftp://127.0.0.1:21", "ftp is no scheme of a proxy"),
+        ("ftp://127.0.0.1:21", "ftp is not a proxy scheme"),
         ("socks5://127.0.0.1:1080", "SOCKS proxies are not supported"),
         ("SOCKS5H://127.0.0.1:1080", "SOCKS proxies are not supported"),
         ("http://svc-user:Secret#Pw1@proxy.example.com:3128", "write them as %2F, %3F and %23"),
@@ -96,7 +96,8 @@ def test_an_address_that_cannot_be_used_is_named_and_ignored(
     assert proxy_for(TLS, {name: value}) is None
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith(f"{name} cannot be used and is ignored: ")
+    assert record.getMessage().startswith(f"invalid {name}: ")
+    assert record.getMessage().endswith("; the variable is ignored")
     assert cause in record.getMessage()
     assert "Pw1" not in record.getMessage()
 
@@ -105,7 +106,7 @@ def test_an_address_that_cannot_be_used_is_named_and_ignored(
 def test_an_exemption_that_cannot_be_used_is_named_and_ignored(entry: str, caplog: pytest.LogCaptureFixture) -> None:
     assert proxy_for(TLS, {"HTTPS_PROXY": PROXY, "NO_PROXY": f"localhost,{entry}"}) == Proxy(PROXY)
     assert [record.getMessage() for record in caplog.records] == [
-        f"NO_PROXY holds an entry that cannot be used and is ignored: {entry}"
+        f"invalid entry in NO_PROXY: {entry}; the entry is ignored"
     ]
 
 

@@ -65,7 +65,7 @@ ZLIB = Finding(
     message="Package is blacklisted: zlib1g",
 )
 UNAUTHORIZED = refused(
-    AnchoreRefused, "Anchore refuses the credentials (401); it says the same while its database is down"
+    AnchoreRefused, "Anchore rejects the credentials (401); it says the same while its database is down"
 )
 BROKEN_INSIDE = refused(AnchoreUnavailable, "Anchore failed with a server error (500)")
 BAD_QUESTION = refused(AnchoreResponseInvalid, "Anchore rejects the request (400)")
@@ -115,7 +115,7 @@ CASES = [
         check(WEB, WEB_TAG, "demo-pass"),
         refused(
             AnchoreRefused,
-            "Anchore refuses access (403): Not authorized."
+            "Anchore denies access (403): Not authorized."
             " Requires permissions: domain=admin action=getImageEvaluation target=*",
         ),
     ),

@@ -41,14 +41,14 @@ ONLY_SHORT = "docker.io/onlyshort:1"
 ALL_TAGS = (*WEB_TAGS, *HUB, INDEX_TAG, ONLY_SHORT, "docker.io/library/onlylong:1")
 
 UNAUTHORIZED = refused(
-    AnchoreRefused, "Anchore refuses the credentials (401); it says the same while its database is down"
+    AnchoreRefused, "Anchore rejects the credentials (401); it says the same while its database is down"
 )
 BROKEN_INSIDE = refused(AnchoreUnavailable, "Anchore failed with a server error (500)")
 BAD_QUESTION = refused(AnchoreResponseInvalid, "Anchore rejects the request (400)")
 BAD_CHARACTERS = refused(AnchoreResponseInvalid, "Anchore rejects the request (400): cannot handle image input string")
 NO_SUCH_IMAGE = refused(AnalysisRefused, "Anchore cannot pull it: not found in the registry")
 REGISTRY_DOWN = refused(AnalysisRefused, "Anchore cannot pull it: the registry cannot be reached")
-FORBIDDEN = "Anchore refuses access (403): Not authorized."
+FORBIDDEN = "Anchore denies access (403): Not authorized."
 EVERY = "every image was asked for: a client must find its tag among them"
 NEVER_SENT = "such a request is never made"
 

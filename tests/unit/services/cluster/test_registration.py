@@ -111,7 +111,9 @@ async def test_nothing_is_registered_before_a_replica_answers(stage: Stage, capl
         assert not await stage.step()
     assert "apply_webhooks" not in stage.cluster.operations
     remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
-    assert caplog.messages == [f"not registered before the webhook answers: no answer; {remedy}"]
+    assert caplog.messages == [
+        f"the webhook is not registered yet: the probe of its Service failed: no response; {remedy}"
+    ]
     stage.webhook.answers = True
     assert await stage.step()
 
@@ -158,7 +160,7 @@ async def test_selectors_added_by_a_cloud_stay_and_are_logged_and_counted_once(
     assert stage.recorder.left_in_place == 1
     term = "gate.admission.anchore.io: namespaceSelector: control-plane NotIn true"
     assert caplog.messages[1:] == [
-        f"ValidatingWebhookConfiguration {NAME}: left in place what others have added: {term}"
+        f"ValidatingWebhookConfiguration {NAME}: keeping fields that other clients added: {term}"
     ]
     stage.registrar.rest()
     assert stage.recorder.left_in_place == 0

@@ -85,7 +85,7 @@ async def test_passive_mode_requests_the_analysis_and_admits(arrange: Arrange, s
     ("error", "text"),
     [
         (OUTAGE, "cannot connect to Anchore"),
-        (AnchoreRefused("Anchore refuses the credentials"), "Anchore refuses the credentials"),
+        (AnchoreRefused("Anchore rejects the credentials"), "Anchore rejects the credentials"),
         (ZeroDivisionError(), "the request for analysis failed"),
     ],
     ids=["outage", "refused", "unexpected"],

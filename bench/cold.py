@@ -27,7 +27,7 @@ def seed(images: list[str]) -> str:
 
 
 async def round_trips(port: int, number: int) -> float:
-    """Seconds for as many calls to the sandbox, one after another on one open connection."""
+    """Return the seconds for so many calls to the sandbox, one after another on one open connection."""
     wire = f"GET /v1/status HTTP/1.1\r\nHost: sandbox\r\nAuthorization: Basic {_AUTHORIZATION}\r\n\r\n".encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     began = 0.0
@@ -44,7 +44,7 @@ async def round_trips(port: int, number: int) -> float:
 
 
 async def measure(anchore: int, port: int, images: list[str]) -> tuple[float, float]:
-    """The floor and the review, in seconds, taken in turn; every image is new to this controller."""
+    """Return the seconds of the floor and of the review; every image is new to this controller."""
     floor = await round_trips(anchore, 2)
     load = await drive(port, [request(port, "/validate?timeout=10s", pod_review(images))], connections=1)
     assert json.loads(load.responses[0])["response"]["allowed"], load.responses[0]

@@ -1,9 +1,8 @@
 """A warm review: a Pod of 8 kB and 4 images whose facts are known at once, against uvicorn returning fixed bytes.
 
 Strict mode over an Anchore inside the process (``instant.py``) is the cost of our own code for a review that has a
-verdict to find; ``skip`` stands beside it as the cost of a review that has none. All are measured in turn, and who is
-first changes from round to round, so that other work of the machine falls on all of them. The ratio is the median of
-the rounds'.
+verdict to find; ``skip`` is the cost of a review that has none. All are measured in turn, in an order that changes from
+round to round, so that other work of the machine affects all of them. The ratio is the median of the rounds'.
 """
 
 import asyncio

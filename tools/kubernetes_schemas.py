@@ -49,7 +49,7 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def references(schema: Any) -> set[str]:
-    """Names of the definitions that a schema points to."""
+    """Return the names of the definitions that a schema refers to."""
     if isinstance(schema, dict):
         own = {schema["$ref"].removeprefix(_PREFIX)} if isinstance(schema.get("$ref"), str) else set()
         return own.union(*map(references, schema.values()))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the README's picture of a denial from what ``anchore-admission demo`` prints: docs/pictures/denial.svg.
 
-``tests/e2e/test_program.py`` fails when the demo prints something else than the picture shows.
+``tests/e2e/test_program.py`` fails when the demo prints something other than the picture shows.
 """
 
 import os
@@ -19,13 +19,13 @@ from rich.text import Text
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "denial.svg"
 WIDTH = 100
 ENVIRONMENT = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(WIDTH), "NO_COLOR": ""}
-"""What makes the demo print as to a terminal of that width."""
+"""Variables that make the demo print as to a terminal of that width."""
 _REMOTE_FONT = re.compile(r"@font-face \{\{.*?\}\}\s*(?=\.\{unique_id\}|@font-face)", re.DOTALL)
 _FIRST, _LAST = "After the analyses", "Try it yourself"
 
 
 def picture(output: str) -> str:
-    """The second half of the demo as an SVG, without the fonts that Rich would load from the network."""
+    """Draw the second half of the demo as an SVG, without the fonts that Rich would load from the network."""
     text = Text.from_ansi(output)
     start = text.plain.index(_FIRST)
     text = text[start : text.plain.index(_LAST, start)]

@@ -20,7 +20,7 @@ _RELEASE = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 
 
 def places(root: Path) -> Iterator[tuple[Path, re.Pattern[str]]]:
-    """The files that name the version, each with the pattern whose second group it is."""
+    """Return the files that name the version, each with the pattern whose second group is the version."""
     yield root / "pyproject.toml", _PROJECT
     yield root / "deploy" / "helm" / "anchore-admission" / "Chart.yaml", _CHART
     listed = ["git", "ls-files", "-z", "--", "README.md", "deploy", "docs", "examples"]
@@ -30,7 +30,7 @@ def places(root: Path) -> Iterator[tuple[Path, re.Pattern[str]]]:
 
 
 def current(root: Path = ROOT) -> str:
-    """The version in pyproject.toml."""
+    """Return the version in pyproject.toml."""
     found = _PROJECT.search((root / "pyproject.toml").read_text())
     if not found:
         raise SystemExit("pyproject.toml: no version")
@@ -38,7 +38,7 @@ def current(root: Path = ROOT) -> str:
 
 
 def differing(root: Path = ROOT) -> list[str]:
-    """Every place that names another version than pyproject.toml: ``docs/image.md: anchore-admission:1.0``."""
+    """Return the places that name another version than pyproject.toml: ``docs/image.md: anchore-admission:1.0``."""
     wanted = current(root)
     return [
         f"{path.relative_to(root)}: {found[0]}"
@@ -61,7 +61,7 @@ def set_to(version: str, root: Path = ROOT) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Check, or set the version that is given."""
+    """Check the version, or set the given one."""
     match arguments:
         case []:
             sys.stdout.write(f"{current()}\n")

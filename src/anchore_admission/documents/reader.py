@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from anchore_admission.documents.yaml_reader import MAX_DEPTH, MAX_PROBLEMS, Reading, Refused, YamlReader, too_deep
+from anchore_admission.documents.yaml_reader import MAX_DEPTH, MAX_PROBLEMS, Reading, Rejected, YamlReader, too_deep
 from anchore_admission.errors import DocumentError, Problem
 from anchore_admission.text import shown
 
@@ -126,7 +126,7 @@ def _yaml(text: str, reading: Reading, flaw: Problem | None) -> Manifests:
     documents: list[Any] = []
     try:
         documents += [document for document in reader.documents() if document is not None]
-    except Refused as refused:
+    except Rejected as refused:
         reader.problems.append(refused.problem)
     except yaml.YAMLError as error:
         reader.problems = [flaw or _yaml_problem(error, text, reading)]

@@ -42,7 +42,7 @@ class Reading:
         return f"line {self.line + line + 1}, column {column + 1}"
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """A problem after which reading cannot continue."""
 
     def __init__(self, problem: Problem) -> None:
@@ -67,14 +67,14 @@ class YamlReader:
                 self._anchors.clear()
                 document = self._value(next(self._events), 0)
                 if self._reading.aliases and too_deep(document, self._reading.depth):
-                    self._refuse(event, f"is nested deeper than {self._reading.depth} levels")
+                    self._reject(event, f"is nested deeper than {self._reading.depth} levels")
                 yield document
 
     def _value(self, event: Any, depth: int) -> Any:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if depth > self._reading.depth:
-            self._refuse(event, f"is nested deeper than {self._reading.depth} levels")
+            self._reject(event, f"is nested deeper than {self._reading.depth} levels")
         before = self._count
         self._count += 1
         value = self._built(event, depth)
@@ -98,13 +98,13 @@ class YamlReader:
             try:
                 return base64.b64decode("".join(event.value.split()), validate=True).decode(errors="replace")
             except ValueError:
-                self._refuse(event, "!!binary takes base64")
+                self._reject(event, "!!binary takes base64")
         types = _RESOLVED_TAGS.get(event.tag)
         if types is None:
             return event.value
         value = plain(event.value)
         if type(value) not in types:
-            self._refuse(event, f"!!{name} does not fit the value")
+            self._reject(event, f"!!{name} does not fit the value")
         return value
 
     def _sequence(self, depth: int) -> list[Any]:
@@ -136,7 +136,7 @@ class YamlReader:
         value = self._value(next(self._events), depth)
         others = value if isinstance(value, list) else [value]
         if not all(isinstance(other, dict) for other in others):
-            self._refuse(event, "<< takes a mapping or a list of mappings")
+            self._reject(event, "<< takes a mapping or a list of mappings")
         for other in reversed(others):
             for key in written & other.keys():
                 self._repeat(event, f'<< stands after the key "{shown(key)}", which it also holds', "<< wins")
@@ -144,14 +144,14 @@ class YamlReader:
 
     def _alias(self, event: Any) -> Any:
         if not self._reading.aliases:
-            self._refuse(event, "aliases are not supported here; write the value out")
+            self._reject(event, "aliases are not supported here; write the value out")
         if event.anchor not in self._anchors:
-            self._refuse(event, "an alias must stand after the end of what it repeats")
+            self._reject(event, "an alias must stand after the end of what it repeats")
         value, count = self._anchors[event.anchor]
         self._count += count
         self._repeated += count
         if self._repeated > MAX_VALUES:
-            self._refuse(event, f"aliases repeat more than {MAX_VALUES} values")
+            self._reject(event, f"aliases repeat more than {MAX_VALUES} values")
         return value
 
     def _repeat(self, event: Any, message: str, winner: str) -> None:
@@ -163,13 +163,13 @@ class YamlReader:
     def _problem(self, event: Any, message: str) -> None:
         self.problems.append(Problem(self._place(event), message))
         if len(self.problems) >= MAX_PROBLEMS:
-            self._refuse(event, "and more problems after this line")
+            self._reject(event, "and more problems after this line")
 
     def _place(self, event: Any) -> str:
         return self._reading.place(event.start_mark.line, event.start_mark.column)
 
-    def _refuse(self, event: Any, message: str) -> NoReturn:
-        raise Refused(Problem(self._place(event), message))
+    def _reject(self, event: Any, message: str) -> NoReturn:
+        raise Rejected(Problem(self._place(event), message))
 
 
 def _is_merge(event: Any) -> bool:

@@ -53,7 +53,7 @@ def _source(body: Mapping[str, Any], api: Api) -> Mapping[str, Any]:
             message = "Cannot use both source property and tag, digest, or dockerfile property at top level"
             raise AnchoreError(400, message)
         _check_source(source, api)
-        return source  # type: ignore[no-any-return]  # _check_types has seen to it
+        return source  # type: ignore[no-any-return]  # _check_types has verified it
     if not api.takes_legacy_adds:
         raise ProblemError(400, "'source' is a required property")
     return _from_legacy(body)
@@ -101,7 +101,7 @@ def _addition(kind: str, part: Mapping[str, Any], annotations: Mapping[str, Any]
         value = part[api.pull_string] if kind == "tag" else part["tag"]
         raise AnchoreError(400, "Must have tag-based pull string", invalid_value=value)
     if kind == "digest":
-        # the tag's repository is the one that is asked for the digest
+        # Anchore pulls the digest from the tag's repository.
         pull = Reference(tag.registry, tag.repo, digest=pull.digest)
     created_at = _time(part.get("creation_timestamp_override"))
     return Addition(pull, tag, created_at, part.get("dockerfile"), {k: str(v) for k, v in annotations.items()})

@@ -43,7 +43,7 @@ class Faults:
         return None
 
     def shown(self) -> list[dict[str, object]]:
-        """The rules with what is left of their counts."""
+        """Return the faults with their remaining counts."""
         return [
             {**armed.fault.model_dump(mode="json", exclude_defaults=True), "mode": armed.fault.mode, "left": armed.left}
             for armed in self._armed
@@ -63,5 +63,5 @@ def _applies(fault: Fault, method: str, path: str) -> bool:
 
 
 def _begins(path: str, pattern: str) -> bool:
-    """A prefix or a glob: ``/images`` and ``/images/*/check`` both name the check."""
+    """Match a prefix or a glob: ``/images`` and ``/images/*/check`` both match a check."""
     return path.startswith(pattern) or fnmatchcase(path, pattern)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from anchore_admission.sandbox.registry import Content
 from anchore_admission.sandbox.seed import Finding
 
-# the names an engine lists when it refuses a gate, then those that Enterprise adds
+# the names an engine lists when it rejects a gate, then those that Enterprise adds
 ENGINE_GATES = (
     *("always", "dockerfile", "suiddiff", "imagecheck", "pkgdiff", "anchoresec", "pkgcheck", "dockerfilecheck"),
     *("filecheck", "fileparse_passwd", "gemcheck", "metadatacheck", "licblacklist", "npmcheck", "pkgblacklist"),

@@ -160,7 +160,7 @@ class Fault(Frozen):
 
 
 class Messages(Frozen):
-    """The messages of 404 responses that API v2 leaves open; by default they are those of v1."""
+    """The messages of 404 responses, which API v2 does not specify; by default those of v1."""
 
     image_not_found: Annotated[str, StringConstraints(min_length=1)] | None = Field(default=None, alias="imageNotFound")
     not_analyzed: Annotated[str, StringConstraints(min_length=1)] | None = Field(default=None, alias="notAnalyzed")
@@ -170,7 +170,7 @@ ADMIN = SeedAccount(name="admin", users=(SeedUser(username="admin", password="fo
 
 
 class Seed(Frozen):
-    """A seed."""
+    """The contents of a seed file."""
 
     api_versions: Annotated[tuple[ApiName, ...], Field(min_length=1)] = Field(default=("v1", "v2"), alias="apiVersions")
     analysis_time: Seconds = Field(default=5, alias="analysisTime")

@@ -46,12 +46,12 @@ class Acceptor:
         self._pause: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Accept connections from now on, by a callback: a task that is cancelled could lose one it has accepted."""
+        """Start accepting, in a callback: a task that is cancelled could lose a connection that it has accepted."""
         self._bound.setblocking(False)
         asyncio.get_running_loop().add_reader(self._bound, self._accept)
 
     async def close(self) -> None:
-        """Accept no more connections; handshakes in progress have a second to end."""
+        """Stop accepting connections; handshakes in progress have a second to end."""
         asyncio.get_running_loop().remove_reader(self._bound)
         if self._pause:
             self._pause.cancel()

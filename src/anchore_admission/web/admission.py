@@ -58,7 +58,7 @@ class AdmissionEndpoint:
         if held <= SMALL:
             await self._respond(review, scope, send, began)
             return
-        del review  # while it waits for room
+        del review  # free its memory while this request waits for room; it is decoded again
         async with self.bodies.room(held, budget(scope["query_string"], self.margin) / 2) as has_room:
             known = decode(body) if has_room else decode_start(body, NO_ROOM)
             if known is None:
@@ -66,11 +66,11 @@ class AdmissionEndpoint:
             await self._respond(known, scope, send, began)
 
     async def _judge_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
-        """Judge a review that comes in parts. If it cannot be held in memory, its first part is enough to deny it."""
+        """Judge a review that arrives in parts. If it cannot be held in memory, its first part is enough to deny it."""
         if message["type"] == "http.disconnect":
             raise Disconnected
-        patience = budget(scope["query_string"], self.margin) / 2
-        async with self.bodies.read(scope, receive, message, self.body_limit, patience) as received:
+        wait_seconds = budget(scope["query_string"], self.margin) / 2
+        async with self.bodies.read(scope, receive, message, self.body_limit, wait_seconds) as received:
             if received.missing is None and len(received.content) <= SMALL:
                 small = received.content
             else:

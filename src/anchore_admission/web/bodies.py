@@ -15,9 +15,9 @@ from anchore_admission.web.body import Disconnected, header
 SMALL: Final = 64 * 1024
 """Bytes up to which a body is read without waiting for room."""
 START: Final = 256 * 1024
-"""Bytes that are kept of a body that is not held whole: they name the user and the object."""
+"""Bytes that are kept of a body that finds no room: enough to name the user and the object."""
 DRAINED: Final = 256 * 1024 * 1024
-"""Bytes that are read and dropped. Without it, a client that is still sending would see a reset, no response."""
+"""The most bytes that are read and dropped, so that a client that is still sending sees the response, not a reset."""
 KEPT: Final = 4 * 1024 * 1024
 """Bytes that a large review may hold once it is decoded."""
 STALLED_SECONDS: Final = 1.0
@@ -87,7 +87,7 @@ class _Reader:
         return self._waiting is not None and self._seconds() >= STALLED_SECONDS and self.rate() < STALLED_RATE
 
     def _seconds(self) -> float:
-        """Return the time in which the client could have sent, without waiting for room on this side."""
+        """Return how long this side has waited for the client; waiting for room does not count."""
         return self._waited + (self._clock() - self._waits_since if self._waiting else 0.0)
 
     def is_small(self) -> bool:
@@ -164,17 +164,17 @@ class Bodies:
 
     @asynccontextmanager
     async def read(
-        self, scope: Scope, receive: Receive, first: Message, limit: int, patience: float
+        self, scope: Scope, receive: Receive, first: Message, limit: int, wait_seconds: float
     ) -> AsyncIterator[Received]:
         """Read a body that begins with the message ``first``; its room is held until the block ends.
 
-        ``limit`` is in bytes, ``patience`` in seconds of waiting for room. Raises Disconnected, BodyTimeout.
+        ``limit`` is in bytes, ``wait_seconds`` the time to wait for room. Raises Disconnected, BodyTimeout.
         """
         reader = _Reader(receive)
         self._readers[reader] = None
         try:
             self._bound_small_ones(reader)
-            received = await self._received(reader, first, _expected(scope), min(limit, self._large), patience)
+            received = await self._received(reader, first, _expected(scope), min(limit, self._large), wait_seconds)
             self._resize(reader, min(reader.share, KEPT))
             received.hold = lambda amount: self._resize(reader, max(reader.share, amount))
             yield received
@@ -183,16 +183,16 @@ class Bodies:
             self._resize(reader, 0)
 
     @asynccontextmanager
-    async def room(self, amount: int, patience: float) -> AsyncIterator[bool]:
+    async def room(self, amount: int, wait_seconds: float) -> AsyncIterator[bool]:
         """Hold room for a small body that is large once decoded; yield False if there is none in time."""
         reader = _Reader(_nothing)
         try:
-            yield await self._has_room(reader, min(amount, self._large), patience)
+            yield await self._has_room(reader, min(amount, self._large), wait_seconds)
         finally:
             self._resize(reader, 0)
 
     async def _received(
-        self, reader: _Reader, message: Message, expected: int | None, limit: int, patience: float
+        self, reader: _Reader, message: Message, expected: int | None, limit: int, wait_seconds: float
     ) -> Received:
         kept = _Kept(min(expected or SMALL, SMALL))
         missing: ReviewError | None = None
@@ -201,7 +201,7 @@ class Bodies:
             chunk = message.get("body", b"")
             reader.size += len(chunk)
             if reader.size > kept.most and not reader.share and not missing:
-                if await self._has_room(reader, wanted, patience):
+                if await self._has_room(reader, wanted, wait_seconds):
                     kept.grow(wanted, at_once=expected is not None)
                 else:
                     missing = Overloaded(NO_ROOM)
@@ -214,7 +214,7 @@ class Bodies:
                 return Received(kept.content(), missing)
             message = await reader.message()
 
-    async def _has_room(self, reader: _Reader, amount: int, patience: float) -> bool:
+    async def _has_room(self, reader: _Reader, amount: int, wait_seconds: float) -> bool:
         if not self._queue and self._held + amount <= self._large:
             self._resize(reader, amount)
             return True
@@ -223,7 +223,7 @@ class Bodies:
         loop = asyncio.get_running_loop()
         place = _Place(reader, amount, loop.create_future())
         self._queue.append(place)
-        end = loop.time() + patience
+        end = loop.time() + wait_seconds
         try:
             while not place.granted.done() and (left := end - loop.time()) > 0:
                 self._evict_stalled()
@@ -257,7 +257,7 @@ class Bodies:
             reader.give_up()
 
     def _bound_small_ones(self, newcomer: _Reader) -> None:
-        """Bound the number of bodies that have sent little and hold no room; the slowest one makes place."""
+        """Bound the number of bodies that have sent little and hold no room; drop the slowest one of too many."""
         small = [reader for reader in self._readers if reader.is_small() and reader is not newcomer]
         if len(small) * SMALL >= self._small:
             min(small, key=_Reader.rate).give_up()

@@ -80,7 +80,7 @@ def _ignored(_why: Closed) -> None:
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol, with limits on everything that it waits for.
 
-    uvicorn's own waits for ever for the end of a header or a body, and for a client to read its response. It is open to
+    uvicorn's own waits forever for the end of a header or a body, and for a client to read its response. It is open to
     slow-loris attacks: a few clients that send nothing more could hold every connection.
     """
 
@@ -188,7 +188,7 @@ class Connection(HttpToolsProtocol):
             self._waiting = None
 
     def _end_soon(self) -> None:
-        """Limit the closing, too: it would wait for ever for a client that does not read the last bytes."""
+        """Limit the closing, too: it would wait forever for a client that does not read the last bytes."""
         if self._ending is None:
             self._ending = self.loop.call_later(WRITE_SECONDS, self._abort, Closed.UNREAD)
 

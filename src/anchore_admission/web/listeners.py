@@ -37,7 +37,7 @@ class WebhookPort:
     watched: Sequence[Watched[Any]] = ()
 
     def registered_secret(self) -> str | None:
-        """Return the secret of the path that API servers are told."""
+        """Return the secret of the path that is registered with API servers."""
         return self.guard.registered if self.guard else None
 
 

@@ -22,7 +22,7 @@ class Condition(StrEnum):
     SERVING = "serving"
     """The ports are bound, and no stop has begun."""
     CERTIFICATE = "certificate"
-    """There has been a valid certificate, or TLS is not the process's task."""
+    """There has been a valid certificate, or the port serves plain HTTP."""
     CREDENTIALS = "credentials"
     """There have been valid credentials for every account, and CAs to trust."""
 
@@ -30,8 +30,8 @@ class Condition(StrEnum):
 class Readiness:
     """Named conditions that must all hold before the Service sends reviews to this replica.
 
-    Local facts only: were Anchore one of them, its failure would take every replica out of the Service at once, and
-    the webhook's ``failurePolicy`` would decide for the whole cluster.
+    They depend on this process only. If Anchore were one of them, its failure would take every replica out of the
+    Service at once, and the webhook's ``failurePolicy`` would decide for the whole cluster.
     """
 
     def __init__(self, *conditions: str) -> None:

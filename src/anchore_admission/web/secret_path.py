@@ -1,4 +1,4 @@
-"""Restrict an exposed webhook port to callers that know a secret path: every other one under /validate is a 404."""
+"""Restrict an exposed webhook port to callers that know a secret path: any other path under /validate is a 404."""
 
 import hmac
 import re
@@ -24,7 +24,7 @@ _ELSEWHERE: Final = "path not found; this port serves reviews at a secret path o
 
 
 class SecretPath:
-    """Answer reviews at ``/validate/<secret>`` only; compared in constant time, so it cannot be guessed by parts.
+    """Serve reviews at ``/validate/<secret>`` only; compare in constant time, so that it cannot be guessed bit by bit.
 
     There may be several secrets while one replaces another: replicas see a mounted Secret change at different times.
     """
@@ -34,7 +34,7 @@ class SecretPath:
         self.use(secrets)
 
     def use(self, secrets: Sequence[str]) -> None:
-        """Answer at these paths from now on. Raises ConfigurationError; the paths in use then stay."""
+        """Serve at these paths from now on. Raises ConfigurationError; the paths in use then stay."""
         if not secrets or not all(map(_SEGMENT.fullmatch, secrets)):
             expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~' in each line"
             raise ConfigurationError("settings", [Problem(spelled("secret_path_file"), expected)])
@@ -60,7 +60,7 @@ def read_secret_path(file: Path) -> Sequence[str]:
 
 
 def watched_secret_path(guard: SecretPath, file: Path, *, clock: Clock = time.monotonic) -> Watched[Sequence[str]]:
-    """Keep a guard at the path of a mounted file. Raises ConfigurationError if the file is invalid at the start."""
+    """Update a guard from a mounted file. Raises ConfigurationError if the file is invalid at the start."""
     read = partial(read_secret_path, file)
     watched = Watched("secret path", read, source=str(file), use=guard.use, clock=clock)
     watched.start()

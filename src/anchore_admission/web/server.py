@@ -1,4 +1,4 @@
-"""Run the applications: bind their ports, serve until told to stop, let requests in flight finish."""
+"""Run the applications: bind their ports, serve until a signal, let requests in flight finish."""
 
 import asyncio
 import contextlib
@@ -136,7 +136,7 @@ class _Server(uvicorn.Server):
         self.server_state.default_headers = [(b"connection", b"close")]
 
     async def close(self, seconds: float) -> None:
-        """Accept no more connections, close the idle ones, wait for the requests in flight.
+        """Stop accepting connections, close the idle ones, wait for the requests in flight.
 
         uvicorn's own ``shutdown`` waits for a client that never confirms the end of its TLS connection as long as for a
         request: one idle client would keep the process for the whole time.

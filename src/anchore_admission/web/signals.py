@@ -1,4 +1,4 @@
-"""Stop on signals: the first one ends the process in order, the second at once."""
+"""Stop on signals: the first one ends the process gracefully, the second at once."""
 
 import asyncio
 import contextlib

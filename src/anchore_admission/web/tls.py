@@ -1,4 +1,4 @@
-"""The TLS side of the webhook port: serve a checked certificate, and swap it without a restart."""
+"""The TLS side of the webhook port: serve a checked certificate, and replace it without a restart."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ from anchore_admission.watched import Watched
 logger = logging.getLogger("anchore_admission.tls")
 _CERTIFICATE, _KEY, _CLIENTS = spelled("tls_cert_file"), spelled("tls_key_file"), spelled("client_ca_file")
 _EVERY_CLIENT: Final = b""
-"""The client CA bundle of a port that asks for no client certificates."""
+"""The client CA bundle of a port that requires no client certificates."""
 PairFiles = tuple[Path, Path]
 """The files of a certificate with its chain, and of its key; PEM."""
 
@@ -47,8 +47,8 @@ class ServingCertificate:
     Loading a new pair into that context instead would leave it unable to serve if the key did not fit.
 
     With ``files``, the pair is read from them and ``watched``; otherwise the caller hands over pairs with ``present``.
-    ``clients`` is a CA bundle: only clients with a certificate that one of its CAs signed may connect, and while it has
-    never been valid, none may.
+    ``clients`` is a CA bundle: only clients with a certificate that one of its CAs signed may connect. Until the bundle
+    has been valid once, no client may.
 
     Raises ConfigurationError if a file cannot be read at the start (a configuration mistake). Invalid contents may
     still be corrected, so they leave the port unready.
@@ -100,7 +100,7 @@ class ServingCertificate:
             self._serve(self._pair, clients)
 
     def _serve(self, pair: CertificatePair | None, clients: bytes | None) -> None:
-        """Check both and swap them in whole. While the client CA bundle is unknown, a pair is checked but not used."""
+        """Check both, then use both at once. While the client CA bundle is unknown, a pair is checked but not used."""
         context = _context(clients or _EVERY_CLIENT)
         if pair:
             certificate = _loaded(context, pair, self._files)
@@ -220,7 +220,7 @@ def _named(error: ConfigurationError, files: PairFiles) -> ConfigurationError:
 
 
 def _warn_if_out_of_date(not_before: float, not_after: float) -> None:
-    """Serve it all the same: a wrong clock on this node must not take the webhook away."""
+    """Warn, but serve the certificate: a wrong clock on this node must not take the webhook down."""
     now = time.time()
     if now >= not_after:
         logger.warning("the certificate expired at %s; API servers will not trust it", _moment(not_after))

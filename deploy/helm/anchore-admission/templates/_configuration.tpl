@@ -1,4 +1,4 @@
-{{/* The configuration file: `config`, completed by the values known from the original chart. */}}
+{{/* The configuration file: `config`, completed by the values of the original chart. */}}
 
 {{- define "anchore-admission.endpoint" -}}
 {{- if .Values.sandbox.enabled }}
@@ -9,7 +9,7 @@ http://{{ include "anchore-admission.fullname" . }}-sandbox:8228
 {{- end }}
 {{- end }}
 
-{{/* Strict wins over analysis, analysis over passive. */}}
+{{/* Strict takes precedence over analysis, analysis over passive. */}}
 {{- define "anchore-admission.defaults" -}}
 mode: {{ if .Values.enableStrictGating }}strict{{ else if .Values.enableAnalysisGating }}analysis{{ else }}passive{{ end }}
 requestAnalysis: {{ .Values.requestAnalysis }}

@@ -1,7 +1,7 @@
 {{/* Pods: scheduling, security and volumes. */}}
 
 {{/*
-The replicas to render; empty leaves the number to whatever scales the Deployment. The live number is repeated then, which conflicts
+The replicas to render; empty leaves the number to the autoscaler of the Deployment. The live number is repeated then, which conflicts
 with no other field manager: without the field, Helm would remove what an earlier release set, and Kubernetes would scale to one.
 */}}
 {{- define "anchore-admission.replicas" -}}

@@ -1,7 +1,7 @@
 {{/*
 Values that contradict each other. values.schema.json rejects a value that is wrong by itself, and the controller validates its
 configuration at the start: a replica with mistakes lists them all in its log and does not become ready, while the others serve on
-(`anchore-admission config validate` checks a file beforehand). What neither of them can see is checked here, all at once.
+(`anchore-admission config validate` checks a file beforehand). Mistakes that neither of them can see are all reported here at once.
 */}}
 
 {{- define "anchore-admission.validate" -}}

@@ -1,6 +1,6 @@
 {{/*
 The webhook's entry: rendered into the ValidatingWebhookConfiguration with `webhook.registration: chart`, and into the file that the
-controller applies with `controller`. The program owns the entry (files/webhook.yaml); only what values decide is set here.
+controller applies with `controller`. The program owns the entry (files/webhook.yaml); only the parts that values decide are set here.
 */}}
 
 {{- define "anchore-admission.failurePolicy" -}}

@@ -67,7 +67,7 @@ class Namespaces:
         return name
 
     def _create(self, name: str, labels: dict[str, str]) -> bool:
-        """Not while another module's of that name is being deleted."""
+        """Create a namespace; wait while another of that name is being deleted."""
         answer = self._api.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
         assert answer.allowed, answer.message
         return True
@@ -86,7 +86,7 @@ def namespaces(api: Api) -> Iterator[Namespaces]:
 
 @pytest.fixture(scope="session")
 def release(kubectl: Kubectl, api: Api, request: pytest.FixtureRequest) -> Release:
-    """Not installed yet. E2E_IMAGE names an image that the cluster of E2E_KUBECONFIG can pull."""
+    """A release that is not installed yet. E2E_IMAGE names an image that the cluster of E2E_KUBECONFIG can pull."""
     if not _EXTERNAL:
         if not ARCHIVE.exists():
             (pytest.fail if os.environ["E2E"] == "required" else pytest.skip)("there is no image: `make image`")

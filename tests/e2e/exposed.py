@@ -21,7 +21,7 @@ NAME: Final = "laptop"
 WEBHOOK: Final = f"{NAME}.admission.anchore.io"
 PORT: Final = KNOCKED_AT.rpartition(":")[2]
 _OPERATIONS_PORT, _SANDBOX_PORT = 8090, 8238
-"""Other tests have the usual ones."""
+"""Ports that differ from the defaults, which other tests use."""
 _SANDBOX: Final = f"http://127.0.0.1:{_SANDBOX_PORT}"
 _PROGRAM: Final = (sys.executable, "-m", "anchore_admission")
 _ENVIRONMENT: Final = {

@@ -13,7 +13,7 @@ from e2e.things import Json
 SERVING: Final = NAME
 CA: Final = f"{NAME}-authority"
 SECRETS: Final = {SERVING: f"{NAME}-certificate", CA: f"{NAME}-authority"}
-"""Of the two Certificates."""
+"""Secrets of the two Certificates."""
 _CERTIFICATES: Final = f"/apis/cert-manager.io/v1/namespaces/{NAME}/certificates"
 
 

@@ -30,7 +30,7 @@ REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1/validatingwebhookc
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """In a namespace of its own name. The default's objects are called so too; others need a ``fullnameOverride``."""
+    """A release in a namespace of its own name. Names other than the default's need a ``fullnameOverride``."""
 
     kubectl: Kubectl
     api: Api
@@ -69,7 +69,7 @@ class Release:
         return self.api.create(namespace, made, dry_run=dry_run)
 
     def pods(self, component: str = "webhook") -> list[Json]:
-        """Those that are not being deleted."""
+        """Return the Pods of a component that are not being deleted."""
         labels = f"labelSelector=app.kubernetes.io/component={component}"
         found: list[Json] = self.api.get(f"/api/v1/namespaces/{self.name}/pods?{labels}")["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
@@ -96,7 +96,7 @@ class Release:
         return True
 
     def metrics(self, metric: str) -> list[list[Sample]]:
-        """Of each replica."""
+        """Return the samples of a metric from each replica."""
         pods = f"/api/v1/namespaces/{self.name}/pods"
         paths = [f"{pods}/{pod['metadata']['name']}:8080/proxy/metrics" for pod in self.pods()]
         return [self.api.metrics(metric, path=path) for path in paths]

@@ -82,7 +82,7 @@ class Stage:
         return str(self.known(f"docker.io/library/{image}")[0]["imageDigest"])
 
     def counted(self, metric: str, **labels: str) -> float:
-        """Of all replicas together."""
+        """Return the sum of a metric over all replicas."""
         samples = chain.from_iterable(self.release.metrics(metric))
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 

@@ -112,7 +112,7 @@ def is_judged(release: Release) -> bool:
 
 
 def logs(release: Release, kubectl: Kubectl) -> list[str]:
-    """Of each replica; none while there is none."""
+    """Return the log of each replica; one empty text while there is no replica."""
     said = [kubectl("logs", "-n", NAME, pod["metadata"]["name"]) for pod in release.pods()]
     return said or [""]
 

@@ -25,7 +25,7 @@ from e2e.things import FAILING, PASSING, Json, thing
 pytestmark = pytest.mark.cluster
 
 PUBLISHERS = {"controller": "anchore-admission", "chart": "cainjector"}
-"""By ``webhook.registration``: whose field the caBundle is."""
+"""Field manager of the caBundle by ``webhook.registration``."""
 
 
 def values(registration: str) -> Json:
@@ -67,7 +67,7 @@ def test_the_issued_certificate_is_served_and_trusted(serving: Release, registra
     assert admitted.code == 201
 
 
-def test_an_upgrade_keeps_what_was_issued(serving: Release, registration: str) -> None:
+def test_an_upgrade_keeps_the_issued_certificates(serving: Release, registration: str) -> None:
     before = {name: content(serving.api, name) for name in (SERVING, CA)}
 
     serving.install({**values(registration), "podAnnotations": {"e2e": "upgraded"}})
@@ -95,7 +95,7 @@ def test_renewing_the_ca_and_the_certificate_goes_unnoticed(serving: Release, re
     assert content(serving.api)["ca.crt"] != ca
 
 
-def test_a_deleted_secret_is_issued_anew_and_upgrades_still_work(serving: Release, registration: str) -> None:
+def test_a_deleted_secret_is_issued_again_and_upgrades_still_work(serving: Release, registration: str) -> None:
     """cert-manager makes it anew with a type of its own, and a type cannot be changed."""
     with steady(f"judged-{registration}") as load:
         remove_secret(serving.api)

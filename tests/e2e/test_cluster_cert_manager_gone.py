@@ -36,7 +36,9 @@ def test_an_uninstall_leaves_the_cluster_as_it_was(
     await_only(kubectl, before)
 
 
-def test_a_secret_that_cert_manager_made_anew_goes_too(before: set[str], release: Release, kubectl: Kubectl) -> None:
+def test_a_secret_that_cert_manager_recreated_is_removed_too(
+    before: set[str], release: Release, kubectl: Kubectl
+) -> None:
     """Helm leaves alone what does not name its release, and then refuses to install over it."""
     release.install(values("controller"))
     remove_secret(release.api)

@@ -68,7 +68,7 @@ def before(cert_manager: None, kubectl: Kubectl, namespaces: Namespaces) -> Iter
         yield found | {f"Secret {NAME}/anchore-credentials"}
 
 
-def test_the_overlay_serves_what_is_issued_and_goes_without_a_trace(
+def test_the_overlay_serves_the_issued_certificate_and_is_removed_without_a_trace(
     before: set[str], overlay: str, release: Release, kubectl: Kubectl
 ) -> None:
     apply(kubectl, overlay)

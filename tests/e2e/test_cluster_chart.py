@@ -116,7 +116,7 @@ def _asked(kubectl: Kubectl) -> str:
     return said if "mapped to digest" in said else ""
 
 
-def test_helm_test_asks_as_an_api_server_does(passive: Release, kubectl: Kubectl) -> None:
+def test_helm_test_sends_a_review_as_an_api_server_does(passive: Release, kubectl: Kubectl) -> None:
     passive.install(STRICT)
 
     assert "Phase:          Succeeded" in kubectl.helm("test", NAME, "--namespace", NAME, "--timeout", "150s")

@@ -15,7 +15,7 @@ CONTRACT: Final = ROOT / "tests/contract/adapters/test_cluster_port.py"
 
 
 def test_the_client_keeps_the_promises_of_the_port(kubectl: Kubectl) -> None:
-    """In a process of its own, where the same tests run with a variable more."""
+    """Run the contract tests in a process of its own with CONTRACT_KUBECONFIG set."""
     tests = (sys.executable, "-m", "pytest", "-q", "-k", "real", str(CONTRACT))
 
     done = kubectl.run("sh", "-c", f'{KUBECONFIG_VARIABLE}="$KUBECONFIG" exec "$@"', "sh", *tests)

@@ -132,7 +132,7 @@ def test_image_names_of_a_million_characters(unharmed: Release) -> None:
 
 
 def test_twenty_thousand_images_in_a_pod(unharmed: Release) -> None:
-    """Fewer at once: the API server itself takes seconds for each."""
+    """Send fewer at once: the API server itself takes seconds for each."""
     images = [f"r{number}" for number in range(20_000)]
     with others_answered():
         assert_denied(asked(*(thing("Pod", *images, name=f"many-{number}") for number in range(6))))

@@ -32,7 +32,7 @@ def pair() -> CertificatePair:
 
 @pytest.fixture(scope="module")
 def serving(release: Release, kubectl: Kubectl, namespaces: Namespaces, pair: CertificatePair) -> Iterator[Release]:
-    """With a certificate of its own; the other one waits in its Secret."""
+    """A self-managed release; the administrator's certificate is in a Secret of its own."""
     namespaces(HERE)
     with installed(release, SELF_MANAGED) as running:
         put(kubectl, pair)

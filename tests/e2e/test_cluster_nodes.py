@@ -32,7 +32,7 @@ STRICT: Final = {
 }
 LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases/{NAME}"
 SECONDS_OF_OUTAGE: Final = 75
-"""At most: the node controller gives a silent node up after 40 to 50, and a call may just have begun."""
+"""Upper bound: the node controller gives up a silent node after 40 to 50 seconds, and a call may just have begun."""
 
 
 @pytest.fixture(params=["no zones", "two zones", "a node without a zone"])
@@ -105,7 +105,7 @@ def recovering(cluster: Cluster) -> Iterator[list[Node]]:
 def test_a_lost_node_is_missed_until_it_is_given_up(
     serving: Release, cluster: Cluster, api: Api, recovering: list[Node]
 ) -> None:
-    """With `Fail`, and with the leader on that node; its Pod is replaced half a minute later."""
+    """Lose the leader's node under `Fail`; its Pod is replaced half a minute later."""
     assert serving.registration()["failurePolicy"] == "Fail"
     before = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in serving.pods()}
     assert sorted(before.values()) == sorted(place.name for place in NODES)

@@ -41,7 +41,7 @@ def no_replica(serving: Release, kubectl: Kubectl) -> Iterator[None]:
 
 
 def _pods(serving: Release) -> list[object]:
-    """Also those that are being deleted."""
+    """Return the Pods of the replicas, including those that are being deleted."""
     found = serving.api.get(f"/api/v1/namespaces/{NAME}/pods?labelSelector=app.kubernetes.io/component=webhook")
     return list(found["items"])
 
@@ -65,7 +65,7 @@ def test_fail_rejects_new_images_and_nothing_else(
     assert serving.create(NAME, thing("Pod", PASSING), dry_run=True).code == 201
 
 
-def test_fail_lets_through_what_brings_no_image(
+def test_fail_admits_updates_without_a_new_image(
     serving: Release, kubectl: Kubectl, request: pytest.FixtureRequest
 ) -> None:
     """Scaling down, pausing and suspending are what people do in an outage; new images are still asked about."""
@@ -123,7 +123,7 @@ def test_replicas_that_hang_are_replaced_and_a_pause_is_forgiven(serving: Releas
 
 
 def _processes(serving: Release, cluster: Cluster) -> list[int]:
-    """Of the replicas."""
+    """Return the processes of the replicas."""
     tasks = {container: process for node in cluster.nodes for container, process in node.tasks().items()}
     containers = [pod["status"]["containerStatuses"][0]["containerID"] for pod in serving.pods()]
     return [tasks[container.removeprefix("containerd://")] for container in containers]

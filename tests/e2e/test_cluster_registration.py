@@ -97,7 +97,7 @@ def test_exclusions_added_by_a_cloud_are_left_alone(serving: Release, kubectl: K
 
 
 def test_fields_set_by_an_earlier_release_are_removed(serving: Release) -> None:
-    """Nothing of it differs from what is wanted now, but that it is there."""
+    """The superfluous condition is the only difference; all wanted fields are equal."""
 
     def conditions() -> list[str]:
         return [condition["name"] for condition in serving.registration()["matchConditions"]]
@@ -156,7 +156,7 @@ def test_a_deleted_certificate_is_reported_and_an_upgrade_brings_it_back(serving
 
 
 def test_replicas_that_run_different_configurations_show_it(serving: Release, kubectl: Kubectl) -> None:
-    """As after an edit of the ConfigMap by hand, when one replica restarts."""
+    """A manual edit of the ConfigMap reaches only the replica that restarts."""
     until(serving.ready, "every replica is ready")
     before = configurations(serving)
     assert len(before) == 1
@@ -173,7 +173,7 @@ def test_replicas_that_run_different_configurations_show_it(serving: Release, ku
     until(lambda: serving.ready() and configurations(serving) == before, "all have the first one again", 180)
 
 
-def test_the_account_may_do_what_the_committed_table_says_and_no_more(
+def test_the_account_has_exactly_the_rights_of_the_committed_table(
     cluster: Cluster, serving: Release, kubectl: Kubectl
 ) -> None:
     """Compare whole lines, including the rights that this version of Kubernetes grants to every user."""
@@ -200,7 +200,7 @@ def rights(kubectl: Kubectl, namespace: str) -> list[str]:
 
 
 def switch_off(serving: Release, kubectl: Kubectl) -> None:
-    """As the documentation says; gives back when API servers have noticed."""
+    """Delete the registration as documented, and wait until API servers have noticed."""
     kubectl("delete", KIND, NAME)
     until(lambda: serving.create(HERE, thing("Pod", FAILING), dry_run=True).code == 201, "nothing is judged")
 

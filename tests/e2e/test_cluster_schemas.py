@@ -42,7 +42,7 @@ def namespace(namespaces: Namespaces) -> str:
 
 
 @pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING.keys())
-def test_every_rendered_object_is_what_the_api_server_expects(
+def test_every_rendered_object_is_valid_for_the_api_server(
     kubectl: Kubectl, schemas: Path, namespace: str, values: object, tmp_path: Path
 ) -> None:
     file = tmp_path / "values.json"

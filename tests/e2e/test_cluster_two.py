@@ -39,7 +39,7 @@ class Both:
                 release.kubectl("scale", "-n", release.name, f"deployment/{name}", f"--replicas={count}")
 
     def await_judging(self) -> None:
-        """Each judges the namespace of the other alone."""
+        """Wait until each release judges the namespace of the other."""
         self.first.await_judging(self.second.name)
         self.second.await_judging(self.first.name)
 
@@ -68,7 +68,7 @@ def no_replica(both: Both) -> Iterator[None]:
 
 
 def test_each_judges_the_namespace_of_the_other(both: Both) -> None:
-    """So that what follows is about more than namespaces that are left out."""
+    """Prove first that the releases judge each other, before the exceptions are tested."""
     for judged, webhook in ((both.second.name, WEBHOOK), (both.first.name, f"{OTHER}.admission.anchore.io")):
         refused = both.first.create(judged, thing("Pod", FAILING), dry_run=True)
         assert refused.message.startswith(f'admission webhook "{webhook}" denied the request'), refused.body
@@ -76,7 +76,7 @@ def test_each_judges_the_namespace_of_the_other(both: Both) -> None:
 
 @pytest.mark.parametrize("kind", ["Pod", "Deployment"])
 def test_the_label_alone_opens_nothing(both: Both, kind: str) -> None:
-    """Nor does the name of a controller's account: it has the right in its own namespace only."""
+    """The name of a controller's account does not help either: it has the right in its own namespace only."""
     refused = both.first.create(HERE, marked(kind, FAILING), dry_run=True)
 
     assert refused.code == 403
@@ -99,7 +99,7 @@ def test_both_down_they_do_not_lock_each_other_out(both: Both, request: pytest.F
     until(lambda: both.first.create(HERE, thing("Pod", PASSING), dry_run=True).code == 201, "what passes is admitted")
 
 
-def test_without_one_the_other_goes_on(both: Both) -> None:
+def test_one_release_continues_without_the_other(both: Both) -> None:
     both.second.uninstall()
     until(lambda: both.second.pods() == [], "its Pods have gone", 180)
 
@@ -126,13 +126,13 @@ def rejected(api: Api) -> dict[str, float]:
 
 
 def left(release: Release) -> list[Json]:
-    """Also the Pods that are being deleted."""
+    """Return the Pods of a release, including those that are being deleted."""
     found: list[Json] = release.api.get(f"/api/v1/namespaces/{release.name}/pods")["items"]
     return found
 
 
 def marked(kind: str, image: str) -> Json:
-    """With a controller's label wherever its own objects carry it, and an account of the name of its own."""
+    """Return an object with the labels and the service account name of a controller."""
     made = thing(kind, image, serviceAccountName=NAME)
     for part in (made, made["spec"].get("template", made)):
         part["metadata"]["labels"] |= PART_OF

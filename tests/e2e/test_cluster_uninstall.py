@@ -40,7 +40,7 @@ def test_an_uninstall_leaves_the_cluster_as_it_was(release: Release, kubectl: Ku
 def test_a_release_that_no_longer_responds_can_be_switched_off_and_uninstalled(
     release: Release, kubectl: Kubectl, before: set[str]
 ) -> None:
-    """In the order of the documentation, while Fail is on."""
+    """Follow the order of the documentation, with Fail in effect."""
     release.install(STRICT)
     release.await_judging(HERE)
     assert release.registration()["failurePolicy"] == "Fail"

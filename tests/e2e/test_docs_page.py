@@ -109,7 +109,7 @@ async def test_a_reader_sees_a_denial_without_leaving_the_page(visit: Visit) -> 
 
 
 @pytest.mark.parametrize("media_type", ["application/yaml", "application/json"])
-async def test_a_reader_reviews_a_pod_by_hand(media_type: str, visit: Visit) -> None:
+async def test_a_reader_reviews_a_pod_on_the_page(media_type: str, visit: Visit) -> None:
     operation = await visit.open("/review")
     await choose(operation, "A Pod")
     await operation.get_by_role("combobox", name="Request content type").select_option(media_type)

@@ -41,7 +41,7 @@ class Machine:
         return process
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """With this cache."""
+        """Run Python with this cache."""
         environment = {**os.environ, "E2E_CACHE": str(self.cache), "PYTHONPATH": str(ROOT / "tests")}
         command = (sys.executable, *arguments)
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
@@ -56,7 +56,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         yield Machine(tmp_path, stack)
 
 
-def test_daemons_end_and_what_others_may_use_goes_on(machine: Machine) -> None:
+def test_daemons_end_and_shared_programs_keep_running(machine: Machine) -> None:
     daemons = [machine.start(f"cache/programs/some-v1/{name}") for name in DAEMONS]
     (machine.folder / "cache/programs/some-v1/kubelet").unlink()  # as a newer one takes its place
     others = [machine.start(f"cache/programs/some-v1/{name}") for name in ("helm", "kubectl", "kubeconform")]
@@ -68,7 +68,7 @@ def test_daemons_end_and_what_others_may_use_goes_on(machine: Machine) -> None:
     assert [other.poll() for other in others] == [None] * len(others)
 
 
-def test_the_state_goes_and_the_logs_stay(machine: Machine) -> None:
+def test_the_state_is_removed_and_the_logs_are_kept(machine: Machine) -> None:
     for file in ("cluster/pki/ca.key", "logs/kubelet.log"):
         (machine.cache / file).parent.mkdir(parents=True)
         (machine.cache / file).touch()
@@ -79,7 +79,7 @@ def test_the_state_goes_and_the_logs_stay(machine: Machine) -> None:
     assert (machine.cache / "logs/kubelet.log").exists()
 
 
-def test_whatever_runs_in_the_network_goes_with_it(machine: Machine) -> None:
+def test_processes_in_the_network_namespace_are_ended(machine: Machine) -> None:
     made = machine.python("-c", NETWORK)
     if made.returncode:
         pytest.skip(f"no network namespace can be made here: {made.stderr.splitlines()[-1]}")

@@ -52,7 +52,7 @@ def does(root: Path, command: str) -> bool:
         'rm "$IMAGE_MADE_FROM"',
     ],
 )
-def test_another_name_or_content_asks_for_another_image(checkout: Path, change: str) -> None:
+def test_a_changed_name_or_content_needs_another_image(checkout: Path, change: str) -> None:
     assert does(checkout, change)
 
     assert not does(checkout, "is_current")

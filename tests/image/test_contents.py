@@ -81,7 +81,7 @@ def test_nothing_lends_rights_and_everything_belongs_to_root(files: list[tarfile
     assert {(file.uid, file.gid) for file in files} == {(0, 0)}
 
 
-def test_modules_are_compiled_because_a_read_only_root_cannot_keep_what_a_start_compiles(
+def test_modules_are_compiled_because_a_read_only_root_cannot_cache_bytecode(
     files: list[tarfile.TarInfo],
 ) -> None:
     sources = {PurePath(file.name) for file in files if file.name.endswith(".py")}
@@ -105,13 +105,13 @@ def test_programs_and_libraries_come_without_debugging_information(
 
 
 def end_of_segments(content: bytes) -> int:
-    """Of an ELF file of 64 bits, little-endian."""
+    """Return the end of the last segment of a 64-bit little-endian ELF file."""
     (place,), (count,) = struct.unpack_from("<Q", content, 32), struct.unpack_from("<H", content, 56)
     segments = struct.iter_unpack("<IIQQQQQQ", content[place : place + 56 * count])
     return max(int(offset + length) for _, _, offset, _, _, length, _, _ in segments)
 
 
-def test_it_says_what_it_is_and_how_it_is_run(configuration: dict[str, Any]) -> None:
+def test_its_metadata_describes_it_and_how_to_run_it(configuration: dict[str, Any]) -> None:
     assert configuration["User"] == "65532:65532"
     assert configuration["Entrypoint"] == ["anchore-admission"]
     assert configuration["Cmd"] == ["serve"]
@@ -122,7 +122,7 @@ def test_it_says_what_it_is_and_how_it_is_run(configuration: dict[str, Any]) -> 
     assert labels.keys() >= {"description", "version", "revision"}
 
 
-def test_the_bill_of_materials_names_what_is_locked_and_what_is_of_debian(
+def test_the_bill_of_materials_names_locked_and_debian_packages(
     components: list[dict[str, Any]], report_number: Report
 ) -> None:
     generic, dependencies, debian = (packages(components, kind) for kind in ("generic", "pypi", "deb"))

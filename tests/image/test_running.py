@@ -120,7 +120,7 @@ def test_health_metrics_and_documentation_are_served(controller: Controller) -> 
         assert get(urljoin(f"{controller.webhook}/docs", asset), controller.trust)
 
 
-def test_the_health_command_asks_the_controller_beside_it(controller: Controller) -> None:
+def test_the_health_command_calls_the_controller_beside_it(controller: Controller) -> None:
     healthy = controller.container.exec("anchore-admission", "health")
     assert healthy.returncode == 0, healthy.stderr
     assert json.loads(healthy.stdout)["ready"] is True
@@ -150,7 +150,7 @@ print(json.dumps(sorted(writable())))
     assert controller.container.python(code) == ["/tmp"]  # noqa: S108 - the path is the expectation
 
 
-def test_every_module_and_command_finds_what_it_needs(controller: Controller) -> None:
+def test_every_module_can_be_imported_and_every_command_starts(controller: Controller) -> None:
     code = """
 import pkgutil, importlib, anchore_admission
 names = [module.name for module in pkgutil.walk_packages(anchore_admission.__path__, "anchore_admission.")]

@@ -5,7 +5,7 @@ import ssl
 
 
 def handshake(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> str | None:
-    """Both sides in turn: the version they agree on."""
+    """Run a handshake and return the negotiated TLS version."""
     _, server = connected(client_context, server_context)
     return server.version()
 

@@ -34,7 +34,7 @@ def test_the_limit_of_either_version_of_cgroups_is_read(
 
 
 def test_large_blocks_go_back_to_the_system_at_once() -> None:
-    """In a process of its own, where nothing else moves the heap."""
+    """Measure in a process of its own, where nothing else moves the heap."""
     program = (
         "import resource\nfrom pathlib import Path\n"
         "from anchore_admission.memory import return_large_blocks\n"

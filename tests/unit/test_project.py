@@ -28,7 +28,7 @@ def test_the_files_are_found() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_pins_its_actions_and_asks_for_no_rights(path: Path) -> None:
+def test_a_workflow_pins_its_actions_and_requests_no_rights(path: Path) -> None:
     uses = [line for line in path.read_text().splitlines() if "uses:" in line]
     assert uses
     assert [line for line in uses if not PINNED.match(line)] == []

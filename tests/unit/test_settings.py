@@ -111,7 +111,7 @@ def test_all_mistakes_are_named_at_once_by_flag_and_variable(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))
-def test_every_setting_says_what_it_expects(name: str) -> None:
+def test_every_setting_names_the_expected_values(name: str) -> None:
     (problem,) = problems_of(lambda: Settings.load(**{name: {"odd": 1}}))
     assert problem.startswith(f"{spelled(name)}: expected ")
     assert problem.endswith("not {'odd': 1}")

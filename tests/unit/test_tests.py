@@ -107,7 +107,7 @@ def test_no_test_passes_on_an_empty_list(file: Path) -> None:
         ("for each in NAMES:\n        for other in found(each): assert other", True),
     ],
 )
-def test_the_rule_finds_what_it_is_for(body: str, *, passes_on_nothing: bool) -> None:
+def test_the_rule_finds_violations(body: str, *, passes_on_nothing: bool) -> None:
     tree = ast.parse(f"def test_it():\n    {body}\n")
     (test,) = written_tests(tree)
     assert only_vacuous(test, constants_of(tree)) is passes_on_nothing

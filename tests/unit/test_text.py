@@ -45,7 +45,7 @@ def test_shown_bounds_a_name_without_a_limit_of_its_own() -> None:
     assert len(shown("a" * 10_000)) == LIMIT
 
 
-def test_printable_keeps_only_what_the_caller_names() -> None:
+def test_printable_keeps_only_the_named_characters() -> None:
     assert printable("first\nsecond\x1b[2J\t", keep="\n") == "first\nsecond?[2J?"
     assert printable(HARMLESS) == HARMLESS
 

@@ -116,7 +116,7 @@ def test_the_same_problem_is_logged_every_five_minutes_and_after_every_fix(
     assert len(caplog.messages) == 3
 
 
-def test_each_source_is_read_as_often_as_it_asks_for(watched: Watched[str], source: Source, clock: ManualClock) -> None:
+def test_each_source_is_read_at_its_own_interval(watched: Watched[str], source: Source, clock: ManualClock) -> None:
     often = Source()
     sources = [watched, Watched("other", often.read, source="", every=1.0, clock=clock)]
     for each in sources:

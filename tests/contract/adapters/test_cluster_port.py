@@ -89,7 +89,7 @@ async def test_a_lease_without_a_holder_is_taken_renewed_and_freed(stage: Stage)
     assert (freed.holder, freed.seconds, freed.transitions) == ("", 1, 1)
 
 
-async def test_of_two_who_take_a_lease_one_is_late(stage: Stage) -> None:
+async def test_of_two_replicas_that_take_a_lease_one_is_late(stage: Stage) -> None:
     await stage.put_lease()
     free = await stage.cluster.read_lease()
     await stage.cluster.write_lease(replace(free, holder="a", seconds=15), taken=True)
@@ -164,7 +164,7 @@ async def test_a_configuration_that_was_deleted_is_not_created(stage: Stage) -> 
         await stage.cluster.read_webhooks(NAME)
 
 
-async def test_a_configuration_that_was_made_anew_is_another_one(stage: Stage) -> None:
+async def test_a_recreated_configuration_is_another_one(stage: Stage) -> None:
     await stage.put_webhooks([])
     uid = (await stage.cluster.read_webhooks(NAME)).uid
     await stage.put_webhooks([])

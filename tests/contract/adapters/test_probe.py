@@ -136,7 +136,7 @@ async def test_the_question_is_a_review_that_judges_nothing(certificate: Serving
         ({"allowed": True}, ProbeResponse(allowed=True, verdict=None, message="")),
     ],
 )
-async def test_a_pod_is_asked_about_as_a_dry_run(
+async def test_the_probe_reviews_a_pod_as_a_dry_run(
     answer: dict[str, Any], expected: ProbeResponse, certificate: ServingCertificate
 ) -> None:
     asked: list[dict[str, Any]] = []

@@ -45,7 +45,7 @@ def test_every_alert_can_be_routed(name: str) -> None:
     assert {rule["labels"][name] for rule in rules().values()} <= {"critical", "warning", NAMESPACE}
 
 
-def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
+def test_every_alert_names_the_problem_and_the_remedy() -> None:
     assert rules()
     for rule in rules().values():
         assert rule["annotations"].keys() == {"summary", "description"}

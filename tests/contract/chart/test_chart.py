@@ -39,7 +39,7 @@ def _validator(kind: str, version: str) -> jsonschema.Draft202012Validator:
 
 
 @pytest.mark.parametrize("values", EVERYTHING.values(), ids=EVERYTHING)
-def test_every_object_is_what_kubernetes_expects(values: Values) -> None:
+def test_every_object_is_valid_for_kubernetes(values: Values) -> None:
     objects = render(values).objects
     assert objects
     for it in objects:
@@ -308,7 +308,7 @@ def test_helm_test_begins_with_a_job_that_shows_that_the_image_can_be_pulled() -
         ("existing Secret, chart", [f"--url=https://{RELEASE}.{NAMESPACE}.svc:443/validate", "--ca-file=/ca/ca.crt"]),
     ],
 )
-def test_helm_test_probes_what_api_servers_call(values: str, where: list[str]) -> None:
+def test_helm_test_probes_the_address_that_api_servers_call(values: str, where: list[str]) -> None:
     rendered = render(EVERYTHING[values])
     pod = rendered.get("Pod", f"{RELEASE}-test")["spec"]
     (container,) = pod["containers"]
@@ -501,7 +501,7 @@ def test_ports_are_settable() -> None:
 
 
 @pytest.mark.parametrize(("enabled", "flag"), [(False, "--no-docs"), (True, "--docs")])
-def test_pages_for_people_are_off_unless_asked_for(enabled: bool, flag: str) -> None:
+def test_pages_for_people_are_off_by_default(enabled: bool, flag: str) -> None:
     assert flag in render(merged(ANCHORE, {"docs": {"enabled": enabled}})).container()["args"]
 
 
@@ -531,7 +531,7 @@ def test_names(release: str, overrides: Values, name: str) -> None:
     assert all(len(found) <= 63 for _, found in rendered.names())
 
 
-def test_nothing_watches_unless_asked() -> None:
+def test_optional_objects_are_not_rendered_by_default() -> None:
     kinds = {kind for kind, _ in render(ANCHORE).names()}
     assert not kinds & {"NetworkPolicy", "ServiceMonitor", "PrometheusRule", "Certificate", "Issuer"}
 

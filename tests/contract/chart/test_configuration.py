@@ -1,4 +1,4 @@
-"""From values to the configuration file: the original chart's values, `config`, credentials; and NOTES about them."""
+"""The configuration file from values: the original chart's values, `config`, credentials; and NOTES about them."""
 
 from typing import Any
 

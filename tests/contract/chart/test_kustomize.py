@@ -48,7 +48,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("namespace", ["anchore-admission", "elsewhere"])
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_overlay_says_what_the_chart_says_in_every_namespace(overlay: str, namespace: str, tmp_path: Path) -> None:
+def test_an_overlay_equals_the_chart_in_every_namespace(overlay: str, namespace: str, tmp_path: Path) -> None:
     tree = tmp_path / "kustomize"
     shutil.copytree(KUSTOMIZE, tree)
     file = tree / "overlays" / overlay / "kustomization.yaml"
@@ -59,7 +59,7 @@ def test_an_overlay_says_what_the_chart_says_in_every_namespace(overlay: str, na
 
 
 def test_an_overlay_of_your_own_moves_it_elsewhere(tmp_path: Path) -> None:
-    """As the README says: the overlay's kustomization.yaml, standing on the overlay."""
+    """The kustomization.yaml of the README, on top of the overlay."""
     tree = tmp_path / "kustomize"
     shutil.copytree(KUSTOMIZE, tree)
     own = yaml.safe_load((tree / "overlays" / "self-managed" / "kustomization.yaml").read_text())

@@ -140,7 +140,7 @@ def test_contradictions_name_their_values_all_at_once(values: Values, expected: 
         {"securityContext": {"privileged": False, "procMount": "Default"}},
         {"podSecurityContext": {"fsGroup": 1000, "supplementalGroups": [1], "runAsUser": 1000}},
         {"replicaCount": None},
-        # what a copy of the original chart's values leaves empty
+        # values that a copy of the original chart's values leaves empty
         {"existingCredentialsSecret": None, "credentials": {}, "anchoreEndpoint": "", "containerSecurityContext": {}},
         {"fullnameOverride": None, "priorityClassName": None, "extraLabels": {}, "annotations": {}},
     ],
@@ -501,7 +501,7 @@ def test_a_null_is_as_good_as_empty() -> None:
     ],
     ids=["sections", "values"],
 )
-def test_a_null_for_what_is_needed_names_it(wanted: Callable[[str, Any], bool]) -> None:
+def test_a_null_for_a_required_value_is_named(wanted: Callable[[str, Any], bool]) -> None:
     nulls = _nulls(DEFAULTS, wanted)
     said = refusal(nulls)
     assert [name for name in _names(nulls) if f"'{name}'" not in said] == []

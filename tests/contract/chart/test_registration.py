@@ -25,7 +25,7 @@ def _release(certificates: str, registration: str = "controller", values: Values
 
 
 @pytest.mark.parametrize("certificates", CERTIFICATES)
-def test_the_controller_is_given_a_configuration_without_webhooks_and_what_to_fill_in(certificates: str) -> None:
+def test_the_controller_is_given_an_empty_configuration_and_the_entry_to_fill_in(certificates: str) -> None:
     rendered = _release(certificates)
     assert "webhooks" not in rendered.get("ValidatingWebhookConfiguration")
     assert "spec" not in rendered.get("Lease")
@@ -164,8 +164,8 @@ def test_secrets_that_others_fill_are_rendered_empty() -> None:
         assert not any("data" in it or "stringData" in it for it in found)
 
 
-def test_a_secret_that_cert_manager_makes_anew_still_belongs_to_the_release() -> None:
-    """It comes back as kubernetes.io/tls: a type in the chart would be one that no upgrade could set."""
+def test_a_secret_that_cert_manager_recreates_still_belongs_to_the_release() -> None:
+    """cert-manager recreates it as kubernetes.io/tls, and the type of a Secret cannot be changed by an upgrade."""
     rendered = _release("certManager")
     template = {
         "labels": {"app.kubernetes.io/managed-by": "Helm"},
@@ -268,7 +268,7 @@ def test_roles_are_bound_to_the_service_account_alone() -> None:
     }
 
 
-def test_the_test_pod_trusts_what_the_registration_says() -> None:
+def test_the_test_pod_trusts_the_ca_bundle_of_the_registration() -> None:
     by_controller = _release("selfManaged").get("Pod", f"{RELEASE}-test")
     assert by_controller["spec"]["automountServiceAccountToken"] is True
     assert by_controller["metadata"]["annotations"]["helm.sh/hook"] == "test"

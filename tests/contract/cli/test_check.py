@@ -78,7 +78,7 @@ def test_address_on_the_command_line_beats_the_file(program: CommandLine, anchor
     assert program("check", "alpine:3.20", "-c", config, "--anchore", anchore).code == 0
 
 
-def test_without_any_word_on_anchore_it_says_what_to_give(program: CommandLine) -> None:
+def test_without_anchore_settings_the_error_names_the_needed_options(program: CommandLine) -> None:
     ended = program("check", "alpine:3.20")
 
     assert ended.code == 2

@@ -68,5 +68,5 @@ def test_an_answer_that_is_no_http_is_unhealthy(app: typer.Typer, monkeypatch: p
     assert "hello" in result.stderr
 
 
-def test_an_address_that_listens_everywhere_is_asked_on_this_machine() -> None:
+def test_an_address_that_listens_everywhere_is_called_on_this_machine() -> None:
     assert health.LOOPBACK == {"0.0.0.0": "127.0.0.1", "::": "::1"}

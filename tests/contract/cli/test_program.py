@@ -161,7 +161,7 @@ def test_notes_command_no_terminal(program: CommandLine, monkeypatch: pytest.Mon
 
 
 @pytest.mark.process
-def test_reader_that_goes_away_ends_it_quietly() -> None:
+def test_a_closed_reader_ends_it_quietly() -> None:
     with subprocess.Popen(  # noqa: S603 - ourselves
         [*PROGRAM, "config", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment()
     ) as process:

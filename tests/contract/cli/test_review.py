@@ -353,7 +353,7 @@ def test_aliases_are_read_and_bounded(program: CommandLine, anchore: str) -> Non
     assert "aliases repeat more than 1000000 values" in ended.out
 
 
-def test_yaml_says_what_json_says(program: CommandLine, anchore: str) -> None:
+def test_yaml_output_equals_json_output(program: CommandLine, anchore: str) -> None:
     arguments = ("review", "-f", "-", "--anchore", anchore, "--mode", "strict", "-o")
     text = stream(pod(GOOD, BAD), SERVICE, {"replicas": 3})
 
@@ -393,7 +393,7 @@ def _config(anchore: str, tmp_path: Path) -> Path:
         (["-n", "kube-system", "--mode", "strict"], "owned/skip", "admit"),
     ],
 )
-def test_rules_see_who_asks_and_options_stand_over_them(
+def test_rules_see_the_user_and_options_override_rules(
     program: CommandLine, config: Path, arguments: list[str], rule: str, verdict: str
 ) -> None:
     ended = program("review", "-f", "-", "-c", config, "-o", "json", *arguments, stdin=stream(pod(BAD)))
@@ -503,7 +503,7 @@ def test_anchore_that_hangs_is_given_up_in_time(program: CommandLine) -> None:
     assert "undecided" in ended.out
 
 
-def test_review_asks_for_no_analysis(program: CommandLine) -> None:
+def test_review_submits_no_image(program: CommandLine) -> None:
     with sandbox_served({}) as url:
         for mode in ("passive", "analysis", "strict"):
             program("review", "-f", "-", "--anchore", url, "--mode", mode, stdin=stream(pod(UNKNOWN)))

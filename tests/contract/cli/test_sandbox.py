@@ -55,7 +55,7 @@ def test_sandbox_says_where_it_is_answers_and_ends(program: CommandLine, ending:
 
 
 @pytest.mark.process
-def test_sandbox_knows_what_its_seed_says(program: CommandLine, tmp_path: Path) -> None:
+def test_the_sandbox_holds_the_images_of_its_seed(program: CommandLine, tmp_path: Path) -> None:
     seed = tmp_path / "seed.json"
     seed.write_text(json.dumps({"images": [{"tag": "registry.example.com/app:1", "state": "analyzing"}]}))
 

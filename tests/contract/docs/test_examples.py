@@ -69,7 +69,7 @@ DECISIONS = [
     ("several-accounts", "payments-prod", "redis:7", "payments", "allow"),
     ("several-accounts", "tools", "nginx:1.25", "defaults", "allow"),
 ]
-"""Of a configuration: the namespace and the image, the rule that decides, and what it does.
+"""Cases of a configuration: namespace, image, the rule that decides, and its effect.
 
 The policy ``production`` is none of the sandbox's: strict mode has no verdict there, and ``onError`` decides.
 """

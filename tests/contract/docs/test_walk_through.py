@@ -97,7 +97,7 @@ async def test_strict_submits_unknown_images(webhook: httpx.AsyncClient) -> None
     )
 
 
-async def test_a_review_by_hand_leaves_no_trace_in_anchore(sandbox: str, webhook: httpx.AsyncClient) -> None:
+async def test_a_manual_review_leaves_no_trace_in_anchore(sandbox: str, webhook: httpx.AsyncClient) -> None:
     for namespace in ("passive", "strict", "analysis"):
         answer = await webhook.post(f"/review?namespace={namespace}", json=["ubuntu"])
         assert answer.status_code == 200

@@ -49,7 +49,7 @@ CONFIGURATION: Final = {
     "rules": [{"name": "watched", "match": {"images": ["*/watched/*"]}, "mode": "passive"}],
     "submissions": {"queueSize": 1, "concurrency": 1},
 }
-"""With it, some of several images are judged, some are submitted and the last are dropped."""
+"""Configuration that judges some of several images, submits some and drops the last."""
 
 
 async def _exposition(folder: Path, patch: pytest.MonkeyPatch, anchore: str) -> str:

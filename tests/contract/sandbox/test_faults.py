@@ -141,7 +141,7 @@ async def test_a_wrong_fault_is_rejected_and_the_old_ones_stay(body: Any, proble
     assert await statuses(sandbox, ("GET", "/v1/images")) == [503]
 
 
-async def test_a_policy_engine_that_is_down_takes_only_what_it_does_with_it() -> None:
+async def test_a_policy_engine_that_is_down_fails_only_calls_that_need_it() -> None:
     sandbox = await faulty_sandbox({"mode": "policyEngineDown"})
     (image,) = await sandbox.get("/v1/images")
     path = f"/v2/images/{image['imageDigest']}/check"

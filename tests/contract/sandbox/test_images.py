@@ -152,7 +152,7 @@ async def _post(sandbox: Sandbox, version: str, body: dict[str, Any]) -> dict[st
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_a_digest_that_is_new_gets_the_time_that_its_add_asks_for(version: str) -> None:
+async def test_a_new_digest_gets_the_time_of_its_add(version: str) -> None:
     """Engine 1.1.0, db_catalog_image.py, add_record: record and row are dated back, the detection is not."""
     sandbox = Sandbox()
 
@@ -167,7 +167,7 @@ async def test_a_digest_that_is_new_gets_the_time_that_its_add_asks_for(version:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_a_known_digest_takes_a_tag_from_now_whatever_time_its_add_asks_for(version: str) -> None:
+async def test_a_known_digest_takes_a_tag_from_now_whatever_time_its_add_names(version: str) -> None:
     """Engine 1.1.0, db_catalog_image.py, update_record_image_detail: the time is dropped, so the tag moves."""
     clean, vulnerable = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
     sandbox = Sandbox({"images": [{"tag": "r.io/a:v1", "digest": clean}, {"tag": "r.io/a:v2", "digest": vulnerable}]})
@@ -349,7 +349,7 @@ async def test_the_list_is_newest_first_and_finds_by_digest_and_image_id() -> No
     assert (await sandbox.refused("GET", f"/v1/images/by_id/{'0' * 64}"))[0] == 404
 
 
-async def test_a_deleted_image_goes_after_a_while_or_comes_back_with_an_add() -> None:
+async def test_a_deleted_image_disappears_after_a_while_or_returns_with_an_add() -> None:
     """Recordings 430 to 451."""
     sandbox = Sandbox({"analysisTime": 10, "images": [{"tag": NGINX}, {"tag": "r.io/a:1"}]})
     (nginx,) = await sandbox.get("/v1/images", params={"fulltag": NGINX})

@@ -62,7 +62,7 @@ async def check(sandbox: Sandbox, tag: str = IMAGE, **params: str) -> dict[str, 
 
 ALL = {"package_type": "all"}
 FIRED = [
-    ({**ALL}, ["CVE-2021-1", "GHSA-3"]),  # above unknown; what the vendor will not fix is left out
+    ({**ALL}, ["CVE-2021-1", "GHSA-3"]),  # above unknown; findings that the vendor will not fix are left out
     ({**ALL, "vendor_only": "false"}, ["CVE-2021-1", "CVE-2021-2", "GHSA-3"]),
     ({**ALL, "severity": "low", "severity_comparison": ">="}, ["CVE-2021-1", "GHSA-3"]),
     ({**ALL, "severity": "low", "severity_comparison": ">"}, ["CVE-2021-1"]),
@@ -79,7 +79,7 @@ FIRED = [
 
 
 @pytest.mark.parametrize(("params", "fired"), FIRED)
-async def test_the_vulnerability_rule_fires_for_what_it_names(params: dict[str, str], fired: list[str]) -> None:
+async def test_the_vulnerability_rule_fires_for_its_parameters(params: dict[str, str], fired: list[str]) -> None:
     evaluation = await check(sandbox_with(bundle(rule(**params))))
 
     assert [f["trigger_id"].split("+", 1)[0] for f in evaluation["details"]["findings"]] == fired
@@ -304,7 +304,7 @@ async def test_an_empty_tag_evaluates_every_tag() -> None:
     assert list(body[0][image["imageDigest"]]) == ["r.io/a:1", "r.io/a:2"]
 
 
-async def test_history_keeps_what_changed_newest_first() -> None:
+async def test_history_lists_changes_newest_first() -> None:
     sandbox = sandbox_with(bundle(rule("always", "always")))
     (image,) = await sandbox.get("/v1/images")
     path, params = f"/v1/images/{image['imageDigest']}/check", {"tag": IMAGE, "detail": "false"}

@@ -87,7 +87,7 @@ def test_a_seed_is_a_mapping(text: str) -> None:
 
 
 @pytest.mark.parametrize(("value", "problem"), [("2026-01-01", None), (".nan", "not a JSON document")])
-def test_a_policy_holds_what_json_holds(value: str, problem: str | None) -> None:
+def test_a_policy_holds_only_json_values(value: str, problem: str | None) -> None:
     text = f"policies: [{{policy: {{id: p, version: '1_0', policies: [], mappings: [], extra: {value}}}}}]"
     if problem is None:
         assert load_seed(text, "seed.yaml").policies[0].policy["extra"] == value

@@ -104,7 +104,7 @@ class TestTagInFrontOfADigest:
     """Any author can write ``repo:tag@digest``; it must not decide the digest of the tag."""
 
     @pytest.mark.parametrize("tag", ["v2", "latest", CLEAN.replace(":", "-"), "sha256-" + "a" * 12])
-    async def test_does_not_decide_what_the_tag_means(self, version: ApiVersion, tag: str) -> None:
+    async def test_does_not_decide_the_digest_of_the_tag(self, version: ApiVersion, tag: str) -> None:
         async with replica(version, V1_IS_CLEAN_V2_IS_NOT) as attacked:
             await attacked.review(f"{APP}:{tag}@{CLEAN}")
             await attacked.analyzed()
@@ -157,7 +157,7 @@ class TestTagInFrontOfADigest:
                 assert not await attacked.admits(f"{APP}{tag}@{VULNERABLE}")
 
     async def test_does_not_in_rows_of_earlier_releases(self, version: ApiVersion) -> None:
-        """They submitted the digest under the author's tag, dated 2000."""
+        """Earlier releases submitted the digest under the author's tag, dated 2000."""
         async with replica(version, V1_IS_CLEAN_V2_IS_NOT) as attacked:
             pull = {ApiVersion.V1: "pullstring", ApiVersion.V2: "pull_string"}[version]
             source = {"tag": f"{APP}:v2", pull: f"{APP}@{CLEAN}", "creation_timestamp_override": "2000-01-01T00:00:00Z"}
@@ -276,7 +276,7 @@ async def test_spelling_of_the_registry_brings_no_mapping_about(
 
 
 @pytest.mark.parametrize("requests", [True, False], ids=["requests analysis", "requests none"])
-async def test_tag_that_moved_and_was_added_by_others_is_judged_anew(version: ApiVersion, *, requests: bool) -> None:
+async def test_a_tag_that_moved_and_was_added_by_others_is_judged_again(version: ApiVersion, *, requests: bool) -> None:
     """A replica that remembers where the tag pointed agrees at once with one that does not."""
     settings = {"defaults": {"mode": "strict", "requestAnalysis": requests}}
     seed = {**V1_IS_CLEAN_V2_IS_NOT, "images": [{"tag": f"{APP}:v1", "digest": CLEAN}]}
@@ -324,7 +324,7 @@ async def test_record_that_its_author_made_too_long_is_a_denial(version: ApiVers
         assert "limits.anchoreResponse sets the limit" in denied.message
 
 
-async def test_name_of_an_image_does_not_choose_what_an_answer_means(version: ApiVersion) -> None:
+async def test_the_name_of_an_image_does_not_change_the_meaning_of_a_response(version: ApiVersion) -> None:
     """Anchore may repeat a name that holds the words of another answer: an account that is not there."""
 
     def absent(request: httpx.Request) -> httpx.Response:

@@ -153,7 +153,7 @@ async def test_nothing_is_requested_on_a_recorded_dry_run() -> None:
     assert webhook.recorder.depths == [1]
 
 
-async def test_a_denial_and_its_warnings_stay_within_what_the_api_server_passes_on() -> None:
+async def test_a_denial_and_its_warnings_stay_within_the_limits_of_the_api_server() -> None:
     webhook = Webhook({"defaults": {"mode": "strict", "enforcement": "warn"}})
     many = [f"registry.example.com/{'é' * 60}/{number}\n\x00\x1b[31m:{'x' * 300}" for number in range(40)]
     body = review(workload("Pod", pod_spec(*many)))

@@ -153,7 +153,7 @@ async def test_an_object_without_images_is_admitted(body: bytes) -> None:
 
 @pytest.mark.parametrize(("first", "last", "allowed"), [("DELETE", "CREATE", False), ("CREATE", "DELETE", True)])
 async def test_of_a_key_that_stands_twice_the_last_one_counts(first: str, last: str, allowed: bool) -> None:
-    """As Go reads it."""
+    """Go's decoder, which API servers use, also takes the last one."""
     body = json.dumps(GOOD).replace('"operation": "CREATE"', f'"operation": "{first}", "operation": "{last}"')
     assert (await Webhook().judged(body.encode()))["allowed"] is allowed
 

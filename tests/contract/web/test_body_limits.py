@@ -102,7 +102,7 @@ async def test_a_review_over_the_limit_is_denied_however_it_comes(size: int, lim
 
 
 async def test_so_is_one_whose_object_is_escaped() -> None:
-    """As in oversize.py: '<' takes six bytes in what API servers send."""
+    """API servers send '<' as six bytes, as in oversize.py."""
     sent = json.loads(POD_CREATE)
     sent["request"]["object"]["spec"]["containers"][0]["args"] = ["<" * 120_000] * 12
     body = json.dumps(sent).replace("<", "\\u003c").encode()

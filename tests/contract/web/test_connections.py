@@ -81,7 +81,7 @@ Run = Callable[[Coroutine[None, None, None]], None]
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_newcomers_are_answered_where_every_connection_is_taken(run: Run) -> None:
-    """From a thread: the loop then finds a newcomer and its request in one go."""
+    """Connect from a thread, so that the loop finds a newcomer and its request in one step."""
     taken: list[socket.socket] = []
 
     def ask(port: int) -> bytes:
@@ -172,7 +172,7 @@ async def test_a_body_that_still_comes_after_its_answer_is_no_header(monkeypatch
                 writer.write(b"x" * 10_000)
                 await writer.drain()
         async with opened(running_server) as (other, _):
-            await ended(other)  # which brought no header in time
+            await ended(other)  # it sent no header in time
         writer.write(REQUEST)
         await reader.readuntil(b"ok")
 
@@ -190,7 +190,7 @@ async def test_a_connection_that_was_of_use_is_kept(monkeypatch: pytest.MonkeyPa
         writer.write(REQUEST)
         await reader.readuntil(b"ok")
         async with opened(running_server) as (other, _):
-            await ended(other)  # whose time is over before
+            await ended(other)  # its time is over first
         writer.write(REQUEST)
         await reader.readuntil(b"ok")
 
@@ -239,7 +239,7 @@ async def test_a_body_that_makes_progress_is_waited_for(monkeypatch: pytest.Monk
         for _ in range(3):
             async with opened(running_server) as (other, others):
                 others.write(stalled())
-                await ended(other)  # whose time is over before
+                await ended(other)  # its time is over first
         sending.cancel()
         writer.write(b"x" * (1_000_000 - sent))
         await reader.readuntil(b"ok")

@@ -64,7 +64,7 @@ async def test_the_page_may_load_its_own_assets_only_and_names_them_relatively(w
         assert (await webhook.http.get(f"/{link}")).status_code == 200
 
 
-async def test_only_what_is_meant_for_others_is_described(webhook: Webhook) -> None:
+async def test_only_public_routes_are_described(webhook: Webhook) -> None:
     paths = await described(webhook)
     assert {path: set(methods) for path, methods in paths.items()} == {"/validate": {"post"}, "/review": {"post"}}
     for methods in paths.values():
@@ -72,7 +72,7 @@ async def test_only_what_is_meant_for_others_is_described(webhook: Webhook) -> N
 
 
 @pytest.mark.parametrize("path", ["/validate", "/review"])
-async def test_every_example_is_what_its_schema_says_and_gets_a_verdict(path: str, webhook: Webhook) -> None:
+async def test_every_example_matches_its_schema_and_gets_a_verdict(path: str, webhook: Webhook) -> None:
     content = (await described(webhook))[path]["post"]["requestBody"]["content"]
     assert content
     for media_type, offered in content.items():
@@ -92,7 +92,7 @@ async def test_examples_keep_their_names_from_one_media_type_to_the_other(webhoo
     assert len(yaml) > 3
 
 
-async def test_answers_are_what_the_documentation_says_of_them(webhook: Webhook) -> None:
+async def test_responses_match_the_documentation(webhook: Webhook) -> None:
     paths = await described(webhook)
     for path, body in (("/validate", POD_CREATE), ("/review", POD_CREATE), ("/validate", b"{}"), ("/review", b"")):
         answer = await webhook.http.post(path, content=body, headers={"content-type": JSON})

@@ -222,7 +222,7 @@ async def test_a_body_up_to_a_mebibyte_is_read_and_no_more(webhook: Webhook) -> 
     assert BODY_LIMIT == 1024 * 1024
 
 
-async def test_reviews_by_hand_and_their_page_can_be_switched_off() -> None:
+async def test_manual_reviews_and_their_page_can_be_switched_off() -> None:
     webhook = Webhook(docs=False)
     for path in ("/review", "/docs", "/openapi.json", "/redoc", "/static-offline-docs/swagger-ui.css"):
         assert (await webhook.http.request("POST" if path == "/review" else "GET", path)).status_code == 404

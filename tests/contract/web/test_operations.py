@@ -45,7 +45,7 @@ def test_a_condition_that_was_not_named_is_a_mistake(readiness: Readiness) -> No
         readiness.set("lisening", True)
 
 
-def test_a_condition_that_is_watched_is_asked_each_time(readiness: Readiness) -> None:
+def test_a_watched_condition_is_evaluated_each_time(readiness: Readiness) -> None:
     listening = [False]
     readiness.set("configuration", True)
     readiness.watch("listening", lambda: listening[0])
@@ -72,7 +72,7 @@ async def test_the_version_is_exposed(client: httpx.AsyncClient) -> None:
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
     ],
 )
-async def test_metrics_come_in_the_form_that_is_asked_for(
+async def test_metrics_are_served_in_the_accepted_format(
     accept: str, media_type: str, client: httpx.AsyncClient
 ) -> None:
     answer = await client.get("/metrics", headers={"accept": accept})

@@ -110,7 +110,7 @@ async def test_a_peer_that_never_confirms_the_end_does_not_keep_the_process(cert
         assert server.task.done()
 
 
-async def test_lingering_answers_ask_to_connect_elsewhere() -> None:
+async def test_responses_while_draining_close_the_connection() -> None:
     async with running(plain(quick), linger_seconds=3600) as server, httpx.AsyncClient() as client:
         await client.get(server.url())
         server.stop.set()
@@ -185,7 +185,7 @@ async def test_a_request_that_is_not_http_is_rejected_and_the_next_is_answered()
 
 
 @pytest.mark.process
-def test_a_process_answers_what_is_in_flight_and_exits_with_zero(tmp_path: Path) -> None:
+def test_a_process_finishes_requests_in_flight_and_exits_with_zero(tmp_path: Path) -> None:
     answers: list[httpx.Response] = []
     with stoppable(tmp_path, "answers") as (process, url):
         asking = threading.Thread(target=lambda: answers.append(httpx.get(url, verify=trusting(TRUSTED))))

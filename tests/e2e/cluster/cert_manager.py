@@ -36,12 +36,12 @@ def build(deadline: float) -> None:
 
 
 def archives() -> list[Path]:
-    """Its images, for the nodes."""
+    """Return the image archives of cert-manager for the nodes."""
     return [_archive(name) for name in _COMPONENTS]
 
 
 def install(kubectl: Kubectl) -> None:
-    """With all that it consists of; it stays as long as the cluster does."""
+    """Install cert-manager with all its components; it stays until the cluster is removed."""
     values = kubectl.home / "cert-manager.json"
     values.write_text(json.dumps(_values()))
     options = ("--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "240s")
@@ -65,7 +65,7 @@ def _values() -> dict[str, Any]:
 
 
 def _write_chart(deploy: Path) -> None:
-    """As cert-manager's own Makefile puts it together."""
+    """Assemble the chart as cert-manager's own Makefile does."""
     part = _CHART.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(deploy / "charts/cert-manager", part)

@@ -142,7 +142,7 @@ def down(seconds: float) -> bool:
 
 def sweep(*, keep_logs: bool = False) -> None:
     """Remove all leftovers of an earlier cluster."""
-    for name in ("kubelet", "containerd"):  # first what would bring Pods back
+    for name in ("kubelet", "containerd"):  # first the daemons that would restart Pods
         _kill(_running(name))
     _kill(set(control_groups.processes()))
     _kill(_running(*_DAEMONS) | set(network.processes()))
@@ -164,7 +164,7 @@ def _running(*names: str) -> set[int]:
     """Return the processes of our programs of these names, including replaced versions."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it is gone, or of the kernel
+        with contextlib.suppress(OSError):  # it has ended, or is a kernel thread
             program = (process / "exe").readlink()
             if program.is_relative_to(PROGRAMS) and program.name.removesuffix(" (deleted)") in names:
                 found.add(int(process.name))

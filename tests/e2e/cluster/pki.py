@@ -47,7 +47,7 @@ class CertificateAuthority:
         self._leaf(name, common_name, ExtendedKeyUsageOID.SERVER_AUTH, names=names)
 
     def client(self, name: str, common_name: str, group: str = "") -> None:
-        """With a kubeconfig beside it."""
+        """Issue a client certificate, with a kubeconfig beside it."""
         self._leaf(name, common_name, ExtendedKeyUsageOID.CLIENT_AUTH, group=group)
         path = self._folder / name
         cluster = {"server": API_SERVER, "certificate-authority": str(self._folder / "ca.crt")}

@@ -10,9 +10,9 @@ _CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 CACHE: Final = Path(os.environ.get("E2E_CACHE") or _CACHES / "anchore-admission-e2e").absolute()
 """Outside the checkout; worth keeping between runs, except for the next three."""
 STATE: Final = CACHE / "cluster"
-"""Of the running cluster."""
+"""State of the running cluster."""
 LOGS: Final = CACHE / "logs"
-"""Of the last cluster, kept when it is gone."""
+"""Logs of the last cluster, kept after it is removed."""
 LOCK: Final = CACHE / "lock"
 """Lock held by the process that uses the cluster; there is one cluster per cache."""
 
@@ -25,7 +25,7 @@ TOOLS: Final = PACKAGES / "tools"
 """Programs of Debian packages that need nothing else of them."""
 
 NAME: Final = f"e2e-{hashlib.sha256(os.fsencode(CACHE)).hexdigest()[:8]}"
-"""Of the network namespace and of the control group; clusters of several caches may run at once."""
+"""Name of the network namespace and of the control group; clusters of several caches may run at once."""
 KUBECONFIG: Final = STATE / "pki/admin.kubeconfig"
 AUDIT_LOG: Final = LOGS / "audit.log"
 API_SERVER: Final = "https://127.0.0.1:6443"
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def socket(self) -> Path:
-        """Of containerd."""
+        """Return the socket of containerd."""
         return self.folder / "containerd.sock"
 
 

@@ -53,7 +53,7 @@ class Source:
 
 
 def _kubernetes_version() -> Iterator[str]:
-    """Without them, the programs report a version that no client can parse."""
+    """Yield the linker flags of the version; without them, the programs report one that no client can parse."""
     major, minor, _ = _KUBERNETES.removeprefix("v").split(".")
     fields = {"gitVersion": _KUBERNETES, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):

@@ -48,7 +48,7 @@ def earlier(stage: Stage, kubectl: Kubectl, namespaces: Namespaces) -> str:
 
 
 def run(stage: Stage, kubectl: Kubectl, namespace: str, kind: str, image: str) -> None:
-    """Under a name of its own, so that no two want the same Pods."""
+    """Run a workload under a name of its own, so that no two select the same Pods."""
     made = stage.create(namespace, thing(kind, image, name=named(kind), runs=True))
     assert made.code == 201, made.message
     roll_out(kubectl, namespace, kind)

@@ -119,7 +119,7 @@ def test_where_nothing_is_denied_it_is_warned_about(
 
 @pytest.mark.parametrize("kind", ["Pod", "Deployment"])
 @pytest.mark.parametrize("reference", ["nginx@{}", "nginx:1.25@{}", "docker.io/library/nginx:other@{}"])
-def test_a_digest_is_what_is_judged(stage: Stage, kind: str, reference: str) -> None:
+def test_the_digest_is_judged(stage: Stage, kind: str, reference: str) -> None:
     image = reference.format(stage.digest(FAILING))
 
     said = stage.denial(stage.create("strict", thing(kind, image)))
@@ -221,7 +221,7 @@ def test_passive_mode_admits_and_names_the_digest(stage: Stage, kind: str) -> No
     )
 
 
-def test_analysis_mode_asks_for_no_policy(stage: Stage) -> None:
+def test_analysis_mode_evaluates_no_policy(stage: Stage) -> None:
     assert stage.create("analysis", thing("Pod", FAILING)).code == 201
     assert "is not analyzed" in stage.denial(stage.create("analysis", thing("Pod", PENDING)))
 

@@ -18,7 +18,7 @@ SAID = f"Image {PASSING} could not be checked: Anchore failed with a server erro
 
 @contextmanager
 def failing(stage: Stage) -> Iterator[Stage]:
-    """As long as this lasts."""
+    """A stage whose Anchore fails until the test module ends."""
     stage.sandbox.put("/sandbox/faults", json=[FAULT]).raise_for_status()
     try:
         yield stage

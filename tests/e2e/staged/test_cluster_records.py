@@ -83,7 +83,7 @@ def test_requests_that_are_not_dry_runs_would_be_noticed(stage: Stage) -> None:
     assert after["sandbox"]["images"] == before["sandbox"]["images"] + 1
 
 
-def test_the_audit_log_has_the_verdict_on_what_was_denied(cluster: Cluster, stage: Stage) -> None:
+def test_the_audit_log_has_the_verdict_of_a_denial(cluster: Cluster, stage: Stage) -> None:
     assert stage.create("strict", thing("Pod", PASSING, FAILING, name="audited-denied")).code == 403
 
     annotations = stage.annotations("strict", "audited-denied", "create")
@@ -97,7 +97,7 @@ def test_the_audit_log_has_the_verdict_on_what_was_denied(cluster: Cluster, stag
     assert second.endswith("admit: policy_passed")
 
 
-def test_the_audit_log_has_what_a_softer_rule_let_through(cluster: Cluster, stage: Stage) -> None:
+def test_the_audit_log_has_denials_that_were_only_warned_about(cluster: Cluster, stage: Stage) -> None:
     assert stage.create("warned", thing("Pod", FAILING, name="audited-warned")).code == 201
 
     annotations = stage.annotations("warned", "audited-warned", "create")
@@ -106,7 +106,7 @@ def test_the_audit_log_has_what_a_softer_rule_let_through(cluster: Cluster, stag
     assert annotations["rules"] == "warned"
 
 
-def test_the_audit_log_has_why_nothing_was_judged(cluster: Cluster, stage: Stage) -> None:
+def test_the_audit_log_has_the_reason_why_nothing_was_judged(cluster: Cluster, stage: Stage) -> None:
     """A change of nothing but its finalizers would not even reach the controller."""
     made = thing("Deployment", PASSING, name="audited-out-of-scope", replicas=0)
     made["metadata"]["finalizers"] = ["e2e.anchore.io/held"]
@@ -123,7 +123,7 @@ def test_the_audit_log_has_why_nothing_was_judged(cluster: Cluster, stage: Stage
     }
 
 
-def test_metrics_count_what_was_reviewed(stage: Stage) -> None:
+def test_metrics_count_reviews(stage: Stage) -> None:
     before = stage.counted("anchore_admission_reviews_total", outcome="denied")
     assert stage.create("strict", thing("Pod", FAILING)).code == 403
 

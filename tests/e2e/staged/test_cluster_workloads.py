@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def changing(stage: Stage) -> Iterator[Stage]:
-    """As it was, for the tests that follow."""
+    """A stage whose configuration is restored for the tests that follow."""
     yield stage
     renew(stage, VALUES)
 
@@ -26,7 +26,7 @@ def workloads(changing: Stage, request: pytest.FixtureRequest) -> str:
 
 
 def renew(stage: Stage, values: Json) -> None:
-    """With another configuration, once no replica answers by the one before."""
+    """Install another configuration and wait until no replica runs the previous one."""
     before = {pod["metadata"]["uid"] for pod in stage.release.pods()}
     stage.release.install(values)
     labels = "labelSelector=app.kubernetes.io/component=webhook"

@@ -127,7 +127,7 @@ async def test_a_lease_is_written_with_times_that_an_api_server_takes(stage: Rec
     assert lease["spec"]["acquireTime"] == acquired
 
 
-async def test_only_the_named_objects_are_asked_for(stage: RecordedApiStage) -> None:
+async def test_only_the_named_objects_are_requested(stage: RecordedApiStage) -> None:
     await stage.put_secret({})
     await stage.put_lease()
     await stage.cluster.read_secret()
@@ -148,7 +148,7 @@ def test_a_kubeconfig_without_a_user_is_rejected(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_ca_without_identifiers_is_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As on older EKS and k3s, under what Python 3.13 asks for; the answer is "ok"."""
+    """Certificates of older EKS and k3s, with the strict checks of Python 3.13; the response is "ok"."""
     created = ssl.create_default_context
     monkeypatch.setattr(ssl, "create_default_context", lambda *given, **named: _strict(created(*given, **named)))
     pair = plain_pair("localhost")
@@ -158,7 +158,7 @@ async def test_a_ca_without_identifiers_is_trusted(monkeypatch: pytest.MonkeyPat
         at = {"server": f"https://localhost:{server.ports[0]}", "certificate-authority": "ca.crt"}
         _kubeconfig(tmp_path, monkeypatch, at, users=[{"name": "me", "user": {"token": "t"}}])
         cluster = connect(ObjectNames("a", "b", "c"), FakeRecorder())
-        with pytest.raises(ClusterUnavailable, match="JSON is malformed"):  # who reads it has believed it
+        with pytest.raises(ClusterUnavailable, match="JSON is malformed"):  # a parsed body proves a trusted connection
             await cluster.read_secret()
         await cluster.aclose()
 

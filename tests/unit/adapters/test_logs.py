@@ -156,7 +156,7 @@ def test_the_text_line_shows_fields_shortly_and_the_trace_below() -> None:
     assert trace[-1] == "ValueError: why"
 
 
-def test_libraries_write_in_our_format_and_only_what_matters() -> None:
+def test_libraries_log_in_our_format_and_only_from_warning_on() -> None:
     stray = logging.StreamHandler(io.StringIO())
     logging.getLogger("uvicorn").addHandler(stray)
     stream = configured()
@@ -181,7 +181,7 @@ def test_a_line_that_cannot_be_written_does_not_disturb_the_program(capsys: pyte
     assert "Logging error" in capsys.readouterr().err
 
 
-def test_a_filter_of_the_handler_is_asked() -> None:
+def test_a_filter_of_the_handler_is_applied() -> None:
     stream = configured()
     logging.getLogger().handlers[0].addFilter(lambda record: record.levelno < logging.ERROR)
     logging.getLogger("any").error("hidden")

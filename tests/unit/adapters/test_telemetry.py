@@ -310,7 +310,7 @@ def test_openmetrics_is_served_to_clients_that_accept_it(accept: str) -> None:
     assert body.endswith(b"# EOF\n")
 
 
-def test_readiness_and_certificate_are_asked_when_the_metrics_are_read() -> None:
+def test_readiness_and_certificate_are_evaluated_when_the_metrics_are_read() -> None:
     telemetry, ready = Telemetry(), [False]
     telemetry.watch_readiness(lambda: ready[0])
     telemetry.watch_certificate(lambda: 1234.5)
@@ -366,7 +366,7 @@ def test_a_review_is_one_line_that_says_everything(lines: Lines) -> None:
         (admitted(warnings=["unknown kind"]), "INFO"),
     ],
 )
-def test_the_level_follows_what_an_operator_must_see(verdict: ReviewVerdict, level: str, lines: Lines) -> None:
+def test_the_level_follows_the_need_of_operators_to_act(verdict: ReviewVerdict, level: str, lines: Lines) -> None:
     Telemetry().review(review(verdict))
     assert [line["level"] for line in lines.read()] == [level]
 

@@ -76,7 +76,7 @@ def printed(
         (UNTOLD, Effect.ALLOW, ImageOutcome.UNDECIDED),
     ],
 )
-def test_outcome_is_the_verdict_and_what_it_does(verdict: Verdict, effect: Effect, outcome: ImageOutcome) -> None:
+def test_the_outcome_names_the_verdict_and_its_effect(verdict: Verdict, effect: Effect, outcome: ImageOutcome) -> None:
     assert outcome_of(of(verdict, effect)) is outcome
 
 
@@ -197,7 +197,7 @@ def test_machines_get_text_from_outside_escaped(
     assert (image["image"], image["message"], image["object"]["name"]) == (ODD, f"no\n{ODD}", ODD)
 
 
-def test_warning_is_what_people_read_of_an_admitted_image(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_admitted_image_shows_its_warning(capsys: pytest.CaptureFixture[str]) -> None:
     assert "look out" in printed(capsys, holding(of(replace(ADMITTED, warning="look out"), Effect.WARN)))
 
 

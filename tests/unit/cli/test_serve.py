@@ -73,7 +73,7 @@ def test_the_signature_shows_no_other_parameters() -> None:
 
 
 @pytest.mark.parametrize("name", ["host", "operations_port"])
-def test_health_asks_where_serve_listens(name: str) -> None:
+def test_health_calls_the_address_where_serve_listens(name: str) -> None:
     (option,) = (option for option in load("health").params if option.name == name)
     assert option.envvar == variable(name)
     assert option.default == Settings.model_fields[name].default

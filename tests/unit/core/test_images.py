@@ -63,7 +63,7 @@ def test_each_text_once_with_all_its_places() -> None:
     ],
     ids=["same", "changed", "ephemeral", "moved", "no old", "unreadable old", "empty old", "template", "same template"],
 )
-def test_an_update_judges_what_is_new(old: Any, new: dict[str, Any], judged: list[str]) -> None:
+def test_an_update_judges_new_images(old: Any, new: dict[str, Any], judged: list[str]) -> None:
     assert [subject.text for subject in _subjects(new, operation="UPDATE", oldObject=old)] == judged
 
 

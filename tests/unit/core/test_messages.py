@@ -131,7 +131,7 @@ def test_a_single_finding_without_room_is_counted_as_one() -> None:
     assert messages.denial([_refused("m", vulnerability())], 0) == "m\n  1 finding"
 
 
-def test_a_denial_of_many_images_says_more_of_what_it_shows_only() -> None:
+def test_a_denial_of_many_images_gives_details_only_of_images_it_shows() -> None:
     found = [vulnerability(f"CVE-{number}", "x" * 90) for number in range(40)]
     text = messages.denial([_refused(f"Image team/app-{number} {'x' * 150}", *found) for number in range(4)], 5)
     lines = text.splitlines()
@@ -248,5 +248,5 @@ def test_lines_that_are_no_denial_are_cut_where_the_room_ends(lines: list[str], 
         ),
     ],
 )
-def test_passive_mode_says_what_the_original_said(submission: Submission, text: str) -> None:
+def test_passive_mode_uses_the_message_of_the_original(submission: Submission, text: str) -> None:
     assert messages.requested("ubuntu", submission) == text

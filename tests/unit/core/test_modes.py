@@ -71,7 +71,7 @@ def _passing(*, mapped: bool = True, reason: PolicyReason = PolicyReason.EVALUAT
         (STRICT, Needs(record=True, evaluation=True)),
     ],
 )
-def test_a_mode_asks_only_for_what_it_needs(mode: ModeName, needs: Needs) -> None:
+def test_a_mode_queries_only_the_facts_it_needs(mode: ModeName, needs: Needs) -> None:
     assert MODES[mode].needs == needs
 
 
@@ -447,7 +447,7 @@ def test_skip_looks_at_nothing() -> None:
     ("mode", "decision", "warning"),
     [(SKIP, ADMIT, "words"), (PASSIVE, ADMIT, "words"), (ANALYSIS, DENY, ""), (STRICT, DENY, "")],
 )
-def test_an_image_that_anchore_cannot_be_asked_about(mode: ModeName, decision: Decision, warning: str) -> None:
+def test_an_image_that_cannot_be_queried(mode: ModeName, decision: Decision, warning: str) -> None:
     verdict = MODES[mode].uncheckable(Reason.IMAGE_ID, "words")
     assert verdict == Verdict(decision, Reason.IMAGE_ID, "words", warning=warning)
 

@@ -151,7 +151,7 @@ def test_no_reference(text: str) -> None:
         (f"a/b@sha512:{_HEX}", "is not a valid image reference: its digest is malformed"),
     ],
 )
-def test_the_error_says_what_is_wrong(text: str, words: str) -> None:
+def test_the_error_names_the_mistake(text: str, words: str) -> None:
     with pytest.raises(InvalidImageReference) as caught:
         parse(text)
     assert str(caught.value) == words

@@ -128,5 +128,5 @@ def test_the_worst_decision_stands_for_the_review(decisions: list[Decision], exp
         ),
     ],
 )
-def test_the_digest_that_anchore_judged_goes_first(image: str, facts: ImageFacts, digest: str | None) -> None:
+def test_the_digest_that_anchore_judged_comes_first(image: str, facts: ImageFacts, digest: str | None) -> None:
     assert image_verdict(image=image, facts=facts).digest == digest

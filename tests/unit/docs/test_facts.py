@@ -41,7 +41,7 @@ def test_a_default_is_as_documented(variable: str, default: str, monkeypatch: py
 
 
 def _metrics() -> set[str]:
-    """Those of operating.md, which ``tests/contract/test_metrics.py`` holds against a running controller."""
+    """Return the metrics in operating.md; a contract test compares them with a running controller."""
     return set(_METRIC.findall((DOCS / "operating.md").read_text()))
 
 

@@ -56,7 +56,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def headings(page: Path) -> set[str]:
-    """Their anchors, as GitHub makes them."""
+    """Return the anchors of the headings, as GitHub makes them."""
     found = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in found}
 
@@ -131,7 +131,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pages
-def test_every_picture_says_what_it_shows(page: Path) -> None:
+def test_every_picture_has_an_alternative_text(page: Path) -> None:
     assert [target for text, target in _PICTURE.findall(prose(page)) if not text.strip()] == []
 
 
@@ -144,8 +144,8 @@ def test_the_index_names_every_page() -> None:
     assert [page.name for page in DOCS.glob("*.md") if page.name != "README.md" and f"({page.name}" not in index] == []
 
 
-def test_the_badges_say_what_the_project_says() -> None:
-    """They are drawn from their addresses, so nothing else keeps them true."""
+def test_the_badges_match_the_project() -> None:
+    """Badges are drawn from their URLs, so no other check keeps them true."""
     badges = {text.partition(":")[0]: unquote(target) for text, target in _PICTURE.findall(prose(ROOT / "README.md"))}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pythons = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)]

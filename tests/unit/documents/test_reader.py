@@ -113,7 +113,7 @@ def test_documents(text: str | bytes, expected: list[Any]) -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_words_mean_what_kubernetes_reads(word: str, value: object) -> None:
+def test_words_have_the_meaning_that_kubernetes_reads(word: str, value: object) -> None:
     [document] = _load(f"a: {word}")
     assert document == {"a": value}
     assert type(document["a"]) is type(value)
@@ -255,7 +255,7 @@ def test_several_documents(text: str | bytes) -> None:
         ("1: a\n'1': b", {"1": "b"}, None),
     ],
 )
-def test_manifests_mean_what_kubectl_sends(text: str, document: dict[str, Any], notes: list[str] | None) -> None:
+def test_manifests_are_read_as_kubectl_sends_them(text: str, document: dict[str, Any], notes: list[str] | None) -> None:
     manifests = load_manifests(text, source=_SOURCE, line=3)
     assert manifests.documents == [document]
     if notes is not None:

@@ -206,7 +206,7 @@ def test_names_of_any_characters(name: str) -> None:
 
 
 def test_of_duplicate_keys_the_last_wins() -> None:
-    """As in the API server's own decoder, which writes every review anew and never sends one."""
+    """The API server's own decoder does the same; it re-encodes every review and never sends one."""
     body = _bytes(review(_POD)).replace(b'"operation": "CREATE"', b'"operation": "DELETE", "operation": "UPDATE"')
     assert decode(body).request.operation == "UPDATE"
 

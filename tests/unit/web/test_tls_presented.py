@@ -103,7 +103,7 @@ def checking(tmp_path: Path) -> ServingCertificate:
     return certificate
 
 
-def test_no_session_outlives_what_its_client_was_let_in_for(checking: ServingCertificate, tmp_path: Path) -> None:
+def test_no_session_outlives_the_trust_in_its_client(checking: ServingCertificate, tmp_path: Path) -> None:
     """Resumed sessions skip verification, so a client with a stolen key could reconnect forever."""
     client = trusting(GOOD)
     files = written(tmp_path, LATER.certificate, LATER.key)

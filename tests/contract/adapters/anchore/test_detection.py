@@ -280,7 +280,7 @@ class TestUpgrade:
                 await anchore.by_tag(TAG, deadline())
         assert set(played.paths) == {"/v1/images"}
 
-    async def test_a_good_answer_between_them_starts_the_count_anew(self) -> None:
+    async def test_a_valid_response_between_them_restarts_the_count(self) -> None:
         answers = engine()
         anchore = client(by_path(answers).transport(), ApiVersion.AUTO)
         for _ in range(3):

@@ -247,7 +247,7 @@ class TestTime:
 
     @pytest.mark.parametrize("count", [1, 10, 11, 1000])
     async def test_only_a_few_interim_responses_are_taken(self, count: int) -> None:
-        """Each costs time in which other reviews wait."""
+        """Every interim response costs time in which other reviews wait."""
         head = b"HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: 29\r\n\r\n"
         absent = head + b'{"message":"image not found"}'
         said = b"HTTP/1.1 103 Early Hints\r\n\r\n" * count + absent

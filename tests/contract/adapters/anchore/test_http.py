@@ -202,7 +202,7 @@ class TestSecondAttempts:
     @pytest.mark.parametrize(
         "first", [*BUSY, httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.ProxyError("no")]
     )
-    async def test_a_question_is_asked_twice(self, first: httpx.Response | Exception) -> None:
+    async def test_a_query_is_sent_twice(self, first: httpx.Response | Exception) -> None:
         recorder, played = FakeRecorder(), playing(first, FOUND)
         anchore, pauses = impatient(played.transport(), recorder=recorder)
         assert await anchore.by_tag(TAG, deadline())
@@ -236,7 +236,7 @@ class TestSecondAttempts:
 
 
 class TestTime:
-    async def test_each_bound_is_capped_by_what_is_left(self) -> None:
+    async def test_each_timeout_is_capped_by_the_remaining_time(self) -> None:
         played, clock = playing(FOUND, FOUND), ManualClock()
         anchore = client(played.transport(), bounds=BOUNDS)
         await anchore.by_tag(TAG, Deadline.after(60, clock))

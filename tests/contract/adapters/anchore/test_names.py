@@ -36,7 +36,7 @@ def test_neither_a_call_nor_the_end_of_the_loop_waits_for_a_silent_name_server(s
             with pytest.raises((DeadlineExceeded, AnchoreUnavailable)):
                 await anchore.by_tag(TAG, deadline(0.05))
 
-    asyncio.run(ask())  # which waits for the loop's own threads
+    asyncio.run(ask())  # asyncio.run waits for the loop's own threads
     assert silent.is_set()
 
 

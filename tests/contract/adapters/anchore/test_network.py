@@ -70,7 +70,7 @@ class TestConnections:
             serving(lambda head: None if b"POST" not in head else found(head)) as served,
             aclosing(at(served.port)) as anchore,
         ):
-            # the server reads heads only, so what it takes for the next head begins with the body
+            # the server reads heads only, so the next head begins with the body
             await anchore.submit(AnalysisRequest(TAG), deadline())
         head = served.heads[0].decode().lower()
         assert "content-type: application/json" in head
@@ -155,7 +155,7 @@ class TestProxies:
         assert f"Proxy-Authorization: Basic {base64.b64encode(b'user:pass').decode()}" in head
 
     @pytest.mark.parametrize("exempt", [LOOPBACK, f"other,{LOOPBACK}", "*"])
-    async def test_hosts_without_proxy_are_asked_directly(self, monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+    async def test_hosts_without_proxy_are_called_directly(self, monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
         async with serving(found) as proxy, serving(found) as served:
             monkeypatch.setenv("HTTP_PROXY", f"http://{LOOPBACK}:{proxy.port}")
             monkeypatch.setenv("NO_PROXY", exempt)

@@ -85,7 +85,7 @@ class TestByTag:
     async def test_reports_the_state_of_the_analysis(self, stage: Stage, full_tag: str, state: AnalysisState) -> None:
         assert (await by_tag(stage, full_tag)).state is state
 
-    async def test_knows_of_the_registry_only_what_was_submitted(self, stage: Stage) -> None:
+    async def test_knows_only_submitted_images_of_the_registry(self, stage: Stage) -> None:
         assert (await by_tag(stage, MOVED)).digest == FIRST_DIGEST
 
 
@@ -105,7 +105,7 @@ class TestCheck:
     async def test_a_pass(self, stage: Stage) -> None:
         assert await check(stage, GOOD_DIGEST, GOOD) == PolicyEvaluation(passed=True, policy="strict")
 
-    async def test_a_failure_with_what_stops_it(self, stage: Stage) -> None:
+    async def test_a_failure_with_its_findings(self, stage: Stage) -> None:
         evaluation = await check(stage, BAD_DIGEST, BAD)
         assert (evaluation.passed, evaluation.policy, evaluation.mapped) == (False, "strict", True)
         assert (evaluation.reason, evaluation.problems) == (PolicyReason.EVALUATION, ())

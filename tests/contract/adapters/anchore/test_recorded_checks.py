@@ -181,7 +181,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", parameters(CASES))
-async def test_client_understands_what_anchore_engine_answered(case: Case) -> None:
+async def test_client_reads_recorded_responses_of_anchore_engine(case: Case) -> None:
     await replay(case)
 
 

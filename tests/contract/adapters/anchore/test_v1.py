@@ -151,7 +151,7 @@ async def test_an_ambiguous_response_is_invalid(answer: Any) -> None:
     ],
     ids=["tag", "digest"],
 )
-async def test_a_submission_says_who_asks_and_neither_forces_nor_subscribes(
+async def test_a_submission_names_the_requestor_and_neither_forces_nor_subscribes(
     asked: AnalysisRequest, source: dict[str, Any]
 ) -> None:
     played = Played(answering([v1_image()]))

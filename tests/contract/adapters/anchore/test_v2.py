@@ -32,7 +32,7 @@ ABSENT = {
 
 
 class TestByTag:
-    async def test_asks_by_the_name_that_v2_gives_the_parameter(self) -> None:
+    async def test_sends_the_parameter_by_its_name_in_v2(self) -> None:
         anchore, played = asking({"items": [image()]})
         record = await anchore.by_tag(TAG, deadline())
         assert record == ImageRecord(DIGEST, AnalysisState.ANALYZED, (TagRow(TAG, OLD),))

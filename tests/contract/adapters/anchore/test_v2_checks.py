@@ -58,7 +58,7 @@ LIST_RULE = {"id": "r1", "name": "blessed", "registry": "*", "repository": "*", 
 
 
 class TestCheck:
-    async def test_asks_interactively_and_in_detail(self) -> None:
+    async def test_requests_an_interactive_and_detailed_check(self) -> None:
         anchore, played = asking(checked(evaluation()))
         assert await anchore.check(DIGEST, TAG, "p", deadline()) == PASS
         (request,) = played.asked
@@ -66,7 +66,7 @@ class TestCheck:
         query = {"tag": TAG, "interactive": "true", "detail": "true", "policy_id": "p"}
         assert dict(request.url.params) == query
 
-    async def test_the_active_policy_is_asked_for_by_naming_none(self) -> None:
+    async def test_the_active_policy_is_requested_by_naming_none(self) -> None:
         anchore, played = asking(checked(evaluation(), policy_id="active-one"))
         assert await anchore.check(DIGEST, TAG, None, deadline()) == PolicyEvaluation(passed=True, policy="active-one")
         assert "policy_id" not in played.asked[0].url.params

@@ -201,5 +201,5 @@ def test_an_entry_that_is_missing_is_named() -> None:
         ({"url": "https://example.com/validate/x"}, "https://example.com/validate/x"),
     ],
 )
-def test_the_question_goes_where_reviews_go(client: dict[str, Any], url: str) -> None:
+def test_the_probe_uses_the_address_of_reviews(client: dict[str, Any], url: str) -> None:
     assert service_url({"name": "x", "clientConfig": client}) == url

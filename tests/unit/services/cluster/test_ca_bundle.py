@@ -35,7 +35,7 @@ def test_the_previous_cas_stay_beside_the_new_ones() -> None:
 
 
 def test_no_ca_is_published_twice() -> None:
-    """As when the old one and the new one are put into the file before the certificate changes."""
+    """Operators put the old and the new CA into the file before they change the certificate."""
     file = File(pem("old"))
     bundle = CaBundleFile(file, "ca.crt", ManualClock())
     file.held = (pem("old"), pem("new"))

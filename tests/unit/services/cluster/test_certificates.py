@@ -164,7 +164,7 @@ async def test_the_next_renewal_drops_the_ca_before_the_last(first: Replica, clu
     assert oldest not in shared(cluster).ca_bundle
 
 
-async def test_a_leader_lost_between_the_steps_leaves_nothing_that_the_next_cannot_begin_anew(
+async def test_a_leader_lost_between_the_steps_leaves_nothing_that_blocks_the_next(
     first: Replica, second: Replica, cluster: InMemoryCluster
 ) -> None:
     await first.lead()
@@ -175,7 +175,7 @@ async def test_a_leader_lost_between_the_steps_leaves_nothing_that_the_next_cann
     await second.lead()
     second.trust()
     first.trusted.add(second.certificates.ca_bundle or b"")
-    await first.lead()  # believes to lead, but its CA is no longer published
+    await first.lead()  # still considers itself the leader, but its CA is no longer published
     assert shared(cluster).ca_bundle not in {abandoned, second.certificates.ca_bundle}
     assert leaf_of(shared(cluster)).ca == leaf_of(old).ca
     await second.lead()

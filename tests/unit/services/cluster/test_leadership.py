@@ -64,14 +64,14 @@ async def test_a_lease_is_abandoned_after_it_has_not_changed_before_our_eyes(
     seconds: float, leads: bool, first: Leadership, second: Leadership, clock: ManualClock
 ) -> None:
     await first.step()
-    clock.now += 1000  # what happened before we looked says nothing: the other's clock is not ours
+    clock.now += 1000  # earlier renewals do not count: the clocks of the replicas differ
     await second.step()
     clock.now += seconds
     await second.step()
     assert second.leads() is leads
 
 
-async def test_a_renewal_starts_the_wait_anew(second: Leadership, clock: ManualClock, cluster: InMemoryCluster) -> None:
+async def test_a_renewal_restarts_the_wait(second: Leadership, clock: ManualClock, cluster: InMemoryCluster) -> None:
     for _ in range(10):
         cluster.renew("first")
         await second.step()

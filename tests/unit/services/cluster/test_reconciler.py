@@ -105,7 +105,7 @@ async def test_without_a_registration_others_get_the_same_time(cluster: InMemory
     assert cluster.entries() == ()
 
 
-async def test_a_successor_goes_on_when_the_leader_is_lost(cluster: InMemoryCluster, clock: ManualClock) -> None:
+async def test_a_successor_takes_over_when_the_leader_is_lost(cluster: InMemoryCluster, clock: ManualClock) -> None:
     first, second = (Replica(name, cluster, clock) for name in ("first", "second"))
     await first.round()
     await second.round()

@@ -48,7 +48,7 @@ def test_the_shortest_file() -> None:
     assert configuration.workloads is WorkloadHandling.FINAL
 
 
-def test_the_example_is_what_it_says() -> None:
+def test_the_example_has_the_documented_meaning() -> None:
     configuration = _parse(EXAMPLE)
     assert [rule.name for rule in configuration.rules] == ["cluster-components", "payments", "production", "staging"]
     assert configuration.rules[1].require_mapping is True
@@ -364,7 +364,7 @@ def test_the_documentation_shows_the_example() -> None:
     assert len(configurations) == 2
 
 
-def test_a_fingerprint_is_of_what_is_in_effect_and_not_of_how_it_is_written() -> None:
+def test_a_fingerprint_depends_on_effective_values_and_not_on_spelling() -> None:
     written = parse_configuration("anchore: {endpoint: 'http://a'}\ndefaults: {mode: strict}", "a")
     again = parse_configuration(
         "# a comment\ndefaults:\n  mode: strict\n  onError: deny\nanchore: {endpoint: http://a/}", "b"

@@ -43,7 +43,9 @@ async def setup() -> ReviewSetup:
         (ModeName.STRICT, ["by_tag", "check"]),
     ],
 )
-async def test_anchore_is_asked_what_the_mode_needs(setup: ReviewSetup, mode: ModeName, operations: list[str]) -> None:
+async def test_anchore_is_queried_for_the_facts_that_the_mode_needs(
+    setup: ReviewSetup, mode: ModeName, operations: list[str]
+) -> None:
     setup.anchore.store(APP)
     async with setup.running():
         await setup.facts(APP, by=rule(mode=mode))
@@ -58,7 +60,7 @@ async def test_anchore_is_asked_what_the_mode_needs(setup: ReviewSetup, mode: Mo
 @pytest.mark.parametrize(
     "state", [AnalysisState.NOT_ANALYZED, AnalysisState.ANALYZING, AnalysisState.FAILED], ids=lambda state: state.value
 )
-async def test_policy_is_not_asked_for_before_the_analysis_is_done(setup: ReviewSetup, state: AnalysisState) -> None:
+async def test_policy_is_not_evaluated_before_the_analysis_is_done(setup: ReviewSetup, state: AnalysisState) -> None:
     record = setup.anchore.store(APP, state)
     (facts,) = await setup.facts(APP)
 
@@ -77,7 +79,7 @@ async def test_policy_is_evaluated_for_the_digest_and_the_tag(setup: ReviewSetup
     assert setup.anchore.calls[-1] == Call("check", record.digest, APP, policy)
 
 
-async def test_rule_says_which_account_is_asked(setup: ReviewSetup) -> None:
+async def test_rule_decides_the_queried_account(setup: ReviewSetup) -> None:
     record = setup.other.store(APP)
     (facts,) = await setup.facts(APP, by=rule(account="other"))
 
@@ -85,7 +87,7 @@ async def test_rule_says_which_account_is_asked(setup: ReviewSetup) -> None:
     assert setup.anchore.calls == []
 
 
-async def test_every_spelling_of_a_reference_is_asked_for_once(setup: ReviewSetup) -> None:
+async def test_every_spelling_of_a_reference_is_queried_once(setup: ReviewSetup) -> None:
     spellings = ["nginx", "nginx:latest", "docker.io/nginx", "index.docker.io/nginx", NGINX[0]]
     found = await setup.facts(*spellings)
 
@@ -93,7 +95,7 @@ async def test_every_spelling_of_a_reference_is_asked_for_once(setup: ReviewSetu
     assert sorted(setup.anchore.subjects("by_tag")) == sorted(NGINX)
 
 
-async def test_both_names_of_an_official_image_are_asked_for_at_once(setup: ReviewSetup) -> None:
+async def test_both_names_of_an_official_image_are_queried_at_once(setup: ReviewSetup) -> None:
     answer = setup.anchore.hang("by_tag")
     asking = asyncio.create_task(setup.facts("nginx"))
     await settled()
@@ -144,7 +146,7 @@ async def test_error_under_one_name_ends_the_call_under_the_other(setup: ReviewS
 
 
 @pytest.mark.parametrize("tag", ["", ":1"])
-async def test_digest_reference_goes_by_digest(setup: ReviewSetup, tag: str) -> None:
+async def test_digest_reference_is_looked_up_by_digest(setup: ReviewSetup, tag: str) -> None:
     image = f"registry.example.com/app{tag}@{digest_of('list')}"
     record = setup.anchore.store(APP, digest=digest_of("amd64"), parent_digest=digest_of("list"))
     (facts,) = await setup.facts(image)
@@ -250,7 +252,7 @@ async def test_state_that_a_check_answers_is_the_images_state(setup: ReviewSetup
 
 @pytest.mark.parametrize("error", [OUTAGE, PolicyNotFound("policy x does not exist")])
 @pytest.mark.parametrize(("operation", "known"), [("by_tag", False), ("check", True)])
-async def test_error_leaves_what_was_found_before(
+async def test_error_keeps_the_facts_found_before(
     setup: ReviewSetup, operation: str, *, known: bool, error: EvaluationError
 ) -> None:
     record = setup.anchore.store(APP)
@@ -280,7 +282,7 @@ async def test_account_that_is_gone_is_an_error(setup: ReviewSetup) -> None:
 
 
 @pytest.mark.parametrize(("operation", "known"), [("by_tag", False), ("check", True)])
-async def test_deadline_leaves_what_was_found_before(setup: ReviewSetup, operation: str, *, known: bool) -> None:
+async def test_deadline_keeps_the_facts_found_before(setup: ReviewSetup, operation: str, *, known: bool) -> None:
     record = setup.anchore.store(APP)
     setup.anchore.hang(operation)
     (facts,) = await setup.late_facts(APP)
@@ -409,6 +411,6 @@ async def test_many_reviews_at_once_take_few_tasks_each(monkeypatch: pytest.Monk
     assert setup.anchore.in_flight == 8 + 8 + 4 + 1 + 1
     await setup.clock.advance(DEADLINE)
     found = [[type(facts.error) for facts in await review] for review in reviews]
-    assert found == [[DeadlineExceeded] * 8] * 5  # other reviews' images are not the choice of an image's author
+    assert found == [[DeadlineExceeded] * 8] * 5  # the author of an image cannot choose the images of other reviews
     answer.set()
     assert (await setup.facts(APP))[0].error is None

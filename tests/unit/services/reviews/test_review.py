@@ -166,7 +166,7 @@ async def test_thousand_images_are_each_looked_up_once() -> None:
 @pytest.mark.parametrize(
     ("choice", "allowed", "warned"), [("allow", True, False), ("warn", True, True), ("deny", False, False)]
 )
-async def test_unknown_kind_is_what_the_configuration_says(choice: str, *, allowed: bool, warned: bool) -> None:
+async def test_unknown_kind_is_handled_as_configured(choice: str, *, allowed: bool, warned: bool) -> None:
     setup = ReviewSetup(settings={**ANALYSIS, "unknownKinds": choice})
     verdict = await setup.review({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"})
 
@@ -255,7 +255,7 @@ async def test_images_of_one_pod_fall_under_different_rules() -> None:
     assert (setup.anchore.subjects("by_tag"), setup.other.subjects("by_tag")) == ([APP], [BAD])
 
 
-async def test_deadline_passes_and_the_answer_names_what_is_known_and_what_is_not() -> None:
+async def test_response_at_the_deadline_names_known_and_unknown_facts() -> None:
     setup = ReviewSetup(settings=ANALYSIS)
     setup.anchore.store(BAD, AnalysisState.FAILED)
     setup.anchore.hang("by_tag", subject=APP)

@@ -14,7 +14,7 @@ PASSIVE = f"Image analysis for image {APP}"
 MAPPED = f"{PASSIVE} requested and found mapped to digest {digest_of(APP)}"
 
 
-async def test_passive_mode_says_what_became_of_the_request() -> None:
+async def test_passive_mode_reports_the_outcome_of_the_submission() -> None:
     setup = ReviewSetup(settings=defaults("passive"), passive_wait=1)
     answer = setup.anchore.hang("submit")
     async with setup.running():

@@ -199,7 +199,7 @@ UNMAPPED = f"{IMAGE} was not checked by policy bundle admissionpolicy: none of i
         ),
     ],
 )
-async def test_strict_mode_goes_by_the_policy(
+async def test_strict_mode_follows_the_policy(
     arrange: Arrange,
     *,
     require_mapping: bool,

@@ -119,7 +119,7 @@ async def test_latest_answer_under_any_name_counts(setup: ReviewSetup) -> None:
     assert setup.resolved(long) == digest_of(long.full_tag)
 
 
-async def test_answer_that_nothing_was_compared_with_is_asked_for_again_when_a_look_up_differs(
+async def test_response_without_a_comparison_is_requested_again_when_a_look_up_differs(
     setup: ReviewSetup,
 ) -> None:
     """Passive mode looks nothing up, so it is unknown which of the two digests is newer."""

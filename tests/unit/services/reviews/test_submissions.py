@@ -31,7 +31,7 @@ async def test_submission_is_answered_with_the_digest_of_the_tag(setup: ReviewSe
     assert setup.recorder.depths == [1, 0]
 
 
-async def test_image_is_in_flight_once_however_often_it_is_asked_for() -> None:
+async def test_image_is_in_flight_once_however_often_it_is_submitted() -> None:
     setup = ReviewSetup(schedule=Schedule(refresh_interval=1))
     answer = setup.anchore.hang("submit")
     async with setup.running():
@@ -53,7 +53,7 @@ async def test_submission_that_hangs_is_given_up(setup: ReviewSetup) -> None:
     assert setup.anchore.in_flight == 0
 
 
-async def test_accounts_do_not_share_what_they_know(setup: ReviewSetup) -> None:
+async def test_accounts_do_not_share_facts(setup: ReviewSetup) -> None:
     setup.other.fail("submit", NO_PULL)
     await setup.responded()
     setup.submit(account="other")
@@ -102,7 +102,7 @@ async def test_dropped_submissions_take_no_memory() -> None:
     assert len(setup.recent) == 1
 
 
-async def test_full_queue_takes_nothing_away_from_what_is_known() -> None:
+async def test_full_queue_removes_no_known_facts() -> None:
     setup = ReviewSetup(schedule=Schedule(queue_size=1))
     async with setup.running():
         await setup.responded()
@@ -138,7 +138,7 @@ async def test_registry_that_hangs_holds_up_its_own_images_first() -> None:
     assert len(setup.submitted) == 51
 
 
-async def test_memory_is_bounded_and_the_longest_unused_goes_first() -> None:
+async def test_memory_is_bounded_and_the_longest_unused_is_dropped_first() -> None:
     setup = ReviewSetup(recent=Recent(most=3))
     async with setup.running():
         await setup.responded()
@@ -228,7 +228,7 @@ async def test_account_that_is_gone_is_an_unexpected_exception(setup: ReviewSetu
     assert setup.submit(account="gone").state is SubmissionState.REFUSED
 
 
-async def test_workers_that_are_started_again_send_what_was_under_way() -> None:
+async def test_restarted_workers_send_interrupted_submissions() -> None:
     setup = ReviewSetup()
     setup.anchore.hang("submit")
     async with setup.running():
@@ -241,7 +241,7 @@ async def test_workers_that_are_started_again_send_what_was_under_way() -> None:
     assert setup.submit() == ANSWERED
 
 
-async def test_drain_finishes_what_is_queued_and_takes_no_more(setup: ReviewSetup) -> None:
+async def test_drain_sends_queued_submissions_and_accepts_no_more(setup: ReviewSetup) -> None:
     answer = setup.anchore.hang("submit")
     for request in tags(5):
         setup.submit(request)
@@ -255,7 +255,7 @@ async def test_drain_finishes_what_is_queued_and_takes_no_more(setup: ReviewSetu
     assert len(setup.submitted) == 5
 
 
-async def test_drain_names_what_is_left_when_its_time_is_up(
+async def test_drain_names_unsent_submissions_when_its_time_is_up(
     setup: ReviewSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
     setup.anchore.hang("submit", subject=REQUEST.full_tag)

@@ -53,4 +53,4 @@ class Configuration(Section):
     workloads: Annotated[WorkloadHandling, BeforeValidator(_off)] = WorkloadHandling.FINAL
     """How a denial affects templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
     unknown_kinds: UnknownKinds = UnknownKinds.WARN
-    """The answer about an object of a kind whose images cannot be found."""
+    """The response to an object of a kind whose images cannot be found."""

@@ -85,7 +85,7 @@ class ActionSection(Section):
     on_error: OnError | None = None
     """The effect of a missing verdict, for example while Anchore is unavailable."""
     request_analysis: bool | None = None
-    """Submit images to Anchore for analysis that it does not know."""
+    """Submit images that Anchore does not know for analysis."""
     require_mapping: bool | None = None
     """In strict mode, deny images that none of the policy's mappings covers."""
 
@@ -113,6 +113,6 @@ class DefaultsSection(Section):
     on_error: OnError = OnError.DENY
     """The effect of a missing verdict, for example while Anchore is unavailable."""
     request_analysis: bool = True
-    """Submit images to Anchore for analysis that it does not know."""
+    """Submit images that Anchore does not know for analysis."""
     require_mapping: bool = False
     """In strict mode, deny images that none of the policy's mappings covers."""

@@ -50,7 +50,7 @@ class AnchoreSection(Section):
     api_version: ApiVersion = ApiVersion.AUTO
     """Version of Anchore's API; auto detects it."""
     ca_file: File | None = None
-    """PEM file with the CAs to trust, followed while it changes; null trusts those of the system."""
+    """PEM file with the CAs to trust; changes to it are noticed. null trusts the system's CAs."""
     verify_tls: bool = True
     """Verify Anchore's certificate."""
 
@@ -67,7 +67,7 @@ class AccountSection(Section):
     api_key_file: File | None = None
     """File that holds an API key of Anchore Enterprise, instead of user name and password."""
     anchore_account: Text | None = None
-    """Act in this account of Anchore's (x-anchore-account); needs an administrator's credentials."""
+    """Act in this Anchore account (x-anchore-account); needs an administrator's credentials."""
     endpoint: Endpoint | None = None
     """Address of this account's Anchore, if it is not anchore.endpoint."""
     api_version: ApiVersion | None = None
@@ -131,7 +131,7 @@ class LimitsSection(Section):
     body: Size = 16 * 1024 * 1024
     """The body of a request to the webhook; a larger one is denied. Default 16MiB."""
     anchore_response: Size = 4 * 1024 * 1024
-    """A response of Anchore's, decompressed. Default 4MiB."""
+    """A response from Anchore, decompressed. Default 4MiB."""
     images: Annotated[int, Field(ge=1, le=10_000), _WHOLE] = 200
     """How many different images an object may name; an object with more is denied without a check."""
 

@@ -38,7 +38,7 @@ class WorkloadHandling(StrEnum):
 
 
 class UnknownKinds(StrEnum):
-    """The answer about an object of a kind whose images cannot be found."""
+    """The response to an object of a kind whose images cannot be found."""
 
     ALLOW = "allow"
     WARN = "warn"

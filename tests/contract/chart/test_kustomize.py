@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from anchore_admission.services.config.load import parse_configuration
-from support.charts import RELEASE, Object, Rendered, Values, program, render, run
+from support.charts import RELEASE, Object, Rendered, Values, program, render, rendered, run
 from support.paths import ROOT
 from support.programs import SEARCH_PATH
 
@@ -92,7 +92,7 @@ def test_the_configuration_can_be_read(overlay: str) -> None:
 
 
 def _build(folder: Path) -> Rendered:
-    return Rendered(list(yaml.safe_load_all(run("kubectl", "kustomize", str(folder)))))
+    return rendered(run("kubectl", "kustomize", str(folder)))
 
 
 def _name_of_configuration(built: Rendered) -> str:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from anchore_admission.services.config.load import parse_configuration
-from support.charts import Rendered, render, run
+from support.charts import render, rendered, run
 from support.command_line import CREDENTIALS, CommandLine
 from support.paths import ROOT
 from support.sandbox_server import sandbox_served
@@ -163,7 +163,7 @@ def test_values_and_configuration_of_one_name_say_the_same(name: str) -> None:
 
 def test_the_overlay_builds_with_the_configuration_and_the_image_that_it_names() -> None:
     folder = EXAMPLES / "kustomize"
-    built = Rendered(list(yaml.safe_load_all(run("kubectl", "kustomize", str(folder)))))
+    built = rendered(run("kubectl", "kustomize", str(folder)))
 
     (name,) = (it["configMap"]["name"] for it in built.pod()["volumes"] if it["name"] == "configuration")
     assert built.get("ConfigMap", name)["data"]["configuration.yaml"] == (folder / "configuration.yaml").read_text()

@@ -11,8 +11,8 @@ from e2e.release import NAME, REGISTRATIONS
 from e2e.things import Json
 
 SERVING: Final = NAME
-CA: Final = f"{NAME}-authority"
-SECRETS: Final = {SERVING: f"{NAME}-certificate", CA: f"{NAME}-authority"}
+CA: Final = f"{NAME}-ca"
+SECRETS: Final = {SERVING: f"{NAME}-certificate", CA: f"{NAME}-ca"}
 """Secrets of the two Certificates."""
 _CERTIFICATES: Final = f"/apis/cert-manager.io/v1/namespaces/{NAME}/certificates"
 

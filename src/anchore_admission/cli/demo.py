@@ -47,7 +47,7 @@ def command(
     ] = _HOST,
     port: Annotated[int, typer.Option(help="Port of the controller; 0 takes a free one.", min=0, max=65535)] = 8443,
 ) -> None:
-    """Show the product working: an embedded Anchore, the controller, and Pods in each mode.
+    """Show the product working: a simulated Anchore, the controller, and Pods in each mode.
 
     Nothing outside this machine is contacted, and nothing is left behind.
     """

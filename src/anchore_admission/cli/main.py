@@ -25,7 +25,7 @@ COMMANDS = {
     "webhook": "Print the ValidatingWebhookConfiguration for kubectl apply -f -.",
     "probe": "Call the webhook the way an API server does, with a review that changes nothing.",
     "sandbox": "Run a simulated Anchore that needs no registry and no database.",
-    "demo": "Show the product working: an embedded Anchore, the controller, and Pods in each mode.",
+    "demo": "Show the product working: a simulated Anchore, the controller, and Pods in each mode.",
     "health": "Check that the controller on this machine is ready.",
     "version": "Print the version.",
 }

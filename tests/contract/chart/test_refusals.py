@@ -66,7 +66,7 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
                 merged(ANCHORE, {"certificates": {**EXISTING, "existingSecret": f"anchore-admission-{it}"}}),
                 [f"certificates.existingSecret: not anchore-admission-{it}, which the chart itself creates"],
             )
-            for it in ("tls", "certificate", "authority")
+            for it in ("tls", "certificate", "ca")
         ),
         (
             merged(

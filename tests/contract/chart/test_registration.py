@@ -156,7 +156,7 @@ def test_the_certificate_comes_from_the_configured_source(
 def test_secrets_that_others_fill_are_rendered_empty() -> None:
     for certificates, secrets in [
         ("selfManaged", {f"{RELEASE}-tls"}),
-        ("certManager", {f"{RELEASE}-certificate", f"{RELEASE}-authority"}),
+        ("certManager", {f"{RELEASE}-certificate", f"{RELEASE}-ca"}),
         ("existingSecret", set()),
     ]:
         found = [it for it in _release(certificates).objects if it["kind"] == "Secret"]

@@ -70,7 +70,7 @@ configuration at the start: a replica with mistakes lists them all in its log an
 {{- if eq $certificates.mode "existingSecret" }}
   {{- if not $certificates.existingSecret }}
 - 'certificates.existingSecret: needed with certificates.mode existingSecret'
-  {{- else if has $certificates.existingSecret (list (print $full "-tls") (print $full "-certificate") (print $full "-authority")) }}
+  {{- else if has $certificates.existingSecret (list (print $full "-tls") (print $full "-certificate") (print $full "-ca")) }}
 - {{ printf "certificates.existingSecret: not %s, which the chart itself creates and deletes" $certificates.existingSecret | quote }}
   {{- end }}
   {{- if and $chartRegisters (not $certificates.caBundle) }}

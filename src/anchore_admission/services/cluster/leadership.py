@@ -19,7 +19,7 @@ class LeaseTiming:
     """Seconds, as in client-go.
 
     The holder stops leading ``deadline`` after its last renewal; other replicas take the Lease only after ``duration``,
-    which is longer, so that there are never two leaders.
+    which is longer, so that two terms do not overlap.
     """
 
     duration: int = 15

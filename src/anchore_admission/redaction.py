@@ -6,6 +6,7 @@ from outside passes through :func:`redacted` before it reaches a message or a lo
 
 import html
 import re
+import threading
 from base64 import b64encode, urlsafe_b64encode
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -50,16 +51,24 @@ class Redaction:
     def __init__(self) -> None:
         self._secrets: dict[str, list[frozenset[str]]] = {}
         self._pattern: re.Pattern[str] | None = None
+        self._lock = threading.Lock()
         self.longest = 0
         """The length of the longest form of a secret."""
 
     def remember(self, owner: str, secrets: Iterable[str]) -> None:
-        """Redact these secrets from now on; ``owner`` names their source, whose older generations are forgotten."""
+        """Redact these secrets from now on; ``owner`` names their source, whose older generations are forgotten.
+
+        Any thread may call this: files are watched in a thread, calls to Anchore are made in the event loop.
+        """
         found = frozenset(secret for secret in secrets if len(secret) >= _SHORTEST)
-        generations = self._secrets.get(owner, [])
-        if not found or found in generations[-1:]:
-            return
-        self._secrets[owner] = [*generations, found][-_KEPT:]
+        with self._lock:
+            generations = self._secrets.get(owner, [])
+            if not found or found in generations[-1:]:
+                return
+            self._secrets[owner] = [*generations, found][-_KEPT:]
+            self._compile()
+
+    def _compile(self) -> None:
         known = {secret for kept in self._secrets.values() for generation in kept for secret in generation}
         # The longest first: a pair is redacted as a whole, not only the password in it.
         ordered = sorted(known | {form for secret in known for form in _unescaped(secret)}, key=len, reverse=True)

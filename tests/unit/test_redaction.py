@@ -3,8 +3,11 @@
 import html
 import json
 import re
+import sys
+import threading
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.entities import codepoint2name
 from urllib.parse import quote, quote_plus
 
@@ -129,6 +132,30 @@ def test_accounts_do_not_push_out_each_other() -> None:
     for number in range(10):
         redaction.remember(f"account {number}", [f"password-{number}"])
     assert redaction.apply("password-0") == REDACTED
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Make threads take turns as often as possible."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("eager_threads")
+def test_secrets_that_threads_learn_at_once_are_all_redacted() -> None:
+    owners = range(8)
+    with ThreadPoolExecutor(len(owners)) as threads:
+        for _ in range(50):
+            redaction, together = Redaction(), threading.Barrier(len(owners))
+
+            def learn(owner: int, redaction: Redaction = redaction, together: threading.Barrier = together) -> None:
+                together.wait()
+                redaction.remember(f"account {owner}", [f"password-{owner}"])
+
+            list(threads.map(learn, owners))
+            assert [redaction.apply(f"password-{owner}") for owner in owners] == [REDACTED] * len(owners)
 
 
 @pytest.mark.parametrize("limit", range(30))

@@ -52,7 +52,7 @@ def root_of(endpoint: AnchoreEndpoint) -> Root:
     """
     address = endpoint.url.strip().rstrip("/")
     parts = urlsplit(address)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or _has_more_than_a_path(parts):
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in address or _has_more_than_a_path(parts):
         # The address itself is not repeated: it may hold a password.
         raise _wrong("endpoint", "must be a plain http(s) address without credentials, query or fragment")
     head, _, last = address.rpartition("/")
@@ -80,7 +80,7 @@ def account_header(account: str | None) -> dict[str, str]:
 
 
 def _has_more_than_a_path(parts: SplitResult) -> bool:
-    return bool(parts.username or parts.password or parts.query or parts.fragment)
+    return bool(parts.query or parts.fragment)
 
 
 def _wrong(path: str, message: str) -> ConfigurationError:

@@ -13,7 +13,8 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def _no_credentials(url: HttpUrl) -> HttpUrl:
-    if url.username or url.password or url.query or url.fragment:
+    # A password may hold a slash, and what follows it is then read as the path.
+    if "@" in str(url) or url.query or url.fragment:
         raise ValueError("must be a plain http(s) address; credentials belong into files or the environment")
     return url
 

@@ -58,7 +58,10 @@ class TestAddress:
 
     @pytest.mark.parametrize(
         "written",
-        ["", "h:8228", "ftp://h", "http://", f"http://u:{SECRET}@h", "http://u@h", "http://h?a=b", "http://h/#a"],
+        [
+            *("", "h:8228", "ftp://h", "http://", f"http://u:{SECRET}@h", "http://u@h", "http://h?a=b", "http://h/#a"),
+            f"http://u:2026/{SECRET}@h",
+        ],
     )
     def test_anything_else_is_rejected_without_repeating_it(self, written: str) -> None:
         with pytest.raises(ConfigurationError, match="must be a plain http") as caught:

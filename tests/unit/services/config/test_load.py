@@ -215,6 +215,10 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
             "accounts: [{name: a, endpoint: 'http://u:hunter2@x'}]",
             "accounts[0].endpoint: must be a plain http(s) address; credentials belong into files or the environment",
         ),
+        (
+            "accounts: [{name: a, endpoint: 'http://u:2026/hunter2@x'}]",
+            "accounts[0].endpoint: must be a plain http(s) address; credentials belong into files or the environment",
+        ),
         ("passive: {wait: 5 minutes}", f"passive.wait: {_DURATION}"),
         ("passive: {wait: .nan}", f"passive.wait: {_DURATION}"),
         ("tags: {refreshInterval: 500ms}", "tags.refreshInterval: expected at least 1s"),

@@ -11,7 +11,7 @@ from anchore_admission.core.facts import AnalysisState, ImageRecord, TagRow
 from anchore_admission.core.names import LABEL_TIME, is_label
 from anchore_admission.errors import AnchoreRefused, AnchoreResponseInvalid
 
-_DIGEST = re.compile(r"[a-z0-9]+:[a-f0-9]{32,}")
+_DIGEST = re.compile(r"[a-z0-9]{1,32}:[a-f0-9]{32,128}")
 _CANONICAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _ACTIVE = "active"
 

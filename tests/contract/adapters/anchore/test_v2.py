@@ -108,6 +108,7 @@ class TestByTag:
             ({"items": [image() | {"analysis_status": None}]}, AnchoreResponseInvalid, "unknown analysis state: none"),
             ({"items": [image() | {"image_digest": None}]}, AnchoreResponseInvalid, "names no digest"),
             ({"items": [image("latest")]}, AnchoreResponseInvalid, "names no digest"),
+            ({"items": [image(f"sha256:{'a' * 1000}")]}, AnchoreResponseInvalid, "names no digest"),
             ([image()], AnchoreResponseInvalid, "does not match its API"),
             ("v2", AnchoreResponseInvalid, "does not match its API"),
             (error(404, "User account not found"), AnchoreRefused, "User account not found"),

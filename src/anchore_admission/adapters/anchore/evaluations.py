@@ -20,6 +20,10 @@ _FINDING_LENGTH = 1000
 _FINDINGS_KEPT = 500
 """The most findings that are kept of one evaluation, the worst ones: a message shows at most 100."""
 _PROBLEMS_KEPT = 10
+_COMPARED = 32 * 1024
+"""The most characters of a policy's patterns that are compared with an image's names, which takes 0.4 s at worst."""
+_COMPARED_EACH = 32
+"""Characters that a short pattern counts for."""
 _REASONS = {
     "whitelisted": PolicyReason.ALLOWLISTED,
     "allowlisted": PolicyReason.ALLOWLISTED,
@@ -62,13 +66,18 @@ class PolicyDocument(BaseModel):
 
     @property
     def selectors(self) -> tuple[Selector, ...] | None:
-        """The patterns that distinguish repositories; None if they are not shown or a gate depends on the tag."""
+        """The patterns that distinguish repositories; None if they are not shown or are too many to compare.
+
+        None also if a gate depends on the tag. Every name is then evaluated.
+        """
         gates = {rule.gate for rules in (*self.policies, *self.rule_sets) for rule in rules.rules}
         if self.mappings is None or gates & _GATES_BY_TAG:
             return None
         lists = (self.whitelisted_images, self.blacklisted_images, self.allowlisted_images, self.denylisted_images)
         entries = itertools.chain(self.mappings, *lists)
-        return tuple(dict.fromkeys(Selector(entry.registry, entry.repository) for entry in entries))
+        found = tuple(dict.fromkeys(Selector(entry.registry, entry.repository) for entry in entries))
+        compared = sum(_COMPARED_EACH + len(entry.registry) + len(entry.repository) for entry in found)
+        return found if compared <= _COMPARED else None
 
 
 def _shown(value: object, read: ValidatorFunctionWrapHandler) -> object:

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason
+from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation, PolicyReason, Selector
 from anchore_admission.errors import (
     AnchoreRefused,
     AnchoreResponseInvalid,
@@ -57,7 +57,29 @@ FINDING = Finding(
 LIST_RULE = {"id": "r1", "name": "blessed", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
 
 
+def mappings(*repositories: str) -> list[dict[str, str]]:
+    return [{"registry": "*", "repository": repository} for repository in repositories]
+
+
 class TestCheck:
+    @pytest.mark.parametrize(
+        ("policy", "selectors"),
+        [
+            ({}, None),
+            ({"mappings": mappings("a", "b", "a")}, (Selector("*", "a"), Selector("*", "b"))),
+            ({"mappings": mappings(*map(str, range(2000)))}, None),
+            ({"mappings": mappings("*a" * 40_000)}, None),
+        ],
+        ids=["not shown", "shown", "too many", "too long"],
+    )
+    async def test_the_patterns_of_a_policy_are_bounded(
+        self, policy: dict[str, Any], selectors: tuple[Selector, ...] | None
+    ) -> None:
+        anchore, _ = asking(checked(evaluation(details={"policy": policy, "findings": []})))
+        found = await anchore.check(DIGEST, TAG, "p", deadline())
+        assert isinstance(found, PolicyEvaluation)
+        assert found.selectors == selectors
+
     async def test_requests_an_interactive_and_detailed_check(self) -> None:
         anchore, played = asking(checked(evaluation()))
         assert await anchore.check(DIGEST, TAG, "p", deadline()) == PASS

@@ -17,6 +17,7 @@ from anchore_admission.errors import (
     ConfigurationError,
     Problem,
 )
+from anchore_admission.text import printable
 from anchore_admission.wiring.probe import Target, registered_target, target_at
 
 _PAUSE_SECONDS = 2.0
@@ -115,7 +116,8 @@ async def _answered(target: Target, image: str | None) -> ExitCode:
     effect = "admitted" if answer.allowed else "denied"
     reason = f": {answer.message}" if answer.message else ""
     verdict = f"verdict: {answer.verdict or 'none'}"
-    typer.echo(f"The webhook answers: a Pod with image {image} would be {effect} ({verdict}){reason}")
+    text = f"The webhook answers: a Pod with image {image} would be {effect} ({verdict}){reason}"
+    typer.echo(printable(text, keep="\n"))  # another server may answer at this address
     if answer.verdict == Decision.NO_VERDICT:
         note("Anchore gives no verdict: see the controller's log.", "red")
         return ExitCode.NO_VERDICT

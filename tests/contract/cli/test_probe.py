@@ -75,6 +75,11 @@ def certificate(tmp_path: Path) -> ServingCertificate:
             ["--image", "busybox"],
             (0, f"{ABOUT} would be denied (verdict: deny): Image busybox fails\n"),
         ),
+        (
+            Webhook(auditAnnotations={"verdict": "\x1b[8m"}, warnings=["one\ntwo", "\x1b]0;title\x07\u202e"]),
+            ["--image", "busybox"],
+            (0, f"{ABOUT} would be admitted (verdict: ?[8m): one\ntwo; ?]0;title??\n"),
+        ),
         (Webhook(), ["--image", "busybox"], (0, f"{ABOUT} would be admitted (verdict: none)\n")),
         (Webhook(**UNDECIDED), ["--image", "busybox"], (1, f"{ABOUT} would be admitted (verdict: no_verdict)\n")),
         (Webhook(allowed=False), [], (2, "")),

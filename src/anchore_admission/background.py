@@ -24,6 +24,7 @@ async def supervised(
         yield
     finally:
         task.cancel()
+        # Wait until the task has cleaned up: the code after the block closes what it uses.
         with suppress(asyncio.CancelledError):
             await task
 
@@ -32,6 +33,7 @@ async def repeated_in_thread(do: Callable[[], None], every: float, sleep: Sleep 
     """Call ``do`` in a thread beside the event loop, every ``every`` seconds, until cancelled."""
     while True:
         await sleep(every)
+        # Cancelling ends the wait only: the thread finishes ``do``.
         await asyncio.to_thread(do)
 
 
@@ -43,7 +45,9 @@ async def _forever(name: str, run: Callable[[], Awaitable[None]], sleep: Sleep) 
         try:
             await run()
         except Exception:
+            # CancelledError is no Exception: the end of the block passes through.
             logger.exception("%s failed; starting again in %g s", name, pause)
+        # A failure after a long run counts as the first one.
         if clock() - began > LONGEST_PAUSE_SECONDS:
             pause = FIRST_PAUSE_SECONDS
         await sleep(pause)

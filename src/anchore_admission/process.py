@@ -128,6 +128,7 @@ async def _reconciling(cluster: ClusterWork | None) -> AsyncIterator[None]:
             supervised("reconciling", reconciler.run),
         ):
             yield
+        # Only after the work above has stopped: a successor that finds the Lease free begins at once.
         await reconciler.leadership.release()
 
 

@@ -95,14 +95,17 @@ class Watched(Generic[T]):
 
     def _update(self) -> bool:
         """Return whether there is a new value. Raises ConfigurationError; the last valid value then stays."""
+        # Before the read, so that a source that fails is due again only after ``every`` seconds.
         self._read_at = self._clock()
         try:
             value = self._read()
             changed = value != self.value
             if changed:
+                # First ``use``, which may reject the value: the last valid one then stays in place.
                 self._use(value)
                 self.value = value  # an equal value is not swapped: users may compare by identity
         except Exception:
+            # Set for unexpected errors, too: a mistake in ``read`` must not look like a valid file in the metric.
             self._unusable = True
             raise
         self._unusable = False

@@ -44,6 +44,7 @@ _GROUP, _VERSION, _KIND = "admissionregistration.k8s.io", "v1", "ValidatingWebho
 WebhookConfigurations = create_global_resource(_GROUP, _VERSION, _KIND, "validatingwebhookconfigurations")
 _ERRORS: Mapping[int, type[ClusterError]] = {
     400: ClusterRefused,
+    # lightkube has already read a service account's token again before it reports this.
     401: ClusterForbidden,
     403: ClusterForbidden,
     404: ClusterNotFound,
@@ -58,6 +59,7 @@ _REMEDIES: Final[Mapping[int, str]] = {
     404: "; helm upgrade (or kubectl apply --kustomize) creates it again; the controller creates no objects",
 }
 """What an operator can do, logged with the error."""
+# lightkube builds on httpx2, whose exceptions are not those of httpx.
 _UNREACHED = (TimeoutError, httpx2.TransportError)
 _REACH = "; if it lasts, look for a NetworkPolicy or firewall between this Pod and the API server"
 _UNPROCESSABLE = 422
@@ -92,6 +94,7 @@ class LightkubeCluster:
     async def write_secret(self, data: Mapping[str, bytes], version: str) -> SecretContent:
         names = self._names
         encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        # With the version that was read, an update in between is a conflict (409) and is not overwritten.
         body = {"metadata": {"resourceVersion": version}, "data": encoded}
         async with self._call("write_secret", f"Secret {names.namespace}/{names.secret}"):
             return _content(
@@ -115,6 +118,7 @@ class LightkubeCluster:
         }
         if taken:
             spec["acquireTime"] = now
+        # If two replicas take the Lease at the same time, the version lets only one of them win.
         body = {"metadata": {"resourceVersion": lease.version}, "spec": spec}
         async with self._call("write_lease", f"Lease {names.namespace}/{names.lease}"):
             return _state(
@@ -144,12 +148,14 @@ class LightkubeCluster:
                 body,
                 patch_type=PatchType.APPLY,
                 field_manager=FIELD_MANAGER,
+                # Take over fields that another manager owns; without force, each would be a conflict.
                 force=True,
             )
             foreign = foreign_conditions(webhooks, applied.get("webhooks") or ())
             if foreign:
                 # A JSON patch owns no fields. With the version in it, an index that has moved since is a conflict.
-                version = {"op": "replace", "path": "/metadata/resourceVersion", "value": _live_version(applied)}
+                live = str(applied["metadata"]["resourceVersion"])
+                version = {"op": "replace", "path": "/metadata/resourceVersion", "value": live}
                 removals = [{"op": "remove", "path": f"/webhooks/{i}/matchConditions/{j}"} for i, j in foreign]
                 applied = await self._client.patch(
                     WebhookConfigurations, name, [version, *removals], patch_type=PatchType.JSON
@@ -218,10 +224,6 @@ def _state(lease: Lease) -> LeaseState:
 
 def _webhooks(configuration: Mapping[str, Any]) -> WebhookConfiguration:
     return WebhookConfiguration(configuration["metadata"]["uid"], configuration.get("webhooks") or ())
-
-
-def _live_version(configuration: Mapping[str, Any]) -> str:
-    return str(configuration["metadata"]["resourceVersion"])
 
 
 def _version(thing: Secret | Lease) -> str:

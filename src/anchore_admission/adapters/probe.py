@@ -77,12 +77,14 @@ async def _post(url: str, ca_bundle: bytes | None, request: Mapping[str, Any], s
             asyncio.timeout(seconds),  # in all: httpx bounds each step of a call
             httpx.AsyncClient(verify=trust, timeout=None, trust_env=False) as client,  # noqa: S113 - as above
         ):
+            # API servers append their timeout to the address in the same way.
             response = await client.post(url, params={"timeout": f"{seconds:.0f}s"}, json=_review(uid, request))
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError, ValueError) as error:
         kind = ClientCertificateWanted if isinstance(error, _HUNG_UP) else ProbeFailed
         raise kind(f"{_place(url)}: {cut(_reason(error, seconds), _REASON_LIMIT)}") from error
     try:
         answer: dict[str, Any] = response.json()["response"]
+        # API servers, too, reject a response whose uid is not that of the request.
         expected = response.status_code == httpx.codes.OK and answer["uid"] == uid
         if expected and isinstance(answer["allowed"], bool):
             return answer

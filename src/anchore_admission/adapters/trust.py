@@ -74,6 +74,7 @@ class WatchedTrust:
         if b"-----BEGIN" not in content:
             raise _wrong(f"{self._path} holds no PEM certificates")
         try:
+            # Text between certificates (RFC 7468, section 2) may be in any encoding; certificates are ASCII.
             self._context = trusting(cadata=content.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError) as error:
             raise _wrong(f"{self._path} cannot be read as PEM certificates: {error}") from error

@@ -104,12 +104,14 @@ def _run(stack: contextlib.ExitStack, folder: Path, name: str, *arguments: objec
     process = stack.enter_context(
         subprocess.Popen(program, stdout=log, stderr=log, env={**os.environ, **secrets})  # noqa: S603 - ourselves
     )
+    # Called before the exit of ``Popen``, which waits for the process.
     stack.callback(process.terminate)
 
 
 def _wait(url: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
+        # A 503 raises HTTPError, which is an OSError, too.
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - loopback
             return
         time.sleep(0.05)

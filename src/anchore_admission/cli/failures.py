@@ -42,8 +42,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         _prepare_logs(debug=debug)
         with explained(debug=debug):
             command(**options)
+            # Within the guard: at exit, Python would print the error itself and end with the exit code 120.
             sys.stdout.flush()
 
+    # Typer takes the options from the signature and the help from the docstring.
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__doc__ = _flowing(inspect.getdoc(command) or "")
     return run
@@ -91,6 +93,7 @@ def _prepare_logs(*, debug: bool) -> None:
     if debug:
         configure_logging(LogLevel.DEBUG, LogFormat.TEXT)
     elif not logging.getLogger().handlers:
+        # Without any handler, Python prints warnings to stderr (``logging.lastResort``).
         logging.getLogger().addHandler(logging.NullHandler())
 
 

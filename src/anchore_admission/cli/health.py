@@ -30,6 +30,7 @@ def command(
     """
     host = LOOPBACK.get(host, host)
     try:
+        # Not httpx: every check is a new process, and has to load what it uses.
         with closing(HTTPConnection(host, operations_port, timeout=timeout)) as connection:
             connection.request("GET", "/readyz")
             with connection.getresponse() as response:

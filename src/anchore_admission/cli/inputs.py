@@ -15,6 +15,7 @@ from anchore_admission.text import shown
 STANDARD_INPUT = "-"
 FILE_LIMIT = 256 * 1024 * 1024
 _ENDINGS = (".yaml", ".yml", ".json")
+# A byte order mark may stand before a separator where two files were joined.
 _SEPARATOR = re.compile(r"^(?=\ufeff?---(?:\s|$))", re.MULTILINE)
 _MARK = "\ufeff"
 _MAX_NOTES = 20
@@ -104,6 +105,7 @@ def _files(directory: str, cannot_list: Callable[[OSError], None]) -> Iterator[s
     Hidden ones are left out: repositories, and the copies that Kubernetes keeps in mounted volumes.
     """
     for folder, folders, names in os.walk(directory, onerror=cannot_list):
+        # In place: ``os.walk`` descends into the folders that are left in this list.
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if name.endswith(_ENDINGS) and not name.startswith("."):

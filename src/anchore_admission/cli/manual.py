@@ -56,6 +56,7 @@ def configured(overrides: Overrides) -> Configuration:
     configuration = _file(overrides)
     update: dict[str, object] = {}
     if overrides.anchore:
+        # ``model_copy`` checks nothing, so parse the address as that of a file.
         endpoint = _only_anchore(overrides.anchore).anchore.endpoint
         update["anchore"] = configuration.anchore.model_copy(update={"endpoint": endpoint})
     if overrides.workloads:

@@ -162,6 +162,7 @@ def _print_table(summary: Summary, max_findings: int, *, objects: bool) -> None:
             console.print(table)
             console.print()
         console.print(Text(summary_line(summary, objects=objects), style="bold"))
+    # Rich fills each line with blanks up to the width of the table.
     _print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

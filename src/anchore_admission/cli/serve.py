@@ -24,6 +24,7 @@ def command(**flags: Any) -> None:
     settings = Settings.load(**flags)
     settings.require_serving()
     configure_logging(settings.log_level, settings.log_format)
+    # Before anything large is read: it applies to blocks that are allocated from now on.
     return_large_blocks()
     uvloop.run(run(prepared(settings)))
 
@@ -41,6 +42,7 @@ def _parameter(name: str) -> inspect.Parameter:
     if setting.short:
         names.append(f"-{setting.short}")
     if kind in {bool, tuple}:  # Typer would read the variable in a way of its own
+        # The backslash: Rich would take the bracket for markup.
         help_text += rf" \[env var: {variable(name)}{', separated by commas' if kind is tuple else ''}]"
     else:
         shared["envvar"] = variable(name)

@@ -132,10 +132,12 @@ def is_https_address(url: str) -> bool:
     """Return whether API servers can call this address."""
     try:
         parts = urlsplit(url)
+        # Reading ``port`` raises ValueError if it is no number or above 65535.
         if parts.port == 0:
             return False
     except ValueError:
         return False
+    # The API server accepts no user, query or fragment in ``clientConfig.url``.
     return bool(parts.scheme == "https" and parts.hostname and "@" not in parts.netloc and _ADDRESS.fullmatch(url))
 
 

@@ -52,6 +52,7 @@ class Acceptor:
 
     async def close(self) -> None:
         """Stop accepting connections; handshakes in progress have a second to end."""
+        # Before the socket closes: another socket may then get the number of its descriptor.
         asyncio.get_running_loop().remove_reader(self._bound)
         if self._pause:
             self._pause.cancel()
@@ -71,6 +72,7 @@ class Acceptor:
                 text = f"cannot accept connections: {error.strerror}; trying again"
                 self._warnings.warn("accept", text, logging.ERROR)
                 loop = asyncio.get_running_loop()
+                # The connection that waits keeps the socket readable: without a pause, the loop would spin.
                 loop.remove_reader(self._bound)
                 self._pause = loop.call_later(PAUSE_SECONDS, self.start)
             return  # any other error concerns one connection that is gone already
@@ -80,6 +82,7 @@ class Acceptor:
     def _begin(self, connection: socket.socket) -> None:
         if len(self._handshakes) >= HANDSHAKES:
             oldest = next(iter(self._handshakes))
+            # Not left to the end of its task: more connections may arrive before the task runs.
             del self._handshakes[oldest]
             oldest.cancel()
             self._closed()
@@ -89,6 +92,7 @@ class Acceptor:
 
     def _ended(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         self._handshakes.pop(task, None)
+        # A task that is cancelled before its first step never enters ``_open``, which would close the socket.
         if task.cancelled():
             connection.close()
         elif error := task.exception():
@@ -96,8 +100,10 @@ class Acceptor:
 
     async def _open(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        # The event loop rejects these limits for a port without TLS.
         times = {"ssl_handshake_timeout": HEADER_SECONDS, "ssl_shutdown_timeout": GOODBYE_SECONDS} if self._tls else {}
         try:
+            # Nagle's algorithm (RFC 896) could hold back the end of a response until the client confirms its beginning.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls, **times)
         except ConnectionAbortedError:  # the handshake took too long

@@ -16,10 +16,13 @@ from anchore_admission.web.bodies import NO_ROOM, SMALL, Bodies, Received, is_sm
 from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
 
 DEFAULT_TIMEOUT = 10.0
+# A Go duration, which the API server rounds up to whole seconds from 1s to 30s. Other values count as absent.
 _TIMEOUT = re.compile(rb"(?:^|&)timeout=(\d{1,3})s(?:&|$)")
 _ROUNDING = 1.0
 """The API server rounds its remaining time up to whole seconds."""
+# Rounding and margin leave nothing of a timeout of 1 s. Facts in memory can still give a verdict in this time.
 _LEAST = 0.2
+# The largest ``timeoutSeconds`` of admissionregistration.k8s.io/v1.
 _MOST = 30.0
 
 
@@ -59,6 +62,7 @@ class AdmissionEndpoint:
             await self._respond(review, scope, send, began)
             return
         del review  # free its memory while this request waits for room; it is decoded again
+        # Wait for room at most half of the time: the rest is for the calls to Anchore.
         async with self.bodies.room(held, budget(scope["query_string"], self.margin) / 2) as has_room:
             known = decode(body) if has_room else decode_start(body, NO_ROOM)
             if known is None:
@@ -72,6 +76,7 @@ class AdmissionEndpoint:
         wait_seconds = budget(scope["query_string"], self.margin) / 2
         async with self.bodies.read(scope, receive, message, self.body_limit, wait_seconds) as received:
             if received.missing is None and len(received.content) <= SMALL:
+                # Judged after the block, which releases its share: small reviews hold no room.
                 small = received.content
             else:
                 await self._judge_received(received, scope, send, began)
@@ -87,6 +92,8 @@ class AdmissionEndpoint:
     async def _respond(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
         deadline = Deadline.after(budget(scope["query_string"], self.margin), began=began)
         verdict = await self.reviews.review(review.request, deadline, origin=Origin.ADMISSION)
+        # Also for a denial: any status outside 200 to 206 is a failed call, for which ``failurePolicy`` decides.
+        # Source: k8s.io/apiserver, pkg/admission/plugin/webhook.
         await send_json(send, 200, encode(review.apiVersion, _response(review.request.uid, verdict)))
 
 

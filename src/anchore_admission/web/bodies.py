@@ -67,6 +67,7 @@ class _Reader:
         """Receive a part. Raises Disconnected, or BodyTimeout if this body had to make room for another."""
         self._waits_since = self._clock()
         try:
+            # No limit until ``give_up`` sets one, if another body needs the memory.
             async with asyncio.timeout(None) as self._waiting:
                 message = await self._receive()
         except TimeoutError as error:
@@ -196,10 +197,12 @@ class Bodies:
     ) -> Received:
         kept = _Kept(min(expected or SMALL, SMALL))
         missing: ReviewError | None = None
+        # A body that is too large needs room for its first part only.
         wanted = START if expected and expected > limit else min(expected or limit, limit)
         while True:
             chunk = message.get("body", b"")
             reader.size += len(chunk)
+            # Only after the first bytes have arrived: a header alone must not reserve memory.
             if reader.size > kept.most and not reader.share and not missing:
                 if await self._has_room(reader, wanted, wait_seconds):
                     kept.grow(wanted, at_once=expected is not None)
@@ -215,6 +218,7 @@ class Bodies:
             message = await reader.message()
 
     async def _has_room(self, reader: _Reader, amount: int, wait_seconds: float) -> bool:
+        # Never past the queue: a large body would wait forever behind a stream of smaller ones.
         if not self._queue and self._held + amount <= self._large:
             self._resize(reader, amount)
             return True
@@ -227,10 +231,12 @@ class Bodies:
         try:
             while not place.granted.done() and (left := end - loop.time()) > 0:
                 self._evict_stalled()
+                # ``wait`` leaves the future pending when its time is over; ``wait_for`` would cancel it.
                 await asyncio.wait({place.granted}, timeout=min(_LOOK_SECONDS, left))
             return place.granted.done()
         finally:
             if not place.granted.done():
+                # The next in the queue may fit where this one did not.
                 self._queue.remove(place)
                 self._admit()
 
@@ -269,4 +275,5 @@ async def _nothing() -> Message:
 
 def _expected(scope: Scope) -> int | None:
     length = header(scope, b"content-length")
+    # A header may hold thousands of digits; Python refuses to convert more than 4300.
     return int(length[:_DIGITS]) if length.isdigit() else None

@@ -24,6 +24,7 @@ def media_type(scope: Scope) -> bytes:
 
 def header(scope: Scope, name: bytes) -> bytes:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    # ASGI servers send the names in lower case (ASGI specification, HTTP connection scope).
     for key, value in headers:
         if key == name:
             return value
@@ -32,6 +33,7 @@ def header(scope: Scope, name: bytes) -> bytes:
 
 def expect_json(scope: Scope) -> None:
     """Require a JSON body by its content type. Raises UnsupportedMediaType."""
+    # API servers send exactly this value: compare it first, and parse others only.
     if header(scope, b"content-type") != _JSON and media_type(scope) != _JSON:
         raise UnsupportedMediaType(f"{content_type(scope)}: send it with the header 'Content-Type: application/json'")
 
@@ -67,5 +69,6 @@ async def send_error(send: Send, error: ReviewError, *, more: Iterable[tuple[byt
         "reason": error.reason,
         "code": error.status,
     }
+    # The client may still be sending. Closing the connection stops it; keeping it would mean reading all of it.
     close = isinstance(error, ReviewTooLarge | BodyTimeout)
     await send_json(send, error.status, to_json(document), close=close, more=more)

@@ -30,6 +30,7 @@ class ClientNames:
         class _Checked(Connection):
             def connection_made(self, transport: Any) -> None:
                 super().connection_made(transport)
+                # Empty unless the handshake has verified the certificate (``SSLSocket.getpeercert``).
                 certificate = transport.get_extra_info("peercert") or {}
                 if not names.allows(certificate):
                     self.app = _reject

@@ -60,6 +60,7 @@ class OncePerWindow(logging.Filter):
         now = time.monotonic()
         if now - self._logged.get(record.msg, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return False
+        # The template, not the text: its arguments may come from a client, and would fill this table and the log.
         self._logged[record.msg] = now
         return True
 
@@ -102,6 +103,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.idle_since = self.loop.time()
+        # uvicorn responds with 503 once the connections, this one included, reach the limit.
         if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:
             self._make_room()
         self._await_client(HEADER_SECONDS)
@@ -115,9 +117,11 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        # After the parser, whose callbacks tell what these bytes belong to.
         if not self._in_header and not self._in_body:
             return
         self._got += len(data)
+        # From the first byte on: an idle connection may stay as long as uvicorn's keep-alive allows.
         if self._waiting is None:
             self._await_client(HEADER_SECONDS if self._in_header else BODY_SECONDS)
         if self._in_header and self._got > HEADER_BYTES:
@@ -217,6 +221,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing() or self._writing:
             return 0, 0, self.idle_since
         if self._waiting and not self.flow.read_paused:
+            # A client that began just now may be an API server; it makes room last (3).
             stalled = now - self._owed_since >= STALLED_SECONDS
             return (1, self._got, self._owed_since) if stalled else (3, self._got, self._owed_since)
         return (2, 0, self.idle_since) if self.is_idle() else None

@@ -47,6 +47,7 @@ def documentation() -> dict[str, Route]:
 
 
 async def _asset(assets: StaticFiles, name: str, request: Request) -> Response:
+    # A fixed name: nothing of a request reaches the file system.
     return await assets.get_response(name, request.scope)
 
 
@@ -60,6 +61,7 @@ def _page() -> HTMLResponse:
         swagger_favicon_url=f"{_ADDRESS}/{_ICON}",
         swagger_ui_parameters=_USER_INTERFACE,
     )
+    # FastAPI's page starts Swagger UI in an inline script. Its hash allows this script and no other (CSP Level 2).
     inline = [after.partition(b"</script>")[0] for after in bytes(page.body).split(b"<script>")[1:]]
     scripts = " ".join(f"'sha256-{_digest(script)}'" for script in inline)
     page.headers["Content-Security-Policy"] = (

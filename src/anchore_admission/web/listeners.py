@@ -90,6 +90,7 @@ def _bodies(configuration: Configuration) -> Bodies:
     """Derive the room for requests from the container's memory limit."""
     wanted, memory = configuration.limits.body, memory_limit()
     if memory is None:
+        # No limit, as on a laptop: the largest allowed body fits in any case, beside small ones.
         return Bodies(max(ROOM, 2 * wanted))
     bodies = Bodies(room_for_bodies(memory))
     if wanted > bodies.largest:

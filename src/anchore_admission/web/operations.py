@@ -35,7 +35,7 @@ class Readiness:
     """
 
     def __init__(self, *conditions: str) -> None:
-        self._conditions: dict[str, Callable[[], bool]] = dict.fromkeys(conditions, _never)
+        self._conditions: dict[str, Callable[[], bool]] = dict.fromkeys(conditions, lambda: False)
 
     def set(self, condition: str, holds: bool) -> None:
         self.watch(condition, lambda: holds)
@@ -51,10 +51,6 @@ class Readiness:
 
     def conditions(self) -> dict[str, bool]:
         return {name: holds() for name, holds in self._conditions.items()}
-
-
-def _never() -> bool:
-    return False
 
 
 def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:

@@ -34,6 +34,7 @@ class Routes:
         route = self._routes.get(scope["path"])
         if route is None:
             return send_error(send, NotServed(self._not_served), more=self._error_headers)
+        # uvicorn leaves the body out of a response to HEAD, as RFC 9110, section 9.3.2, requires.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         if method != route.method:
             return send_error(send, MethodNotAllowed(route.method), more=self._error_headers)

@@ -38,6 +38,7 @@ class SecretPath:
         if not secrets or not all(map(_SEGMENT.fullmatch, secrets)):
             expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~' in each line"
             raise ConfigurationError("settings", [Problem(spelled("secret_path_file"), expected)])
+        # API servers are told the first one only; the others stay served while one replaces another.
         self.registered = secrets[0]
         self._paths = [f"{VALIDATE}/{secret}".encode() for secret in secrets]
 
@@ -45,6 +46,7 @@ class SecretPath:
         if scope["type"] == "http":
             path = str(scope["path"]).encode("utf-8", "surrogateescape")
             if any([hmac.compare_digest(path, own) for own in self._paths]):  # noqa: C419 - all, for constant time
+                # The application sees the plain path only, so its messages cannot repeat the secret.
                 scope = {**scope, "path": VALIDATE, "raw_path": VALIDATE.encode()}
             elif path.startswith(VALIDATE.encode()):
                 await send_error(send, NotServed(_ELSEWHERE))

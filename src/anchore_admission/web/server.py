@@ -28,6 +28,7 @@ CONNECTIONS: Final = 1024
 """The most connections at once; beyond that, stalled and idle ones are closed to make room."""
 _OTHER_FILES: Final = 256
 """File descriptors kept for everything else: Anchore, the cluster, files."""
+# At most: the kernel caps it at net.core.somaxconn (listen(2)).
 BACKLOG: Final = 2048
 FAREWELL_SECONDS: Final = 1.0
 """For the last bytes of a response, and for the client to confirm the end of the connection."""
@@ -73,6 +74,7 @@ async def serve(
     Raises ConfigurationError if a port cannot be bound.
     """
     stop = asyncio.Event() if stop is None else stop
+    # A logger ignores a filter that it already has, so several calls are harmless.
     logging.getLogger("uvicorn.error").addFilter(REPEATED)
     with _bound(listeners) as servers, stop_on_signals(stop):
         try:
@@ -99,8 +101,10 @@ class _Server(uvicorn.Server):
                 lifespan="off",
                 interface="asgi3",
                 ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
+                # uvicorn's own configuration would take its loggers out of ours.
                 log_config=None,
                 access_log=False,
+                # A client may write anything into X-Forwarded-For; no decision depends on its address.
                 proxy_headers=False,
                 server_header=False,
                 date_header=False,
@@ -146,6 +150,7 @@ class _Server(uvicorn.Server):
         await self._acceptor.close()
         self._acceptor = None
         for connection in list(self.server_state.connections):
+            # uvicorn closes an idle connection now, and a busy one after its response.
             connection.shutdown()
         await self._requests_answered(seconds)
         await self._connections_gone(FAREWELL_SECONDS)
@@ -184,6 +189,7 @@ async def _drain(servers: Sequence[_Server], seconds: float) -> None:
     clock = asyncio.get_running_loop().time
     end = clock() + seconds
     for server in servers:
+        # At least a second, even if the listeners before have used up the time.
         await server.close(max(1.0, end - clock()))
 
 
@@ -214,6 +220,7 @@ def descriptors() -> int:
     """Return how many connections the file descriptors allow, after raising their limit as far as permitted."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + HANDSHAKES + _OTHER_FILES
+    # On Linux, RLIM_INFINITY is -1, so that it would count as less than any number.
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -32,6 +32,7 @@ def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
+            # After ``remove_signal_handler``, which sets the default handler.
             signal.signal(number, handler)
 
 
@@ -40,5 +41,6 @@ def _begin_to_stop(number: signal.Signals, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
         loop.remove_signal_handler(each)
+        # Not a handler of the loop: this one works while a callback keeps the loop busy, too.
         signal.signal(each, _end_at_once)
     stop.set()

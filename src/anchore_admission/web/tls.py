@@ -105,6 +105,7 @@ class ServingCertificate:
         if pair:
             certificate = _loaded(context, pair, self._files)
             if clients is not None:
+                # One assignment of both: handshakes and metrics read them while another thread updates them.
                 self._served = _Served(context, certificate.not_valid_after_utc.timestamp())
                 logger.info("serving a certificate that is valid until %s", _moment(self._served.not_after))
                 _warn_if_out_of_date(certificate.not_valid_before_utc.timestamp(), self._served.not_after)
@@ -124,6 +125,7 @@ def _start(sources: list[Watched[Any]], paths: list[Path]) -> None:
     problems: list[Problem] = []
     for source in sources:
         try:
+            # An unreadable path ends the start anyway, so invalid contents are reported together with it.
             source.start(wait_until_valid=all(map(is_readable, paths)))
         except ConfigurationError as error:
             problems.extend(error.problems)

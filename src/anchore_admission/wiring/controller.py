@@ -46,6 +46,7 @@ class Controller:
 
     async def aclose(self) -> None:
         """Close the connections to Anchore."""
+        # A stack closes each of them even if closing another one fails.
         async with AsyncExitStack() as stack:
             for anchore in self.accounts.values():
                 stack.push_async_callback(anchore.aclose)

@@ -16,6 +16,7 @@ from anchore_admission.settings import ACCOUNT, SECRETS
 def account_credentials(account: str, environ: Mapping[str, str]) -> Credentials | None:
     """Read an account's credentials from the environment. Raises ConfigurationError if they are incomplete."""
     prefix = f"{ACCOUNT}{environment_name(account)}_"
+    # The values of a Secret often end in a newline, from ``echo`` or an editor.
     username, password, api_key = (environ.get(prefix + name, "").rstrip("\r\n") for name in SECRETS)
     if api_key and (username or password):
         raise _wrong(f"{prefix}API_KEY", f"expected without {prefix}USERNAME and {prefix}PASSWORD")

@@ -8,6 +8,7 @@ from typing import TextIO
 from anchore_admission.adapters.logs import JsonFormatter, TextFormatter
 from anchore_admission.ports.logs import LogFormat, LogLevel
 
+# At INFO, httpx logs every request with its address.
 _CHATTY = ("uvicorn", "httpx", "httpcore", "httpx2", "httpcore2", "aiohttp", "asyncio")
 
 

@@ -41,6 +41,7 @@ def not_evaluated(response: AnchoreResponse, policy: str | None) -> AnalysisStat
         if response.is_from_anchore and any(contains(message, "tag", words) for words in _FOREIGN_TAG):
             return AnalysisState.UNKNOWN
         raise bad_request(response)
+    # The following messages are those of Anchore Engine 1.1.0, which sends a 404 for all of them.
     if names_no_image(message):
         return AnalysisState.UNKNOWN
     if found := _NOT_ANALYZED.match(message):
@@ -50,6 +51,7 @@ def not_evaluated(response: AnchoreResponse, policy: str | None) -> AnalysisStat
     if contains(message, "policy", "not found"):
         name = f"policy {policy}" if policy else "the active policy"
         raise PolicyNotFound(f"{name} does not exist in Anchore")
+    # The engine hides internal errors behind this 404: a policy engine that is down, a timeout, a broken policy.
     if contains(message, "could not find any evaluations"):
         raise PolicyNotEvaluated("Anchore did not evaluate the policy; its policy engine may be down")
     return Unclear(cleaned(message))

@@ -37,6 +37,7 @@ class Credentials:
 
     def authorization(self) -> str:
         """Return the value of the Authorization header."""
+        # RFC 7617 leaves the encoding open; UTF-8 is the only one that it lets a server name (section 2.1).
         pair = f"{self.username}:{self.password.get_secret_value()}"
         return f"Basic {b64encode(pair.encode()).decode()}"
 
@@ -96,6 +97,7 @@ class FileCredentials:
 
 
 def _user(file: Path, name: str, password: str) -> Credentials:
+    # RFC 7617, section 2: the first colon ends the user name.
     if ":" in name:
         colon = Problem(str(file), "holds a colon, which ends the name in Basic credentials")
         raise ConfigurationError("credentials", [colon])

@@ -27,6 +27,7 @@ logger = logging.getLogger("anchore_admission.anchore")
 _BACK_OFF = 1.0
 _WRONG_PATHS = 3
 _AT_V1, _AT_V2, _AT_ROOT = ("v1", "version"), ("v2", "version"), ("version",)
+# Enterprise 4.9 serves both versions: prefer v2, unless the configured address ends in /v1.
 _PROBES: tuple[tuple[str, ...], ...] = (_AT_V2, _AT_ROOT, _AT_V1)
 _PROBES_OF_V1: tuple[tuple[str, ...], ...] = (_AT_V1, _AT_V2, _AT_ROOT)
 
@@ -108,6 +109,7 @@ class DetectingAnchore:
 
     def _doubt(self, version: ApiVersion) -> None:
         """Detect the version again after several wrong paths: an upgrade from 4.8 to 5.x replaces v1 by v2."""
+        # A call that began before the last detection says nothing about the version in use.
         if self._fixed or version is not self._version:
             return
         self._wrong_paths += 1
@@ -117,10 +119,12 @@ class DetectingAnchore:
 
     async def _detected(self, deadline: Deadline) -> ApiVersion:
         if self._failure is not None and self._clock() < self._not_before:
+            # A new error: raising the same one again would keep the frames of every caller alive.
             raise type(self._failure)(str(self._failure))
         try:
             version = await self._probe(deadline)
         except DeadlineExceeded:
+            # The caller's time was short; that says nothing about Anchore, so the next caller may try at once.
             raise
         except EvaluationError as error:
             self._failure = error
@@ -134,6 +138,7 @@ class DetectingAnchore:
         """Try one path after the other. Any failure but "not served" leaves the version unknown."""
         for path in self._probes:
             version = await self._http.call(Call("version", path, probe=True), deadline, _spoken)
+            # At the path of v2, a response without a version proves nothing: try the other paths.
             if version is ApiVersion.V2 or (version is ApiVersion.V1 and path is not _AT_V2):
                 return version
         raise AnchoreResponseInvalid("no Anchore API at this address; check the endpoint")
@@ -147,6 +152,7 @@ def _spoken(response: AnchoreResponse) -> ApiVersion | None:
         raise bad_request(response)
     versions = parse(_versions, response)
     match (versions.api.version if versions.api else None) or "":
+        # The specification promises a semantic version; in responses it may be a plain 2.
         case text if text.startswith("2"):
             return ApiVersion.V2
         case "":

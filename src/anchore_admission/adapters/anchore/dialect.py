@@ -55,6 +55,7 @@ class AnchoreApi:
         def read(response: AnchoreResponse) -> ImageRecord | None:
             return newest_with_tag(_rows(response, self._dialect.listed), full_tag)
 
+        # No filter by state: v1 would skip a newer image that is not analyzed, and return an older one of the tag.
         query = {self._dialect.full_tag: lookup_tag(full_tag)}
         return await self._http.call(Call("by_tag", self._images, query), deadline, read)
 
@@ -102,6 +103,7 @@ class AnchoreApi:
             return self._dialect.evaluation(response, check)
 
         detail = "true" if check.detail else "false"
+        # ``interactive``: v1 then neither stores the evaluation nor notifies subscribers about a changed result.
         query = {"tag": lookup_tag(check.full_tag), "interactive": "true", "detail": detail}
         if check.policy is not None:
             query[self._dialect.policy] = check.policy

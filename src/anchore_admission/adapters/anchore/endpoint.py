@@ -74,6 +74,7 @@ def account_header(account: str | None) -> dict[str, str]:
     """Return the header that moves a call into another account's scope. Raises ConfigurationError."""
     if account is None:
         return {}
+    # A line break in a header's value would begin another header.
     if not account.isascii() or not account.isprintable() or account != account.strip() or not account:
         raise _wrong("anchoreAccount", "must be printable ASCII without surrounding spaces")
     return {"x-anchore-account": account}

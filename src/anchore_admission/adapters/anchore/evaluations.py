@@ -24,6 +24,7 @@ _COMPARED = 32 * 1024
 """The most characters of a policy's patterns that are compared with an image's names, which takes 0.4 s at worst."""
 _COMPARED_EACH = 32
 """Characters that a short pattern counts for."""
+# The first name of each pair is that of API v1, the second that of v2.
 _REASONS = {
     "whitelisted": PolicyReason.ALLOWLISTED,
     "allowlisted": PolicyReason.ALLOWLISTED,
@@ -126,6 +127,7 @@ def expect_evaluated(request: CheckRequest, *, tag: str, policy: str) -> None:
 
     Values that Anchore leaves out are accepted. Raises AnchoreResponseInvalid.
     """
+    # Anchore puts docker.io/ before a tag without a host.
     if tag and tag.removeprefix(_HUB) != request.full_tag.removeprefix(_HUB):
         raise AnchoreResponseInvalid("Anchore evaluated the policy for another tag than the requested one")
     if request.policy and policy and policy != request.policy:
@@ -149,6 +151,7 @@ def reason_of(text: str | None) -> PolicyReason:
 
 def serious(problems: Iterable[EvaluationProblem] | None) -> tuple[str, ...]:
     """Return the problems that invalidate the evaluation; for those of one rule (``warn``), Anchore adds a finding."""
+    # A problem without a severity counts: an evaluation that may be invalid is no verdict.
     found = (problem for problem in problems or () if problem.severity in {None, "", "error"})
     return tuple(_described(problem) for problem in islice(found, _PROBLEMS_KEPT))
 

@@ -83,6 +83,7 @@ class Call:
 
         Raises ValueError for an empty parameter: to Anchore it means "any" (every image, every tag, the active policy).
         """
+        # Servers and proxies remove the segments . and .. from a path (RFC 3986, section 6.2.2.3).
         if not all(self.path) or not all(self.query.values()) or {".", ".."} & set(self.path):
             raise ValueError(f"{self.operation}: an empty or relative value in {self.path} {dict(self.query)}")
         path = "".join("/" + quote(segment, safe="") for segment in self.path)
@@ -108,6 +109,7 @@ class AnchoreHttp:
         self._root = root
         self._address = urlsplit(root).netloc  # root_of() has rejected an address with credentials
         self._name = name
+        # gzip only: ``unpacking`` knows neither brotli nor zstd.
         self._bare_headers = {"accept": "application/json", "accept-encoding": "gzip", **headers}
         self._headers = self._bare_headers
         self._credentials = credentials
@@ -131,6 +133,7 @@ class AnchoreHttp:
                 response = await self._send(call, url, deadline, held)
                 if not (call.probe and response.is_not_served):
                     expect_readable(response, submission=call.body is not None)
+                # A large response is parsed in a thread: reviews of other images go on meanwhile.
                 if len(response.body) <= SMALL:
                     value = read(response)
                 else:
@@ -167,6 +170,7 @@ class AnchoreHttp:
         else:
             if response.status not in BUSY or not await self._paused(deadline):
                 return response
+        # An attempt that broke off may hold one of the few slots for large responses; the second must not wait for it.
         await held.aclose()
         return await self._exchange(call, url, deadline, held)
 
@@ -226,6 +230,7 @@ class AnchoreHttp:
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise TypeError("an asynchronous transport gave a synchronous stream")
         async for chunk in response.stream:
+            # One byte more than allowed tells a body that is too large from one that just fits.
             body += unpack.feed(chunk, limit + 1 - len(body))
             if len(body) > small and not response.is_success:
                 return self._anchore_response(response, bytes(body[:small]), cut_short=True)
@@ -251,6 +256,7 @@ class AnchoreHttp:
         for cause in causes:
             if isinstance(cause, aiohttp.ClientHttpProxyError):
                 return AnchoreUnavailable(_refused_by_proxy(cause.status))
+            # aiohttp's own errors are SSLErrors, too, but without OpenSSL's reason; the original follows in the chain.
             if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
                 return AnchoreUnavailable(f"cannot connect to Anchore at {self._address}: {_tls_failure(cause)}")
         for known, kind, text in _CAUSES:
@@ -266,6 +272,7 @@ class AnchoreHttp:
         details = [cleaned(str(error.__cause__))] if error.__cause__ else []
         details += [response.excerpt()] if response else []
         known = " ".join(filter(None, details))
+        # A refused image is an everyday result, which the next denial explains; an operator need not act.
         level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
         more = f" [{known}]" if known else ""
         logger.log(level, "Anchore account %s, %s: %s%s", self._name, call.operation, error, more)

@@ -45,6 +45,7 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
 
 def _first(variable: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the name and value of a variable in the spelling that is set; lower case takes precedence, as in curl."""
+    # curl ignores HTTP_PROXY, which a client of a CGI program can set by a header. This is no CGI program.
     for name in (variable, variable.upper()):
         if value := environ.get(name, "").strip():
             return name, value

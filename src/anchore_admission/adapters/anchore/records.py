@@ -51,6 +51,7 @@ class ImageRow(BaseModel):
 
     @property
     def active(self) -> bool:
+        # Anchore deletes images in the background; until the row is gone, its status is ``deleting``.
         return (self.image_status or _ACTIVE) == _ACTIVE
 
     @property
@@ -72,6 +73,7 @@ def newest_with_tag(rows: Iterable[ImageRow], full_tag: str) -> ImageRecord | No
     Records without the tag are ignored: an Anchore that does not know the parameter returns every image. Records that
     have it only because it was submitted together with a digest are ignored, too.
     """
+    # The specifications fix no order: compare the times at which Anchore first saw each digest under the tag.
     found = [
         ((comparable(detail.tag_detected_at), comparable(detail.created_at or row.created_at)), row)
         for row in rows
@@ -96,6 +98,7 @@ def record(row: ImageRow) -> ImageRecord:
     """Convert a row. Raises AnchoreResponseInvalid if a part that a verdict depends on is missing."""
     if not row.image_digest or not _DIGEST.fullmatch(row.image_digest):
         raise AnchoreResponseInvalid("Anchore's response names no digest for the image")
+    # For an image without a manifest list, Anchore repeats its own digest as that of the parent.
     parent = row.parent_digest if row.parent_digest != row.image_digest else None
     metadata = row.image_content.metadata if row.image_content else None
     return ImageRecord(

@@ -213,6 +213,7 @@ def expect_readable(response: AnchoreResponse, *, submission: bool = False) -> N
     """
     if response.is_success and response.is_json:
         return
+    # First: Anchore Enterprise sends a 404 for an account that it does not know, and the image may well exist.
     if response.is_not_found and names_no_account(response.message):
         raise AnchoreRefused(f"Anchore denies access (404): {cleaned(response.message)}")
     if (response.status == _BAD_REQUEST and response.is_json) or (response.is_not_found and response.message):
@@ -257,12 +258,14 @@ def _unreadable(response: AnchoreResponse) -> EvaluationError:  # noqa: PLR0911 
         return AnchoreResponseInvalid(_redirect(response))
     if response.is_not_served:
         return WrongPath(f"no Anchore API at this address ({status}); check the endpoint and its API version")
+    # Behind an ingress, other paths lead to Anchore's web interface, and a login page is a 200 as well.
     if response.is_success:
         return WrongPath("the response is not JSON, so it is not from Anchore; check the endpoint")
     if status in BUSY:
         return Transient(f"Anchore is not available ({status})")
     if status >= _SERVER_ERROR:
         return AnchoreUnavailable(f"Anchore failed with a server error ({status})")
+    # The words of nginx and of Go's net/http, whose responses are not JSON.
     if status == _BAD_REQUEST and b"HTTPS" in response.body[:SMALL]:
         return AnchoreResponseInvalid(
             "a plain HTTP request was sent to an HTTPS port (400): write https:// in the endpoint"

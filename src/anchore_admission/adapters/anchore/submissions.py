@@ -21,6 +21,7 @@ _REASONS = {
     "REGISTRY_IMAGE_NOT_FOUND": "Anchore cannot pull it: not found in the registry",
     "REGISTRY_NOT_ACCESSIBLE": "Anchore cannot pull it: the registry cannot be reached",
     "REGISTRY_NOT_SUPPORTED": "Anchore cannot pull it: the registry speaks a protocol that Anchore does not support",
+    # Anchore derives the code from words in skopeo's output; a private repository may end up here, too.
     "SKOPEO_UNKNOWN_ERROR": "Anchore cannot pull it: it may not exist, or the registry needs credentials",
     "OSARCH_MISMATCH": "Anchore cannot analyze it: the image has no variant for Anchore's platform (linux/amd64)",
 }
@@ -35,6 +36,7 @@ def submission_body(request: AnalysisRequest, pull_string: str) -> dict[str, Any
     if request.digest is None:
         source: dict[str, Any] = {"tag": {pull_string: full_tag}}
     else:
+        # With its own time, this digest would become the newest one of the tag, and look-ups by tag would return it.
         reference = f"{request.repository}@{request.digest}"
         source = {"digest": {pull_string: reference, "tag": full_tag, "creation_timestamp_override": LABEL_TIME}}
     return {"source": source, "annotations": _ANNOTATIONS}

@@ -41,6 +41,7 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        # Opened by the first call: a session needs a running event loop, and the client may be built before it runs.
         if self._session is None:
             self._session = self._opened()
         timeout = request.extensions["timeout"]
@@ -129,9 +130,11 @@ class ThreadResolver(AbstractResolver):
         def run() -> None:
             result, failure = None, None
             try:
+                # Skip address families that this host does not have (getaddrinfo(3)), such as IPv6 in many clusters.
                 flags = socket.AI_ADDRCONFIG
                 result = look_up(host, port, type=socket.SOCK_STREAM, family=family, flags=flags)
             except (OSError, UnicodeError) as error:
+                # A host name with a label of more than 63 characters fails in Python's IDNA codec, with a UnicodeError.
                 failure = error if isinstance(error, OSError) else OSError(str(error))
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(deliver, result, failure)

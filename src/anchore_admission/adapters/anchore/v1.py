@@ -109,6 +109,7 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
         for digest, by_tag in by_digest.items()
         for tag, evaluations in by_tag.items()
     ]
+    # Take the only entry: its keys are the normalized tag and the platform's digest, maybe not those that were sent.
     if len(found) != 1 or not found[0][2]:
         raise AnchoreResponseInvalid("Anchore's response holds no evaluation, or several")
     digest, tag, evaluations = found[0]
@@ -121,6 +122,7 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
         passed=passed(latest.status, outcome.final_action),
         policy=cleaned(latest.policy_id or request.policy or ""),
         reason=reason_of(outcome.final_action_reason),
+        # Without a matching mapping, API v1 lets an image pass (``go``); ``requireMapping`` denies it.
         mapped=outcome.matched_mapping_rule is not None,
         findings=kept(_findings(outcome)),
         problems=serious(outcome.evaluation_problems),
@@ -156,6 +158,7 @@ def _findings(outcome: _Outcome) -> Iterator[Finding]:
     for image in (outcome.result or {}).values():
         for row in image.result.rows if image.result else ():
             cells = dict(zip(image.result.header if image.result else (), row, strict=False))
+            # ``Whitelisted`` is false, or the entry of the allow list that matched.
             if str(cells.get("Gate_Action", "")).lower() == "stop" and not cells.get("Whitelisted"):
                 yield Finding(
                     gate=_text(cells, "Gate"),

@@ -21,6 +21,7 @@ from anchore_admission.files import read_text
 _VALID = dt.timedelta(days=7)
 _CLOCK_SKEW = dt.timedelta(days=1)
 """An API server whose clock is behind ours would reject a certificate that begins in its future."""
+# RFC 5280, appendix A: ub-common-name.
 _COMMON_NAME_LIMIT = 64
 _UNREADABLE: Final = (
     ValueError,
@@ -156,7 +157,9 @@ def _pair(ca_name: str, names: Sequence[str], life: _Life) -> CertificatePair:
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        # API servers are written in Go, which has ignored the common name since Go 1.15.
         .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
+        # Required by RFC 5280; Python 3.13 and later reject a certificate without it (VERIFY_X509_STRICT).
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
@@ -170,6 +173,7 @@ def _pair(ca_name: str, names: Sequence[str], life: _Life) -> CertificatePair:
 def _ca(name: str, key: ec.EllipticCurvePrivateKey, life: _Life) -> x509.Certificate:
     return (
         _builder(_named(name), _named(name), key.public_key(), life)
+        # It may sign certificates of servers, but no further CA (RFC 5280, 4.2.1.9).
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

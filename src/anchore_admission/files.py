@@ -19,6 +19,7 @@ def read_bytes(path: Path, limit: int = TEXT_LIMIT) -> bytes:
     """Return the contents of a file. Raises ConfigurationError."""
     try:
         with path.open("rb") as file:
+            # One byte too many proves that the file is too large, without reading all of it.
             data = file.read(limit + 1)
     except OSError as error:
         raise _unreadable(path, why_unreadable(path, error)) from error

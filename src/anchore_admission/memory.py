@@ -13,6 +13,7 @@ _NO_LIMIT: Final = 2**50
 OWN_BYTES: Final = 160 * 1024 * 1024
 """Memory of the process itself, its connections and /tmp, which is in memory: measured under load."""
 LEAST_BYTES: Final = 8 * 1024 * 1024
+# M_MMAP_THRESHOLD and M_ARENA_MAX in glibc's malloc.h.
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _LARGE_BLOCK: Final = 128 * 1024
@@ -40,6 +41,7 @@ def return_large_blocks() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another C library
         return False
+    # By default, glibc makes up to eight arenas per core, and each keeps freed memory of its own (mallopt(3)).
     return all([mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK), mallopt(_ARENA_MAX, 2)])
 
 

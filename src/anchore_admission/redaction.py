@@ -83,6 +83,7 @@ class Redaction:
             if _SUSPECT.search(text):
                 text = _redacted_escapes(self._pattern, text)
             text = self._pattern.sub(REDACTED, text)
+        # A cheap test before the expensive expression. `eyJ` and `LS0tLS1` are the Base64 of `{"` and `-----`.
         if "eyJ" in text or "BEGIN" in text or "LS0tLS1" in text:
             text = _KEY.sub(REDACTED, text)
         return _HEADER.sub(rf"\1\2{REDACTED}", text)
@@ -137,6 +138,8 @@ def _misread(text: str) -> Iterator[str]:
 def _inside(data: bytes) -> Iterator[str]:
     """Yield the Base64 of a secret within a longer text: one form for each place in a group of three bytes."""
     for before, foreign in ((1, 2), (2, 3)):
+        # Base64 writes three bytes as four characters. Those at either end also depend on the neighbors and are left
+        # out.
         whole = (before + len(data)) * 8 // 6
         for encode in (b64encode, urlsafe_b64encode):
             form = encode(b"\0" * before + data).decode()[foreign:whole]

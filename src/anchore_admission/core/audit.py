@@ -6,6 +6,7 @@ from anchore_admission.core.messages import fitting
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.text import shown
 
+# The API server accepts any length, but can be told to truncate audit events as a whole.
 AUDIT_LIMIT = 2048
 """Bytes of one annotation."""
 
@@ -14,6 +15,7 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
     """Return the annotations about images; those that would be empty are left out."""
     if not images:
         return {}
+    # The keys must be qualified names without a slash: the API server drops others, with only a line in its own log.
     annotations = {
         "rules": _joined(dict.fromkeys(image.judged.rule.name for image in images)),
         "images": _joined(map(_image, images)),

@@ -71,6 +71,8 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
 
 def _judged(text: str, places: list[ContainerImage], circumstances: Circumstances, book: RuleBook) -> JudgedImage:
     """Parse the text once: the result gives both the names to match rules with and the reference to judge."""
+    # First, because `sha256:<hex>` is also a valid reference (to docker.io/library/sha256), although containerd may run
+    # a local image by it.
     if is_image_id(text):
         rule = book.strictest(text, circumstances)
         return JudgedImage(text, tuple(places), Uncheckable(Reason.IMAGE_ID), rule)
@@ -94,6 +96,7 @@ def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
     """
     own = request.object.metadata if request.object else None
     account = workload.service_account(view.spec)
+    # The namespace of the request counts: the API server sets it, the object may leave it out.
     user, kind, namespace = request.userInfo, request.kind, request.namespace or ""
     return Circumstances(
         namespace=namespace,

@@ -44,6 +44,7 @@ def reduce(
     ``notice`` is a warning that every response about images carries.
     """
     listed = gravest_first(images)
+    # All of them, so that fixing one image does not uncover the next denial.
     denied = [image for image in images if image.effect is Effect.DENY]
     decision = worst_decision(image.verdict.decision for image in images)
     passive = [image.verdict.message for image in listed if image.judged.rule.mode is ModeName.PASSIVE]
@@ -80,6 +81,7 @@ def too_many_images(count: int, limit: int, rules: Iterable[Rule], handling: Wor
 
 def unreadable(problem: str) -> ReviewVerdict:
     """Deny an object that cannot be read: it may hold images."""
+    # No rule softens this denial: an author could make an object unreadable on purpose.
     message = messages.unreadable_object(problem)
     return _on_object(Decision.DENY, Reason.UNREADABLE_OBJECT, message, Effect.DENY)
 

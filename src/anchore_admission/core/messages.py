@@ -227,6 +227,7 @@ def unchecked_kind(kind: str, version: str, meant: str) -> str:
 
 def severity(finding: Finding) -> str:
     """Return the severity that a message of the vulnerabilities gate begins with, else an empty string."""
+    # Anchore's findings have no field for it.
     first = finding.message.partition(" ")[0].upper()
     return first if first in _SEVERITIES else ""
 
@@ -242,6 +243,7 @@ def _badness(finding: Finding) -> tuple[int, str, str]:
 
 def finding_line(finding: Finding) -> str:
     """Write one finding with its fix: ``HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0``."""
+    # At the first plus: names of packages hold further ones (`libstdc++6`).
     identifier, plus, package = finding.trigger_id.partition("+")
     if finding.gate == "vulnerabilities" and plus:
         fix = _FIX.search(finding.message)

@@ -31,6 +31,7 @@ class Needs:
 
 
 NOTHING = Needs()
+# No verdict is stricter than an admission: an image must not pass under one name while another is in doubt.
 _STRICTNESS = (Decision.ADMIT, Decision.NO_VERDICT, Decision.DENY)
 
 
@@ -175,6 +176,7 @@ def _strictest(reference: ImageReference, judged: Sequence[tuple[Verdict, Policy
 def _by_policy(reference: ImageReference, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule) -> Verdict:
     """Judge by one evaluation. A deny list entry needs no findings; a policy with problems gives no verdict."""
     image = reference.text
+    # Before the problems: in Anchore, a deny list wins over everything else in the policy.
     if evaluation.reason is PolicyReason.DENYLISTED:
         return Verdict(Decision.DENY, Reason.POLICY_FAILED, messages.denylisted(image, facts, evaluation))
     if evaluation.problems:
@@ -182,8 +184,10 @@ def _by_policy(reference: ImageReference, facts: ImageFacts, evaluation: PolicyE
     if not evaluation.passed:
         message = messages.failed_policy(image, facts, evaluation)
         return Verdict(Decision.DENY, Reason.POLICY_FAILED, message, findings=evaluation.findings)
+    # An allow list names the image itself, so it needs no mapping.
     if evaluation.mapped or evaluation.reason is PolicyReason.ALLOWLISTED:
         return Verdict(Decision.ADMIT, Reason.POLICY_PASSED, messages.passed_policy(image, facts, evaluation))
+    # Anchore reports `pass` for an image that no mapping matches, although it has evaluated no rule.
     others = _other_names(reference, facts)
     if rule.require_mapping:
         return Verdict(Decision.DENY, Reason.UNMAPPED, messages.not_covered(image, facts, evaluation, others))

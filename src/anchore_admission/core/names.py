@@ -52,6 +52,7 @@ def label_of(digest: str) -> str:
     It contains the whole digest, so no other image can have it.
     """
     algorithm, _, encoded = digest.partition(":")
+    # A tag cannot hold the colon of a digest.
     return f"{algorithm}-{encoded}"
 
 
@@ -106,6 +107,7 @@ def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bo
 
     Anchore's patterns are case-sensitive, match the whole registry and repository, and have only the wildcard ``*``.
     """
+    # Tags do not matter here: all of the names carry the same one, see `check_tags`.
     names = [repository_of(full_tag).partition("/") for full_tag in full_tags]
     for selector in selectors:
         host, path = (_literal(pattern) for pattern in (selector.registry, selector.repository))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from anchore_admission.errors import InvalidImageReference
 
 DOCKER_HUB = "docker.io"
+# To distribution/reference, only the first two are the same registry. The other two serve the same images, so a rule
+# for docker.io that did not hold for them could be evaded.
 HUB_HOSTS = frozenset({DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 """Every host under which Docker Hub serves images."""
 DEFAULT_PORT = "443"
@@ -14,13 +16,16 @@ OFFICIAL = "library/"
 MAX_TEXT = 1024
 """Characters of the longest text that is read as a reference. No image that can be pulled has a longer one: a host
 name has 253 characters at most (RFC 1035), a port 6 with its colon, a path 256, a tag 129 and a digest 136."""
+# The limit of distribution/reference. Since its version 0.6, the host does not count.
 _MAX_PATH = 255
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+# The grammar has no zone ID in an IPv6 address: `[fe80::1%eth0]` is malformed.
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+# The grammar is wider than the digests in use: as in the Go library, `_check_digest` accepts only known algorithms.
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
 _HOST_RE = re.compile(_HOST)
@@ -65,6 +70,7 @@ def parse(text: str) -> ImageReference:
 
     Raises InvalidImageReference. Source: github.com/distribution/reference, compared by table and by generated strings.
     """
+    # Before any expression sees the text, because its author chooses its length.
     if len(text) > MAX_TEXT:
         raise InvalidImageReference(f"is not a valid image reference: it is longer than {MAX_TEXT} characters")
     if _IMAGE_ID_RE.fullmatch(text):
@@ -79,11 +85,13 @@ def parse(text: str) -> ImageReference:
     _check_name(host, path)
     if digest is not None:
         _check_digest(digest)
+    # A digest alone decides the pull, so it gets no default tag.
     return ImageReference(text, host, path, tag if tag or digest else "latest", digest)
 
 
 def names_host(first: str) -> bool:
     """Return whether the text before the first ``/`` of a reference is a registry's host and not a part of the path."""
+    # Upper case makes a host: a repository's name is lower case, so the text cannot be a part of the path.
     return first == "localhost" or "." in first or ":" in first or first.lower() != first
 
 
@@ -103,6 +111,7 @@ def registry(host: str) -> str:
 def split_port(host: str) -> tuple[str, str]:
     """Return the host's name and its port without leading zeros; the port is empty if there is none."""
     name, colon, port = host.rpartition(":")
+    # Without a port, the last colon of an IPv6 host is the address's own.
     if not colon or "]" in port:
         return host, ""
     return name, port.lstrip("0") or port
@@ -113,6 +122,7 @@ def _address(name: str) -> str:
         address = ipaddress.IPv6Address(name[1:-1])
     except ValueError:
         return name
+    # `[::ffff:10.0.0.1]` and `10.0.0.1` are the same machine.
     return str(address.ipv4_mapped) if address.ipv4_mapped else f"[{address.compressed}]"
 
 
@@ -144,6 +154,8 @@ def _split_host(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     if not slash:
         return DOCKER_HUB, text
+    # As in the Go library, only this spelling: `index.docker.io:443` stays a host of its own here; rules compare hosts
+    # by `registry`.
     if first == "index.docker.io":
         return DOCKER_HUB, rest
     return (first, rest) if names_host(first) else (DOCKER_HUB, text)
@@ -163,5 +175,6 @@ def _check_name(host: str, path: str) -> None:
 
 def _check_digest(digest: str) -> None:
     algorithm, _, encoded = digest.partition(":")
+    # Upper-case digits would be a second spelling of the same digest; the Go library rejects them, too.
     if DIGEST_LENGTHS.get(algorithm) != len(encoded) or not _HEX_RE.fullmatch(encoded):
         raise InvalidImageReference("is not a valid image reference: its digest is malformed")

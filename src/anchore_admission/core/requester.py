@@ -2,6 +2,7 @@
 
 from anchore_admission.models.review import AdmissionRequest
 
+# Kubernetes reserves `system:` for its own users (RBAC). The name `system:admin`, which people use, is not among these.
 _COMPONENTS = ("system:serviceaccount:", "system:node:", "system:kube-")
 
 

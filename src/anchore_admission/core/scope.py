@@ -9,6 +9,7 @@ from anchore_admission.models.workload import Metadata, Unreadable, Workload
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _UNJUDGED_OPERATIONS = frozenset({"DELETE", "CONNECT"})
+# kubectl debug adds containers through `pods/ephemeralcontainers`; its object is the whole Pod (since 1.22).
 _JUDGED_SUBRESOURCES = frozenset({"", "ephemeralcontainers"})
 
 
@@ -30,12 +31,14 @@ def out_of_scope(request: AdmissionRequest, handling: WorkloadHandling) -> OutOf
     if (request.subResource or "") not in _JUDGED_SUBRESOURCES:
         return OutOfScope.SUBRESOURCE
     metadata = request.object.metadata if request.object else None
+    # Only on UPDATE: in a new object, the timestamp is whatever its author writes.
     if metadata and metadata.deletionTimestamp and request.operation == "UPDATE" and not _changes_images(request):
         return OutOfScope.BEING_DELETED
     if workload.is_pod(request.kind):
         return OutOfScope.MIRROR_POD if _is_mirror(request) else None
     if not workload.is_known(request.kind):
         return None
+    # Safe even if the owner is forged: the Pods of the ReplicaSet are judged, whatever their owner.
     if request.kind.kind == "ReplicaSet" and metadata and _is_controlled(metadata):
         return OutOfScope.OWNED
     return OutOfScope.WORKLOADS_OFF if handling is WorkloadHandling.OFF else None

@@ -70,6 +70,7 @@ class Repeats:
             last,
             submission=Submission(SubmissionState.REQUESTED) if is_first else last.submission,
             at=now,
+            # No longer than the interval, after which the tag is due in any case.
             pause=min(max(FIRST_REPEAT, doubled), self.interval),
         )
 

@@ -105,6 +105,7 @@ def _before_enforcement(verdict: Verdict, rule: Rule) -> Effect:
     match verdict.decision:
         case Decision.DENY:
             return Effect.DENY
+        # Passive mode promises to admit, whatever `onError` says.
         case Decision.NO_VERDICT if rule.mode is ModeName.PASSIVE:
             return Effect.WARN
         case Decision.NO_VERDICT:

@@ -60,6 +60,7 @@ def _ephemeral_containers(workload: Workload) -> PodView | None:
     return PodView(PodSpec(ephemeralContainers=workload.ephemeralContainers), workload.metadata)
 
 
+# Without versions: the images stand at the same place in all of them, also in apps/v1beta1 and batch/v1beta1.
 KINDS: dict[tuple[str, str], Callable[[Workload], PodView | None]] = {
     ("", "Pod"): _pod,
     ("", "EphemeralContainers"): _ephemeral_containers,
@@ -69,6 +70,7 @@ KINDS: dict[tuple[str, str], Callable[[Workload], PodView | None]] = {
     ("apps", "ReplicaSet"): _template,
     ("apps", "StatefulSet"): _template,
     ("apps", "DaemonSet"): _template,
+    # Served before Kubernetes 1.16.
     ("extensions", "Deployment"): _template,
     ("extensions", "ReplicaSet"): _template,
     ("extensions", "DaemonSet"): _template,
@@ -102,6 +104,7 @@ def images(spec: PodSpec) -> list[ContainerImage]:
     ):
         if containers:
             found += [_place(field, c.name, c.image) for c in containers]
+    # Image volumes (KEP-4639) pull from a registry as containers do; Kubernetes 1.35 enables them by default.
     for volume in spec.volumes or ():
         if volume.image:
             found.append(_place("volumes", volume.name, volume.image.reference))
@@ -127,5 +130,6 @@ def changes_images(kind: GroupVersionKind, new: Workload, old: Workload | None) 
 
 def changed(new: Iterable[ContainerImage], old: PodSpec | None) -> list[ContainerImage]:
     """Return the images that the old Pod spec does not name anywhere."""
+    # An unchanged image is not judged again: a new CVE must not block label changes and the removal of finalizers.
     known = {image.image for image in images(old)} if old else set()
     return [image for image in new if image.image not in known]

@@ -82,6 +82,7 @@ def under_review(value: Any, requester: Requester) -> tuple[Any, GroupVersionKin
         group=_text(named.get("group")), version=_text(named.get("version")), kind=_text(named.get("kind"))
     )
     written = kind_of(request["object"])
+    # Otherwise, an object could hide its images behind the name of a kind that has none.
     if requested.kind and written and (requested.group, requested.kind) != (written.group, written.kind):
         raise MalformedReview("an AdmissionReview whose object is of another kind than its request names")
     namespace, own = _text(request.get("namespace")), naming(request["object"]).namespace

@@ -154,10 +154,6 @@ def _yaml_problem(error: yaml.YAMLError, text: str, reading: Reading) -> Problem
         mark = error.problem_mark
         place = reading.place(mark.line, mark.column) if mark else ""
         return Problem(place, f"is not valid YAML: {error.problem}")
-    position = next((i for i, character in enumerate(text) if _is_forbidden(character)), -1)
+    position = next((i for i, character in enumerate(text) if character < " " and character not in "\t\r\n"), -1)
     place = reading.place(text.count("\n", 0, position), 0).partition(",")[0] if position >= 0 else ""
     return Problem(place, "is not valid YAML: it holds a character that YAML does not allow")
-
-
-def _is_forbidden(character: str) -> bool:
-    return character < " " and character not in "\t\r\n"

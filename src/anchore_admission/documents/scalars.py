@@ -23,7 +23,9 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys([".nan", ".NaN", ".NAN"], math.nan),
 }
 _NUMBER_START = frozenset("-+.0123456789")
+# Python's int() rejects texts of more than 4300 digits with a ValueError.
 _DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,63})")
+# In YAML 1.1 a leading zero alone makes a number octal, as in `defaultMode: 0644`.
 _OTHER_BASE = re.compile(r"([-+]?)0([bB][01]+|[xX][0-9a-fA-F]+|[oO]?[0-7]+)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
@@ -34,6 +36,7 @@ def plain(text: str) -> Any:
         return _WORDS[text]
     if text[0] not in _NUMBER_START:
         return text
+    # YAML 1.1 ignores underscores in numbers.
     word, text = text, text.replace("_", "")
     if _DECIMAL.fullmatch(text):
         return int(text)

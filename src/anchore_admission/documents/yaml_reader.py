@@ -15,6 +15,7 @@ MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
 """Values that the aliases of one text may repeat; the length of the text bounds all others."""
 MAX_PROBLEMS = 20
+# The parser of libyaml, if PyYAML was built with it.
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _RESOLVED_TAGS: dict[str, tuple[type, ...]] = {
@@ -64,8 +65,10 @@ class YamlReader:
     def documents(self) -> Iterator[Any]:
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
+                # In YAML, an anchor holds for its own document only.
                 self._anchors.clear()
                 document = self._value(next(self._events), 0)
+                # `depth` counts the levels that are written; an alias may nest its value deeper.
                 if self._reading.aliases and too_deep(document, self._reading.depth):
                     self._reject(event, f"is nested deeper than {self._reading.depth} levels")
                 yield document
@@ -149,6 +152,8 @@ class YamlReader:
             self._reject(event, "an alias must stand after the end of what it repeats")
         value, count = self._anchors[event.anchor]
         self._count += count
+        # A few lines of aliases of aliases stand for billions of values ("billion laughs"), so each counts with all it
+        # repeats.
         self._repeated += count
         if self._repeated > MAX_VALUES:
             self._reject(event, f"aliases repeat more than {MAX_VALUES} values")

@@ -157,13 +157,16 @@ def encode(version: str, response: AdmissionResponse) -> bytes:
     """Write the response in the version received; without patch keys, which a validating webhook must not send."""
     encoded: dict[str, Any] = {"uid": response.uid, "allowed": response.allowed}
     if not response.allowed:
+        # Without a code, the API server reports 400; kubectl prints "(Forbidden)" for the reason, not for the code.
         encoded["status"] = {"status": "Failure", "code": 403, "reason": "Forbidden", "message": response.message}
     elif response.message:
+        # The API server ignores it. The original controller reported passive mode's digest here, too.
         encoded["status"] = {"status": "Success", "code": 200, "message": response.message}
     if response.warnings:
         encoded["warnings"] = response.warnings
     if response.audit_annotations:
         encoded["auditAnnotations"] = response.audit_annotations
+    # The API server fails a v1 call whose response differs in apiVersion, kind or uid.
     return to_json({"apiVersion": version, "kind": "AdmissionReview", "response": encoded})
 
 

@@ -45,6 +45,7 @@ class Deadline:
             async with timeout:
                 yield
         except TimeoutError as error:
+            # A TimeoutError of the block itself, such as a client's own, is not the deadline's.
             if timeout.expired():
                 raise DeadlineExceeded(_LATE) from error
             raise

@@ -134,6 +134,7 @@ def add_image(world: World, account: str, addition: Addition, *, force: bool) ->
     db_catalog_image.py): a tag added to a known digest is as old as the call (``update_record_image_detail``).
     """
     now = world.clock()
+    # For every add, also of a known tag: only the registry knows where the tag points now.
     content = world.registry.resolve(addition.pull, now)
     images = world.claim(account).images
     record = images.exact(content.digest, now)

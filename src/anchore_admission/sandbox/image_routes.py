@@ -1,7 +1,7 @@
 """Images: list, get, add, delete and check."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from fastapi.responses import Response
 
@@ -90,8 +90,10 @@ async def list_images(call: Call) -> Response:
         return respond(call.api.images(_filtered(call, images.all(now))))
     known = images.by_reference(_reference(text), now) if text else images.all(now)
     found = _filtered(call, (record for record in known if image_id in (None, "", record.content.image_id)))
+    # For a tag that it does not know, Anchore responds with 404, not with an empty list.
     if not found:
         raise _absent(call, _NO_TAG)
+    # Without `history`, at most one image: the newest that the filters let through.
     return respond(call.api.images(found[:1] if text and not history else found))
 
 
@@ -147,10 +149,12 @@ def _checked(call: Call, record: ImageRecord) -> Response:
         raise _unanalyzed(call, state)
     policy = _policy(call)
     tags = [_reference(text)] if text else [row.reference for row in record.rows()]
+    # A real engine reports a failed evaluation as 404, too; only the message tells it from an unknown image.
     if call.fault == "policyEngineDown":
         raise AnchoreError(404, "could not find any evaluations for input images")
+    # Anchore stores an evaluation only if it was not interactive.
     checks = [_check(call, record, tag, policy, keep=not interactive) for tag in tags]
-    checked = {check.tag.full_name: _shown(call, check, history=history) for check in checks}
+    checked = {check.tag.full_name: call.world.history.of(check) if history else (check,) for check in checks}
     return respond(call.api.check(record.digest, checked, detail=detail))
 
 
@@ -171,10 +175,6 @@ def _check(call: Call, record: ImageRecord, tag: Reference, policy: StoredPolicy
     if keep:
         call.world.history.remember(check)
     return check
-
-
-def _shown(call: Call, check: Check, *, history: bool) -> Sequence[Check]:
-    return call.world.history.of(check) if history else (check,)
 
 
 OPERATIONS = (

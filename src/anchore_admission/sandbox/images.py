@@ -72,6 +72,7 @@ class ImageRecord:
 
     def annotate(self, annotations: dict[str, str]) -> None:
         """Merge annotations; the value ``null`` removes a key."""
+        # Annotations belong to the digest, so every add of any of its tags changes the same ones.
         for key, value in annotations.items():
             if value == "null":
                 self.annotations.pop(key, None)

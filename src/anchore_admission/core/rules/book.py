@@ -57,6 +57,7 @@ class RuleBook:
             others = [condition for condition in conditions if not isinstance(condition, ImageCondition)]
             if all(condition((), circumstances) for condition in others):
                 rules.append((tuple(c for c in conditions if isinstance(c, ImageCondition)), rule))
+                # This rule has no condition on images, so none gets past it.
                 if len(others) == len(conditions):
                     break
         return RuleBook(tuple(rules), self.defaults)

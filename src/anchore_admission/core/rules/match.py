@@ -124,6 +124,7 @@ def _compares(key: str, operator: str, values: list[str], labels: Mapping[str, s
 
 
 def _any_of(expressions: Iterable[str]) -> Pattern:
+    # A star matches line breaks, too: with one in an annotation, an author could otherwise leave a rule.
     return re.compile("|".join(expressions), re.DOTALL)
 
 

@@ -103,6 +103,7 @@ def foreign_conditions(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[t
         for position, condition in enumerate(entry.get("matchConditions") or ())
         if condition.get("name") not in names[entry["name"]]
     ]
+    # Removing the last first leaves the places of the others as they are.
     return places[::-1]
 
 
@@ -170,6 +171,7 @@ def _differences(wanted: Entry, live: Entry | None) -> Iterator[str]:
 def _holds(key: str, wanted: Any, live: Any) -> bool:
     """Return whether applying the wanted value would leave the live one as it is."""
     if key == "clientConfig":
+        # Without a CA bundle of ours, that of another client (the injector of cert-manager) stays in place.
         return isinstance(live, Mapping) and all(live.get(name) == value for name, value in wanted.items())
     if key == "matchConditions":
         return _by_name(wanted) == _by_name(live)
@@ -202,6 +204,7 @@ def _left_in_place(wanted: Entry, live: Entry) -> Iterator[str]:
         yield f"{wanted['name']}: namespaceSelector: {' '.join([key, operator, *sorted(values)])}"
     for name in sorted(their_names - our_names):
         yield f"{wanted['name']}: namespaceSelector: {_NAME} NotIn {name}"
+    # Match conditions of other clients do not stay: `foreign_conditions` finds them, and they are removed.
     for key in sorted(live.keys() - wanted.keys() - {"matchConditions"}):
         yield f"{wanted['name']}: {key}"
 

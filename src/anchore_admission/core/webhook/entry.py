@@ -10,7 +10,9 @@ from typing import Any
 
 SUFFIX = "admission.anchore.io"
 VALIDATE_PATH = "/validate"
+# The cluster usually needs Pods of this namespace (network, DNS) before any replica of ours can run.
 NEVER_JUDGED = "kube-system"
+# DELETE and CONNECT start no container; while the webhook is down, objects can still be deleted.
 _OPERATIONS = ["CREATE", "UPDATE"]
 _RESOURCES: Mapping[str, list[str]] = {
     # ``pods`` does not match the subresource by which kubectl debug adds containers.
@@ -85,11 +87,15 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
     if options.ca_bundle:
         client["caBundle"] = base64.b64encode(options.ca_bundle).decode()
     entry = {
+        # The API server requires a domain of at least three labels.
         "name": f"{options.name}.{SUFFIX}",
+        # The API server takes the first version that it knows.
         "admissionReviewVersions": ["v1", "v1beta1"],
         "clientConfig": client,
         "failurePolicy": options.failure_policy,
+        # With `Exact`, objects sent in another version of the API would bypass the webhook.
         "matchPolicy": "Equivalent",
+        # Reviews submit images for analysis, but not on a dry run. The API accepts only this value and `None`.
         "sideEffects": "NoneOnDryRun",
         "timeoutSeconds": options.timeout_seconds,
         "rules": [_rule(group, resources) for group, resources in _RESOURCES.items()],

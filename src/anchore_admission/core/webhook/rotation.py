@@ -34,6 +34,7 @@ def next_rotation_step(state: RotationState, *, wanted: frozenset[str], lifetime
     Emptying the Secret forces a renewal: the certificate in use stays until the new CA is trusted.
     """
     current = state.shared or state.last_valid
+    # API servers reject an expired certificate already, so nothing is lost by replacing its CA at once.
     if current is None or now >= current.not_after:
         return Step.ISSUE
     if state.shared and state.is_published:

@@ -13,7 +13,8 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def _no_credentials(url: HttpUrl) -> HttpUrl:
-    # A password may hold a slash, and what follows it is then read as the path.
+    # Addresses stand in log lines and messages, and the file is usually a ConfigMap. A password may hold a slash, and
+    # what follows it is then read as the path.
     if "@" in str(url) or url.query or url.fragment:
         raise ValueError("must be a plain http(s) address; credentials belong into files or the environment")
     return url
@@ -129,6 +130,7 @@ class TimeoutsSection(Section):
 class LimitsSection(Section):
     """Bounds of size."""
 
+    # A review holds up to two objects, and the API server accepts requests of up to 3 MiB (MaxRequestBodyBytes).
     body: Size = 16 * 1024 * 1024
     """The body of a request to the webhook; a larger one is denied. Default 16MiB."""
     anchore_response: Size = 4 * 1024 * 1024

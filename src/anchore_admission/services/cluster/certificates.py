@@ -131,6 +131,7 @@ class ManagedCertificates:
             self._shared = _Valid(pair, self._maker.read(pair))
             if not self._is_served(pair):
                 self._present(pair)
+        # The Secret may be edited by hand; an invalid pair must not replace the one that works.
         except ConfigurationError as error:
             self._shared, self._invalid = None, True
             why = "; ".join(map(str, error.problems))

@@ -71,8 +71,10 @@ class Leadership:
         """Free the Lease, so that another replica does not have to wait until it is abandoned."""
         if not (self.leads() and self._seen):
             return
+        # Stop leading before another replica can take the Lease.
         self._renewed = None
         try:
+            # One second, as client-go writes it: the API server rejects a duration of zero.
             await self._cluster.write_lease(replace(self._seen[0], holder="", seconds=1), taken=False)
         except ClusterError as error:
             logger.warning("cannot free the Lease: %s; another replica takes it when it has expired", error)
@@ -83,6 +85,7 @@ class Leadership:
         if not self._is_ours_or_free(lease):
             self._renewed = None
             return
+        # Measured before the write: after a slow one, this replica would otherwise lead longer than the others wait.
         began = self._clock()
         taken = lease.holder != self._identity
         wanted = replace(

@@ -44,7 +44,8 @@ def parse_registration(text: str, source: str) -> Registration:
         raise ConfigurationError(source, [Problem("", f"expected one {_KIND}")])
     metadata, webhooks = documents[0].get("metadata"), documents[0].get("webhooks")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    problems = [*_name_problems(name), *_webhook_problems(webhooks)]
+    problems = [] if isinstance(name, str) and name else [Problem("metadata.name", "expected a name")]
+    problems += _webhook_problems(webhooks)
     if problems:
         raise ConfigurationError(source, problems)
     return Registration(str(name), webhooks or [])
@@ -195,10 +196,6 @@ class Registrar:
             return False
         self._warnings.clear(_PROBE)
         return True
-
-
-def _name_problems(name: object) -> list[Problem]:
-    return [] if isinstance(name, str) and name else [Problem("metadata.name", "expected a name")]
 
 
 def _webhook_problems(webhooks: object) -> list[Problem]:

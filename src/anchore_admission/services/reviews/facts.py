@@ -80,6 +80,7 @@ class _Account:
     async def _turn(self) -> AsyncIterator[None]:
         """Count the calls that wait for the review's share and those under way; an interrupted call stays counted."""
         self._waiting += 1
+        # The review's own share first: while a call waits for it, it keeps no slot from other reviews.
         async with self._share:
             self._waiting -= 1
             self._under_way += 1
@@ -173,6 +174,8 @@ class FactGathering:
         """
         is_first = True
         for question in rest:
+            # A worker's first image is looked up in any case: if time runs out even for it, the number of images is not
+            # the cause.
             if question.needs.record and not is_first and turn.deadline.left() <= 0:
                 found[question] = ImageFacts(error=turn.unreached())
                 continue
@@ -208,6 +211,7 @@ class FactGathering:
                     by_tag = record = await account.newest(reference)
                     resolved = self._submissions.resolved(question.account, lookup_tags(reference))
                     if resolved and resolved.overrides(by_tag):
+                        # If this look-up fails, the outdated record must not be judged in its place.
                         record = None
                         record = await account.by_digest(resolved.digest)
                 if not question.needs.evaluation or record is None or record.state is not AnalysisState.ANALYZED:
@@ -234,6 +238,7 @@ class FactGathering:
     ) -> Submission:
         """Submit an image that needs analysis, or a tag to learn where it points; only passive mode waits."""
         reference = question.reference
+        # After a failed look-up, the image is not known to be absent, so nothing is submitted for it.
         needed = facts.error is None and facts.state in _REPEATED_STATES
         moves = facts.error is None and reference.digest is None
         if not question.request_analysis or not (needed or moves):

@@ -69,6 +69,7 @@ class ManualReviews:
 
         An object for which no time is left gets an error of its own. Raises MalformedReview if there are more objects.
         """
+        # One object more than allowed tells that there are too many, however long the Lists are.
         found = list(islice(chain.from_iterable(map(opened, documents)), most + 1))
         if len(found) > most:
             raise MalformedReview(messages.too_many_objects(most))
@@ -154,6 +155,7 @@ class ManualReviews:
         request = AdmissionRequest(
             uid="manual",
             kind=kind,
+            # There is no old object, so every image counts as new.
             operation="CREATE",
             name=metadata.name,
             namespace=namespace,

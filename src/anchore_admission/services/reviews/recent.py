@@ -56,6 +56,7 @@ class Recent:
         """Add an entry. If there are too many, forget the least recently used one that is not active."""
         self._entries[key] = entry
         if len(self._entries) > self._most:
+            # An active entry stays: its key is in the queue or in a retry, and the worker looks the entry up by it.
             oldest = next((key for key, entry in self._entries.items() if not entry.active), None)
             if oldest is not None:
                 del self._entries[oldest]

@@ -64,6 +64,7 @@ class Reviews:
             logger.exception("review %s failed unexpectedly", request.uid)
             verdict = judgement.failed(self._rules.book.using_anchore)
         try:
+            # In a block of its own: a verdict must not be lost to a failing log or metric.
             self._recorder.review(_record(request, verdict, origin, deadline.passed()))
         except Exception:
             logger.exception("recording review %s failed unexpectedly", request.uid)
@@ -86,6 +87,7 @@ class Reviews:
         rules = self._rules
         handling = template_handling(request, rules.workloads)
         places = distinct_images(request, view)
+        # Before any image is parsed or matched, because the author chooses how many there are.
         if len(places) > rules.max_images:
             possible = rules.book.possible(circumstances_of(request, view))
             return judgement.too_many_images(len(places), rules.max_images, possible, handling)

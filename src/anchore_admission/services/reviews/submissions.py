@@ -22,6 +22,7 @@ logger = logging.getLogger("anchore_admission.submissions")
 ATTEMPTS = 4
 FIRST_RETRY = 2.0
 """Seconds before a submission that failed in an outage is retried; doubled each time, with jitter."""
+# Anchore contacts the image's registry before it responds, by default without a timeout of its own.
 ATTEMPT_SECONDS = 30.0
 _NAMED = 50
 """The most images that a log line names."""
@@ -33,6 +34,7 @@ _FINAL = (AnalysisRefused, AnchoreRefused)
 class Schedule:
     """The bounds of the queue, and the seconds after which a tag is refreshed."""
 
+    # Each submission holds one of Anchore's request threads while the registry is slow.
     concurrency: int = 3
     queue_size: int = 1000
     refresh_interval: float = 600.0
@@ -62,6 +64,7 @@ class _Turns:
         key = line.popleft()
         self._length -= 1
         if line:
+            # Back at the end: every other registry has its turn first.
             self._lines[registry] = line
         return key
 
@@ -146,6 +149,7 @@ class Submissions:
             retry.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                # A copy, because entries may be added or forgotten during a wait.
                 for _, entry in list(self._recent.items()):
                     await entry.heard.wait()
         left = [request.full_tag for (_, request), entry in self._recent.items() if entry.active]
@@ -203,6 +207,7 @@ class Submissions:
         entry.last = replace(entry.last, submission=submission, resolved=resolved)
 
     def _retry(self, key: Key, entry: Entry) -> None:
+        # Jitter spreads the retries of submissions that failed at the same moment.
         seconds = FIRST_RETRY * 2 ** (entry.attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
         self._retries[key] = asyncio.create_task(self._later(key, entry, seconds))
         entry.heard.set()

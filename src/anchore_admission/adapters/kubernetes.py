@@ -58,7 +58,7 @@ _REMEDIES: Final[Mapping[int, str]] = {
     403: _MISSING_RIGHT,
     404: "; helm upgrade (or kubectl apply --kustomize) creates it again; the controller creates no objects",
 }
-"""What an operator can do, logged with the error."""
+"""Remedies for operators, logged with the error."""
 # lightkube builds on httpx2, whose exceptions are not those of httpx.
 _UNREACHED = (TimeoutError, httpx2.TransportError)
 _REACH = "; if it lasts, look for a NetworkPolicy or firewall between this Pod and the API server"

@@ -30,7 +30,7 @@ _MERGE = "<<"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read one text. ``repeats`` accepts duplicate keys, ``line`` is the number of lines before the text."""
+    """Options for reading one text. ``repeats`` accepts duplicate keys, ``line`` counts the lines before the text."""
 
     source: str
     aliases: bool

@@ -59,8 +59,10 @@ def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:
         return PlainTextResponse("ok")
 
     async def readyz(_: Request) -> Response:
-        ready = readiness.is_ready()
-        return JSONResponse({"ready": ready, "conditions": readiness.conditions()}, 200 if ready else 503)
+        # Evaluated once, so that the status never contradicts the list: conditions change in other threads.
+        conditions = readiness.conditions()
+        ready = all(conditions.values())
+        return JSONResponse({"ready": ready, "conditions": conditions}, 200 if ready else 503)
 
     async def version(_: Request) -> Response:
         return JSONResponse({"version": __version__, "python": platform.python_version()})

@@ -51,6 +51,6 @@ class Configuration(Section):
     messages: MessagesSection = MessagesSection()
     """The text of a denial."""
     workloads: Annotated[WorkloadHandling, BeforeValidator(_off)] = WorkloadHandling.FINAL
-    """How a denial affects templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
+    """The effect of a denial on templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
     unknown_kinds: UnknownKinds = UnknownKinds.WARN
     """The response to an object of a kind whose images cannot be found."""

@@ -1,0 +1,35 @@
+"""Questions to Anchore, and what it answers: the pieces that the facts about an image are assembled from."""
+
+from dataclasses import dataclass
+
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
+
+
+@dataclass(frozen=True, slots=True)
+class ByTag:
+    """Which image does Anchore hold under a full tag?"""
+
+    full_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByDigest:
+    """Which image does Anchore hold under a digest, its own or that of its manifest list?"""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Does an image pass a policy (None: the active one) under a full tag?"""
+
+    digest: str
+    full_tag: str
+    policy: str | None
+
+
+Query = ByTag | ByDigest | Check
+"""One call to Anchore."""
+Value = ImageRecord | PolicyEvaluation | AnalysisState | None
+"""The value of an answer: a record, None where Anchore surely holds none, an evaluation, or the state of an image that
+cannot be evaluated."""

@@ -1,0 +1,40 @@
+"""The port to a store that replicas share: what one of them has learned from Anchore, the others need not ask."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from anchore_admission.core.answers import Value
+from anchore_admission.ports.deadline import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer of Anchore and its age: ``asked_at`` is when the question began, in Unix seconds."""
+
+    value: Value
+    asked_at: float
+
+
+class FactStore(Protocol):
+    """A store of answers that may be lost at any time: whatever it lacks is asked of Anchore.
+
+    A key is any text that holds everything the answer depends on. Only final answers belong here, analyzed records and
+    evaluations: "unknown" and "pending" would spread to replicas that could find out.
+
+    Contract: ``tests/contract/adapters/test_store_port.py`` holds every implementation to it.
+    """
+
+    async def get(self, key: str, deadline: Deadline) -> StoredAnswer | None:
+        """Return the answer stored under the key; None if there is none, or the store does not respond at once.
+
+        Never raises an error of the store. Takes at most a small part of the time that the deadline leaves.
+        """
+
+    def put(self, key: str, answer: StoredAnswer) -> None:
+        """Queue an answer to be stored. Returns at once; the answer is dropped if the queue is full."""
+
+    async def run(self) -> None:
+        """Connect and write queued answers, until cancelled."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""

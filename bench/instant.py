@@ -6,7 +6,7 @@ Every image is analyzed and passes the policy. Run it as ``anchore-admission`` i
 from typing import Any
 
 from anchore_admission.cli.main import run
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, TagRow
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion, TagRow
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.deadline import Deadline
@@ -37,6 +37,9 @@ class InstantAnchore(Anchore):
         record = await self.by_tag(request.full_tag, deadline)
         assert record
         return record
+
+    async def policies(self, deadline: Deadline) -> tuple[PolicyVersion, ...]:  # noqa: ARG002
+        return (PolicyVersion("active", True, "2026-01-01T00:00:00Z"),)
 
     async def aclose(self) -> None:
         """Close nothing."""

@@ -63,7 +63,7 @@ class Case:
 
     number: str
     call: Call
-    expected: Held | Refused | PolicyEvaluation | AnalysisState | None
+    expected: Held | Refused | PolicyEvaluation | AnalysisState | dict[str, Any] | None
     other: str = ""
 
 

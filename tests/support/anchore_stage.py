@@ -27,7 +27,7 @@ from anchore_admission.errors import (
 from anchore_admission.models.configuration import ApiVersion
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.sandbox import Seed, create_sandbox
-from support.anchore_calls import client
+from support.anchore_calls import client, deadline
 from support.fakes import OPERATIONS, FakeAnchore, ManualClock, digest_of
 
 REPOSITORY = "registry.example.com/shop"
@@ -81,6 +81,9 @@ class Stage(Protocol):
 
     async def break_down(self, part: Part) -> None:
         """Fail every call from now on."""
+
+    async def change_policy(self, name: str, *, active: bool = False) -> None:
+        """Write a policy again, a second later than everything before; make it the active one if wanted."""
 
 
 def policy(name: str, action: str = "STOP", **changed: Any) -> dict[str, Any]:
@@ -153,9 +156,23 @@ class SandboxStage:
         self.clock.now += 60
 
     async def break_down(self, part: Part) -> None:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://sandbox") as control:
+        async with self._control() as control:
             answer = await control.put("/sandbox/faults", json=[{"mode": part.value}])
             answer.raise_for_status()
+
+    async def change_policy(self, name: str, *, active: bool = False) -> None:
+        self.clock.now += 1
+        version = await self.anchore.detect(deadline())
+        path = f"/{version}/policies/{name}"
+        async with self._control() as control:
+            shown = (await control.get(path)).json()
+            record = shown[0] if isinstance(shown, list) else shown
+            answer = await control.put(path, params={"active": str(active).lower()}, json=record)
+            answer.raise_for_status()
+
+    def _control(self) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.app)
+        return httpx.AsyncClient(transport=transport, base_url="http://sandbox", auth=("admin", "foobar"))
 
 
 async def _for_ever(_: float) -> None:
@@ -207,12 +224,15 @@ class FakeStage:
             case Part.LOGIN_PROXY:
                 self.anchore.fail_all(AnchoreResponseInvalid("not JSON"))
 
+    async def change_policy(self, name: str, *, active: bool = False) -> None:
+        self.anchore.change_policy(name, active=active)
+
 
 @asynccontextmanager
 async def _fake() -> AsyncIterator[Stage]:
     anchore = FakeAnchore(
         active_policy="strict",
-        policies={"strict", "lenient", "blessing", "banning", "elsewhere"},
+        policy_changes=dict.fromkeys(("strict", "lenient", "blessing", "banning", "elsewhere"), 0),
         registry={MOVED: SECOND_DIGEST, NEW: NEW_DIGEST, f"{REPOSITORY}/good:2": SECOND_DIGEST},
     )
     for tag in (GOOD, GOOD_TOO, SHORT):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, TagRow
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion, TagRow
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore
@@ -16,7 +16,7 @@ from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import ClusterRecorder, Recorder, Repair, ReviewRecord
 
 ACTIVE_POLICY = "active"
-OPERATIONS = ("by_tag", "by_digest", "check", "submit")
+OPERATIONS = ("by_tag", "by_digest", "check", "submit", "policies")
 PASS = PolicyEvaluation(passed=True, policy=ACTIVE_POLICY)
 
 
@@ -96,7 +96,8 @@ class FakeAnchore(Anchore):
 
     registry: dict[str, str] = field(default_factory=dict)
     active_policy: str = ACTIVE_POLICY
-    policies: set[str] = field(default_factory=lambda: {ACTIVE_POLICY})
+    policy_changes: dict[str, int] = field(default_factory=lambda: {ACTIVE_POLICY: 0})
+    """The existing policies, and how often each was changed."""
     calls: list[Call] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -146,8 +147,15 @@ class FakeAnchore(Anchore):
         tag: str | None = None,
     ) -> None:
         """Set the answer to checks of an analyzed image, for one full tag or for any."""
-        self.policies.add(policy)
+        self.policy_changes.setdefault(policy, 0)
         self._evaluations[digest, policy, tag] = answer
+
+    def change_policy(self, policy: str, *, active: bool = False) -> None:
+        """Change a policy, or make it the active one."""
+        self.policy_changes[policy] = self.policy_changes.get(policy, 0) + 1
+        if active and policy != self.active_policy:
+            self.policy_changes[self.active_policy] += 1
+            self.active_policy = policy
 
     def fail(self, operation: str, error: Exception, *, subject: str | None = None, times: int | None = None) -> None:
         """Raise from calls of an operation: about one subject or any, so many times or from now on."""
@@ -189,7 +197,7 @@ class FakeAnchore(Anchore):
             if record.state is not AnalysisState.ANALYZED:
                 return record.state
             name = policy or self.active_policy
-            if name not in self.policies:
+            if name not in self.policy_changes:
                 raise PolicyNotFound(f"policy {name} does not exist in Anchore")
             default = self._evaluations.get((record.digest, name, None), replace(PASS, policy=name))
             return self._evaluations.get((record.digest, name, full_tag), default)
@@ -210,6 +218,13 @@ class FakeAnchore(Anchore):
             moved = f"2026-02-01T00:00:00.{next(self._moves):06}Z"
             return self.store(
                 request.full_tag, state, digest=held.digest if held else digest, parent_digest=parent, detected_at=moved
+            )
+
+    async def policies(self, deadline: Deadline) -> tuple[PolicyVersion, ...]:
+        async with self._called(Call("policies", ""), deadline):
+            return tuple(
+                PolicyVersion(policy, policy == self.active_policy, f"2026-01-01T00:00:00.{changes:06}Z")
+                for policy, changes in self.policy_changes.items()
             )
 
     def _newest(self, full_tag: str) -> ImageRecord | None:

@@ -82,6 +82,18 @@ class PolicyEvaluation:
     repository: str = field(default="", compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """One policy of an account. ``last_updated`` changes with every change of the policy or of ``active``.
+
+    It is a time in Anchore's own format, to the second, to be compared for equality only; empty if Anchore gives none.
+    """
+
+    policy: str
+    active: bool
+    last_updated: str
+
+
 class SubmissionState(StrEnum):
     """The state of the request to analyze an image."""
 

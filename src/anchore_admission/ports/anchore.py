@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.ports.deadline import Deadline
 
@@ -26,6 +26,9 @@ class Anchore(Protocol):
 
     async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
         """Submit an image for analysis. The record's digest is that of the tag now. Raises AnalysisRefused."""
+
+    async def policies(self, deadline: Deadline) -> tuple[PolicyVersion, ...]:
+        """List the account's policies without their rules; at most one of them is active."""
 
 
 class AnchoreAccounts(Protocol):

@@ -39,6 +39,9 @@ class Policies:
         created_at = known.created_at if known else now
         self.stored[policy.id] = StoredPolicy(policy, document, created_at, now)
         if active:
+            # Anchore writes every policy whose flag changes.
+            if self.active_id not in {None, policy.id}:
+                self.stored[self.active_id].updated_at = now
             self.active_id = policy.id
         return self.stored[policy.id]
 

@@ -14,7 +14,7 @@ from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
 from anchore_admission.adapters.anchore.responses import AnchoreResponse, WrongPath, bad_request, parse
 from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.adapters.anchore.v2 import V2
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseInvalid, DeadlineExceeded, EvaluationError
 from anchore_admission.models.configuration import ApiVersion
@@ -93,6 +93,9 @@ class DetectingAnchore:
 
     async def submit(self, request: AnalysisRequest, deadline: Deadline) -> ImageRecord:
         return await self._call(deadline, lambda api: api.submit(request, deadline))
+
+    async def policies(self, deadline: Deadline) -> tuple[PolicyVersion, ...]:
+        return await self._call(deadline, lambda api: api.policies(deadline))
 
     async def aclose(self) -> None:
         await self._http.aclose()

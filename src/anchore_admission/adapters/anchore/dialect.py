@@ -10,6 +10,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     another_image,
 )
 from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
+from anchore_admission.adapters.anchore.policies import LARGEST_LIST, PolicyRow, policy_versions
 from anchore_admission.adapters.anchore.records import (
     ImageRow,
     expect_absent,
@@ -17,9 +18,9 @@ from anchore_admission.adapters.anchore.records import (
     newest_with_tag,
     with_digest,
 )
-from anchore_admission.adapters.anchore.responses import AnchoreResponse
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, bad_request
 from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseTooLarge
 from anchore_admission.ports.deadline import Deadline
@@ -29,8 +30,8 @@ from anchore_admission.ports.deadline import Deadline
 class Dialect:
     """One API version: the names of its parameters, and functions that read its successful responses.
 
-    ``listed`` reads a look-up by tag, ``held`` a response about one image, ``evaluation`` the response to a check.
-    All raise AnchoreResponseInvalid.
+    ``listed`` reads a look-up by tag, ``held`` a response about one image, ``evaluation`` the response to a check,
+    ``policies`` the list of policies. All raise AnchoreResponseInvalid.
     """
 
     version: str
@@ -41,6 +42,7 @@ class Dialect:
     listed: Callable[[AnchoreResponse], Sequence[ImageRow]]
     held: Callable[[AnchoreResponse], Sequence[ImageRow]]
     evaluation: Callable[[AnchoreResponse, CheckRequest], Evaluated]
+    policies: Callable[[AnchoreResponse], Sequence[PolicyRow]]
 
 
 class AnchoreApi:
@@ -95,6 +97,16 @@ class AnchoreApi:
         query = {self._dialect.subscribe: "false"}
         body = submission_body(request, self._dialect.pull_string)
         return await self._http.call(Call("submit", self._images, query, body=body), deadline, read)
+
+    async def policies(self, deadline: Deadline) -> tuple[PolicyVersion, ...]:
+        def read(response: AnchoreResponse) -> tuple[PolicyVersion, ...]:
+            if not response.is_success:
+                raise bad_request(response)
+            return policy_versions(self._dialect.policies(response))
+
+        # Without ``detail``, Anchore leaves out the rules, which may take megabytes.
+        call = Call("policies", (self._dialect.version, "policies"), limit=LARGEST_LIST)
+        return await self._http.call(call, deadline, read)
 
     async def _evaluate(self, check: CheckRequest, deadline: Deadline) -> Evaluated | AnalysisState | Unclear:
         def read(response: AnchoreResponse) -> Evaluated | AnalysisState | Unclear:

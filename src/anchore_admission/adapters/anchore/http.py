@@ -69,7 +69,7 @@ _CERTIFICATE_FAULTS = {
 class Call:
     """One request: unescaped path segments and query values; with a body it is a POST.
 
-    A probe accepts the response that its path is not served.
+    A probe accepts the response that its path is not served. ``limit`` lowers the largest response, in bytes.
     """
 
     operation: str
@@ -77,6 +77,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     probe: bool = False
+    limit: int | None = None
 
     def target(self) -> str:
         """Return the escaped path and query.
@@ -188,7 +189,8 @@ class AnchoreHttp:
             async with asyncio.timeout(self._bounds.connect + self._bounds.read):
                 response = await self._client.send(request, stream=True, follow_redirects=False)
                 try:
-                    return await self._read(response, held)
+                    limit = min(self._bounds.response, call.limit or self._bounds.response)
+                    return await self._read(response, limit, held)
                 finally:
                     await response.aclose()
         except TimeoutError as error:
@@ -218,12 +220,12 @@ class AnchoreHttp:
                 remember(f"account {self._name}", pair_forms(current.username, current.password.get_secret_value()))
         return self._headers
 
-    async def _read(self, response: httpx.Response, held: AsyncExitStack) -> AnchoreResponse:
-        """Read a bounded body; only a few large ones are in memory at a time.
+    async def _read(self, response: httpx.Response, most: int, held: AsyncExitStack) -> AnchoreResponse:
+        """Read a body of at most ``most`` bytes; only a few large ones are in memory at a time.
 
         Decompress here: httpx would unpack a decompression bomb before its bytes could be counted.
         """
-        small = min(SMALL, self._bounds.response)
+        small = min(SMALL, most)
         limit, is_large = small, False
         unpack = unpacking(response.headers.get("content-encoding", ""))
         body = bytearray()
@@ -233,20 +235,15 @@ class AnchoreHttp:
             # One byte more than allowed tells a body that is too large from one that just fits.
             body += unpack.feed(chunk, limit + 1 - len(body))
             if len(body) > small and not response.is_success:
-                return self._anchore_response(response, bytes(body[:small]), cut_short=True)
+                return _anchore_response(response, bytes(body[:small]), most, cut_short=True)
             if len(body) > small and not is_large:
                 await held.enter_async_context(self._bounds.large)
-                limit, is_large = self._bounds.response, True
+                limit, is_large = most, True
                 body += unpack.feed(b"", limit + 1 - len(body))
             if len(body) > limit:
                 raise too_large(limit)
         unpack.finish()
-        return self._anchore_response(response, bytes(body))
-
-    def _anchore_response(self, response: httpx.Response, body: bytes, *, cut_short: bool = False) -> AnchoreResponse:
-        headers = response.headers
-        content_type, location = headers.get("content-type", ""), headers.get("location", "")
-        return AnchoreResponse(response.status_code, content_type, body, location, cut_short, self._bounds.response)
+        return _anchore_response(response, bytes(body), most)
 
     def _late(self) -> EvaluationError:
         return AnchoreUnavailable(f"no response from Anchore within {self._bounds.read:g} seconds")
@@ -276,6 +273,12 @@ class AnchoreHttp:
         level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
         more = f" [{known}]" if known else ""
         logger.log(level, "Anchore account %s, %s: %s%s", self._name, call.operation, error, more)
+
+
+def _anchore_response(response: httpx.Response, body: bytes, limit: int, *, cut_short: bool = False) -> AnchoreResponse:
+    headers = response.headers
+    content_type, location = headers.get("content-type", ""), headers.get("location", "")
+    return AnchoreResponse(response.status_code, content_type, body, location, cut_short, limit)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -19,6 +19,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     rule_name,
     serious,
 )
+from anchore_admission.adapters.anchore.policies import PolicyId, PolicyRow
 from anchore_admission.adapters.anchore.records import (
     ImageRow,
     TagDetail,
@@ -90,12 +91,21 @@ class _Evaluation(BaseModel):
     detail: _EvaluationDetail | None = None
 
 
+class _Policy(PolicyRow):
+    policy_id: PolicyId = Field(alias="policyId")
+
+
 _images = TypeAdapter(list[_Image])
+_policy_list = TypeAdapter(list[_Policy])
 _checks = TypeAdapter(list[dict[str, dict[str, list[_Evaluation]]]])
 
 
 def _rows(response: AnchoreResponse) -> list[_Image]:
     return parse(_images, response)
+
+
+def _policies(response: AnchoreResponse) -> list[_Policy]:
+    return parse(_policy_list, response)
 
 
 def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
@@ -182,4 +192,5 @@ V1 = Dialect(
     listed=_rows,
     held=_rows,
     evaluation=_evaluation,
+    policies=_policies,
 )

@@ -22,6 +22,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     rule_name,
     serious,
 )
+from anchore_admission.adapters.anchore.policies import PolicyRow
 from anchore_admission.adapters.anchore.records import (
     ImageRow,
     comparable,
@@ -33,6 +34,10 @@ from anchore_admission.errors import AnchoreResponseInvalid
 
 class _Images(BaseModel):
     items: list[ImageRow] | None = None
+
+
+class _Policies(BaseModel):
+    items: list[PolicyRow]
 
 
 class _Finding(BaseModel):
@@ -93,6 +98,8 @@ class _Check(BaseModel):
 
 _list = TypeAdapter(_Images)
 _image = TypeAdapter(ImageRow)
+# A plain list by the specification, unlike that of images; other lists of v2 are objects.
+_policy_list: TypeAdapter[list[PolicyRow] | _Policies] = TypeAdapter(list[PolicyRow] | _Policies)
 _check = TypeAdapter(_Check)
 
 
@@ -102,6 +109,11 @@ def _listed(response: AnchoreResponse) -> list[ImageRow]:
 
 def _held(response: AnchoreResponse) -> list[ImageRow]:
     return [parse(_image, response)]
+
+
+def _policies(response: AnchoreResponse) -> list[PolicyRow]:
+    found = parse(_policy_list, response)
+    return found if isinstance(found, list) else found.items
 
 
 def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
@@ -154,4 +166,5 @@ V2 = Dialect(
     listed=_listed,
     held=_held,
     evaluation=_evaluation,
+    policies=_policies,
 )

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyReason
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyReason, PolicyVersion
 from anchore_admission.core.names import AnalysisRequest, label_of
 from anchore_admission.errors import (
     AnalysisRefused,
@@ -56,6 +56,18 @@ async def by_tag(stage: Stage, full_tag: str) -> ImageRecord:
     record = await stage.anchore.by_tag(full_tag, deadline())
     assert record is not None
     return record
+
+
+async def policies(stage: Stage) -> dict[str, PolicyVersion]:
+    versions = await stage.anchore.policies(deadline())
+    by_name = {version.policy: version for version in versions}
+    assert len(by_name) == len(versions)
+    return by_name
+
+
+def changed(before: dict[str, PolicyVersion], after: dict[str, PolicyVersion]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
 
 
 async def check(stage: Stage, digest: str, full_tag: str, policy: str | None = "strict") -> PolicyEvaluation:
@@ -212,6 +224,35 @@ class TestSubmit:
         assert str(caught.value) == reason
 
 
+class TestPolicies:
+    async def test_lists_every_policy_and_the_active_one(self, stage: Stage) -> None:
+        versions = await policies(stage)
+        assert versions.keys() >= {"strict", "lenient", "blessing", "banning", "elsewhere"}
+        assert [name for name, version in versions.items() if version.active] == ["strict"]
+        assert all(version.last_updated for version in versions.values())
+
+    @pytest.mark.parametrize("name", ["strict", "lenient"])
+    async def test_a_change_shows_in_that_policy_alone(self, stage: Stage, name: str) -> None:
+        before = await policies(stage)
+        await stage.change_policy(name)
+        after = await policies(stage)
+        assert changed(before, after) == {name}
+        assert after[name].last_updated != before[name].last_updated
+
+    async def test_another_active_policy_shows_in_both(self, stage: Stage) -> None:
+        before = await policies(stage)
+        await stage.change_policy("lenient", active=True)
+        after = await policies(stage)
+        assert changed(before, after) == {"strict", "lenient"}
+        assert [name for name, version in after.items() if version.active] == ["lenient"]
+
+    async def test_nothing_changes_by_checks(self, stage: Stage) -> None:
+        before = await policies(stage)
+        await check(stage, BAD_DIGEST, BAD)
+        stage.pass_time()
+        assert await policies(stage) == before
+
+
 class TestNoAnswer:
     @pytest.mark.parametrize(
         ("part", "kind"),
@@ -234,6 +275,8 @@ class TestNoAnswer:
             await stage.anchore.check(NO_DIGEST, GOOD, "strict", deadline())
         with pytest.raises(kind):
             await stage.anchore.submit(AnalysisRequest(NEW), deadline())
+        with pytest.raises(kind):
+            await stage.anchore.policies(deadline())
 
     async def test_a_policy_engine_that_is_down_gives_no_verdict(self, stage: Stage) -> None:
         await stage.break_down(Part.POLICY_ENGINE)

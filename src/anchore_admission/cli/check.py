@@ -10,7 +10,7 @@ from anchore_admission.cli.exit_codes import CHECK_EXIT_CODES
 from anchore_admission.cli.inputs import read_images
 from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.documents.objects import Requester
-from anchore_admission.services.reviews.manual import ManualReviews, Progress
+from anchore_admission.services.reviews.manual import ManualReviews, Progress, Timeouts
 from anchore_admission.services.reviews.summary import Summary
 
 EPILOG = CHECK_EXIT_CODES
@@ -26,6 +26,7 @@ def command(
     images: Images,
     output: options.Output = options.OutputFormat.TABLE,
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
+    total_timeout: options.TotalTimeout = options.DEFAULT_TOTAL_TIMEOUT,
     config: options.Config = None,
     anchore: options.AnchoreUrl = None,
     mode: options.Mode = None,
@@ -46,8 +47,9 @@ def command(
     """
     names = read_images(images)
     requester = Requester(namespace, user, tuple(group or ()))
+    timeouts = Timeouts(timeout, total_timeout)
 
     def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
-        return manual.each_image(names, requester, timeout, progress)
+        return manual.each_image(names, requester, timeouts, progress)
 
     judge(Overrides(config, anchore, mode, policy), run, output, objects=False)

@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     NO_VERDICT = 1
     """``probe``: the webhook answers about an image without a verdict from Anchore."""
     FAILED = 2
-    """Something could not be judged, read or done. Click uses it, too, if it rejects the command line."""
+    """Something could not be judged, read or done in time. Click uses it, too, if it rejects the command line."""
     NO_ANSWER = 2
     """``probe``: the webhook does not answer."""
     NOT_CHECKED = 3
@@ -30,7 +30,9 @@ class ExitCode(IntEnum):
     """The reader of the output went away: 128 and the number of SIGPIPE. 1 would mean denied."""
 
 
-CHECK_EXIT_CODES = "Exit code: 0 all admitted, 1 something is denied, 2 something could not be judged or read."
+CHECK_EXIT_CODES = (
+    "Exit code: 0 all admitted, 1 something is denied, 2 something could not be judged or read, or not in time."
+)
 REVIEW_EXIT_CODES = CHECK_EXIT_CODES.removesuffix(".") + ", 3 something was not checked: its kind is unknown."
 
 

@@ -11,6 +11,7 @@ from anchore_admission.models.configuration import ModeName, WorkloadHandling
 from anchore_admission.settings import variable
 
 DEFAULT_TIMEOUT = 30.0
+DEFAULT_TOTAL_TIMEOUT = 300.0
 NAMESPACE = DEFAULT_NAMESPACE
 _JUDGING = [mode for mode in ModeName if mode is not ModeName.SKIP]
 _RULES = "Rules"
@@ -126,5 +127,15 @@ Groups = Annotated[
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="Timeout of each object or image.")
+]
+TotalTimeout = Annotated[
+    float,
+    typer.Option(
+        "--total-timeout",
+        min=0.1,
+        max=86400,
+        metavar="SECONDS",
+        help="Timeout of the whole run, once its input is read; anything not reviewed by then has no verdict.",
+    ),
 ]
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="table for people, json or yaml for machines.")]

@@ -41,6 +41,7 @@ class ImageOutcome(StrEnum):
     UNDECIDED = "undecided"
     UNREAD = "unread"
     NOT_CHECKED = "not checked"
+    NOT_REVIEWED = "not reviewed"
     OUT_OF_SCOPE = "out of scope"
 
 
@@ -52,6 +53,7 @@ _STYLES = {
     ImageOutcome.UNDECIDED: "bold magenta",
     ImageOutcome.UNREAD: "bold magenta",
     ImageOutcome.NOT_CHECKED: "bold magenta",
+    ImageOutcome.NOT_REVIEWED: "bold magenta",
     ImageOutcome.OUT_OF_SCOPE: "dim",
 }
 _DENIED = {Effect.DENY: ImageOutcome.DENIED, Effect.WARN: ImageOutcome.WARNED, Effect.ALLOW: ImageOutcome.RECORDED}
@@ -101,8 +103,9 @@ _ABOUT_OBJECTS: tuple[tuple[str, str, Callable[[ManualReview], bool]], ...] = (
     (
         "could not be read",
         "could not be read",
-        lambda review: bool(review.problem) and not review.is_denied_whole,
+        lambda review: bool(review.problem) and not review.unreviewed and not review.is_denied_whole,
     ),
+    ("not reviewed in time", "not reviewed in time", lambda review: bool(review.unreviewed)),
 )
 """The parts of the summary about objects, for one and for many, in their order."""
 
@@ -201,12 +204,10 @@ class _Row:
 def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
     for review in summary.reviews:
         about = _about(review)
-        error = shown(review.problem, _TEXT_LIMIT)
+        error = shown(review.problem.removeprefix("not reviewed: "), _TEXT_LIMIT)
         if error:
             place = f"{review.source}: " if review.source else ""
-            yield _Row(
-                about, "-", ImageOutcome.DENIED if review.is_denied_whole else ImageOutcome.UNREAD, f"{place}{error}"
-            )
+            yield _Row(about, shown(review.image) or "-", _outcome_without_images(review), f"{place}{error}")
         elif review.unchecked:
             yield _Row(about, "-", ImageOutcome.NOT_CHECKED, shown(review.unchecked.removeprefix("not checked: ")))
         elif review.verdict and review.verdict.out_of_scope:
@@ -214,6 +215,12 @@ def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
         elif review.verdict:
             for image in review.verdict.images:
                 yield _row(about, image, max_findings)
+
+
+def _outcome_without_images(review: ManualReview) -> ImageOutcome:
+    if review.unreviewed:
+        return ImageOutcome.NOT_REVIEWED
+    return ImageOutcome.DENIED if review.is_denied_whole else ImageOutcome.UNREAD
 
 
 def _row(about: str, image: ImageVerdict, max_findings: int) -> _Row:

@@ -11,7 +11,7 @@ from anchore_admission.cli.inputs import read_documents
 from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.documents.objects import Requester
 from anchore_admission.models.configuration import WorkloadHandling
-from anchore_admission.services.reviews.manual import ManualReviews, Progress
+from anchore_admission.services.reviews.manual import ManualReviews, Progress, Timeouts
 from anchore_admission.services.reviews.summary import Summary
 
 EPILOG = REVIEW_EXIT_CODES
@@ -33,6 +33,7 @@ def command(
     files: Files,
     output: options.Output = options.OutputFormat.TABLE,
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
+    total_timeout: options.TotalTimeout = options.DEFAULT_TOTAL_TIMEOUT,
     config: options.Config = None,
     anchore: options.AnchoreUrl = None,
     mode: options.Mode = None,
@@ -57,9 +58,10 @@ def command(
     """
     documents = read_documents(files)
     requester = Requester(namespace, user, tuple(group or ()))
+    timeouts = Timeouts(timeout, total_timeout)
 
     def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
-        return manual.documents(documents, requester, timeout, progress)
+        return manual.documents(documents, requester, timeouts, progress)
 
     overrides = Overrides(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
     judge(overrides, run, output, objects=True)

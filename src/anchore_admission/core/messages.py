@@ -212,6 +212,10 @@ def too_many_images_at_once(count: int) -> str:
     return f"not reviewed: the objects before it name {count} images; send fewer at once"
 
 
+def run_out_of_time(seconds: float) -> str:
+    return f"not reviewed: the run reached its time limit of {seconds:g} seconds (--total-timeout)"
+
+
 def too_many_objects(most: int) -> str:
     return f"more than {most} objects, including those in Lists; send fewer at once"
 

@@ -115,6 +115,6 @@ SUMMARY = {
     "warnings": [],
     "errors": [],
     "notChecked": [],
-    "objects": {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0},
+    "objects": {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0, "notReviewed": 0},
 }
 """A response of ``/review``."""

@@ -13,6 +13,7 @@ def as_document(summary: Summary) -> dict[str, Any]:
     return {
         "allowed": all(r.verdict is None or r.verdict.allowed for r in summary.reviews)
         and not summary.unread
+        and not summary.unreviewed
         and passes,
         "images": [
             _image(review, image) for review in summary.reviews if review.verdict for image in review.verdict.images
@@ -25,12 +26,13 @@ def as_document(summary: Summary) -> dict[str, Any]:
 
 
 def _objects(summary: Summary) -> dict[str, int]:
-    reviewed = len(summary.reviews) - summary.others - summary.unread - summary.unchecked
+    others = summary.others + summary.unread + summary.unchecked + summary.unreviewed
     return {
-        "reviewed": reviewed,
+        "reviewed": len(summary.reviews) - others,
         "withoutImages": summary.others,
         "notChecked": summary.unchecked,
         "unread": summary.unread,
+        "notReviewed": summary.unreviewed,
     }
 
 
@@ -52,4 +54,5 @@ def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:
 
 def _object(review: ManualReview) -> dict[str, str]:
     named = {"kind": review.kind, "namespace": review.namespace, "name": review.name}
-    return {**named, "source": review.source} if review.source else named
+    optional = {"source": review.source, "image": review.image}
+    return {**named, **{key: value for key, value in optional.items() if value}}

@@ -119,3 +119,18 @@ def test_many_images_are_all_answered_in_order(program: CommandLine, anchore: st
     ended = program("check", *images, "--anchore", anchore, "--mode", "analysis", "-o", "json")
 
     assert [image["image"] for image in ended.document["images"]] == images
+
+
+def test_images_not_checked_in_time_are_named(program: CommandLine) -> None:
+    images = [f"team/app:{number}" for number in range(10)]
+    with sandbox_served({"faults": [{"mode": "hang", "paths": ["/images"]}]}) as url:
+        arguments = ("check", *images, "--anchore", url, "--total-timeout", "0.3")
+        table, machine = program(*arguments), program(*arguments, "-o", "json")
+
+    assert table.code == machine.code == 2
+    assert table.out.splitlines()[-1] == "0 images; 10 not reviewed in time"
+    assert [line.split()[:3] for line in table.out.splitlines()[1:-2]] == [
+        [image, "not", "reviewed"] for image in images
+    ]
+    assert [error["image"] for error in machine.document["errors"]] == images
+    assert machine.document["allowed"] is False

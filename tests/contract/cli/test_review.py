@@ -121,7 +121,13 @@ def test_unknown_kinds_are_denied_as_by_the_webhook(program: CommandLine, anchor
     assert ended.code == 1
     assert [error["kind"] for error in ended.document["errors"]] == ["Rollout", "Service", "Workflow", "Certificate"]
     assert "argoproj.io/Rollout cannot be checked" in ended.document["errors"][0]["message"]
-    assert ended.document["objects"] == {"reviewed": 4, "withoutImages": 1, "notChecked": 0, "unread": 0}
+    assert ended.document["objects"] == {
+        "reviewed": 4,
+        "withoutImages": 1,
+        "notChecked": 0,
+        "unread": 0,
+        "notReviewed": 0,
+    }
 
 
 def test_unchecked_objects_are_named_and_pass_only_on_request(program: CommandLine, anchore: str) -> None:
@@ -360,7 +366,13 @@ def test_yaml_output_equals_json_output(program: CommandLine, anchore: str) -> N
     as_json, as_yaml = (program(*arguments, output, stdin=text) for output in ("json", "yaml"))
 
     assert yaml.safe_load(as_yaml.out) == as_json.document
-    assert as_json.document["objects"] == {"reviewed": 1, "withoutImages": 1, "notChecked": 0, "unread": 1}
+    assert as_json.document["objects"] == {
+        "reviewed": 1,
+        "withoutImages": 1,
+        "notChecked": 0,
+        "unread": 1,
+        "notReviewed": 0,
+    }
     assert as_json.code == as_yaml.code == 1
 
 
@@ -501,6 +513,39 @@ def test_anchore_that_hangs_is_given_up_in_time(program: CommandLine) -> None:
 
     assert ended.code == 2
     assert "undecided" in ended.out
+
+
+def test_run_ends_in_time_and_names_what_it_did_not_review(program: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "pods.yaml"
+    file.write_text(stream(*(pod(GOOD, name=f"p{number}", namespace="shop") for number in range(20))))
+    late = "not reviewed: the run reached its time limit of 0.3 seconds (--total-timeout)"
+    with sandbox_served({"faults": [{"mode": "hang", "paths": ["/images"]}]}) as url:
+        arguments = ("review", "-f", file, "--anchore", url, "--total-timeout", "0.3")
+        table, machine = program(*arguments), program(*arguments, "-o", "json")
+
+    assert table.code == machine.code == 2
+    assert table.out.splitlines()[-1] == "0 images in 0 objects; 20 not reviewed in time"
+    assert table.out.splitlines()[1].split()[:4] == ["Pod", "shop/p0", "-", "not"]
+    assert [(error["name"], error["message"]) for error in machine.document["errors"]] == [
+        (f"p{number}", late) for number in range(20)
+    ]
+    assert machine.document["errors"][3]["source"] == f"{file}, document 4"
+    assert (machine.document["allowed"], machine.document["images"]) == (False, [])
+    assert machine.document["objects"] == {
+        "reviewed": 0, "withoutImages": 0, "notChecked": 0, "unread": 0, "notReviewed": 20,
+    }  # fmt: skip
+
+
+def test_denial_counts_before_what_was_not_reviewed_in_time(program: CommandLine) -> None:
+    images = [*[f"team/app:{number}" for number in range(40)], MALFORMED]
+    with sandbox_served({"faults": [{"mode": "hang", "paths": ["/images"]}]}) as url:
+        arguments = ("review", "-f", "-", "--anchore", url, "--total-timeout", "0.3", "-o", "json")
+        denied = program(*arguments, stdin=stream(pod(MALFORMED), pod(GOOD)))
+        late = program(*arguments, stdin=stream(pod(*images)))
+
+    assert (denied.code, late.code) == (1, 2)
+    assert [image["verdict"] for image in denied.document["images"]] == ["deny"]
+    assert [error["name"] for error in late.document["errors"]] == ["demo"]
 
 
 def test_review_submits_no_image(program: CommandLine) -> None:

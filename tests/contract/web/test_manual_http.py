@@ -74,7 +74,7 @@ async def test_an_object_is_reported_image_by_image_with_all_reasons(webhook: We
         "findings": ["HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0"],
     }
     assert document["errors"] == []
-    assert document["objects"] == {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0}
+    assert document["objects"] == {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0, "notReviewed": 0}
 
 
 @pytest.mark.parametrize("content_type", [JSON, YAML, "application/x-yaml", "text/yaml; charset=utf-8", "text/plain"])
@@ -113,14 +113,14 @@ async def test_many_objects_are_reviewed_in_their_order(body: Any, content_type:
     document = await reviewed(webhook, body, content_type)
     assert document["allowed"] is False
     assert verdicts(document) == [("Pod", GOOD, "admit"), ("Deployment", BAD, "deny")]
-    assert document["objects"] == {"reviewed": 2, "withoutImages": 0, "notChecked": 0, "unread": 0}
+    assert document["objects"] == {"reviewed": 2, "withoutImages": 0, "notChecked": 0, "unread": 0, "notReviewed": 0}
 
 
 async def test_objects_without_images_are_counted_and_unreadable_ones_are_named(webhook: Webhook) -> None:
     broken = "apiVersion: v1\nkind: Pod\nmetadata: {name: odd}\nspec: []\n"
     document = await reviewed(webhook, f"{SERVICE}---\n{POD_YAML}---\njust: text\n---\n{broken}---\n{SERVICE}", YAML)
     assert len(document["images"]) == 2
-    assert document["objects"] == {"reviewed": 1, "withoutImages": 2, "notChecked": 0, "unread": 2}
+    assert document["objects"] == {"reviewed": 1, "withoutImages": 2, "notChecked": 0, "unread": 2, "notReviewed": 0}
     no_object, odd = document["errors"]
     assert no_object["message"] == "not a Kubernetes object: it has no apiVersion and kind"
     assert {key: odd[key] for key in ("kind", "namespace", "name")} == {
@@ -141,7 +141,7 @@ async def test_unknown_kinds_are_reported_as_not_checked(webhook: Webhook) -> No
     document = await reviewed(webhook, rollout)
     assert (document["allowed"], document["images"], document["errors"]) == (False, [], [])
     assert document["notChecked"][0]["message"].startswith("not checked: kind Rollout of argoproj.io/v1alpha1")
-    assert document["objects"] == {"reviewed": 0, "withoutImages": 0, "notChecked": 1, "unread": 0}
+    assert document["objects"] == {"reviewed": 0, "withoutImages": 0, "notChecked": 1, "unread": 0, "notReviewed": 0}
 
 
 async def test_an_empty_list_is_no_pass(webhook: Webhook) -> None:
@@ -275,3 +275,4 @@ async def test_objects_past_the_deadline_are_reported_as_not_reviewed(monkeypatc
     assert document["allowed"] is False
     late = [error for error in document["errors"] if "not reviewed: this call ran out of time" in error["message"]]
     assert [error["name"] for error in late] == ["p1", "p2"]
+    assert document["objects"]["notReviewed"] == 2

@@ -47,6 +47,7 @@ def out_of_scope(reason: OutOfScope) -> ManualReview:
 
 UNREAD = ManualReview("", "shop", "", error="line 3: is odd", source="app.yaml, document 2")
 WITHOUT_IMAGES = ManualReview("Service", "shop", "web")
+LATE = ManualReview("Pod", "shop", "web", unreviewed="not reviewed: too late", source="app.yaml, document 3")
 UNCHECKED = ManualReview(
     "Rollout", "shop", "web", ReviewVerdict(True, Decision.NO_VERDICT, reason=Reason.UNKNOWN_KIND), unchecked="odd kind"
 )
@@ -93,6 +94,9 @@ def test_the_outcome_names_the_verdict_and_its_effect(verdict: Verdict, effect: 
         ([holding(of(UNTOLD, Effect.DENY), of(DENIED, Effect.DENY))], 1),
         ([holding(of(ADMITTED)), UNREAD], 2),
         ([holding(of(DENIED, Effect.DENY)), UNREAD], 1),
+        ([holding(of(ADMITTED)), LATE], 2),
+        ([holding(of(DENIED, Effect.DENY)), LATE], 1),
+        ([UNCHECKED, LATE], 2),
         ([BROKEN], 2),
         ([UNCHECKED, holding(of(ADMITTED))], 3),
         ([UNCHECKED, UNREAD], 2),
@@ -120,6 +124,7 @@ def test_exit_code(reviews: list[ManualReview], code: int) -> None:
             True,
             "0 images in 0 objects; 1 object out of scope; 2 could not be read",
         ),
+        ([holding(of(ADMITTED)), LATE], True, "1 image in 1 object: 1 admitted; 1 not reviewed in time"),
     ],
 )
 def test_last_line_adds_up(reviews: list[ManualReview], objects: bool, line: str) -> None:
@@ -135,10 +140,11 @@ def test_why_an_object_is_out_of_scope_is_shown(capsys: pytest.CaptureFixture[st
 
 
 def test_unreadable_documents_are_reported_with_their_place(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = printed(capsys, UNREAD, BROKEN).splitlines()
+    rows = printed(capsys, UNREAD, BROKEN, LATE).splitlines()
 
     assert rows[1].split(maxsplit=3) == ["-", "-", "unread", "app.yaml, document 2: line 3: is odd"]
     assert rows[2].split(maxsplit=4) == ["Pod", "shop/web", "-", "unread", "it broke"]
+    assert rows[3].split(maxsplit=5) == ["Pod", "shop/web", "-", "not", "reviewed", "app.yaml, document 3: too late"]
 
 
 @pytest.mark.parametrize(

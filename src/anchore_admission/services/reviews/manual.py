@@ -8,8 +8,8 @@ from itertools import chain, islice
 from typing import Any
 
 from anchore_admission.core import imageless, messages, workload
-from anchore_admission.documents.objects import Requester, name_of, naming, opened, shows_images, under_review
-from anchore_admission.errors import MalformedReview
+from anchore_admission.documents.objects import Requester, kind_of, name_of, naming, opened, shows_images, under_review
+from anchore_admission.errors import DeadlineExceeded, MalformedReview
 from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, UserInfo, read_workload
 from anchore_admission.models.workload import Container, Metadata, Workload, WorkloadSpec
 from anchore_admission.ports.deadline import Deadline
@@ -17,6 +17,8 @@ from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.review import Reviews
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 
+_POD = "images"
+"""The name of the Pod that stands for a list of images."""
 _KUSTOMIZE = "kustomize.config.k8s.io"
 
 
@@ -27,6 +29,14 @@ class Document:
     value: Any = None
     source: str = ""
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The seconds that each object or image may take, and those of the whole run."""
+
+    each: float
+    run: float
 
 
 Progress = Callable[[int, int], None]
@@ -74,35 +84,36 @@ class ManualReviews:
         if len(found) > most:
             raise MalformedReview(messages.too_many_objects(most))
         if not found:
-            return await self.documents([], requester, seconds)
+            return Summary((ManualReview("", requester.namespace, "", error=messages.EMPTY_LIST),))
         budget = _Budget(Deadline.after(seconds), self._max_images)
         return await self._gathered([partial(self._in_budget, value, requester, budget) for value in found])
 
     async def _in_budget(self, value: Any, requester: Requester, budget: _Budget) -> ManualReview:
-        if problem := budget.spent():
-            kind = value.get("kind") if isinstance(value, dict) else None
-            return ManualReview(
-                kind if isinstance(kind, str) else "", requester.namespace, name_of(value), error=problem
-            )
+        if reason := budget.spent():
+            return _unreviewed(value, requester, reason)
         review = await self.object(value, requester, budget.deadline.left())
         budget.images += len(review.verdict.images) if review.verdict else 0
         return review
 
     async def documents(
-        self, documents: Sequence[Document], requester: Requester, seconds: float, progress: Progress = _no_progress
+        self, documents: Sequence[Document], requester: Requester, timeouts: Timeouts, progress: Progress = _no_progress
     ) -> Summary:
         """Review the documents of files. A document that cannot be read gets an error; the others are reviewed."""
         found = [replace(document, value=item) for document in documents for item in opened(document.value)]
         if not found:
             source = ", ".join(dict.fromkeys(document.source for document in documents))
             found = [Document(source=source, problem=messages.EMPTY_LIST)]
-        return await self._gathered([partial(self._document, item, requester, seconds) for item in found], progress)
+        run = Deadline.after(timeouts.run)
+        reviews = [partial(self._document, document, requester, timeouts, run) for document in found]
+        return await self._gathered(reviews, progress)
 
     async def each_image(
-        self, images: Sequence[str], requester: Requester, seconds: float, progress: Progress = _no_progress
+        self, images: Sequence[str], requester: Requester, timeouts: Timeouts, progress: Progress = _no_progress
     ) -> Summary:
-        """Review images one by one, so that ``seconds`` bound each."""
-        return await self._gathered([partial(self._images, [image], requester, seconds) for image in images], progress)
+        """Review images one by one, each as the only one of a Pod."""
+        run = Deadline.after(timeouts.run)
+        reviews = [partial(self._image, image, requester, timeouts, run) for image in images]
+        return await self._gathered(reviews, progress)
 
     async def images(self, images: Sequence[str], requester: Requester, seconds: float) -> Summary:
         """Review images as if one Pod named them all."""
@@ -137,14 +148,30 @@ class ManualReviews:
             return replace(review, verdict=None)
         return replace(review, unchecked=_why_unchecked(kind))
 
-    async def _document(self, document: Document, requester: Requester, seconds: float) -> ManualReview:
+    async def _document(
+        self, document: Document, requester: Requester, timeouts: Timeouts, run: Deadline
+    ) -> ManualReview:
         if document.problem:
             return ManualReview("", requester.namespace, "", error=document.problem, source=document.source)
-        return replace(await self.object(document.value, requester, seconds), source=document.source)
+        try:
+            # Not a shorter deadline of the review: images that it does not reach would count as denied.
+            async with run.bound():
+                review = await self.object(document.value, requester, timeouts.each)
+        except DeadlineExceeded:
+            review = _unreviewed(document.value, requester, messages.run_out_of_time(timeouts.run))
+        return replace(review, source=document.source)
+
+    async def _image(self, image: str, requester: Requester, timeouts: Timeouts, run: Deadline) -> ManualReview:
+        try:
+            async with run.bound():
+                return await self._images([image], requester, timeouts.each)
+        except DeadlineExceeded:
+            late = messages.run_out_of_time(timeouts.run)
+            return ManualReview("Pod", requester.namespace, _POD, unreviewed=late, image=image)
 
     async def _images(self, images: Sequence[str], requester: Requester, seconds: float) -> ManualReview:
         containers = [Container(name=f"image-{number}", image=image) for number, image in enumerate(images, 1)]
-        pod = Workload(kind="Pod", metadata=Metadata(name="images"), spec=WorkloadSpec(containers=containers))
+        pod = Workload(kind="Pod", metadata=Metadata(name=_POD), spec=WorkloadSpec(containers=containers))
         return await self._review(pod, GroupVersionKind(version="v1", kind="Pod"), requester, seconds)
 
     async def _review(
@@ -181,6 +208,12 @@ class ManualReviews:
             return done
 
         return Summary(tuple(await asyncio.gather(*map(one, reviews))))
+
+
+def _unreviewed(value: Any, requester: Requester, reason: str) -> ManualReview:
+    kind, metadata = kind_of(value), naming(value)
+    namespace = metadata.namespace or requester.namespace
+    return ManualReview(kind.kind if kind else "", namespace, metadata.name or "", unreviewed=reason)
 
 
 def _without_owners(value: Workload) -> Workload:

@@ -11,7 +11,8 @@ class ManualReview:
     """The review of one object.
 
     ``verdict`` is None for an object that holds no images. ``error`` says why the object is unreadable, ``unchecked``
-    why its images could not be found.
+    why its images could not be found, ``unreviewed`` why there was no time or room for it. ``image`` names the image
+    that was to be reviewed on its own.
     """
 
     kind: str
@@ -21,6 +22,8 @@ class ManualReview:
     error: str = ""
     source: str = ""
     unchecked: str = ""
+    unreviewed: str = ""
+    image: str = ""
 
     @property
     def is_denied_whole(self) -> bool:
@@ -33,9 +36,9 @@ class ManualReview:
     @property
     def problem(self) -> str:
         """The reason why no image of the object has a verdict; empty if images have one or there is none to judge."""
-        verdict = self.verdict
-        if self.error or self.unchecked or not verdict or verdict.images or verdict.decision is Decision.ADMIT:
-            return self.error
+        verdict, error = self.verdict, self.error or self.unreviewed
+        if error or self.unchecked or not verdict or verdict.images or verdict.decision is Decision.ADMIT:
+            return error
         return verdict.message or "; ".join(verdict.warnings) or "no verdict"
 
     @property
@@ -66,11 +69,11 @@ class Summary:
 
     @property
     def undecided(self) -> bool:
-        """True if any image has no verdict or any object cannot be read, whatever ``onError`` makes of it."""
+        """True if any image has no verdict, or any object was not read or reviewed, whatever ``onError`` says."""
         if any(image.verdict.decision is Decision.NO_VERDICT for image in self.images):
             return True
         return any(
-            r.error or (r.verdict and r.verdict.decision is Decision.NO_VERDICT)
+            r.error or r.unreviewed or (r.verdict and r.verdict.decision is Decision.NO_VERDICT)
             for r in self.reviews
             if not r.unchecked and not r.is_denied_whole
         )
@@ -87,9 +90,14 @@ class Summary:
     @property
     def others(self) -> int:
         """The number of objects that hold no images."""
-        return sum(1 for review in self.reviews if not review.verdict and not review.error)
+        return sum(1 for r in self.reviews if not (r.verdict or r.error or r.unreviewed))
 
     @property
     def unread(self) -> int:
         """The number of objects that could not be read."""
         return sum(1 for review in self.reviews if review.error)
+
+    @property
+    def unreviewed(self) -> int:
+        """The number of objects, or of images reviewed on their own, for which there was no time or room."""
+        return sum(1 for review in self.reviews if review.unreviewed)

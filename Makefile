@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST_OPTIONS := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench image programs e2e e2e-cert-manager chart-docs kustomize map clean
+.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench bench-docs image programs e2e e2e-cert-manager chart-docs kustomize map clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,8 +64,11 @@ format: $(DEV) ## Format the code and fix lint errors where possible
 lock: $(DEV) ## Compile requirements*.txt from pyproject.toml, with hashes and without addresses
 	./tools/lock
 
-bench: $(DEV) ## Measure reviews, lookups and the start (ratios within one run)
-	$(BIN)/python bench/run.py
+bench: $(DEV) ## Measure speed, calls to Anchore and memory against floors, goals and the last result
+	$(BIN)/python -m bench.run $(CASES)
+
+bench-docs: $(DEV) ## Write the figures of docs/performance.md and its plot from bench/result.json
+	$(BIN)/python -m bench.run --write-docs
 
 image: $(DEV) ## Build the container image and prove it (IMAGE=required: fail where that cannot be done)
 	./tools/image/check

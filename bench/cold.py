@@ -1,79 +1,52 @@
-"""A cold Pod of 1, 4 and 10 images, a sandbox that takes 50 ms per call, against the floor of two round trips."""
+"""A cold Pod of 1, 4, 10 and 40 images, an Anchore that takes 50 ms per call, against the floor of two round trips."""
 
 import asyncio
-import base64
-import json
 import statistics
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Sequence
 
-from load import drive, pod_review, request
-from processes import controller, sandbox
+from bench.figures import Figure
+from bench.load import CONNECTION, drive, exchange, pod_review, request
+from bench.processes import controller, strict
+from bench.standin import Steady, serving
 
-ROUNDS = 15
 DELAY = 0.05
-SIZES = (1, 4, 10)
-_AUTHORIZATION = base64.b64encode(b"admin:foobar").decode()
+GOALS = {1: 1.2, 4: 1.2, 10: 1.2, 40: 2.0}
+"""The number of images, and how many times two round trips a review of them may take."""
 
 
-def seed(images: list[str]) -> str:
-    return json.dumps(
-        {
-            "images": [{"tag": image, "state": "analyzed"} for image in images],
-            "faults": [{"mode": "slow", "delay": DELAY}],
-        }
-    )
+async def two_round_trips(connection: CONNECTION) -> float:
+    """Return the seconds for two calls to Anchore, one after the other on an open connection."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(2):
+        await exchange(connection, b"GET /v1/policies HTTP/1.1\r\nHost: anchore\r\n\r\n")
+    return loop.time() - began
 
 
-async def round_trips(port: int, number: int) -> float:
-    """Return the seconds for so many calls to the sandbox, one after another on one open connection."""
-    wire = f"GET /v1/status HTTP/1.1\r\nHost: sandbox\r\nAuthorization: Basic {_AUTHORIZATION}\r\n\r\n".encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    began = 0.0
-    for call in range(number + 1):
-        if call == 1:  # the first call opened the connection
-            began = time.perf_counter()
-        writer.write(wire)
-        head = await reader.readuntil(b"\r\n\r\n")
-        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]))
-    seconds = time.perf_counter() - began
-    writer.close()
-    await writer.wait_closed()
-    return seconds
+async def review(port: int, images: Sequence[str]) -> float:
+    """Return the seconds for a review of images that are new to the controller."""
+    load = await drive([port], [request(pod_review(images))], connections=1)
+    assert load.admitted() == 1, load.responses
+    return load.latencies[0]
 
 
-async def measure(anchore: int, port: int, images: list[str]) -> tuple[float, float]:
-    """Return the seconds of the floor and of the review; every image is new to this controller."""
-    floor = await round_trips(anchore, 2)
-    load = await drive(port, [request(port, "/validate?timeout=10s", pod_review(images))], connections=1)
-    assert json.loads(load.responses[0])["response"]["allowed"], load.responses[0]
-    return floor, load.latencies[0]
-
-
-def main() -> None:
-    fleet = {
-        (size, turn): [f"quay.io/bench/app-{size}-{turn}-{n}:1" for n in range(size)]
-        for size in SIZES
-        for turn in range(ROUNDS + 1)
-    }
-    configuration: dict[str, object] = {"defaults": {"mode": "strict", "requestAnalysis": False}}
-    print(f"cold Pods, strict, sandbox at {DELAY * 1000:.0f} ms per call; medians of {ROUNDS} rounds")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        sandbox(seed([i for images in fleet.values() for i in images]), Path(folder)) as anchore,
-    ):
-        configuration["anchore"] = {"endpoint": f"http://127.0.0.1:{anchore}"}
-        with controller(configuration, Path(folder)) as (_, port, _):
-            for size in SIZES:
-                pairs = [asyncio.run(measure(anchore, port, fleet[size, turn])) for turn in range(ROUNDS + 1)][1:]
-                floor, ours = (statistics.median(column) * 1000 for column in zip(*pairs, strict=True))
-                ratio = statistics.median(b / a for a, b in pairs)
-                print(
-                    f"  {size:2d} images: floor {floor:6.1f} ms, review {ours:6.1f} ms, "
-                    f"ratio {ratio:.2f}   (goal: at most 1.2)"
-                )
-
-
-if __name__ == "__main__":
-    main()
+async def measure(*, quick: bool) -> list[Figure]:
+    rounds = 5 if quick else 15
+    figures: list[Figure] = []
+    async with serving(Steady(DELAY).respond) as anchore, controller(strict(anchore)) as ours:
+        connection = await asyncio.open_connection("127.0.0.1", anchore)
+        await two_round_trips(connection)
+        for size, goal in GOALS.items():
+            pairs: list[tuple[float, float]] = []
+            for turn in range(rounds + 1):
+                images = [f"quay.io/bench/app-{size}-{turn}-{n}:1" for n in range(size)]
+                pairs.append((await two_round_trips(connection), await review(ours.port, images)))
+            ratio = statistics.median(took / floor for floor, took in pairs[1:])
+            took = statistics.median(took for _, took in pairs[1:])
+            about = f"cold Pod of {size} image{'s' * (size > 1)}"
+            figures += [
+                Figure(f"cold.{size}", about, ratio, "times two round trips", goal=goal, floor=1),
+                Figure(f"cold.{size}.ms", about, took * 1000, "ms", floor=2 * DELAY * 1000, steady=False),
+            ]
+        connection[1].close()
+    return figures

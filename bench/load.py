@@ -3,57 +3,81 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from anchore_admission.models.examples import example_review
 
+TIMEOUT = 10
+"""Seconds that the API server grants the webhook."""
+CONNECTION = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 
 @dataclass(frozen=True)
 class Load:
-    """The times of a run; ``responses`` are the bodies of the first responses, one per connection."""
+    """The times of a run in seconds, and the bodies of all responses, in the order in which they arrived."""
 
     seconds: float
     latencies: list[float]
     responses: list[bytes]
 
+    def admitted(self) -> int:
+        """Return how many of the reviews were admitted."""
+        return sum(json.loads(body)["response"]["allowed"] for body in self.responses)
 
-def request(port: int, path: str, body: bytes) -> bytes:
+
+def request(body: bytes, path: str = f"/validate?timeout={TIMEOUT}s") -> bytes:
+    """Return a review as an API server sends it."""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"Accept: application/json, */*\r\nUser-Agent: kube-apiserver-admission\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
 
-async def drive(port: int, requests: list[bytes], *, connections: int) -> Load:
-    """Send all requests over a few connections, one after another on each."""
+async def drive(ports: Sequence[int], requests: Sequence[bytes], *, connections: int) -> Load:
+    """Send all requests over a few connections, one after another on each; the ports take turns."""
     latencies: list[float] = []
     responses: list[bytes] = []
+
+    async def send(port: int, share: Sequence[bytes]) -> None:
+        connection = await asyncio.open_connection("127.0.0.1", port)
+        for wire in share:
+            sent = time.perf_counter()
+            status, body = await exchange(connection, wire)
+            latencies.append(time.perf_counter() - sent)
+            responses.append(body)
+            assert status == 200, body
+        connection[1].close()
+        await connection[1].wait_closed()
+
     began = time.perf_counter()
     shares = [requests[i::connections] for i in range(connections)]
-    await asyncio.gather(*(_connection(port, share, latencies, responses) for share in shares))
+    await asyncio.gather(*(send(ports[i % len(ports)], share) for i, share in enumerate(shares)))
     return Load(time.perf_counter() - began, latencies, responses)
 
 
-async def _connection(port: int, requests: list[bytes], latencies: list[float], responses: list[bytes]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for number, wire in enumerate(requests):
-        began = time.perf_counter()
-        writer.write(wire)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-        body = await reader.readexactly(length)
-        latencies.append(time.perf_counter() - began)
-        assert head.startswith(b"HTTP/1.1 200"), head
-        if number == 0:
-            responses.append(body)
-    writer.close()
-    await writer.wait_closed()
+async def exchange(connection: CONNECTION, wire: bytes) -> tuple[int, bytes]:
+    """Send one request and return the status and the body of the response."""
+    reader, writer = connection
+    writer.write(wire)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
 
 
-def pod_review(images: list[str], *, size: int = 0) -> bytes:
-    """An AdmissionReview of a Pod as an API server sends it, padded to about ``size`` bytes with what Pods carry."""
+async def fetch(port: int, path: str) -> tuple[int, bytes]:
+    """Fetch a path over a connection of its own."""
+    connection = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        return await exchange(connection, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    finally:
+        connection[1].close()
+
+
+def pod_review(images: Sequence[str], *, size: int = 0, **changes: Any) -> bytes:
+    """Return an AdmissionReview of a Pod as an API server sends it, padded to ``size`` bytes with what Pods carry."""
     containers = [
         {
             "name": f"c{number}",
@@ -80,7 +104,7 @@ def pod_review(images: list[str], *, size: int = 0) -> bytes:
         },
     }
     user = {"username": "system:serviceaccount:kube-system:replicaset-controller", "groups": ["a", "b"]}
-    review = example_review(pod, userInfo=user)
+    review = example_review(pod, userInfo=user, **changes)
     missing = size - len(json.dumps(review))
     if missing > 0:
         pod["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "x" * missing}

@@ -1,18 +1,36 @@
 """Start the real programs for the benchmarks, and read their CPU time and memory from the kernel."""
 
+import asyncio
 import contextlib
 import json
 import os
 import socket
-import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from bench.load import fetch
 
 PROGRAM = Path(sys.executable).parent / "anchore-admission"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_SECRETS = {
+    "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME": "admin",
+    "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD": "foobar",
+}
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running process that serves; ``ready`` is the seconds from its start until it was ready."""
+
+    pid: int
+    port: int
+    operations: int
+    ready: float
 
 
 def free_port() -> int:
@@ -29,57 +47,71 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def resident_mib(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
+def resident_mb(pid: int) -> float:
+    """Return the resident memory in millions of bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 1e6
 
 
-@contextlib.contextmanager
-def running(*command: str | Path, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(
-        [*map(str, command)],
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            yield process
-        finally:
+def open_sockets(pid: int) -> int:
+    """Return the number of open sockets of a process."""
+    count = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            count += str(descriptor.readlink()).startswith("socket:")
+    return count
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *command: str | Path, environment: Mapping[str, str] | None = None, output: Path | None = None
+) -> AsyncIterator[int]:
+    """Run a program and yield its process ID; its output goes to a file, or nowhere."""
+    with (output or Path(os.devnull)).open("ab") as sink:
+        process = await asyncio.create_subprocess_exec(
+            *map(str, command), env={**os.environ, **(environment or {})}, stdout=sink, stderr=sink
+        )
+    try:
+        yield process.pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
             process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
-def wait_until_ready(url: str, seconds: float = 20.0) -> float:
-    """Return the seconds until the address responds with success."""
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - loopback only
-            return time.perf_counter() - began
-        time.sleep(0.005)
-    raise SystemExit(f"{url} did not respond within {seconds:g} seconds")
+async def wait_until_ready(port: int, path: str, seconds: float = 20.0) -> None:
+    """Wait until the address responds with 200."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                if (await fetch(port, path))[0] == 200:
+                    return
+            await asyncio.sleep(0.005)
 
 
-@contextlib.contextmanager
-def controller(
-    configuration: dict[str, object], folder: Path, program: Sequence[str | Path] = (PROGRAM,)
-) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
-    """Serve over plain HTTP: the process, its port, and the seconds from start to ready."""
-    file = folder / f"configuration-{free_port()}.json"
-    file.write_text(json.dumps(configuration))
+@contextlib.asynccontextmanager
+async def controller(
+    configuration: Mapping[str, object], *, environment: Mapping[str, str] | None = None, output: Path | None = None
+) -> AsyncIterator[Server]:
+    """Serve over plain HTTP with an account ``default``, until ready."""
     port, operations = free_port(), free_port()
     flags = ["--host", "127.0.0.1", "--port", str(port), "--operations-port", str(operations), "--insecure-http"]
-    secrets = {
-        "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME": "admin",
-        "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD": "foobar",
-    }
-    with running(*program, "serve", "--config", file, *flags, environment=secrets) as process:
-        ready = wait_until_ready(f"http://127.0.0.1:{operations}/readyz")
-        yield process, port, ready
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "configuration.json")
+        file.write_text(json.dumps(configuration))  # noqa: ASYNC240 - nothing else runs yet
+        began = time.perf_counter()
+        async with running(
+            PROGRAM, "serve", "--config", file, *flags, environment={**_SECRETS, **(environment or {})}, output=output
+        ) as pid:
+            await wait_until_ready(operations, "/readyz")
+            yield Server(pid, port, operations, time.perf_counter() - began)
 
 
-@contextlib.contextmanager
-def sandbox(seed: str, folder: Path) -> Iterator[int]:
-    file = folder / "seed.yaml"
-    file.write_text(seed)
-    port = free_port()
-    with running(PROGRAM, "sandbox", "--seed", file, "--port", str(port)):
-        wait_until_ready(f"http://127.0.0.1:{port}/health")
-        yield port
+def strict(anchore: int, **sections: object) -> dict[str, object]:
+    """Return a configuration that judges every image strictly, by an Anchore of API v1 on this port."""
+    endpoint = {"endpoint": f"http://127.0.0.1:{anchore}", "apiVersion": "v1"}
+    return {"anchore": endpoint, "defaults": {"mode": "strict"}, **sections}

@@ -1,25 +1,24 @@
-"""A warm review: a Pod of 8 kB and 4 images whose facts are known at once, against uvicorn returning fixed bytes.
+"""A warm review: a Pod of 8.5 kB and 4 images whose facts are remembered, against uvicorn returning fixed bytes.
 
-Strict mode over an Anchore inside the process (``instant.py``) is the cost of our own code for a review that has a
-verdict to find; ``skip`` is the cost of a review that has none. All are measured in turn, in an order that changes from
-round to round, so that other work of the machine affects all of them. The ratio is the median of the rounds'.
+In strict mode the review has a verdict to find; ``skip`` is the cost of a review that has none. All are measured in
+turn, in an order that changes from round to round, so that other work of the machine affects all of them. The ratio is
+the median of the rounds'.
 """
 
-import asyncio
 import statistics
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from load import drive, pod_review, request
-from processes import PROGRAM, controller, cpu_seconds, free_port, running, wait_until_ready
+from bench.figures import Figure
+from bench.load import drive, pod_review, request
+from bench.processes import controller, cpu_seconds, free_port, running, strict, wait_until_ready
+from bench.standin import Steady, serving
 
-ROUNDS = 9
-REQUESTS = 3000
+IMAGES = [f"registry.example.com/team/app-{n}:1.{n}" for n in range(4)]
+BODY = pod_review(IMAGES, size=8500)
 CONNECTIONS = 4
-BARE = "bare uvicorn"
-_HERE = Path(__file__).parent
+_DELAY = 0.001
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class Target:
     name: str
     pid: int
     port: int
-    path: str
 
 
 @dataclass(frozen=True)
@@ -40,47 +38,51 @@ class Cost:
     rate: float
 
 
-async def measure(target: Target, body: bytes) -> Cost:
-    wires = [request(target.port, target.path, body)] * REQUESTS
+async def cost_of(target: Target, body: bytes, requests: int) -> Cost:
     before = cpu_seconds(target.pid)
-    load = await drive(target.port, wires, connections=CONNECTIONS)
-    return Cost((cpu_seconds(target.pid) - before) / REQUESTS * 1e6, REQUESTS / load.seconds)
+    load = await drive([target.port], [request(body)] * requests, connections=CONNECTIONS)
+    return Cost((cpu_seconds(target.pid) - before) / requests * 1e6, requests / load.seconds)
 
 
-def main() -> None:
-    body = pod_review([f"registry.example.com/team/app-{n}:1.{n}" for n in range(4)], size=8192)
-    instant = (sys.executable, _HERE / "instant.py")
-    strict: dict[str, object] = {"anchore": {"endpoint": "http://anchore.invalid"}, "defaults": {"mode": "strict"}}
-    with tempfile.TemporaryDirectory() as name:
-        folder, bare_port = Path(name), free_port()
-        with (
-            running(sys.executable, _HERE / "bare.py", str(bare_port)) as bare,
-            controller(strict, folder, instant) as (judging, strict_port, _),
-            controller({"defaults": {"mode": "skip"}}, folder, (PROGRAM,)) as (skipping, skip_port, _),
-        ):
-            wait_until_ready(f"http://127.0.0.1:{bare_port}/")
-            targets = [
-                Target(BARE, bare.pid, bare_port, "/"),
-                Target("strict", judging.pid, strict_port, "/validate?timeout=10s"),
-                Target("skip", skipping.pid, skip_port, "/validate?timeout=10s"),
-            ]
-            rounds = []
-            for turn in range(ROUNDS + 1):
-                order = targets[:: 1 if turn % 2 else -1]
-                rounds.append({target.name: asyncio.run(measure(target, body)) for target in order})
-    report(rounds[1:], len(body))  # the first round warms up
+async def measure(*, quick: bool) -> list[Figure]:
+    rounds, requests = (3, 500) if quick else (9, 3000)
+    anchore, bare_port = Steady(_DELAY), free_port()
+    async with (
+        serving(anchore.respond) as anchore_port,
+        running(sys.executable, Path(__file__).with_name("bare.py"), str(bare_port)) as bare,
+        controller(strict(anchore_port)) as judging,
+        controller({"defaults": {"mode": "skip"}}) as skipping,
+    ):
+        await wait_until_ready(bare_port, "/")
+        targets = [
+            Target("bare", bare, bare_port),
+            Target("strict", judging.pid, judging.port),
+            Target("skip", skipping.pid, skipping.port),
+        ]
+        measured: list[dict[str, Cost]] = []
+        for turn in range(rounds + 1):
+            order = targets[:: 1 if turn % 2 else -1]
+            measured.append({target.name: await cost_of(target, BODY, requests) for target in order})
+    return list(_figures(measured[1:]))  # the first round warms up
 
 
-def report(rounds: list[dict[str, Cost]], size: int) -> None:
-    print(f"warm review: {size} bytes, 4 images, facts known at once; {ROUNDS} rounds of {REQUESTS} requests")
-    for name in rounds[0]:
-        costs = [costs[name] for costs in rounds]
-        ratio = statistics.median(costs[name].cpu / costs[BARE].cpu for costs in rounds)
-        print(
-            f"  {name:14} {statistics.median(cost.cpu for cost in costs):7.1f} us CPU per request"
-            f"  {statistics.median(cost.rate for cost in costs):7.0f} requests/s  CPU ratio {ratio:5.2f}"
-        )
+def _figures(rounds: list[dict[str, Cost]]) -> list[Figure]:
+    def ratio(name: str) -> float:
+        return statistics.median(costs[name].cpu / costs["bare"].cpu for costs in rounds)
 
-
-if __name__ == "__main__":
-    main()
+    cpu = statistics.median(costs["strict"].cpu for costs in rounds)
+    rate = statistics.median(costs["strict"].rate for costs in rounds)
+    unit = "times the CPU of bare uvicorn"
+    return [
+        Figure("warm.strict", "warm Pod of 4 images, strict", ratio("strict"), unit, goal=3, floor=1),
+        Figure("warm.skip", "the same, skip", ratio("skip"), unit, floor=1),
+        Figure("warm.cpu", "warm Pod of 4 images, strict", cpu, "us of CPU", steady=False),
+        Figure(
+            "warm.rate",
+            "the same, on 4 connections",
+            rate,
+            "reviews/s",
+            steady=False,
+            more_is_better=True,
+        ),
+    ]

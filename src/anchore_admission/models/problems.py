@@ -1,49 +1,104 @@
 """Describe the problems of a document in plain words, without its values."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from msgspec import inspect
 
-_SHOWN_ERRORS = 3
-_OBJECT, _LIST, _TEXT = "expected an object", "expected a list", "expected text"
-_WORDS: dict[str, str | Callable[[Mapping[str, Any]], str]] = {
-    "missing": "is required",
-    "model_type": _OBJECT,
-    "model_attributes_type": _OBJECT,
-    "dict_type": _OBJECT,
-    "list_type": _LIST,
-    "string_type": _TEXT,
-    "bool_type": "expected true or false",
-    "string_too_short": "must not be empty",
-    "string_too_long": lambda context: f"expected at most {context['max_length']} characters",
-    "too_long": lambda context: f"expected at most {context['max_length']} entries",
-    "literal_error": lambda context: f"expected {str(context['expected']).replace(chr(39), '')}",
-}
+_SHOWN_PROBLEMS = 3
+_OBJECT, _LIST, _TEXT, _BOOLEAN = "expected an object", "expected a list", "expected text", "expected true or false"
+_REQUIRED = "is required"
 _EXPECTED = re.compile(r"Expected `(\w+)(?: \| null)?`, got `\w+`(?: - at `\$\.?([^`]{0,300})`)?")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
-_EXPECTED_WORDS = {"object": _OBJECT, "array": _LIST, "str": _TEXT, "bool": "expected true or false"}
+_EXPECTED_WORDS = {"object": _OBJECT, "array": _LIST, "str": _TEXT, "bool": _BOOLEAN}
 _TOO_DEEP = "is nested too deeply"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _KEY_SHOWN = 100
+_OTHER_TYPE = "is of another type than expected"
 _CUT_OFF = "is not valid JSON: it ends too early"
 
 
-def problems_of(error: ValidationError) -> list[ErrorDetails]:
-    """Return the problems of a validation error without the values that it found."""
-    return error.errors(include_url=False, include_input=False)
+Place = tuple[int | str, ...]
 
 
-def described(problems: Sequence[ErrorDetails], *, below: int = 0) -> str:
+class Found(NamedTuple):
+    """One problem of a document; ``place`` is its path."""
+
+    place: Place
+    words: str
+
+
+def problems_of(value: Any, kind: inspect.Type, place: Place = ()) -> Iterator[Found]:
+    """Yield every problem of a parsed document, whose type is given as ``msgspec.inspect`` describes it.
+
+    msgspec itself reports the first problem only, and not under which key of a mapping it stands.
+    """
+    match kind:
+        case inspect.UnionType(types=types):  # every union is a type or null
+            if value is not None:
+                yield from problems_of(value, types[0], place)
+        case inspect.StructType():
+            yield from _of_members(value, kind, place)
+        case inspect.DictType(value_type=inner, max_length=most):
+            yield from _of_items(value.items() if isinstance(value, dict) else _OBJECT, inner, most, place)
+        case inspect.ListType(item_type=inner, max_length=most):
+            yield from _of_items(enumerate(value) if isinstance(value, list) else _LIST, inner, most, place)
+        case _:
+            if words := _problem_of_scalar(value, kind):
+                yield Found(place, words)
+
+
+def _of_members(value: Any, kind: inspect.StructType, place: Place) -> Iterator[Found]:
+    if not isinstance(value, dict):
+        yield Found(place, _OBJECT)
+        return
+    for field in kind.fields:
+        if field.name in value:
+            yield from problems_of(value[field.name], field.type, (*place, field.name))
+        elif field.required:
+            yield Found((*place, field.name), _REQUIRED)
+
+
+def _of_items(
+    items: Iterable[tuple[int | str, Any]] | str, kind: inspect.Type, most: int | None, place: Place
+) -> Iterator[Found]:
+    """Yield the problems of a list or a mapping; a text in the place of ``items`` says which of them was expected."""
+    if isinstance(items, str):
+        yield Found(place, items)
+        return
+    found = list(items)
+    if most is not None and len(found) > most:
+        yield Found(place, f"expected at most {most} entries")
+        return
+    for key, item in found:
+        yield from problems_of(item, kind, (*place, key))
+
+
+def _problem_of_scalar(value: Any, kind: inspect.Type) -> str:
+    match kind:
+        case inspect.StrType() if not isinstance(value, str):
+            return _TEXT
+        case inspect.StrType(min_length=least) if len(value) < (least or 0):
+            return "must not be empty"
+        case inspect.StrType(max_length=most) if most is not None and len(value) > most:
+            return f"expected at most {most} characters"
+        case inspect.LiteralType(values=values) if value not in values:
+            return f"expected {' or '.join(map(str, values))}"
+        case inspect.BoolType() if not isinstance(value, bool):
+            return _BOOLEAN
+        case _:
+            return ""
+
+
+def described(problems: Sequence[Found], *, below: int = 0) -> str:
     """Describe the first problems with their paths, without the first ``below`` parts of each."""
     shown = []
-    for problem in problems[:_SHOWN_ERRORS]:
-        where = path(problem["loc"][below:])
-        shown.append(f"{where}: {_words(problem)}" if where else _words(problem))
-    if len(problems) > _SHOWN_ERRORS:
-        shown.append(f"and {len(problems) - _SHOWN_ERRORS} more")
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        where = path(problem.place[below:])
+        shown.append(f"{where}: {problem.words}" if where else problem.words)
+    if len(problems) > _SHOWN_PROBLEMS:
+        shown.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
     return "; ".join(shown)
 
 
@@ -55,19 +110,12 @@ def in_words(error: Exception) -> str:
     if "EOF" in text or "truncated" in text:
         return _CUT_OFF
     if expected := _EXPECTED.match(text):
-        words = _EXPECTED_WORDS.get(expected[1], "is of another type than expected")
+        words = _EXPECTED_WORDS.get(expected[1], _OTHER_TYPE)
         return f"{expected[2]}: {words}" if expected[2] else words
     if missing := _MISSING.match(text):
-        return f"{missing[1]}: is required"
+        return f"{missing[1]}: {_REQUIRED}"
     place = re.search(r"at line \d{1,9} column \d{1,9}$|\(byte \d{1,9}\)$", text)
     return f"is not valid JSON {place[0]}" if place else "is not valid JSON"
-
-
-def _words(problem: ErrorDetails) -> str:
-    if problem["type"] == "json_invalid":
-        return in_words(ValueError(problem["ctx"]["error"]))
-    words = _WORDS.get(problem["type"], "is of another type than expected")
-    return words if isinstance(words, str) else words(problem["ctx"])
 
 
 def path(location: Iterable[int | str]) -> str:

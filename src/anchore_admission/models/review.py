@@ -4,16 +4,16 @@ Source: k8s.io/api/admission/v1 and v1beta1, and the API server's checks of a re
 (k8s.io/apiserver, pkg/admission/plugin/webhook/request).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetPydanticSchema, ValidationError
-from pydantic_core import ErrorDetails, from_json, to_json
+import msgspec
+from msgspec import Meta
+from pydantic_core import from_json
 
 from anchore_admission.errors import MalformedReview
 from anchore_admission.models import large_review
-from anchore_admission.models.problems import described, problems_of
+from anchore_admission.models.problems import described, in_words, problems_of
 from anchore_admission.models.workload import Metadata, PodTemplate, Shape, Unreadable, Workload
 
 Version = Literal["admission.k8s.io/v1", "admission.k8s.io/v1beta1"]
@@ -28,31 +28,27 @@ _MALFORMED = "not a readable AdmissionReview"
 _OBJECTS = {("request", "object"), ("request", "oldObject")}
 
 
-class GroupVersionKind(Shape):
+class GroupVersionKind(Shape, frozen=True):
     group: str = ""
     version: str = ""
     kind: str = ""
 
 
-class GroupVersionResource(Shape):
+class GroupVersionResource(Shape, frozen=True):
     group: str = ""
     version: str = ""
     resource: str = ""
 
 
-class UserInfo(Shape):
+class UserInfo(Shape, frozen=True):
     username: str | None = None
     groups: list[str] | None = None
 
 
-_READ_AS_WORKLOAD = GetPydanticSchema(lambda _, read: read(Workload | None))
-"""Only this module makes an ``Unreadable``; no JSON is read as one."""
-
-
-class AdmissionRequest(Shape):
+class AdmissionRequest(Shape, frozen=True, kw_only=True):
     """The request that the API server asks to admit."""
 
-    uid: Annotated[str, Field(min_length=1, max_length=_MAX_UID)]
+    uid: Annotated[str, Meta(min_length=1, max_length=_MAX_UID)]
     kind: GroupVersionKind
     resource: GroupVersionResource = GroupVersionResource()
     subResource: str | None = None
@@ -60,12 +56,12 @@ class AdmissionRequest(Shape):
     namespace: str | None = None
     operation: str
     userInfo: UserInfo | None = None
-    object: Annotated[Workload | Unreadable | None, _READ_AS_WORKLOAD] = None
+    object: Workload | Unreadable | None = None
     oldObject: Workload | None = None
     dryRun: bool | None = None
 
 
-class AdmissionReview(Shape):
+class AdmissionReview(Shape, frozen=True):
     """The envelope of a call."""
 
     apiVersion: Version
@@ -73,8 +69,22 @@ class AdmissionReview(Shape):
     request: AdmissionRequest
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionResponse:
+class _RequestOnTheWire(AdmissionRequest, frozen=True, kw_only=True):
+    """A request as JSON can be read: only this module makes an ``Unreadable``."""
+
+    object: Workload | None = None
+
+
+class _ReviewOnTheWire(AdmissionReview, frozen=True):
+    request: _RequestOnTheWire
+
+
+_reviews = msgspec.json.Decoder(_ReviewOnTheWire)
+_REVIEW = msgspec.inspect.type_info(_ReviewOnTheWire)
+_WORKLOAD = msgspec.inspect.type_info(Workload)
+
+
+class AdmissionResponse(msgspec.Struct, frozen=True):
     """The verdict on a request.
 
     The API server shows ``message`` for a denial, ``warnings`` in either case, and keeps the audit annotations.
@@ -84,7 +94,7 @@ class AdmissionResponse:
     allowed: bool
     message: str = ""
     warnings: tuple[str, ...] = ()
-    audit_annotations: Mapping[str, str] = field(default_factory=dict)
+    audit_annotations: Mapping[str, str] = {}
 
 
 def decode(body: bytes | bytearray) -> AdmissionReview:
@@ -99,13 +109,10 @@ def decode(body: bytes | bytearray) -> AdmissionReview:
     if len(body) > LARGE:
         return _decode_large(body)
     try:
-        return AdmissionReview.model_validate_json(body)
-    except ValidationError as error:
-        problems = problems_of(error)
-        in_envelope = [problem for problem in problems if problem["loc"][:2] not in _OBJECTS]
-        if in_envelope:
-            raise MalformedReview(f"{_MALFORMED}: {described(in_envelope)}") from error
-    return _without_unreadable(body, problems)
+        # As text, because msgspec does not check the encoding of the members that it skips.
+        return _reviews.decode(body.decode())
+    except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        return _decode_with_problems(body)
 
 
 def decode_start(start: bytes | bytearray, reason: str) -> AdmissionReview | None:
@@ -121,10 +128,10 @@ def decode_start(start: bytes | bytearray, reason: str) -> AdmissionReview | Non
     value = request.pop("object")
     request.pop("oldObject", None)
     try:
-        review = AdmissionReview.model_validate(document)
-    except ValidationError:
+        review = msgspec.convert(document, _ReviewOnTheWire)
+    except msgspec.ValidationError:
         return None
-    return _with(review, {"object": Unreadable(reason, _metadata(value))})
+    return _with(review, object=Unreadable(reason, _metadata(value)))
 
 
 def held_bytes(request: AdmissionRequest) -> int:
@@ -167,47 +174,53 @@ def encode(version: str, response: AdmissionResponse) -> bytes:
     if response.audit_annotations:
         encoded["auditAnnotations"] = response.audit_annotations
     # The API server fails a v1 call whose response differs in apiVersion, kind or uid.
-    return to_json({"apiVersion": version, "kind": "AdmissionReview", "response": encoded})
+    return msgspec.json.encode({"apiVersion": version, "kind": "AdmissionReview", "response": encoded})
 
 
 def read_workload(value: Any) -> Workload:
     """Read one bare object from parsed JSON or YAML. Raises MalformedReview."""
     try:
-        return Workload.model_validate(value)
-    except ValidationError as error:
-        raise MalformedReview(described(problems_of(error))) from error
+        return msgspec.convert(value, Workload)
+    except (msgspec.ValidationError, RecursionError) as error:
+        problems = list(problems_of(value, _WORKLOAD))
+        raise MalformedReview(described(problems) or in_words(error)) from error
 
 
-def _without_unreadable(body: bytes | bytearray, problems: Sequence[ErrorDetails]) -> AdmissionReview:
-    """Read a review again without the objects that have problems."""
-    document = from_json(body)
-    for _, name in {problem["loc"][:2] for problem in problems}:
-        document["request"][name] = None
-    review = AdmissionReview.model_validate(document)
-    of_object = [problem for problem in problems if problem["loc"][1] == "object"]
-    return _with(review, {"object": Unreadable(described(of_object, below=2))}) if of_object else review
+def _decode_with_problems(body: bytes | bytearray) -> AdmissionReview:
+    """Read a review that may have problems: name those of the envelope, leave out the objects that have some."""
+    try:
+        document = from_json(body)
+        problems = list(problems_of(document, _REVIEW))
+        in_envelope = [problem for problem in problems if problem.place[:2] not in _OBJECTS]
+        if in_envelope:
+            raise MalformedReview(f"{_MALFORMED}: {described(in_envelope)}")
+        for _, name in {problem.place[:2] for problem in problems}:
+            document["request"][name] = None
+        review: AdmissionReview = msgspec.convert(document, _ReviewOnTheWire)
+    except ValueError as error:
+        raise MalformedReview(f"{_MALFORMED}: {in_words(error)}") from error
+    of_object = [problem for problem in problems if problem.place[1] == "object"]
+    return _with(review, object=Unreadable(described(of_object, below=2))) if of_object else review
 
 
 def _decode_large(body: bytes | bytearray) -> AdmissionReview:
     parts = large_review.take_apart(body)
-    try:
-        review = AdmissionReview.model_validate_json(parts.envelope)
-    except ValidationError as error:
-        raise MalformedReview(f"{_MALFORMED}: {described(problems_of(error))}") from error
+    # Without its objects, the envelope is small.
+    review = _decode_with_problems(parts.envelope)
     if large_review.is_crowded(body):
         too_many = f"it holds more than {large_review.MAX_BRACKETS} objects and lists"
-        return _with(review, {"object": Unreadable(too_many)})
+        return _with(review, object=Unreadable(too_many))
     old = large_review.read_object(parts.old_object)
     old = None if isinstance(old, Unreadable) else old
-    return _with(review, {"object": large_review.read_object(parts.object), "oldObject": old})
+    return _with(review, object=large_review.read_object(parts.object), oldObject=old)
 
 
-def _with(review: AdmissionReview, objects: dict[str, Workload | Unreadable | None]) -> AdmissionReview:
-    return review.model_copy(update={"request": review.request.model_copy(update=objects)})
+def _with(review: AdmissionReview, **objects: Workload | Unreadable | None) -> AdmissionReview:
+    return msgspec.structs.replace(review, request=msgspec.structs.replace(review.request, **objects))
 
 
 def _metadata(value: Any) -> Metadata | None:
     try:
-        return Workload.model_validate({"metadata": value["metadata"]}).metadata
-    except (LookupError, TypeError, ValidationError):
+        return msgspec.convert({"metadata": value["metadata"]}, Workload).metadata
+    except (LookupError, TypeError, msgspec.ValidationError):
         return None

@@ -6,44 +6,42 @@ All other members are ignored, so that a new Kubernetes release cannot break the
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta, Struct
 
 EntryT = TypeVar("EntryT")
 MAX_ENTRIES = 2000
-"""Containers, volumes or owners of one object. More are rejected: each takes a hundred times its own bytes."""
-Bounded = Annotated[list[EntryT], Field(max_length=MAX_ENTRIES)]
+"""Containers, volumes or owners of one object. More are rejected: each takes some times its own bytes."""
+Bounded = Annotated[list[EntryT], Meta(max_length=MAX_ENTRIES)]
 MAX_KEYS = 10_000
 """Labels or annotations of one object."""
-Keys = Annotated[dict[str, str | None], Field(max_length=MAX_KEYS)]
+Keys = Annotated[dict[str, str | None], Meta(max_length=MAX_KEYS)]
 
 
-class Shape(BaseModel):
+class Shape(Struct, frozen=True):
     """Base of the wire shapes: unknown keys ignored, types exact, values frozen."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
-
-class Container(Shape):
+class Container(Shape, frozen=True):
     name: str | None = None
     image: str | None = None
 
 
-class ImageVolumeSource(Shape):
+class ImageVolumeSource(Shape, frozen=True):
     reference: str | None = None
 
 
-class Volume(Shape):
+class Volume(Shape, frozen=True):
     name: str | None = None
     image: ImageVolumeSource | None = None
 
 
-class OwnerReference(Shape):
+class OwnerReference(Shape, frozen=True):
     apiVersion: str | None = None
     kind: str | None = None
     controller: bool | None = None
 
 
-class Metadata(Shape):
+class Metadata(Shape, frozen=True):
     name: str | None = None
     generateName: str | None = None
     namespace: str | None = None
@@ -53,7 +51,7 @@ class Metadata(Shape):
     deletionTimestamp: str | None = None
 
 
-class PodSpec(Shape):
+class PodSpec(Shape, frozen=True):
     initContainers: Bounded[Container] | None = None
     containers: Bounded[Container] | None = None
     ephemeralContainers: Bounded[Container] | None = None
@@ -63,27 +61,27 @@ class PodSpec(Shape):
     serviceAccount: str | None = None
 
 
-class PodTemplate(Shape):
+class PodTemplate(Shape, frozen=True):
     metadata: Metadata | None = None
     spec: PodSpec | None = None
 
 
-class JobSpec(Shape):
+class JobSpec(Shape, frozen=True):
     template: PodTemplate | None = None
 
 
-class JobTemplate(Shape):
+class JobTemplate(Shape, frozen=True):
     spec: JobSpec | None = None
 
 
-class WorkloadSpec(PodSpec):
+class WorkloadSpec(PodSpec, frozen=True):
     """A Pod's spec, or one that carries a template (``template``) or a Job (``jobTemplate``)."""
 
     template: PodTemplate | None = None
     jobTemplate: JobTemplate | None = None
 
 
-class Workload(Shape):
+class Workload(Shape, frozen=True):
     """Any object that may carry a Pod spec. ``template`` is a PodTemplate's own.
 
     ``ephemeralContainers`` stands at the top of the kind EphemeralContainers, which Kubernetes before 1.22 sends.

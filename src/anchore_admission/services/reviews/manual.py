@@ -7,6 +7,8 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
+from msgspec import structs
+
 from anchore_admission.core import imageless, messages, workload
 from anchore_admission.documents.objects import Requester, kind_of, name_of, naming, opened, shows_images, under_review
 from anchore_admission.errors import DeadlineExceeded, MalformedReview
@@ -220,7 +222,7 @@ def _without_owners(value: Workload) -> Workload:
     """Remove the owners, so that the object is judged: anyone can write an owner into a file."""
     if not value.metadata or not value.metadata.ownerReferences:
         return value
-    return value.model_copy(update={"metadata": value.metadata.model_copy(update={"ownerReferences": None})})
+    return structs.replace(value, metadata=structs.replace(value.metadata, ownerReferences=None))
 
 
 def _why_unchecked(kind: GroupVersionKind) -> str:

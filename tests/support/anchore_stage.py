@@ -83,7 +83,7 @@ class Stage(Protocol):
         """Fail every call from now on."""
 
     async def change_policy(self, name: str, *, active: bool = False) -> None:
-        """Write a policy again, a second later than everything before; make it the active one if wanted."""
+        """Change a policy, a second later than everything before; make it the active one if wanted."""
 
 
 def policy(name: str, action: str = "STOP", **changed: Any) -> dict[str, Any]:
@@ -167,6 +167,8 @@ class SandboxStage:
         async with self._control() as control:
             shown = (await control.get(path)).json()
             record = shown[0] if isinstance(shown, list) else shown
+            document = record["policybundle" if version is ApiVersion.V1 else "policy"]
+            document["mappings"][0]["name"] += "-changed"
             answer = await control.put(path, params={"active": str(active).lower()}, json=record)
             answer.raise_for_status()
 

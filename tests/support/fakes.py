@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion, TagRow
+from anchore_admission.core.hints import Event, Events
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore
@@ -16,7 +17,7 @@ from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import ClusterRecorder, Recorder, Repair, ReviewRecord
 
 ACTIVE_POLICY = "active"
-OPERATIONS = ("by_tag", "by_digest", "check", "submit", "policies")
+OPERATIONS = ("by_tag", "by_digest", "check", "submit", "policies", "events")
 PASS = PolicyEvaluation(passed=True, policy=ACTIVE_POLICY)
 
 
@@ -98,6 +99,9 @@ class FakeAnchore(Anchore):
     active_policy: str = ACTIVE_POLICY
     policy_changes: dict[str, int] = field(default_factory=lambda: {ACTIVE_POLICY: 0})
     """The existing policies, and how often each was changed."""
+    log: list[Event] = field(default_factory=list)
+    """The events, oldest first. A position in it stands for a time; look-ups overlap by one event."""
+    most_events: int = 100
     calls: list[Call] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -129,6 +133,12 @@ class FakeAnchore(Anchore):
         for digest, record in self._records.items():
             if record.state is AnalysisState.NOT_ANALYZED:
                 self._records[digest] = replace(record, state=AnalysisState.ANALYZED)
+                for tag in record.tags:
+                    self.happen("user.image.analysis.completed", tag.full_tag)
+
+    def happen(self, kind: str, resource: str = "", resource_type: str = "image_tag") -> None:
+        """Add an event to the log."""
+        self.log.append(Event(f"event-{len(self.log)}", kind, resource_type, resource))
 
     def forget(self, full_tag: str) -> None:
         """Hold no image with this tag any more, nor the one made up for it."""
@@ -153,6 +163,8 @@ class FakeAnchore(Anchore):
     def change_policy(self, policy: str, *, active: bool = False) -> None:
         """Change a policy, or make it the active one."""
         self.policy_changes[policy] = self.policy_changes.get(policy, 0) + 1
+        if active or policy == self.active_policy:
+            self.happen(f"user.policy.active.{'updated' if active else 'content_change'}", "", "policy_bundle")
         if active and policy != self.active_policy:
             self.policy_changes[self.active_policy] += 1
             self.active_policy = policy
@@ -226,6 +238,12 @@ class FakeAnchore(Anchore):
                 PolicyVersion(policy, policy == self.active_policy, f"2026-01-01T00:00:00.{changes:06}Z")
                 for policy, changes in self.policy_changes.items()
             )
+
+    async def events(self, since: str, deadline: Deadline) -> Events:
+        async with self._called(Call("events", since), deadline):
+            found = self.log[int(since or 0) :]
+            next_since = str(len(self.log) - 1) if self.log else since
+            return Events(tuple(reversed(found[-self.most_events :])), next_since, more=len(found) > self.most_events)
 
     def _newest(self, full_tag: str) -> ImageRecord | None:
         found = [

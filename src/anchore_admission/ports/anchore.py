@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
+from anchore_admission.core.hints import Events
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.ports.deadline import Deadline
 
@@ -29,6 +30,9 @@ class Anchore(Protocol):
 
     async def policies(self, deadline: Deadline) -> tuple[PolicyVersion, ...]:
         """List the account's policies without their rules; at most one of them is active."""
+
+    async def events(self, since: str, deadline: Deadline) -> Events:
+        """List the newest events that can change a verdict, after ``since`` of an earlier result; empty: any."""
 
 
 class AnchoreAccounts(Protocol):

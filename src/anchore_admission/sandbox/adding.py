@@ -136,7 +136,8 @@ def add_image(world: World, account: str, addition: Addition, *, force: bool) ->
     now = world.clock()
     # For every add, also of a known tag: only the registry knows where the tag points now.
     content = world.registry.resolve(addition.pull, now)
-    images = world.claim(account).images
+    tenant = world.claim(account)
+    images = tenant.images
     record = images.exact(content.digest, now)
     if record is None:
         if force and addition.pull.digest:
@@ -146,6 +147,8 @@ def add_image(world: World, account: str, addition: Addition, *, force: bool) ->
         images.add(record)
     else:
         created_at = now
+        # Before a new analysis hides that the last one has ended.
+        tenant.events.announce_analyses([record], now, world.analysis_time)
         record.content = content
         _touch(record, addition, now, world.analysis_time, force=force)
     record.annotate(dict(addition.annotations))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from anchore_admission.sandbox.accounts import Account, User
 from anchore_admission.sandbox.checks import Checked
+from anchore_admission.sandbox.events import Event
 from anchore_admission.sandbox.images import ImageRecord
 from anchore_admission.sandbox.policies import StoredPolicy
 from anchore_admission.sandbox.policy_models import Document
@@ -14,6 +15,7 @@ from anchore_admission.sandbox.registry import Content
 from anchore_admission.sandbox.seed import ApiName, State
 
 Json = Any
+HOST = "anchore-admission-sandbox"
 SANDBOX_MESSAGE = "all good (sandbox)"
 
 
@@ -111,6 +113,13 @@ class Api(ABC):
     @abstractmethod
     def service(self, name: str, host: str, facts: Json) -> Json:
         """Return one service of ``/system``."""
+
+    @abstractmethod
+    def event(self, account: str, event: Event) -> Json: ...
+
+    @abstractmethod
+    def matches_event(self, pattern: str, event_type: str) -> bool:
+        """Return whether the filter ``event_type`` lets an event's type through."""
 
     def account(self, account: Account) -> Json:
         return account.shown()

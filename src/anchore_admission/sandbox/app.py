@@ -8,7 +8,14 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from anchore_admission.sandbox import account_routes, image_routes, policy_routes, responses, system_routes
+from anchore_admission.sandbox import (
+    account_routes,
+    event_routes,
+    image_routes,
+    policy_routes,
+    responses,
+    system_routes,
+)
 from anchore_admission.sandbox.api import Api
 from anchore_admission.sandbox.calls import endpoint
 from anchore_admission.sandbox.control_routes import control_endpoints
@@ -25,6 +32,7 @@ _OPERATIONS = (
     *account_routes.OPERATIONS,
     *policy_routes.OPERATIONS,
     *image_routes.OPERATIONS,
+    *event_routes.OPERATIONS,
 )
 logger = logging.getLogger("anchore_admission.sandbox")
 

@@ -128,7 +128,7 @@ def endpoint(operation: Operation, api: Api, world: World) -> Endpoint:
         account = authorize(caller, None if own else request.headers.get("x-anchore-account"), operation.action)
         if not api.takes_unknown_accounts and account not in world.directory.accounts:
             raise AnchoreError(404, "User account not found")
-        if request.state.fault == "catalogDown" and operation.path.startswith(("/images", "/policies")):
+        if request.state.fault == "catalogDown" and operation.path.startswith(("/images", "/policies", "/events")):
             raise _catalog_down(request)
         return await operation.handler(Call(request, api, world, caller, account))
 

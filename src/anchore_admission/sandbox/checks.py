@@ -33,8 +33,13 @@ class History:
     """Evaluations that were not interactive, newest first, within bounds."""
 
     _checks: dict[Key, list[Check]] = field(default_factory=dict)
+    _last: dict[tuple[str, str, str], Check] = field(default_factory=dict)
 
-    def remember(self, check: Check) -> None:
+    def remember(self, check: Check) -> Check | None:
+        """Keep a check; return the last one of the image and tag if its final action differs.
+
+        Like a real engine, compare with the last check by any policy (``catalog_impl.py``).
+        """
         known = self._checks.setdefault(check.key, [])
         if known and known[0].evaluation == check.evaluation:
             known[0] = check
@@ -43,6 +48,12 @@ class History:
         del known[MAX_PER_TAG:]
         while len(self._checks) > MAX_TAGS:
             del self._checks[next(iter(self._checks))]
+        last = self._last.pop(check.key[:3], None)
+        self._last[check.key[:3]] = check
+        while len(self._last) > MAX_TAGS:
+            del self._last[next(iter(self._last))]
+        changed = last is not None and last.evaluation.final_action != check.evaluation.final_action
+        return last if changed else None
 
     def of(self, check: Check) -> Sequence[Check]:
         return tuple(self._checks.get(check.key, ())) or (check,)

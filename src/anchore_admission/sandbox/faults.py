@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from anchore_admission.sandbox.seed import Fault, FaultMode
 
 MAX_FAULTS = 100
-_CATALOG = ("/images*", "/policies*", "/system")
+_CATALOG = ("/images*", "/policies*", "/events", "/system")
 # the calls that a part of Anchore takes down with it; the other modes take any call
 _SCOPES: dict[FaultMode, tuple[tuple[str, str], ...]] = {
     "policyEngineDown": (("GET", "/images/*/check"), ("POST", "/policies"), ("PUT", "/policies/*")),

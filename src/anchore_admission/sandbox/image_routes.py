@@ -172,8 +172,8 @@ def _check(call: Call, record: ImageRecord, tag: Reference, policy: StoredPolicy
     content = call.world.registry.content(record.digest) or record.content
     evaluation = evaluate(policy.policy, content, tag, now, by_tag_only=call.api.maps_by_tag_only)
     check = Check(record, tag, policy, evaluation, now)
-    if keep:
-        call.world.history.remember(check)
+    if keep and (before := call.world.history.remember(check)):
+        call.tenant.events.announce_result(before, check)
     return check
 
 

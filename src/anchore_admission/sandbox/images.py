@@ -34,6 +34,7 @@ class ImageRecord:
     """One image of one account; its state follows from the clock, without a background task.
 
     ``created_at`` is the time that a digest add may override; ``added_at`` is when the record was written.
+    ``announced`` are the tags for which the event log has the end of the last analysis.
     """
 
     account: str
@@ -46,6 +47,7 @@ class ImageRecord:
     outcome_at: float | None = None
     annotations: dict[str, str] = field(default_factory=dict)
     tags: dict[str, TagRow] = field(default_factory=dict)
+    announced: set[str] = field(default_factory=set)
     deleted_at: float | None = None
 
     @property
@@ -69,6 +71,7 @@ class ImageRecord:
     def requeue(self, now: float, analysis_time: float) -> None:
         self.outcome_at = self.analyzed_at(now, analysis_time)
         self.queued_at, self.held, self.deleted_at = now, None, None
+        self.announced.clear()
 
     def annotate(self, annotations: dict[str, str]) -> None:
         """Merge annotations; the value ``null`` removes a key."""

@@ -39,7 +39,7 @@ async def post_policy(call: Call) -> Response:
     policy, document = _read(call, await call.body())
     if policy.id in call.tenant.policies.stored and not call.api.replaces_policies:
         raise AnchoreError(409, f"Policy {policy.id} already exists")
-    stored = call.world.claim(call.account).policies.put(policy, document, call.world.clock())
+    stored = _put(call, policy, document)
     return respond(_written(call, stored))
 
 
@@ -56,7 +56,7 @@ async def put_policy(call: Call) -> Response:
     if policy.id != known.policy.id:
         raise ProblemError(400, f"the policy's id {policy.id!r} is not {known.policy.id!r}")
     active = call.boolean("active") or record.get("active") is True
-    stored = call.tenant.policies.put(policy, document, call.world.clock(), active=active)
+    stored = _put(call, policy, document, active=active)
     return respond(call.api.one(_written(call, stored)))
 
 
@@ -64,6 +64,19 @@ async def delete_policy(call: Call) -> Response:
     call.tenant.policies.delete(call.path("policy_id"))
     status, body = call.api.deleted()
     return respond(body, status)
+
+
+def _put(call: Call, policy: Policy, document: Document, *, active: bool = False) -> StoredPolicy:
+    """Store a policy, and announce what changes about the active one; no event is about any other policy."""
+    tenant, now = call.world.claim(call.account), call.world.clock()
+    policies, before = tenant.policies, tenant.policies.active_id
+    known = policies.stored.get(policy.id)
+    stored = policies.put(policy, document, now, active=active)
+    if policies.active_id != before:
+        tenant.events.announce_activation(before, policy.id, now)
+    elif policy.id == before and known is not None and known.document != document:
+        tenant.events.announce_content(policy.id, now)
+    return stored
 
 
 def _read(call: Call, body: object) -> tuple[Policy, Document]:

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from anchore_admission.sandbox.api import SANDBOX_MESSAGE, Api
+from anchore_admission.sandbox.api import HOST, SANDBOX_MESSAGE, Api
 from anchore_admission.sandbox.calls import OWN, Call, Endpoint, Operation, respond
 from anchore_admission.sandbox.times import rfc3339
 
@@ -62,7 +62,7 @@ async def get_system(call: Call) -> Response:
     states = [
         call.api.service(
             name,
-            "anchore-admission-sandbox",
+            HOST,
             {
                 "base_url": f"http://127.0.0.1:{port}",
                 "status": True,

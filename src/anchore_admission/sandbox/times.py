@@ -7,6 +7,10 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def rfc3339_precise(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def epoch(text: str) -> float:
     """Parse a time, in UTC if it names no zone. Raises ValueError, also for years beyond the range of UTC."""
     try:

@@ -1,16 +1,18 @@
 """The responses of API v1, as recorded from a real engine."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from anchore_admission.sandbox.api import Api, ImageView, Json
+from anchore_admission.sandbox.api import HOST, Api, ImageView, Json
 from anchore_admission.sandbox.checks import Check, Checked
 from anchore_admission.sandbox.evaluation import Row
+from anchore_admission.sandbox.events import Event
 from anchore_admission.sandbox.images import TagRow
 from anchore_admission.sandbox.policies import StoredPolicy
 from anchore_admission.sandbox.policy_dialects import v1_document, v1_rule
 from anchore_admission.sandbox.policy_models import Document, ImageRule
-from anchore_admission.sandbox.times import rfc3339
+from anchore_admission.sandbox.times import rfc3339, rfc3339_precise
 
 _HEADER = (
     *("Image_Id", "Repo_Tag", "Trigger_Id", "Gate", "Trigger"),
@@ -137,6 +139,27 @@ class V1(Api):
 
     def service(self, name: str, host: str, facts: Json) -> Json:
         return {"servicename": name, "hostid": host, **facts}
+
+    def event(self, account: str, event: Event) -> Json:
+        kind, identity = event.resource
+        source = {"servicename": "catalog", "hostid": HOST, "base_url": "http://127.0.0.1:8282", "request_id": None}
+        return {
+            "generated_uuid": event.id,
+            "created_at": rfc3339_precise(event.written_at),
+            "event": {
+                "type": event.type,
+                "level": event.level,
+                "message": event.message,
+                "details": event.details,
+                "timestamp": rfc3339_precise(event.at),
+                "resource": {"user_id": account, "id": identity, "type": kind},
+                "source": source,
+            },
+        }
+
+    def matches_event(self, pattern: str, event_type: str) -> bool:
+        """Match the whole type; only a star stands for anything (``db_events.py``, which turns it into SQL's LIKE)."""
+        return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), event_type) is not None
 
     def document(self, stored: StoredPolicy) -> Document:
         return v1_document(stored.document)

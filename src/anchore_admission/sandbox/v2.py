@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from anchore_admission.sandbox.accounts import Account, User
-from anchore_admission.sandbox.api import Api, ImageView, Json
+from anchore_admission.sandbox.api import HOST, Api, ImageView, Json
 from anchore_admission.sandbox.checks import Check, Checked
 from anchore_admission.sandbox.evaluation import Row
+from anchore_admission.sandbox.events import Event
 from anchore_admission.sandbox.images import TagRow
 from anchore_admission.sandbox.policies import StoredPolicy
 from anchore_admission.sandbox.policy_dialects import v2_document, v2_mapping
 from anchore_admission.sandbox.policy_models import Document, ImageRule, MappingRule
-from anchore_admission.sandbox.times import rfc3339
+from anchore_admission.sandbox.times import rfc3339, rfc3339_precise
 
 
 class V2(Api):
@@ -125,6 +126,28 @@ class V2(Api):
     def user(self, user: User) -> Json:
         changed = rfc3339(user.password_changed_at)
         return {**user.shown(), "account_name": user.account, "idp_name": None, "password_last_updated": changed}
+
+    def event(self, account: str, event: Event) -> Json:
+        kind, identity = event.resource
+        source = {"service_name": "catalog", "host_id": HOST, "base_url": "http://127.0.0.1:8282", "request_id": None}
+        return {
+            "event_id": event.id,
+            "created_at": rfc3339_precise(event.written_at),
+            "event": {
+                "type": event.type,
+                "category": event.type.split(".")[0],
+                "level": event.level,
+                "message": event.message,
+                "details": event.details,
+                "timestamp": rfc3339_precise(event.at),
+                "resource": {"account_name": account, "id": identity, "type": kind},
+                "source": source,
+            },
+        }
+
+    def matches_event(self, pattern: str, event_type: str) -> bool:
+        """Match the beginning of the type, as the description says; it mentions no meaning of a star."""
+        return event_type.startswith(pattern)
 
     def document(self, stored: StoredPolicy) -> Document:
         return v2_document(stored.document)

@@ -7,6 +7,7 @@ from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.sandbox.accounts import Directory
 from anchore_admission.sandbox.checks import History
 from anchore_admission.sandbox.default_policy import DEFAULT_POLICY
+from anchore_admission.sandbox.events import EventLog
 from anchore_admission.sandbox.faults import Faults
 from anchore_admission.sandbox.images import ALREADY, ImageRecord, Images
 from anchore_admission.sandbox.policies import Policies
@@ -22,10 +23,11 @@ MAX_TENANTS = 2_000
 
 @dataclass(slots=True)
 class Tenant:
-    """The images and policies under one account name; an admin may use a name without an account."""
+    """The images, policies and events under one account name; an admin may use a name without an account."""
 
     images: Images = field(default_factory=Images)
     policies: Policies = field(default_factory=Policies)
+    events: EventLog = field(default_factory=EventLog)
 
 
 @dataclass(slots=True)
@@ -105,3 +107,5 @@ def _hold_image(world: World, image: SeedImage) -> None:
     record.annotate(image.annotations)
     for tag in image.tag:
         record.add_tag(parse(tag), now, now, world.next_sequence())
+    # Anchore's log begins after what the seed describes.
+    record.announced.update(record.tags)

@@ -15,6 +15,7 @@ from anchore_admission.adapters.anchore.responses import AnchoreResponse, WrongP
 from anchore_admission.adapters.anchore.v1 import V1
 from anchore_admission.adapters.anchore.v2 import V2
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
+from anchore_admission.core.hints import Events
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseInvalid, DeadlineExceeded, EvaluationError
 from anchore_admission.models.configuration import ApiVersion
@@ -96,6 +97,9 @@ class DetectingAnchore:
 
     async def policies(self, deadline: Deadline) -> tuple[PolicyVersion, ...]:
         return await self._call(deadline, lambda api: api.policies(deadline))
+
+    async def events(self, since: str, deadline: Deadline) -> Events:
+        return await self._call(deadline, lambda api: api.events(since, deadline))
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -1,7 +1,7 @@
 """The port ``Anchore`` over either API version: the calls are the same, the names of parameters and fields differ."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anchore_admission.adapters.anchore.check_refusals import Unclear, not_evaluated, still_unclear
 from anchore_admission.adapters.anchore.evaluations import (
@@ -9,6 +9,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     Evaluated,
     another_image,
 )
+from anchore_admission.adapters.anchore.events import LARGEST_PAGE, PAGES, EventPage, merged, newest_of
 from anchore_admission.adapters.anchore.http import AnchoreHttp, Call
 from anchore_admission.adapters.anchore.policies import LARGEST_LIST, PolicyRow, policy_versions
 from anchore_admission.adapters.anchore.records import (
@@ -21,6 +22,7 @@ from anchore_admission.adapters.anchore.records import (
 from anchore_admission.adapters.anchore.responses import AnchoreResponse, bad_request
 from anchore_admission.adapters.anchore.submissions import refusal, submission_body, submitted
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
+from anchore_admission.core.hints import Events
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseTooLarge
 from anchore_admission.ports.deadline import Deadline
@@ -31,7 +33,8 @@ class Dialect:
     """One API version: the names of its parameters, and functions that read its successful responses.
 
     ``listed`` reads a look-up by tag, ``held`` a response about one image, ``evaluation`` the response to a check,
-    ``policies`` the list of policies. All raise AnchoreResponseInvalid.
+    ``policies`` the list of policies, ``events`` a page of events. All raise AnchoreResponseInvalid.
+    ``event_prefix`` ends a filter by the beginning of an event's type.
     """
 
     version: str
@@ -43,6 +46,8 @@ class Dialect:
     held: Callable[[AnchoreResponse], Sequence[ImageRow]]
     evaluation: Callable[[AnchoreResponse, CheckRequest], Evaluated]
     policies: Callable[[AnchoreResponse], Sequence[PolicyRow]]
+    event_prefix: str
+    events: Callable[[AnchoreResponse], EventPage]
 
 
 class AnchoreApi:
@@ -107,6 +112,31 @@ class AnchoreApi:
         # Without ``detail``, Anchore leaves out the rules, which may take megabytes.
         call = Call("policies", (self._dialect.version, "policies"), limit=LARGEST_LIST)
         return await self._http.call(call, deadline, read)
+
+    async def events(self, since: str, deadline: Deadline) -> Events:
+        pages = [await self._event_page(family, limit, since, deadline) for family, limit in PAGES.items()]
+        return merged(pages, since)
+
+    async def _event_page(self, family: str, limit: int, since: str, deadline: Deadline) -> Events:
+        try:
+            return await self._newest_events(family, limit, since, deadline)
+        except AnchoreResponseTooLarge:
+            # The newest event alone tells the time from which to ask again.
+            newest = await self._newest_events(family, 1, since, deadline)
+            return replace(newest, more=True)
+
+    async def _newest_events(self, family: str, limit: int, since: str, deadline: Deadline) -> Events:
+        def read(response: AnchoreResponse) -> Events:
+            if not response.is_success:
+                raise bad_request(response)
+            return newest_of(self._dialect.events(response), family, limit)
+
+        # Only the first page: the others shift while new events arrive.
+        query = {"event_type": f"{family}{self._dialect.event_prefix}", "page": "1", "limit": str(limit)}
+        if since:
+            query["since"] = since
+        path = (self._dialect.version, "events")
+        return await self._http.call(Call("events", path, query, limit=LARGEST_PAGE, quiet=True), deadline, read)
 
     async def _evaluate(self, check: CheckRequest, deadline: Deadline) -> Evaluated | AnalysisState | Unclear:
         def read(response: AnchoreResponse) -> Evaluated | AnalysisState | Unclear:

@@ -70,6 +70,7 @@ class Call:
     """One request: unescaped path segments and query values; with a body it is a POST.
 
     A probe accepts the response that its path is not served. ``limit`` lowers the largest response, in bytes.
+    A ``quiet`` call's failure is not worth a warning: it is repeated in the background, and its caller reports it.
     """
 
     operation: str
@@ -78,6 +79,7 @@ class Call:
     body: Mapping[str, Any] | None = None
     probe: bool = False
     limit: int | None = None
+    quiet: bool = False
 
     def target(self) -> str:
         """Return the escaped path and query.
@@ -271,6 +273,7 @@ class AnchoreHttp:
         known = " ".join(filter(None, details))
         # A refused image is an everyday result, which the next denial explains; an operator need not act.
         level = logging.INFO if isinstance(error, AnalysisRefused) else logging.WARNING
+        level = logging.DEBUG if call.quiet else level
         more = f" [{known}]" if known else ""
         logger.log(level, "Anchore account %s, %s: %s%s", self._name, call.operation, error, more)
 

@@ -19,6 +19,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     rule_name,
     serious,
 )
+from anchore_admission.adapters.anchore.events import EventPage, EventRow, EventText
 from anchore_admission.adapters.anchore.policies import PolicyId, PolicyRow
 from anchore_admission.adapters.anchore.records import (
     ImageRow,
@@ -95,8 +96,17 @@ class _Policy(PolicyRow):
     policy_id: PolicyId = Field(alias="policyId")
 
 
+class _EventRow(EventRow):
+    event_id: EventText = Field("", alias="generated_uuid")
+
+
+class _EventPage(EventPage):
+    results: list[_EventRow]
+
+
 _images = TypeAdapter(list[_Image])
 _policy_list = TypeAdapter(list[_Policy])
+_event_page = TypeAdapter(_EventPage)
 _checks = TypeAdapter(list[dict[str, dict[str, list[_Evaluation]]]])
 
 
@@ -106,6 +116,10 @@ def _rows(response: AnchoreResponse) -> list[_Image]:
 
 def _policies(response: AnchoreResponse) -> list[_Policy]:
     return parse(_policy_list, response)
+
+
+def _events(response: AnchoreResponse) -> EventPage:
+    return parse(_event_page, response)
 
 
 def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
@@ -193,4 +207,6 @@ V1 = Dialect(
     held=_rows,
     evaluation=_evaluation,
     policies=_policies,
+    event_prefix="*",
+    events=_events,
 )

@@ -22,6 +22,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     rule_name,
     serious,
 )
+from anchore_admission.adapters.anchore.events import EventPage
 from anchore_admission.adapters.anchore.policies import PolicyRow
 from anchore_admission.adapters.anchore.records import (
     ImageRow,
@@ -100,6 +101,7 @@ _list = TypeAdapter(_Images)
 _image = TypeAdapter(ImageRow)
 # A plain list by the specification, unlike that of images; other lists of v2 are objects.
 _policy_list: TypeAdapter[list[PolicyRow] | _Policies] = TypeAdapter(list[PolicyRow] | _Policies)
+_event_page = TypeAdapter(EventPage)
 _check = TypeAdapter(_Check)
 
 
@@ -114,6 +116,10 @@ def _held(response: AnchoreResponse) -> list[ImageRow]:
 def _policies(response: AnchoreResponse) -> list[PolicyRow]:
     found = parse(_policy_list, response)
     return found if isinstance(found, list) else found.items
+
+
+def _events(response: AnchoreResponse) -> EventPage:
+    return parse(_event_page, response)
 
 
 def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
@@ -167,4 +173,6 @@ V2 = Dialect(
     held=_held,
     evaluation=_evaluation,
     policies=_policies,
+    event_prefix="",
+    events=_events,
 )

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyReason, PolicyVersion
+from anchore_admission.core.hints import EVERYTHING, Events, Hint, hint_of
 from anchore_admission.core.names import AnalysisRequest, label_of
 from anchore_admission.errors import (
     AnalysisRefused,
@@ -253,6 +254,45 @@ class TestPolicies:
         assert await policies(stage) == before
 
 
+class TestEvents:
+    async def test_there_are_none_at_first(self, stage: Stage) -> None:
+        assert await stage.anchore.events("", deadline()) == Events((), "")
+
+    async def test_an_analysis_that_ends(self, stage: Stage) -> None:
+        await stage.anchore.submit(AnalysisRequest(NEW), deadline())
+        stage.pass_time()
+        (event,) = (await stage.anchore.events("", deadline())).entries
+        assert (event.kind, event.resource_type, event.resource) == ("user.image.analysis.completed", "image_tag", NEW)
+        assert hint_of(event) == Hint(full_tag=NEW)
+
+    async def test_another_active_policy(self, stage: Stage) -> None:
+        await stage.change_policy("lenient", active=True)
+        (event,) = (await stage.anchore.events("", deadline())).entries
+        assert (event.kind, event.resource_type, event.resource) == ("user.policy.active.updated", "policy_bundle", "")
+        assert hint_of(event) == EVERYTHING
+
+    @pytest.mark.parametrize(("name", "kinds"), [("strict", ["user.policy.active.content_change"]), ("lenient", [])])
+    async def test_a_change_shows_only_if_the_policy_is_active(self, stage: Stage, name: str, kinds: list[str]) -> None:
+        await stage.change_policy(name)
+        assert [event.kind for event in (await stage.anchore.events("", deadline())).entries] == kinds
+
+    async def test_later_look_ups_overlap_and_then_leave_old_events_out(self, stage: Stage) -> None:
+        await stage.anchore.submit(AnalysisRequest(NEW), deadline())
+        stage.pass_time()
+        first = await stage.anchore.events("", deadline())
+        again = await stage.anchore.events(first.since, deadline())
+        assert again == first
+        stage.pass_time()
+        stage.pass_time()
+        await stage.change_policy("strict")
+        second = await stage.anchore.events(first.since, deadline())
+        third = await stage.anchore.events(second.since, deadline())
+        assert len(second.entries) == 2
+        assert set(second.entries) > set(first.entries)
+        assert set(third.entries) == set(second.entries) - set(first.entries)
+        assert not any(listed.more for listed in (first, again, second, third))
+
+
 class TestNoAnswer:
     @pytest.mark.parametrize(
         ("part", "kind"),
@@ -277,6 +317,8 @@ class TestNoAnswer:
             await stage.anchore.submit(AnalysisRequest(NEW), deadline())
         with pytest.raises(kind):
             await stage.anchore.policies(deadline())
+        with pytest.raises(kind):
+            await stage.anchore.events("", deadline())
 
     async def test_a_policy_engine_that_is_down_gives_no_verdict(self, stage: Stage) -> None:
         await stage.break_down(Part.POLICY_ENGINE)

@@ -21,7 +21,10 @@ AnchoreAdmissionError
 │   └── ProbeFailed                 the controller's own webhook does not respond through its Service
 │       └── ClientCertificateWanted     ... because it requires a client certificate
 └── EvaluationError                 no verdict: the rule's ``onError`` applies
-    ├── AnchoreUnavailable          no connection, a timeout, a 5xx, a part of Anchore that is down
+    ├── AnchoreUnavailable          a timeout, a 5xx, a part of Anchore that is down
+    │   ├── AnchoreUnreachable          no connection: no request was sent, so none can be the cause
+    │   ├── AnchoreSuspended            not called, because it has just failed again and again
+    │   └── AnchoreBusy                 not called, because too many calls of the namespace wait for it
     ├── AnchoreRefused              401 or 403: wrong credentials, no permission (or Anchore's database is down)
     ├── AnchoreResponseInvalid      a response that does not match Anchore's API
     │   └── AnchoreResponseTooLarge     a response of more bytes than limits.anchoreResponse
@@ -138,6 +141,18 @@ class EvaluationError(AnchoreAdmissionError):
 
 class AnchoreUnavailable(EvaluationError):
     code = "unavailable"
+
+
+class AnchoreUnreachable(AnchoreUnavailable):
+    """No connection could be made. Its ``code`` stays ``unavailable``: the message tells the difference."""
+
+
+class AnchoreSuspended(AnchoreUnavailable):
+    code = "suspended"
+
+
+class AnchoreBusy(AnchoreUnavailable):
+    code = "busy"
 
 
 class AnchoreRefused(EvaluationError):

@@ -21,6 +21,7 @@ from anchore_admission.adapters.anchore.responses import (
     BUSY,
     SMALL,
     AnchoreResponse,
+    NoConnection,
     Transient,
     cleaned,
     expect_readable,
@@ -31,6 +32,7 @@ from anchore_admission.core.facts import AnalysisState
 from anchore_admission.errors import (
     AnalysisRefused,
     AnchoreUnavailable,
+    AnchoreUnreachable,
     DeadlineExceeded,
     EvaluationError,
 )
@@ -44,10 +46,16 @@ Pause = Callable[[float], Awaitable[None]]
 logger = logging.getLogger("anchore_admission.anchore")
 _BACK_OFF = (0.05, 0.15)
 _ROOM = 0.5  # seconds that must be left for a second attempt
+_TICK = 0.01
+"""Seconds by which a timer may fire early. A call with no more than that left was ended by its deadline."""
 _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
     (aiohttp.ServerDisconnectedError, Transient, "Anchore closed the connection"),
-    (aiohttp.ClientProxyConnectionError, Transient, "cannot connect to the proxy before Anchore"),
-    (aiohttp.ClientConnectorDNSError, Transient, "cannot connect to Anchore at {address}: its host name is not known"),
+    (aiohttp.ClientProxyConnectionError, NoConnection, "cannot connect to the proxy before Anchore"),
+    (
+        aiohttp.ClientConnectorDNSError,
+        NoConnection,
+        "cannot connect to Anchore at {address}: its host name is not known",
+    ),
 )
 """Errors that httpx does not distinguish; the transport keeps aiohttp's as the cause. More specific ones first."""
 _PROXY_AUTHENTICATION = 407
@@ -196,11 +204,11 @@ class AnchoreHttp:
                 finally:
                     await response.aclose()
         except TimeoutError as error:
-            if deadline.left() <= 0:
+            if deadline.left() <= _TICK:
                 raise DeadlineExceeded("no response before the deadline") from error
             raise self._late() from error
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            if deadline.left() <= 0:
+            if deadline.left() <= _TICK:
                 raise DeadlineExceeded("no response before the deadline") from error
             raise self._failure(error) from error
 
@@ -254,17 +262,17 @@ class AnchoreHttp:
         causes = list(_chain(error))
         for cause in causes:
             if isinstance(cause, aiohttp.ClientHttpProxyError):
-                return AnchoreUnavailable(_refused_by_proxy(cause.status))
+                return AnchoreUnreachable(_refused_by_proxy(cause.status))
             # aiohttp's own errors are SSLErrors, too, but without OpenSSL's reason; the original follows in the chain.
             if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
-                return AnchoreUnavailable(f"cannot connect to Anchore at {self._address}: {_tls_failure(cause)}")
+                return AnchoreUnreachable(f"cannot connect to Anchore at {self._address}: {_tls_failure(cause)}")
         for known, kind, text in _CAUSES:
             if isinstance(error.__cause__, known) or isinstance(error, known):
                 return kind(text.format(address=self._address))
         if isinstance(error, httpx.ReadTimeout):
             return self._late()
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
-            return Transient(f"cannot connect to Anchore at {self._address}")
+            return NoConnection(f"cannot connect to Anchore at {self._address}")
         return AnchoreUnavailable("the connection to Anchore broke")
 
     def _report(self, call: Call, error: EvaluationError, response: AnchoreResponse | None) -> None:

@@ -14,6 +14,7 @@ from anchore_admission.errors import (
     AnchoreResponseInvalid,
     AnchoreResponseTooLarge,
     AnchoreUnavailable,
+    AnchoreUnreachable,
     EvaluationError,
 )
 from anchore_admission.models.problems import path
@@ -61,6 +62,10 @@ class WrongPath(AnchoreResponseInvalid):
 
 class Transient(AnchoreUnavailable):
     """A failure that an immediate second attempt may fix."""
+
+
+class NoConnection(Transient, AnchoreUnreachable):
+    """A failed attempt to connect."""
 
 
 def too_large(limit: int) -> AnchoreResponseTooLarge:

@@ -254,12 +254,14 @@ class TestTime:
         assert recorder.outcomes == ["deadline_exceeded"]
         assert recorder.in_flight == 0
 
-    async def test_a_bound_that_ends_with_the_deadline_is_the_deadline(self) -> None:
+    @pytest.mark.parametrize("error", [httpx.ReadTimeout("slow"), httpx.ConnectTimeout("slow"), TimeoutError()])
+    @pytest.mark.parametrize("early", [0.0, 0.005])
+    async def test_a_bound_that_ends_with_the_deadline_is_the_deadline(self, early: float, error: Exception) -> None:
         clock = ManualClock()
 
         def answer(_: httpx.Request) -> httpx.Response:
-            clock.now += 30
-            raise httpx.ReadTimeout("slow")
+            clock.now += 30 - early
+            raise error
 
         with pytest.raises(DeadlineExceeded):
             await client(Played(answer).transport()).by_tag(TAG, Deadline.after(30, clock))

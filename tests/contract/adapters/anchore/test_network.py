@@ -17,7 +17,7 @@ from anchore_admission.adapters.anchore.connect import connect
 from anchore_admission.adapters.anchore.detection import DetectingAnchore
 from anchore_admission.adapters.trust import WatchedTrust
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.errors import AnchoreResponseInvalid, AnchoreUnavailable, DeadlineExceeded
+from anchore_admission.errors import AnchoreResponseInvalid, AnchoreUnavailable, AnchoreUnreachable, DeadlineExceeded
 from anchore_admission.models.configuration import ApiVersion
 from support.anchore_calls import ADMIN, BOUNDS, DIGEST, TAG, client, deadline, v1_image
 from support.anchore_servers import LOOPBACK, Served, http_answer, own_certificate, serving
@@ -85,19 +85,20 @@ class TestConnections:
 
     async def test_an_anchore_that_hangs_up_is_not_available(self) -> None:
         async with serving(lambda _: b"") as served, aclosing(at(served.port)) as anchore:
-            with pytest.raises(AnchoreUnavailable, match="Anchore closed the connection"):
+            with pytest.raises(AnchoreUnavailable, match="Anchore closed the connection") as caught:
                 await anchore.by_tag(TAG, deadline(0.5))
+            assert not isinstance(caught.value, AnchoreUnreachable)
 
     async def test_nothing_listens(self) -> None:
         async with serving(found) as served:
             pass
         async with aclosing(at(served.port)) as anchore:
-            with pytest.raises(AnchoreUnavailable, match=rf"^cannot connect to Anchore at 127\.0\.0\.1:{served.port}$"):
+            with pytest.raises(AnchoreUnreachable, match=rf"^cannot connect to Anchore at 127\.0\.0\.1:{served.port}$"):
                 await anchore.by_tag(TAG, deadline(0.5))
 
     async def test_an_unknown_host(self) -> None:
         async with aclosing(at(80, host="anchore.invalid", bounds=BOUNDS)) as anchore:
-            with pytest.raises((AnchoreUnavailable, DeadlineExceeded)) as caught:
+            with pytest.raises((AnchoreUnreachable, DeadlineExceeded)) as caught:
                 await anchore.by_tag(TAG, deadline(0.5))
             unknown = "cannot connect to Anchore at anchore.invalid:80: its host name is not known"
             assert str(caught.value) in {unknown, "no response before the deadline"}
@@ -171,7 +172,7 @@ class TestProxies:
             monkeypatch.setenv("HTTPS_PROXY", f"http://user:proxypass@{LOOPBACK}:{proxy.port}")
             async with aclosing(client(None, url="https://anchore.invalid")) as anchore:
                 with pytest.raises(
-                    AnchoreUnavailable, match=r"refuses the connection \(407\): it asks for a user name and password"
+                    AnchoreUnreachable, match=r"refuses the connection \(407\): it asks for a user name and password"
                 ) as caught:
                     await anchore.by_tag(TAG, deadline())
         assert proxy.heads[0].startswith(b"CONNECT anchore.invalid:443 ")

@@ -14,7 +14,7 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.telemetry import ClusterRecorder, Recorder, Repair, ReviewRecord
+from anchore_admission.ports.telemetry import BreakerState, ClusterRecorder, Recorder, Repair, ReviewRecord
 
 ACTIVE_POLICY = "active"
 OPERATIONS = ("by_tag", "by_digest", "check", "submit", "policies", "events")
@@ -290,6 +290,9 @@ class FakeRecorder(Recorder, ClusterRecorder):
     """Account, operation and outcome."""
     in_flight: int = 0
     most_in_flight: int = 0
+    breakers: list[tuple[str, BreakerState]] = field(default_factory=list)
+    sheds: list[str] = field(default_factory=list)
+    """The account of each look-up that was shed."""
     submissions: list[tuple[str, str]] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
     cluster_errors: list[tuple[str, str]] = field(default_factory=list)
@@ -310,6 +313,12 @@ class FakeRecorder(Recorder, ClusterRecorder):
     def anchore_in_flight(self, change: int) -> None:
         self.in_flight += change
         self.most_in_flight = max(self.in_flight, self.most_in_flight)
+
+    def breaker(self, *, account: str, state: BreakerState) -> None:
+        self.breakers.append((account, state))
+
+    def shed(self, *, account: str) -> None:
+        self.sheds.append(account)
 
     def submission(self, *, account: str, outcome: str) -> None:
         self.submissions.append((account, outcome))

@@ -20,7 +20,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
 from anchore_admission.core.verdict import ReviewVerdict
-from anchore_admission.ports.telemetry import Origin, ReviewRecord, WatchedSource
+from anchore_admission.ports.telemetry import BreakerState, Origin, ReviewRecord, WatchedSource
 
 _REVIEW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
 """From a warm review to the longest timeout that the API server grants a webhook."""
@@ -64,6 +64,14 @@ class Telemetry:
         )
         self._requests = self._counter("analysis_requests", "Finished requests for analysis.", "account", "outcome")
         self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore in progress.")
+        self._breakers = self._gauge(
+            "anchore_breaker_state",
+            "Circuit breaker: 0 closed, 1 half open, 2 open (Anchore is not called).",
+            "account",
+        )
+        self._shed = self._counter(
+            "shed_lookups", "Lookups given up because too many of their namespace waited for Anchore.", "account"
+        )
         self._queue = self._gauge("analysis_queue_depth", "Requests for analysis waiting in the queue.")
         self._unusable: dict[WatchedSource, list[Callable[[], bool]]] = {what: [] for what in WatchedSource}
         self._describe_unusable()
@@ -95,6 +103,12 @@ class Telemetry:
 
     def anchore_in_flight(self, change: int) -> None:
         self._in_flight.inc(change)
+
+    def breaker(self, *, account: str, state: BreakerState) -> None:
+        self._breakers.labels(account).set(state)
+
+    def shed(self, *, account: str) -> None:
+        self._shed.labels(account).inc()
 
     def submission(self, *, account: str, outcome: str) -> None:
         self._requests.labels(account, outcome).inc()
@@ -157,8 +171,8 @@ class Telemetry:
     def _histogram(self, name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"anchore_admission_{name}", about, labels, buckets=buckets, registry=self._registry)
 
-    def _gauge(self, name: str, about: str) -> Gauge:
-        return Gauge(f"anchore_admission_{name}", about, registry=self._registry)
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"anchore_admission_{name}", about, labels, registry=self._registry)
 
 
 def _any(watched: Sequence[Callable[[], bool]]) -> float:

@@ -1,7 +1,7 @@
 """The ports for reports of adapters and services, which become logs and metrics."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 from anchore_admission.core.verdict import ReviewVerdict
@@ -31,6 +31,17 @@ class ReviewRecord:
     """From the request line to the verdict."""
 
 
+class BreakerState(IntEnum):
+    """Whether an account's Anchore is called; the numbers are those of the metric."""
+
+    CLOSED = 0
+    """It is called."""
+    HALF_OPEN = 1
+    """One call finds out whether it responds again; all others fail at once."""
+    OPEN = 2
+    """It is not called."""
+
+
 class Recorder(Protocol):
     """The reports about reviews and Anchore."""
 
@@ -45,6 +56,12 @@ class Recorder(Protocol):
 
     def anchore_in_flight(self, change: int) -> None:
         """Record that a call to Anchore began (1) or ended (-1)."""
+
+    def breaker(self, *, account: str, state: BreakerState) -> None:
+        """Record the state of an account's circuit breaker: at the start, and whenever it changes."""
+
+    def shed(self, *, account: str) -> None:
+        """Record a look-up that was given up before its call, because too many of its namespace waited."""
 
     def submission(self, *, account: str, outcome: str) -> None:
         """Record a request for analysis that ended: ``answered``, ``refused``, ``dropped`` or an error's code."""

@@ -18,7 +18,7 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
-from anchore_admission.ports.telemetry import Origin, ReviewRecord, WatchedSource
+from anchore_admission.ports.telemetry import BreakerState, Origin, ReviewRecord, WatchedSource
 from support.fakes import ManualClock
 
 DIGEST = "sha256:" + "a" * 64
@@ -216,6 +216,11 @@ def test_calls_to_anchore_and_the_queue_are_counted() -> None:
     telemetry.anchore_call(account="default", operation="check", outcome="ok", seconds=0.13)
     telemetry.submission(account="default", outcome="answered")
     telemetry.queue_depth(7)
+    telemetry.breaker(account="default", state=BreakerState.OPEN)
+    telemetry.breaker(account="default", state=BreakerState.HALF_OPEN)
+    telemetry.shed(account="default")
+    assert samples(telemetry, "anchore_breaker_state") == {(("account", "default"),): 1.0}
+    assert samples(telemetry, "shed_lookups_total") == {(("account", "default"),): 1.0}
     assert samples(telemetry, "anchore_calls_in_flight") == {(): 1.0}
     assert samples(telemetry, "analysis_queue_depth") == {(): 7.0}
     assert only_labels(telemetry, "anchore_calls_total") == {

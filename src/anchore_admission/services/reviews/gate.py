@@ -148,7 +148,7 @@ class Gate:
 
     def _expected_wait(self, line: _Line) -> float:
         """Estimate the seconds until one more ticket of a line holds a slot."""
-        if not line.waiting and line.held < self._free:
+        if not line.mean or (not line.waiting and line.held < self._free):
             return 0.0
         place = len(line.waiting) + 1
         # Its own line counts twice, because as many slots as it holds stay free.

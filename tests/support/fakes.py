@@ -14,7 +14,7 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.telemetry import BreakerState, ClusterRecorder, Recorder, Repair, ReviewRecord
+from anchore_admission.ports.telemetry import BreakerState, ClusterRecorder, HintSource, Recorder, Repair, ReviewRecord
 
 ACTIVE_POLICY = "active"
 OPERATIONS = ("by_tag", "by_digest", "check", "submit", "policies", "events")
@@ -295,6 +295,8 @@ class FakeRecorder(Recorder, ClusterRecorder):
     """The account of each look-up that was shed."""
     submissions: list[tuple[str, str]] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
+    hints: list[HintSource] = field(default_factory=list)
+    event_log_errors: list[str] = field(default_factory=list)
     cluster_errors: list[tuple[str, str]] = field(default_factory=list)
     current: list[bool] = field(default_factory=list)
     repaired: list[Repair] = field(default_factory=list)
@@ -322,6 +324,12 @@ class FakeRecorder(Recorder, ClusterRecorder):
 
     def submission(self, *, account: str, outcome: str) -> None:
         self.submissions.append((account, outcome))
+
+    def hint(self, source: HintSource) -> None:
+        self.hints.append(source)
+
+    def event_log_failed(self, account: str) -> None:
+        self.event_log_errors.append(account)
 
     def queue_depth(self, waiting: int) -> None:
         self.depths.append(waiting)

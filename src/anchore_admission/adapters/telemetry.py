@@ -20,7 +20,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
 from anchore_admission.core.verdict import ReviewVerdict
-from anchore_admission.ports.telemetry import BreakerState, Origin, ReviewRecord, WatchedSource
+from anchore_admission.ports.telemetry import BreakerState, HintSource, Origin, ReviewRecord, WatchedSource
 
 _REVIEW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
 """From a warm review to the longest timeout that the API server grants a webhook."""
@@ -73,6 +73,10 @@ class Telemetry:
             "shed_lookups", "Lookups given up because too many of their namespace waited for Anchore.", "account"
         )
         self._queue = self._gauge("analysis_queue_depth", "Requests for analysis waiting in the queue.")
+        self._hints = self._counter("hints", "Hints that remembered answers may be outdated.", "source")
+        self._event_log_errors = self._counter(
+            "event_log_errors", "Failed attempts to read Anchore's event log.", "account"
+        )
         self._unusable: dict[WatchedSource, list[Callable[[], bool]]] = {what: [] for what in WatchedSource}
         self._describe_unusable()
         self._describe_process()
@@ -115,6 +119,12 @@ class Telemetry:
 
     def queue_depth(self, waiting: int) -> None:
         self._queue.set(waiting)
+
+    def hint(self, source: HintSource) -> None:
+        self._hints.labels(source).inc()
+
+    def event_log_failed(self, account: str) -> None:
+        self._event_log_errors.labels(account).inc()
 
     @property
     def registry(self) -> CollectorRegistry:

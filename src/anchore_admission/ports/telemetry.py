@@ -42,6 +42,13 @@ class BreakerState(IntEnum):
     """It is not called."""
 
 
+class HintSource(StrEnum):
+    """What told that something has changed in Anchore."""
+
+    EVENTS = "events"
+    NOTIFICATIONS = "notifications"
+
+
 class Recorder(Protocol):
     """The reports about reviews and Anchore."""
 
@@ -68,6 +75,12 @@ class Recorder(Protocol):
 
     def queue_depth(self, waiting: int) -> None:
         """Record the number of requests for analysis that wait to be sent."""
+
+    def hint(self, source: HintSource) -> None:
+        """Record a hint that remembered answers may be outdated."""
+
+    def event_log_failed(self, account: str) -> None:
+        """Record that an account's event log could not be read."""
 
 
 class WatchedSource(StrEnum):

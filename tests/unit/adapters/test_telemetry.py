@@ -18,7 +18,7 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
-from anchore_admission.ports.telemetry import BreakerState, Origin, ReviewRecord, WatchedSource
+from anchore_admission.ports.telemetry import BreakerState, HintSource, Origin, ReviewRecord, WatchedSource
 from support.fakes import ManualClock
 
 DIGEST = "sha256:" + "a" * 64
@@ -219,6 +219,10 @@ def test_calls_to_anchore_and_the_queue_are_counted() -> None:
     telemetry.breaker(account="default", state=BreakerState.OPEN)
     telemetry.breaker(account="default", state=BreakerState.HALF_OPEN)
     telemetry.shed(account="default")
+    telemetry.hint(HintSource.EVENTS)
+    telemetry.event_log_failed("default")
+    assert only_labels(telemetry, "hints_total") == {"source": "events"}
+    assert only_labels(telemetry, "event_log_errors_total") == {"account": "default"}
     assert samples(telemetry, "anchore_breaker_state") == {(("account", "default"),): 1.0}
     assert samples(telemetry, "shed_lookups_total") == {(("account", "default"),): 1.0}
     assert samples(telemetry, "anchore_calls_in_flight") == {(): 1.0}

@@ -86,7 +86,7 @@ class Redaction:
         # A cheap test before the expensive expression. `eyJ` and `LS0tLS1` are the Base64 of `{"` and `-----`.
         if "eyJ" in text or "BEGIN" in text or "LS0tLS1" in text:
             text = _KEY.sub(REDACTED, text)
-        return _HEADER.sub(rf"\1\2{REDACTED}", text)
+        return _HEADER.sub(_without_credentials, text)
 
     def cut(self, text: str, limit: int) -> str:
         """Return at most ``limit`` characters of the text, without secrets, and without a part of one at the cut."""
@@ -94,6 +94,10 @@ class Redaction:
             return self.apply(text)[:limit]
         clean = self.apply(text[: limit + self.longest])
         return clean[: min(limit, max(0, len(clean) - self.longest))]
+
+
+def _without_credentials(header: re.Match[str]) -> str:
+    return f"{header[1]}{header[2]}{REDACTED}"
 
 
 _process = Redaction()

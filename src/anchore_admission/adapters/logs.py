@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from anchore_admission.redaction import redacted
 from anchore_admission.text import printable, shortened
 
@@ -20,8 +22,8 @@ _COLORS = {
     logging.ERROR: "31",
     logging.CRITICAL: "1;31",
 }
-_to_json: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str).encode
-"""ASCII only, so that line separators, control characters and lone surrogates cannot break a line."""
+_fast: Final = msgspec.json.Encoder(enc_hook=str)
+_escaping: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str)
 
 
 class JsonFormatter(logging.Formatter):
@@ -60,6 +62,15 @@ class TextFormatter(logging.Formatter):
         line = f"{clock}.{int(record.msecs):03d} {level} {message}"
         trace = "\n".join(printable(part) for part in _trace(self, record).splitlines())
         return "\n".join(filter(None, [f"{line}  {pairs}" if pairs else line, trace]))
+
+
+def _to_json(line: Mapping[str, Any]) -> str:
+    """Encode in ASCII only, so that line separators, control characters and lone surrogates cannot break a line."""
+    try:
+        encoded = _fast.encode(line)
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot hold
+        return _escaping.encode(line)
+    return encoded.decode() if encoded.isascii() else _escaping.encode(line)
 
 
 def _message(record: logging.LogRecord) -> str:

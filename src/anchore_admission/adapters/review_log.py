@@ -98,29 +98,27 @@ def _object(record: ReviewRecord) -> str:
 
 def _fields(record: ReviewRecord, outcome: ReviewOutcome) -> dict[str, Any]:
     verdict = record.verdict
-    texts = {
-        "uid": record.uid,
-        "namespace": record.namespace,
-        "name": record.name,
-        "kind": record.kind,
-        "operation": record.operation,
-        "user": record.user,
+    fields: dict[str, Any] = {
+        "uid": shortened(record.uid, _TEXT_LIMIT),
+        "namespace": shortened(record.namespace, _TEXT_LIMIT),
+        "name": shortened(record.name, _TEXT_LIMIT),
+        "kind": shortened(record.kind, _TEXT_LIMIT),
+        "operation": shortened(record.operation, _TEXT_LIMIT),
+        "user": shortened(record.user, _TEXT_LIMIT),
         "origin": record.origin,
         "outcome": outcome,
         "verdict": verdict.decision,
     }
-    fields: dict[str, Any] = {name: shortened(text, _TEXT_LIMIT) for name, text in texts.items()}
     if verdict.out_of_scope:
         fields["scope"] = verdict.out_of_scope
     if verdict.reason:
         fields |= {"reason": verdict.reason, "detail": shortened(verdict.message, _IMAGE_LIMIT)}
     if len(verdict.images) > IMAGES_PER_LINE:
         fields["imagesOmitted"] = len(verdict.images) - IMAGES_PER_LINE
-    return fields | {
-        "dryRun": record.dry_run,
-        "milliseconds": round(record.seconds * 1000, 3),
-        "images": [_image(image) for image in _listed(verdict)],
-    }
+    fields["dryRun"] = record.dry_run
+    fields["milliseconds"] = round(record.seconds * 1000, 3)
+    fields["images"] = [_image(image) for image in _listed(verdict)]
+    return fields
 
 
 def _listed(verdict: ReviewVerdict) -> Sequence[ImageVerdict]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -29,6 +30,20 @@ _OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 _OTHER = "other"
 _NO_MODE = "none"
 _MIXED_MODES = "mixed"
+MetricT = TypeVar("MetricT", Counter, Histogram)
+
+
+class _Children(dict[tuple[str, ...], MetricT]):
+    """The children of a metric by the values of its labels. To ask the metric for one takes longer than to count."""
+
+    def __init__(self, metric: MetricT) -> None:
+        super().__init__()
+        self._metric: MetricT = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> MetricT:
+        child: MetricT = self._metric.labels(*labels)
+        self[labels] = child
+        return child
 
 
 class Telemetry:
@@ -41,17 +56,21 @@ class Telemetry:
         # The `_created` series would double every counter, and none of our dashboards and alerts reads them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._reviews = self._counter("reviews", "Finished reviews.", "outcome", "mode", "operation", "origin")
-        self._review_seconds = self._histogram(
-            "review_duration_seconds",
-            "Time from a request to its verdict.",
-            _REVIEW_BUCKETS,
-            "mode",
-            "outcome",
-            "origin",
+        self._reviews = _Children(
+            self._counter("reviews", "Finished reviews.", "outcome", "mode", "operation", "origin")
         )
-        self._image_verdicts = self._counter(
-            "image_verdicts", "Verdicts on single images.", "decision", "reason", "mode"
+        self._review_seconds = _Children(
+            self._histogram(
+                "review_duration_seconds",
+                "Time from a request to its verdict.",
+                _REVIEW_BUCKETS,
+                "mode",
+                "outcome",
+                "origin",
+            )
+        )
+        self._image_verdicts = _Children(
+            self._counter("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
         )
         self._malformed = self._counter("malformed_reviews", "Requests that could not be read.", "code")
         self._calls = self._counter("anchore_calls", "Finished calls to Anchore.", "account", "operation", "outcome")
@@ -86,14 +105,14 @@ class Telemetry:
         outcome = outcome_of(verdict)
         mode = _mode_of(verdict)
         operation = record.operation if record.operation in _OPERATIONS else _OTHER
-        self._reviews.labels(outcome, mode, operation, record.origin).inc()
-        self._review_seconds.labels(mode, outcome, record.origin).observe(record.seconds)
+        self._reviews[outcome, mode, operation, record.origin].inc()
+        self._review_seconds[mode, outcome, record.origin].observe(record.seconds)
         for image in verdict.images:
-            self._image_verdicts.labels(image.verdict.decision, image.verdict.reason, image.judged.rule.mode).inc()
+            self._image_verdicts[image.verdict.decision, image.verdict.reason, image.judged.rule.mode].inc()
         log_review(record, outcome)
 
     def malformed_review(self, code: str, message: str) -> None:
-        self._reviews.labels(ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION).inc()
+        self._reviews[ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
         self._malformed.labels(code).inc()
         self._malformed_log.write(code, message)
 

@@ -33,6 +33,8 @@ def shown(text: str, limit: int = LIMIT) -> str:
 
     The rest is cut off before anything looks at it: a text may have millions of characters.
     """
+    if len(text) <= limit and text.isprintable():
+        return text
     return shortened(printable(text[: limit + 1]), limit)
 
 

@@ -28,8 +28,9 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
 
 def _image(image: ImageVerdict) -> str:
     record = image.facts.record
-    known = [shown(image.judged.text), *filter(None, [image.digest, record.architecture if record else None])]
-    return f"{' '.join(known)} {image.verdict.decision}: {image.verdict.reason}"
+    digest, architecture = image.digest, record.architecture if record else None
+    known = f"{f' {digest}' if digest else ''}{f' {architecture}' if architecture else ''}"
+    return f"{shown(image.judged.text)}{known} {image.verdict.decision}: {image.verdict.reason}"
 
 
 def _joined(entries: Iterable[str]) -> str:

@@ -1,6 +1,8 @@
 """The images of a request that have to be judged: the new ones, each once, with the rule it falls under."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+
+from msgspec import Struct
 
 from anchore_admission.core import workload
 from anchore_admission.core.decision import Reason
@@ -12,16 +14,14 @@ from anchore_admission.errors import InvalidImageReference
 from anchore_admission.models.review import AdmissionRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Uncheckable:
+class Uncheckable(Struct, frozen=True):
     """The reason why Anchore cannot check an image text; ``problem`` says what is wrong with the reference."""
 
     reason: Reason
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedImage:
+class JudgedImage(Struct, frozen=True):
     """One distinct image text of a request.
 
     ``places`` name it; ``meaning`` is the parsed reference, or the reason why Anchore cannot check it.
@@ -55,7 +55,7 @@ def judged_images(
     """
     circumstances = circumstances_of(request, view)
     book = book.narrowed(circumstances)
-    return [_judged(text, found, circumstances, book) for text, found in places.items()]
+    return [_judged(text, tuple(found), circumstances, book) for text, found in places.items()]
 
 
 def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[ContainerImage]:
@@ -69,13 +69,13 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
     return workload.changed(images, old.spec if old else None)
 
 
-def _judged(text: str, places: list[ContainerImage], circumstances: Circumstances, book: RuleBook) -> JudgedImage:
+def _judged(text: str, places: tuple[ContainerImage, ...], circumstances: Circumstances, book: RuleBook) -> JudgedImage:
     """Parse the text once: the result gives both the names to match rules with and the reference to judge."""
     # First, because `sha256:<hex>` is also a valid reference (to docker.io/library/sha256), although containerd may run
     # a local image by it.
     if is_image_id(text):
         rule = book.strictest(text, circumstances)
-        return JudgedImage(text, tuple(places), Uncheckable(Reason.IMAGE_ID), rule)
+        return JudgedImage(text, places, Uncheckable(Reason.IMAGE_ID), rule)
     meaning: ImageReference | Uncheckable
     try:
         reference = parse(text)
@@ -83,10 +83,10 @@ def _judged(text: str, places: list[ContainerImage], circumstances: Circumstance
         names = text_names(text)
         meaning = Uncheckable(Reason.MALFORMED_REFERENCE, str(error)) if text else Uncheckable(Reason.NO_IMAGE)
     else:
-        names = image_names(reference)
+        names = image_names(reference) if book.distinguishes_images else ()
         problem = not_for_anchore(reference)
         meaning = Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem) if problem else reference
-    return JudgedImage(text, tuple(places), meaning, book.select(names, circumstances))
+    return JudgedImage(text, places, meaning, book.select(names, circumstances))
 
 
 def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
@@ -95,6 +95,7 @@ def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
     A template's labels and annotations override the workload's own, because its Pods carry them.
     """
     own = request.object.metadata if request.object else None
+    layers = (own,) if view.metadata is own else (own, view.metadata)
     account = workload.service_account(view.spec)
     # The namespace of the request counts: the API server sets it, the object may leave it out.
     user, kind, namespace = request.userInfo, request.kind, request.namespace or ""
@@ -104,10 +105,10 @@ def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
         user=(user.username if user else None) or "",
         groups=tuple((user.groups if user else None) or ()),
         service_accounts=(account, f"{namespace}/{account}"),
-        labels=_merged(*(metadata.labels for metadata in (own, view.metadata) if metadata)),
-        annotations=_merged(*(metadata.annotations for metadata in (own, view.metadata) if metadata)),
+        labels=_merged([metadata.labels for metadata in layers if metadata]),
+        annotations=_merged([metadata.annotations for metadata in layers if metadata]),
     )
 
 
-def _merged(*layers: dict[str, str | None] | None) -> dict[str, str]:
+def _merged(layers: Iterable[dict[str, str | None] | None]) -> dict[str, str]:
     return {key: value or "" for layer in layers for key, value in (layer or {}).items()}

@@ -31,7 +31,7 @@ def judge(image: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> 
         reason = image.meaning.reason
         verdict = mode.uncheckable(reason, messages.uncheckable(image, reason, image.meaning.problem))
     else:
-        verdict = mode.judge(image.meaning, facts, image.rule)
+        verdict = mode.judge(image.text, image.meaning, facts, image.rule)
     return ImageVerdict(image, facts, verdict, effect_of(verdict, image.rule, handling))
 
 
@@ -46,7 +46,7 @@ def reduce(
     listed = gravest_first(images)
     # All of them, so that fixing one image does not uncover the next denial.
     denied = [image for image in images if image.effect is Effect.DENY]
-    decision = worst_decision(image.verdict.decision for image in images)
+    decision = worst_decision([image.verdict.decision for image in images])
     passive = [image.verdict.message for image in listed if image.judged.rule.mode is ModeName.PASSIVE]
     warnings = messages.warnings(listed) + ([] if is_controller(request) else passive)
     return ReviewVerdict(

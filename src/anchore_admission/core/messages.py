@@ -301,6 +301,8 @@ def capped(warnings: Iterable[str], notice: str = "") -> tuple[str, ...]:
     ``shown`` replaces control characters: the API server drops a warning that contains one.
     """
     distinct = list(dict.fromkeys(warnings))
+    if not distinct and not notice:
+        return ()
     most = WARNINGS - bool(notice)
     kept = distinct if len(distinct) <= most else distinct[: most - 1]
     rest = [f"and {len(distinct) - len(kept)} more warnings"] if len(distinct) > len(kept) else []

@@ -1,8 +1,9 @@
 """The modes: the facts that each needs, and how it turns them into a verdict. ``core.messages`` has the sentences."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from anchore_admission.core import messages
 from anchore_admission.core.decision import Decision, Reason
@@ -15,8 +16,7 @@ from anchore_admission.errors import AnchoreResponseTooLarge, ImageNotReached, P
 from anchore_admission.models.configuration import ModeName
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """The facts to gather before a mode can judge; ``services/reviews/facts.py`` gathers them."""
 
     record: bool = False
@@ -41,8 +41,8 @@ class Mode(Protocol):
     @property
     def needs(self) -> Needs: ...
 
-    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
-        """Judge an image by its facts."""
+    def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
+        """Judge an image by its facts; ``image`` is the workload's own spelling of the reference."""
 
     def uncheckable(self, reason: Reason, message: str) -> Verdict:
         """Judge an image that Anchore cannot check."""
@@ -53,8 +53,8 @@ class Skip:
 
     needs = NOTHING
 
-    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - no facts
-        return Verdict(Decision.ADMIT, Reason.SKIPPED, messages.skipped(reference.text, rule.name))
+    def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - no facts
+        return Verdict(Decision.ADMIT, Reason.SKIPPED, messages.skipped(image, rule.name))
 
     def uncheckable(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.ADMIT, reason, message, warning=message)
@@ -65,8 +65,8 @@ class Passive:
 
     needs = Needs(awaits_submission=True)
 
-    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
-        message = messages.requested(reference.text, facts.submission)
+    def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
+        message = messages.requested(image, facts.submission)
         if facts.submission.state in {SubmissionState.REFUSED, SubmissionState.DROPPED}:
             return Verdict(Decision.NO_VERDICT, Reason.ERROR, message, error=facts.submission.state)
         return Verdict(Decision.ADMIT, Reason.REQUESTED, message)
@@ -80,8 +80,7 @@ class Analysis:
 
     needs = Needs(record=True)
 
-    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
-        image = reference.text
+    def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
         if isinstance(facts.error, AnchoreResponseTooLarge) and not facts.record:
@@ -101,8 +100,7 @@ class Strict:
 
     needs = Needs(record=True, evaluation=True)
 
-    def judge(self, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
-        image = reference.text
+    def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
         not_analyzed = facts.record is not None and facts.state is not AnalysisState.ANALYZED
@@ -114,7 +112,9 @@ class Strict:
             return _not_analyzed(image, facts, for_policy=True)
         if not facts.evaluations:
             return _no_verdict(image, PolicyNotEvaluated.code, messages.NOT_EVALUATED)
-        judged = [(_by_policy(reference, facts, evaluation, rule), evaluation) for evaluation in facts.evaluations]
+        judged = [
+            (_by_policy(image, reference, facts, evaluation, rule), evaluation) for evaluation in facts.evaluations
+        ]
         return judged[0][0] if len(judged) == 1 else _strictest(reference, judged)
 
     def uncheckable(self, reason: Reason, message: str) -> Verdict:
@@ -173,9 +173,10 @@ def _strictest(reference: ImageReference, judged: Sequence[tuple[Verdict, Policy
     return max(verdicts, key=lambda verdict: (_STRICTNESS.index(verdict.decision), bool(verdict.warning)))
 
 
-def _by_policy(reference: ImageReference, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule) -> Verdict:
+def _by_policy(
+    image: str, reference: ImageReference, facts: ImageFacts, evaluation: PolicyEvaluation, rule: Rule
+) -> Verdict:
     """Judge by one evaluation. A deny list entry needs no findings; a policy with problems gives no verdict."""
-    image = reference.text
     # Before the problems: in Anchore, a deny list wins over everything else in the policy.
     if evaluation.reason is PolicyReason.DENYLISTED:
         return Verdict(Decision.DENY, Reason.POLICY_FAILED, messages.denylisted(image, facts, evaluation))

@@ -1,14 +1,13 @@
 """The facts that a review needs about an image. This module alone decides whether Anchore is contacted at all."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.modes import MODES, NOTHING, Needs
 from anchore_admission.core.reference import ImageReference
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """The facts that are needed about one image. The facts for equal questions are gathered once."""
 
     reference: ImageReference

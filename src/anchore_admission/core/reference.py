@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from anchore_admission.errors import InvalidImageReference
 
@@ -31,17 +32,19 @@ _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}
 _HOST_RE = re.compile(_HOST)
 _COMPONENT_RE = re.compile(_COMPONENT)
 _PATH_RE = re.compile(_PATH)
-_SUFFIX_RE = re.compile(rf"(?P<name>[^@]+?)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?")
+_END = rf"(?::({_TAG}))?(?:@({_DIGEST}))?"
+_REST_RE = re.compile(rf"({_PATH}){_END}")
+"""Path, tag and digest of a reference."""
+_ANY_REST_RE = re.compile(rf"([^@]+?){_END}")
+"""The same with any path, to tell whether the path is what is wrong."""
 _IMAGE_ID_RE = re.compile(r"[a-f0-9]{64}")
 DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HEX_RE = re.compile(r"[a-f0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class ImageReference:
-    """A parsed reference. ``text`` is the workload's own spelling; ``host`` keeps its case, as runtimes do."""
+class ImageReference(Struct, frozen=True):
+    """A parsed reference; ``host`` keeps its case, as runtimes do."""
 
-    text: str = field(compare=False)
     host: str
     path: str
     tag: str | None
@@ -76,17 +79,20 @@ def parse(text: str) -> ImageReference:
     if _IMAGE_ID_RE.fullmatch(text):
         raise InvalidImageReference("is an image ID, not a reference")
     host, rest = _split_host(text)
-    match = _SUFFIX_RE.fullmatch(rest)
-    if match is None:
-        raise InvalidImageReference("is not a valid image reference")
-    path, tag, digest = match["name"], match["tag"], match["digest"]
+    is_host = host == DOCKER_HUB or _HOST_RE.fullmatch(host) is not None
+    match = _REST_RE.fullmatch(rest)
+    # Go's grammar reads a host with ``_`` as a part of the path, yet runtimes pull from it.
+    if match is None or not (is_host or _COMPONENT_RE.fullmatch(host)):
+        raise InvalidImageReference(f"is not a valid image reference{_fault(host, rest)}")
+    path, tag, digest = match.groups()
     if host == DOCKER_HUB and "/" not in path:
         path = OFFICIAL + path
-    _check_name(host, path)
+    if len(path if is_host else f"{host}/{path}") > _MAX_PATH:
+        raise InvalidImageReference("is not a valid image reference: its repository name is longer than 255 characters")
     if digest is not None:
         _check_digest(digest)
     # A digest alone decides the pull, so it gets no default tag.
-    return ImageReference(text, host, path, tag if tag or digest else "latest", digest)
+    return ImageReference(host, path, tag if tag or digest else "latest", digest)
 
 
 def names_host(first: str) -> bool:
@@ -161,16 +167,14 @@ def _split_host(text: str) -> tuple[str, str]:
     return (first, rest) if names_host(first) else (DOCKER_HUB, text)
 
 
-def _check_name(host: str, path: str) -> None:
-    """Check both parts. Go's grammar reads a host with ``_`` as a part of the path, yet runtimes pull from it."""
-    is_host = _HOST_RE.fullmatch(host) is not None
-    if not is_host and not _COMPONENT_RE.fullmatch(host):
-        raise InvalidImageReference("is not a valid image reference: its registry host is malformed")
-    if not _PATH_RE.fullmatch(path):
-        detail = "must be lower case" if _PATH_RE.fullmatch(path.lower()) else "is malformed"
-        raise InvalidImageReference(f"is not a valid image reference: its repository name {detail}")
-    if len(path if is_host else f"{host}/{path}") > _MAX_PATH:
-        raise InvalidImageReference("is not a valid image reference: its repository name is longer than 255 characters")
+def _fault(host: str, rest: str) -> str:
+    """Tell which part of a malformed reference is at fault; return an empty text if it is neither host nor path."""
+    match = _ANY_REST_RE.fullmatch(rest)
+    if match is None:
+        return ""
+    if not _HOST_RE.fullmatch(host) and not _COMPONENT_RE.fullmatch(host):
+        return ": its registry host is malformed"
+    return f": its repository name {'must be lower case' if _PATH_RE.fullmatch(match[1].lower()) else 'is malformed'}"
 
 
 def _check_digest(digest: str) -> None:

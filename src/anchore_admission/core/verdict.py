@@ -1,7 +1,8 @@
 """Verdicts on images and on whole reviews, and the effect that a verdict has on the request."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from anchore_admission.core.decision import FINAL_REASONS, Decision, Effect, Reason
 from anchore_admission.core.facts import Finding, ImageFacts
@@ -11,8 +12,7 @@ from anchore_admission.core.scope import OutOfScope
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """A mode's verdict on one image. ``warning`` is shown although the image is admitted."""
 
     decision: Decision
@@ -23,8 +23,7 @@ class Verdict:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageVerdict:
+class ImageVerdict(Struct, frozen=True):
     """The verdict on one image of a request, with the facts it rests on and its effect."""
 
     judged: JudgedImage
@@ -39,8 +38,7 @@ class ImageVerdict:
         return self.facts.digest or (reference.digest if reference else None)
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewVerdict:
+class ReviewVerdict(Struct, frozen=True):
     """The verdict on a whole request; ``reason`` is that of a decision about the object as a whole."""
 
     allowed: bool
@@ -50,7 +48,7 @@ class ReviewVerdict:
     reason: Reason | None = None
     message: str = ""
     warnings: tuple[str, ...] = ()
-    audit_annotations: Mapping[str, str] = field(default_factory=dict)
+    audit_annotations: Mapping[str, str] = {}
 
 
 def gravest_first(images: Sequence[ImageVerdict]) -> list[ImageVerdict]:
@@ -92,13 +90,17 @@ def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effec
 def worst_decision(decisions: Iterable[Decision]) -> Decision:
     """Return DENY if it is among the decisions, else NO_VERDICT if that is, else ADMIT."""
     found = set(decisions)
-    return next((decision for decision in (Decision.DENY, Decision.NO_VERDICT) if decision in found), Decision.ADMIT)
+    if Decision.DENY in found:
+        return Decision.DENY
+    return Decision.NO_VERDICT if Decision.NO_VERDICT in found else Decision.ADMIT
 
 
 def worst_effect(effects: Iterable[Effect]) -> Effect:
     """Return DENY if it is among the effects, else WARN if that is, else ALLOW."""
     found = set(effects)
-    return next((effect for effect in (Effect.DENY, Effect.WARN) if effect in found), Effect.ALLOW)
+    if Effect.DENY in found:
+        return Effect.DENY
+    return Effect.WARN if Effect.WARN in found else Effect.ALLOW
 
 
 def _before_enforcement(verdict: Verdict, rule: Rule) -> Effect:

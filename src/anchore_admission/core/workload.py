@@ -1,7 +1,8 @@
 """The images that a workload pulls, and the place of each."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from anchore_admission.core.reference import MAX_TEXT
 from anchore_admission.models.review import GroupVersionKind
@@ -11,16 +12,14 @@ _MAX_NAME = 253
 """Characters of the longest object name in Kubernetes."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodView:
+class PodView(Struct, frozen=True):
     """The Pod spec that a workload carries, with the metadata of the Pods it makes."""
 
     spec: PodSpec
     metadata: Metadata | None
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerImage:
+class ContainerImage(Struct, frozen=True):
     """One place that pulls an image. ``image`` is empty where the workload names none.
 
     Both texts are cut; a cut image text is still too long to be a valid reference.

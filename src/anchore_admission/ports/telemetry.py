@@ -1,8 +1,9 @@
 """The ports for reports of adapters and services, which become logs and metrics."""
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
+
+from msgspec import Struct
 
 from anchore_admission.core.verdict import ReviewVerdict
 
@@ -14,8 +15,7 @@ class Origin(StrEnum):
     MANUAL = "manual"
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewRecord:
+class ReviewRecord(Struct, frozen=True):
     """One review that ended; ``name`` is the object's, or its ``generateName`` with a star."""
 
     origin: Origin

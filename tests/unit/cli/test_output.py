@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from msgspec import structs
 
 from anchore_admission.cli.exit_codes import exit_code
 from anchore_admission.cli.options import OutputFormat
@@ -30,8 +31,8 @@ def of(verdict: Verdict, effect: Effect = Effect.ALLOW, image: str = "ubuntu") -
 
 def uncheckable(verdict: Verdict, text: str) -> ImageVerdict:
     image = of(verdict)
-    judged = replace(image.judged, text=text, meaning=Uncheckable(Reason.MALFORMED_REFERENCE))
-    return replace(image, judged=judged)
+    judged = structs.replace(image.judged, text=text, meaning=Uncheckable(Reason.MALFORMED_REFERENCE))
+    return structs.replace(image, judged=judged)
 
 
 def holding(*images: ImageVerdict) -> ManualReview:
@@ -160,7 +161,7 @@ def test_findings_stand_below_worst_first(capsys: pytest.CaptureFixture[str], mo
         vulnerability(identifier, package, severity=severity, fix="2")
         for identifier, package, severity in (("CVE-3", "c", "LOW"), ("CVE-1", "a", "CRITICAL"), ("CVE-2", "b", "HIGH"))
     ]
-    refused = of(replace(DENIED, findings=tuple(found)), Effect.DENY)
+    refused = of(structs.replace(DENIED, findings=tuple(found)), Effect.DENY)
 
     rows = printed(capsys, holding(refused), max_findings=most).splitlines()
 
@@ -169,7 +170,7 @@ def test_findings_stand_below_worst_first(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_text_from_outside_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    odd = uncheckable(replace(DENIED, message="no [red]way[/red]\x1b[2J\nadmitted"), "[bold]x\x07\u202e\n")
+    odd = uncheckable(structs.replace(DENIED, message="no [red]way[/red]\x1b[2J\nadmitted"), "[bold]x\x07\u202e\n")
     review = replace(holding(odd), name="a\x1b]0;b", kind="[/]")
 
     text = printed(capsys, review)
@@ -191,7 +192,7 @@ def test_machines_get_text_from_outside_escaped(
 ) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
-    odd = uncheckable(replace(DENIED, message=f"no\n{ODD}"), ODD)
+    odd = uncheckable(structs.replace(DENIED, message=f"no\n{ODD}"), ODD)
 
     write(Summary((replace(holding(odd), name=ODD, kind="plain"),)), output, max_findings=5, objects=True)
     sys.stdout.flush()
@@ -204,7 +205,7 @@ def test_machines_get_text_from_outside_escaped(
 
 
 def test_an_admitted_image_shows_its_warning(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "look out" in printed(capsys, holding(of(replace(ADMITTED, warning="look out"), Effect.WARN)))
+    assert "look out" in printed(capsys, holding(of(structs.replace(ADMITTED, warning="look out"), Effect.WARN)))
 
 
 def test_terminal_gets_colours_and_no_repetition(
@@ -214,7 +215,9 @@ def test_terminal_gets_colours_and_no_repetition(
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    refused = of(replace(DENIED, message=f"Image ubuntu with digest {DIGEST} failed {'all ' * 30}"), Effect.DENY)
+    refused = of(
+        structs.replace(DENIED, message=f"Image ubuntu with digest {DIGEST} failed {'all ' * 30}"), Effect.DENY
+    )
 
     text = printed(capsys, holding(refused), objects=False)
 

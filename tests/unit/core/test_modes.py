@@ -1,7 +1,5 @@
 """Every fact under every mode: decision, reason and message."""
 
-from dataclasses import replace
-
 import pytest
 
 from anchore_admission.core.decision import Decision, Reason
@@ -47,7 +45,7 @@ _DOWN = AnchoreUnavailable("Anchore does not answer")
 
 
 def _judge(mode: ModeName, facts: ImageFacts, *, image: str = "ubuntu", require_mapping: bool = False) -> Verdict:
-    return MODES[mode].judge(parse(image), facts, rule(mode=mode, require_mapping=require_mapping))
+    return MODES[mode].judge(image, parse(image), facts, rule(mode=mode, require_mapping=require_mapping))
 
 
 def _facts(state: AnalysisState, submission: Submission | None = None) -> ImageFacts:
@@ -460,6 +458,5 @@ def test_foreign_text_stays_on_one_line(mode: ModeName, state: AnalysisState) ->
         (failed(vulnerability(), policy="p\n\u202e"),),
         Submission(SubmissionState.REFUSED, reason="a\nb\x1b[31m"),
     )
-    reference = replace(parse("ubuntu"), text="evil\n\x00image")
-    message = MODES[mode].judge(reference, facts, rule(mode=mode)).message
+    message = MODES[mode].judge("evil\n\x00image", parse("ubuntu"), facts, rule(mode=mode)).message
     assert message.isprintable()

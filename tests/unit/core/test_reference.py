@@ -63,7 +63,7 @@ D384 = f"sha384:{_HEX[:48] * 2}"
     ],
 )
 def test_reference(text: str, host: str, path: str, tag: str | None, digest: str | None) -> None:
-    assert parse(text) == ImageReference(text, host, path, tag, digest)
+    assert parse(text) == ImageReference(host, path, tag, digest)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """The compiled rule book: an image of a workload falls under the first rule that matches."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from anchore_admission.core.rules.match import Circumstances, Condition, ImageCondition, conditions_of
 from anchore_admission.models.configuration import DefaultsSection, Enforcement, ModeName, OnError, RuleSection
@@ -9,8 +10,7 @@ from anchore_admission.models.configuration import DefaultsSection, Enforcement,
 DEFAULTS_NAME = "defaults"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """The treatment of an image. ``policy`` None means the account's active policy."""
 
     name: str
@@ -23,8 +23,7 @@ class Rule:
     require_mapping: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RuleBook:
+class RuleBook(Struct, frozen=True):
     """The rules in order, and the defaults for an image that none matches."""
 
     rules: tuple[tuple[tuple[Condition, ...], Rule], ...]
@@ -35,6 +34,11 @@ class RuleBook:
         """Every rule that needs Anchore, the defaults included."""
         rules = (*(rule for _, rule in self.rules), self.defaults)
         return [rule for rule in rules if rule.mode is not ModeName.SKIP]
+
+    @property
+    def distinguishes_images(self) -> bool:
+        """False if no rule has a condition on images: all images of a workload fall under the same one."""
+        return any(isinstance(condition, ImageCondition) for conditions, _ in self.rules for condition in conditions)
 
     def select(self, names: tuple[str, ...], circumstances: Circumstances) -> Rule:
         """Return the first rule whose conditions all hold for an image known by these names."""

@@ -3,8 +3,10 @@
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from anchore_admission.core.reference import (
     DEFAULT_PORT,
@@ -21,8 +23,7 @@ from anchore_admission.models.configuration import LabelSelector, Match
 Pattern = re.Pattern[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Struct, frozen=True):
     """Everything except the image that a rule may match."""
 
     namespace: str = ""
@@ -30,8 +31,8 @@ class Circumstances:
     user: str = ""
     groups: tuple[str, ...] = ()
     service_accounts: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
 
 
 class Condition(Protocol):

@@ -12,7 +12,7 @@ from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvalu
 from anchore_admission.core.hints import Event, Events
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
-from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import BreakerState, ClusterRecorder, HintSource, Recorder, Repair, ReviewRecord
 
@@ -103,6 +103,7 @@ class FakeAnchore(Anchore):
     """The events, oldest first. A position in it stands for a time; look-ups overlap by one event."""
     most_events: int = 100
     calls: list[Call] = field(default_factory=list)
+    identity: Identity = field(default_factory=lambda: Identity("fake"))
     in_flight: int = 0
     most_in_flight: int = 0
     _records: dict[str, ImageRecord] = field(default_factory=dict)
@@ -294,6 +295,11 @@ class FakeRecorder(Recorder, ClusterRecorder):
     sheds: list[str] = field(default_factory=list)
     """The account of each look-up that was shed."""
     submissions: list[tuple[str, str]] = field(default_factory=list)
+    uses: list[tuple[str, str]] = field(default_factory=list)
+    """Account and use of the facts about each image."""
+    joined: list[str] = field(default_factory=list)
+    memory: tuple[int, int] = (0, 0)
+    evicted: int = 0
     depths: list[int] = field(default_factory=list)
     hints: list[HintSource] = field(default_factory=list)
     event_log_errors: list[str] = field(default_factory=list)
@@ -321,6 +327,18 @@ class FakeRecorder(Recorder, ClusterRecorder):
 
     def shed(self, *, account: str) -> None:
         self.sheds.append(account)
+
+    def recalled(self, *, account: str, use: str) -> None:
+        self.uses.append((account, use))
+
+    def coalesced(self, account: str) -> None:
+        self.joined.append(account)
+
+    def remembered(self, answers: int, size: int) -> None:
+        self.memory = (answers, size)
+
+    def forgotten(self, answers: int) -> None:
+        self.evicted += answers
 
     def submission(self, *, account: str, outcome: str) -> None:
         self.submissions.append((account, outcome))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anchore_admission.core.facts import Finding, ImageFacts, PolicyEvaluation, Submission, SubmissionState
+from anchore_admission.core.freshness import Lifetimes
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.core.question import question_about
@@ -16,6 +17,7 @@ from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import AnalysisRefused
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.recent import Recent
@@ -23,6 +25,7 @@ from anchore_admission.services.reviews.review import Reviews, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.builders import UID, Json, request, rule
 from support.fakes import ACTIVE_POLICY, FakeAnchore, FakeRecorder, ManualClock, digest_of, settled
+from support.memory import FORGETFUL, memory_over
 
 REGISTRY = "registry.example.com"
 APP = f"{REGISTRY}/app:1"
@@ -63,17 +66,35 @@ class ReviewSetup:
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
     clock: ManualClock = field(default_factory=ManualClock.of_loop)
     recent: Recent = field(default_factory=Recent)
+    lifetimes: Lifetimes = FORGETFUL
+    bounds: tuple[int, int] = (10_000, 10_000_000)
+    policy_interval: float = 0.0
+    store: FactStore | None = None
 
     def __post_init__(self) -> None:
         self.accounts = {"default": self.anchore, "other": self.other}
         self.submissions = Submissions(
             self.accounts, self.recorder, self.schedule, clock=self.clock, sleep=self.clock.sleep, recent=self.recent
         )
-        self.gathering = FactGathering(
-            self.accounts, self.submissions, concurrency=self.concurrency, passive_wait=self.passive_wait
+        self.memory = memory_over(
+            self.accounts,
+            self.recorder,
+            lifetimes=self.lifetimes,
+            bounds=self.bounds,
+            concurrency=self.concurrency,
+            policy_interval=self.policy_interval,
+            store=self.store,
+            clock=self.clock,
+            sleep=self.clock.sleep,
         )
+        self.gathering = self.gathering_over(self.submissions)
         rules = Rules.of(Configuration.model_validate(self.settings))
         self.reviews = Reviews(rules, self.gathering, self.recorder)
+
+    def gathering_over(self, submissions: Submissions) -> FactGathering:
+        return FactGathering(
+            self.memory, submissions, self.recorder, concurrency=self.concurrency, passive_wait=self.passive_wait
+        )
 
     def submit(
         self, request: AnalysisRequest = REQUEST, *, needed: bool = True, account: str = "default"
@@ -113,12 +134,13 @@ class ReviewSetup:
         *images: str,
         by: Rule | None = None,
         side_effects: bool = True,
+        namespace: str = "shop",
     ) -> list[ImageFacts]:
         """The facts about each image, in order, all judged by one rule."""
         judged = [JudgedImage(image, (), parse(image), by or rule()) for image in images]
         asked = [question for image in judged if (question := question_about(image))]
         assert len(asked) == len(images), "skip asks nothing"
-        found = await self.gathering.facts(asked, self.deadline(), side_effects=side_effects)
+        found = await self.gathering.facts(asked, self.deadline(), namespace=namespace, side_effects=side_effects)
         return [found[question] for question in asked]
 
     async def late_facts(self, *images: str, by: Rule | None = None) -> list[ImageFacts]:

@@ -82,6 +82,16 @@ class Telemetry:
             "connections_closed", "Connections that the controller closed before the client did.", "reason"
         )
         self._requests = self._counter("analysis_requests", "Finished requests for analysis.", "account", "outcome")
+        self._recalled = self._counter(
+            "facts",
+            "Facts about images, by their use: from memory (fresh, refreshing, stale) or asked.",
+            "account",
+            "use",
+        )
+        self._coalesced = self._counter("coalesced_questions", "Questions that were already under way.", "account")
+        self._remembered = self._gauge("memory_answers", "Answers of Anchore that are remembered.")
+        self._remembered_bytes = self._gauge("memory_bytes", "Memory that the remembered answers take, estimated.")
+        self._forgotten = self._counter("memory_evictions", "Answers that were forgotten for lack of room.")
         self._in_flight = self._gauge("anchore_calls_in_flight", "Calls to Anchore in progress.")
         self._breakers = self._gauge(
             "anchore_breaker_state",
@@ -126,6 +136,20 @@ class Telemetry:
 
     def anchore_in_flight(self, change: int) -> None:
         self._in_flight.inc(change)
+
+    def recalled(self, *, account: str, use: str) -> None:
+        self._recalled.labels(account, use).inc()
+
+    def coalesced(self, account: str) -> None:
+        self._coalesced.labels(account).inc()
+
+    def remembered(self, answers: int, size: int) -> None:
+        self._remembered.set(answers)
+        self._remembered_bytes.set(size)
+
+    def forgotten(self, answers: int) -> None:
+        if answers:
+            self._forgotten.inc(answers)
 
     def breaker(self, *, account: str, state: BreakerState) -> None:
         self._breakers.labels(account).set(state)

@@ -23,6 +23,9 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
     errors = [f"{shown(image.judged.text)}: {image.verdict.error}" for image in images if image.verdict.error]
     if errors:
         annotations["errors"] = _joined(errors)
+    stale = [f"{shown(image.judged.text)} {round(image.facts.age)} s" for image in images if image.facts.is_stale]
+    if stale:
+        annotations["stale"] = _joined(stale)
     return annotations
 
 

@@ -68,7 +68,8 @@ class PolicyEvaluation:
 
     ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
     ``selectors`` are the patterns by which the policy distinguishes repositories; None if Anchore's response does not
-    show them. ``repository`` is the name under which the image was evaluated.
+    show them. ``repository`` is the name under which the image was evaluated. ``truncated`` is True if the evaluation
+    had more findings than ``findings`` holds.
     """
 
     passed: bool
@@ -76,6 +77,7 @@ class PolicyEvaluation:
     reason: PolicyReason = PolicyReason.EVALUATION
     mapped: bool = True
     findings: tuple[Finding, ...] = ()
+    truncated: bool = False
     problems: tuple[str, ...] = ()
     list_rule: str = ""
     selectors: tuple[Selector, ...] | None = field(default=None, compare=False)
@@ -118,13 +120,17 @@ class Submission:
 class ImageFacts:
     """Everything known about one image; ``error`` is the reason why a part of it is not known.
 
-    There is one evaluation for each name by which the policy may judge the image differently.
+    There is one evaluation for each name by which the policy may judge the image differently. ``age`` is that of the
+    oldest answer that the facts rest on, in seconds; ``is_stale`` is True if one of them stands in for an Anchore that
+    cannot be asked.
     """
 
     record: ImageRecord | None = None
     evaluations: tuple[PolicyEvaluation, ...] = ()
     submission: Submission = field(default_factory=Submission)
     error: EvaluationError | None = None
+    age: float = field(default=0.0, compare=False)
+    is_stale: bool = False
 
     @property
     def state(self) -> AnalysisState:

@@ -290,9 +290,15 @@ def _rest(number: int, shown_before: int) -> str:
     return f"  {number} findings" if number > 1 else "  1 finding"
 
 
-def warnings(images: Iterable[ImageVerdict]) -> list[str]:
-    """Return one line per image that is admitted with a warning."""
-    return [image.verdict.warning or image.verdict.message for image in images if image.effect is Effect.WARN]
+def judged_while_stale(image: ImageVerdict) -> str:
+    age = round(image.facts.age)
+    return f"Image {shown(image.judged.text)} is judged by Anchore's answer of {age} s ago: Anchore cannot be asked now"
+
+
+def warnings(images: Sequence[ImageVerdict]) -> list[str]:
+    """Return one line per image that is admitted with a warning, and one per image judged by an outdated answer."""
+    warned = [image.verdict.warning or image.verdict.message for image in images if image.effect is Effect.WARN]
+    return warned + [judged_while_stale(image) for image in images if image.facts.is_stale]
 
 
 def capped(warnings: Iterable[str], notice: str = "") -> tuple[str, ...]:

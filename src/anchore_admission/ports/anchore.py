@@ -1,5 +1,6 @@
 """The port to Anchore."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
@@ -8,11 +9,27 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.ports.deadline import Deadline
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an account's answers depend on besides the question.
+
+    ``fingerprint`` stands for the endpoint, the user and the account that the calls act in; replicas of the same
+    configuration have the same. ``generation`` counts the changes of the credentials in this process.
+    """
+
+    fingerprint: str
+    generation: int = 0
+
+
 class Anchore(Protocol):
     """One account of one Anchore. Every call raises an EvaluationError if the facts cannot be learned.
 
     Contract: ``tests/contract/adapters/anchore/test_port.py`` holds every implementation to it.
     """
+
+    @property
+    def identity(self) -> Identity:
+        """The identity of the account now. Never raises, and never waits."""
 
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
         """Return the newest active record that carries the full tag; None if Anchore surely holds none."""

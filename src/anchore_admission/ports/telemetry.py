@@ -64,6 +64,18 @@ class Recorder(Protocol):
     def anchore_in_flight(self, change: int) -> None:
         """Record that a call to Anchore began (1) or ended (-1)."""
 
+    def recalled(self, *, account: str, use: str) -> None:
+        """Record where the facts about one image came from: a ``Freshness``, or ``asked`` if Anchore was asked."""
+
+    def coalesced(self, account: str) -> None:
+        """Record a question that was under way already, for another review."""
+
+    def remembered(self, answers: int, size: int) -> None:
+        """Record how many answers are remembered, and the memory that they take in bytes."""
+
+    def forgotten(self, answers: int) -> None:
+        """Record answers that were forgotten because there was no more room."""
+
     def breaker(self, *, account: str, state: BreakerState) -> None:
         """Record the state of an account's circuit breaker: at the start, and whenever it changes."""
 

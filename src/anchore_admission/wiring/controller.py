@@ -12,6 +12,7 @@ from anchore_admission.adapters.anchore import AnchoreEndpoint, Bounds, Credenti
 from anchore_admission.adapters.anchore.credentials import FileCredentials
 from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.adapters.trust import WatchedTrust
+from anchore_admission.core.freshness import Lifetimes
 from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
@@ -19,7 +20,11 @@ from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.telemetry import Recorder, WatchedSource
 from anchore_admission.services.config.load import environment_name
 from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.gate import Gate
 from anchore_admission.services.reviews.manual import ManualReviews
+from anchore_admission.services.reviews.memory import Account, Memory
+from anchore_admission.services.reviews.policy_versions import PolicyVersions
+from anchore_admission.services.reviews.remembered import Remembered
 from anchore_admission.services.reviews.review import Reviews, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
@@ -34,6 +39,7 @@ class Controller:
     configuration: Configuration
     telemetry: Telemetry
     accounts: Mapping[str, DetectingAnchore]
+    memory: Memory
     submissions: Submissions
     reviews: Reviews
     manual: ManualReviews
@@ -50,12 +56,14 @@ class Controller:
         async with AsyncExitStack() as stack:
             for anchore in self.accounts.values():
                 stack.push_async_callback(anchore.aclose)
+            stack.push_async_callback(self.memory.aclose)
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewServices:
     """The services behind reviews, over any Anchore and recorder."""
 
+    memory: Memory
     submissions: Submissions
     reviews: Reviews
     manual: ManualReviews
@@ -68,14 +76,30 @@ def review_services(
     queue = configuration.submissions
     schedule = Schedule(queue.concurrency, queue.queue_size, configuration.tags.refresh_interval)
     submissions = Submissions(accounts, recorder, schedule, clock=time.monotonic)
+    memory = _memory(configuration, accounts, recorder)
     gathering = FactGathering(
-        accounts,
+        memory,
         submissions,
+        recorder,
         concurrency=configuration.lookups.concurrency,
         passive_wait=configuration.passive.wait,
     )
     reviews = Reviews(rules, gathering, recorder)
-    return ReviewServices(submissions, reviews, ManualReviews(reviews))
+    return ReviewServices(memory, submissions, reviews, ManualReviews(reviews))
+
+
+def _memory(configuration: Configuration, accounts: Mapping[str, Anchore], recorder: Recorder) -> Memory:
+    section = configuration.memory
+    lifetimes = Lifetimes(section.passed, section.fail, section.pending, section.unknown, section.tag, section.outage)
+    known = {
+        name: Account(
+            anchore,
+            Gate(name, configuration.lookups.concurrency, recorder, time.monotonic),
+            PolicyVersions(name, anchore, section.policy_interval, clock=time.monotonic),
+        )
+        for name, anchore in accounts.items()
+    }
+    return Memory(known, Remembered(section.entries, section.size), lifetimes, recorder, clock=time.monotonic)
 
 
 def build(
@@ -110,6 +134,7 @@ def build(
         configuration,
         telemetry,
         accounts,
+        memory=services.memory,
         submissions=services.submissions,
         reviews=services.reviews,
         manual=services.manual,

@@ -28,6 +28,7 @@ from support.anchore_calls import client
 from support.anchore_stage import CVE, policy
 from support.builders import pod_spec, review, workload
 from support.fakes import FakeRecorder
+from support.memory import memory_over
 from support.sandbox_calls import ADMIN, Sandbox
 
 Json = dict[str, Any]
@@ -44,7 +45,7 @@ STRICT: Json = {"defaults": {"mode": "strict"}}
 
 @dataclass
 class Replica:
-    """A controller with a memory of its own, before a simulated Anchore."""
+    """A controller with a memory of its own submissions, before a simulated Anchore; it remembers no answers."""
 
     sandbox: Sandbox
     version: ApiVersion
@@ -60,7 +61,8 @@ class Replica:
         self.recorder = FakeRecorder()
         self.recent = Recent()
         self.submissions = Submissions(accounts, self.recorder, Schedule(), clock=time.monotonic, recent=self.recent)
-        gathering = FactGathering(accounts, self.submissions, concurrency=32, passive_wait=0)
+        memory = memory_over(accounts, self.recorder)
+        gathering = FactGathering(memory, self.submissions, self.recorder, concurrency=32, passive_wait=0)
         rules = Rules.of(Configuration.model_validate(self.settings))
         self.reviews = Reviews(rules, gathering, self.recorder)
 

@@ -19,7 +19,7 @@ from anchore_admission.core.hints import Events
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseInvalid, DeadlineExceeded, EvaluationError
 from anchore_admission.models.configuration import ApiVersion
-from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Clock, Deadline
 
 T = TypeVar("T")
@@ -69,6 +69,10 @@ class DetectingAnchore:
     def version(self) -> ApiVersion:
         """The detected version; ``auto`` until then."""
         return self._version
+
+    @property
+    def identity(self) -> Identity:
+        return self._http.identity
 
     async def detect(self, deadline: Deadline) -> ApiVersion:
         """Return the version; detect it if it is unknown. One caller does, the others wait until their own deadlines.

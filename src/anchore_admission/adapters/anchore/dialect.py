@@ -25,6 +25,7 @@ from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvalu
 from anchore_admission.core.hints import Events
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseTooLarge
+from anchore_admission.ports.anchore import Identity
 from anchore_admission.ports.deadline import Deadline
 
 
@@ -57,6 +58,10 @@ class AnchoreApi:
         self._http = http
         self._dialect = dialect
         self._images = (dialect.version, "images")
+
+    @property
+    def identity(self) -> Identity:
+        return self._http.identity
 
     async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
         def read(response: AnchoreResponse) -> ImageRecord | None:

@@ -12,6 +12,7 @@ from anchore_admission.adapters.trust import WatchedTrust, system_trust
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import ApiVersion
 
+ACCOUNT_HEADER = "x-anchore-account"
 _LARGE_RESPONSES = 2
 _SUFFIXES = {"v1": ApiVersion.V1, "v2": ApiVersion.V2}
 
@@ -77,7 +78,7 @@ def account_header(account: str | None) -> dict[str, str]:
     # A line break in a header's value would begin another header.
     if not account.isascii() or not account.isprintable() or account != account.strip() or not account:
         raise _wrong("anchoreAccount", "must be printable ASCII without surrounding spaces")
-    return {"x-anchore-account": account}
+    return {ACCOUNT_HEADER: account}
 
 
 def _has_more_than_a_path(parts: SplitResult) -> bool:

@@ -162,12 +162,21 @@ def _described(problem: EvaluationProblem) -> str:
     return cleaned(": ".join(parts) or "not described")
 
 
-def kept(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the worst findings, with texts that are safe in messages."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The worst findings of an evaluation; ``truncated`` is True if there were more."""
+
+    findings: tuple[Finding, ...]
+    truncated: bool
+
+
+def kept(findings: Iterable[Finding]) -> Kept:
+    """Keep the worst findings, with texts that are safe in messages."""
     found = list(findings)
-    if len(found) > _FINDINGS_KEPT:
+    truncated = len(found) > _FINDINGS_KEPT
+    if truncated:
         found = worst_first(found)[:_FINDINGS_KEPT]
-    return tuple(
+    cleaned_findings = tuple(
         Finding(
             gate=cleaned(finding.gate),
             trigger=cleaned(finding.trigger),
@@ -177,6 +186,7 @@ def kept(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         )
         for finding in found
     )
+    return Kept(cleaned_findings, truncated)
 
 
 def rule_name(rule: ListRule | None) -> str:

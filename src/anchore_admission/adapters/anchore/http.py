@@ -1,6 +1,7 @@
 """The HTTP client of one Anchore account: authenticated, bounded in time and size, measured, JSON only."""
 
 import asyncio
+import hashlib
 import json
 import logging
 import random
@@ -16,7 +17,7 @@ import aiohttp
 import httpx
 
 from anchore_admission.adapters.anchore.credentials import Credentials, CredentialSource
-from anchore_admission.adapters.anchore.endpoint import Bounds
+from anchore_admission.adapters.anchore.endpoint import ACCOUNT_HEADER, Bounds
 from anchore_admission.adapters.anchore.responses import (
     BUSY,
     SMALL,
@@ -31,11 +32,13 @@ from anchore_admission.adapters.anchore.unpacking import unpacking
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.errors import (
     AnalysisRefused,
+    AnchoreRefused,
     AnchoreUnavailable,
     AnchoreUnreachable,
     DeadlineExceeded,
     EvaluationError,
 )
+from anchore_admission.ports.anchore import Identity
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.redaction import pair_forms, remember
@@ -125,9 +128,27 @@ class AnchoreHttp:
         self._headers = self._bare_headers
         self._credentials = credentials
         self._known: Credentials | None = None
+        self._identified: Credentials | None = None
+        self._identity = self._identified_as("", generation=0)
         self._bounds = bounds
         self._recorder = recorder
         self._pause = pause
+
+    @property
+    def identity(self) -> Identity:
+        """The identity of the account; new credentials begin a new generation."""
+        try:
+            current = self._credentials.current() if self._credentials is not None else None
+        except AnchoreRefused:  # there are none yet
+            current = None
+        if current is not None and current is not self._identified:
+            self._identified = current
+            self._identity = self._identified_as(current.username, generation=self._identity.generation + 1)
+        return self._identity
+
+    def _identified_as(self, user: str, *, generation: int) -> Identity:
+        parts = (self._root, user, self._bare_headers.get(ACCOUNT_HEADER, ""))
+        return Identity(hashlib.sha256("\0".join(parts).encode()).hexdigest(), generation)
 
     async def call(self, call: Call, deadline: Deadline, read: Callable[[AnchoreResponse], T]) -> T:
         """Send a request and let ``read`` interpret the response: JSON, or Anchore's own 400 or 404.

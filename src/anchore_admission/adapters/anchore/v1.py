@@ -142,13 +142,15 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
     expect_evaluated(request, tag=tag, policy=latest.policy_id)
     if outcome is None:
         return Evaluated(digest, _without_detail(latest, request, response.limit))
+    worst = kept(_findings(outcome))
     evaluation = PolicyEvaluation(
         passed=passed(latest.status, outcome.final_action),
         policy=cleaned(latest.policy_id or request.policy or ""),
         reason=reason_of(outcome.final_action_reason),
         # Without a matching mapping, API v1 lets an image pass (``go``); ``requireMapping`` denies it.
         mapped=outcome.matched_mapping_rule is not None,
-        findings=kept(_findings(outcome)),
+        findings=worst.findings,
+        truncated=worst.truncated,
         problems=serious(outcome.evaluation_problems),
         list_rule=_list_rule(outcome),
         selectors=latest.detail.policy.selectors if latest.detail and latest.detail.policy else None,
@@ -165,7 +167,7 @@ def _without_detail(latest: _Evaluation, request: CheckRequest, limit: int) -> P
         raise AnchoreResponseInvalid("Anchore's evaluation lacks the requested detail")
     if passed(latest.status, None):
         raise too_large(limit)
-    return PolicyEvaluation(passed=False, policy=cleaned(latest.policy_id or request.policy or ""))
+    return PolicyEvaluation(passed=False, policy=cleaned(latest.policy_id or request.policy or ""), truncated=True)
 
 
 def _list_rule(outcome: _Outcome) -> str:

@@ -128,12 +128,14 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
         raise AnchoreResponseInvalid("Anchore's response holds no evaluation")
     latest = max(check.evaluations, key=lambda evaluation: comparable(evaluation.evaluation_time))
     expect_evaluated(request, tag=check.evaluated_tag or "", policy=check.policy_id or "")
+    worst = kept(_findings(latest))
     evaluation = PolicyEvaluation(
         passed=passed(latest.status, latest.final_action),
         policy=cleaned(check.policy_id or request.policy or ""),
         reason=latest.reason,
         mapped=latest.mapped,
-        findings=kept(_findings(latest)),
+        findings=worst.findings,
+        truncated=worst.truncated,
         problems=serious(latest.evaluation_problems),
         list_rule=_list_rule(latest),
         selectors=latest.details.policy.selectors if latest.details and latest.details.policy else None,

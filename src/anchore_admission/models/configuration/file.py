@@ -11,6 +11,7 @@ from anchore_admission.models.configuration.sections import (
     AnchoreSection,
     LimitsSection,
     LookupsSection,
+    MemorySection,
     MessagesSection,
     PassiveSection,
     SubmissionsSection,
@@ -44,6 +45,8 @@ class Configuration(Section):
     """The queue of submissions to Anchore for analysis."""
     lookups: LookupsSection = LookupsSection()
     """Calls to Anchore that a verdict waits for."""
+    memory: MemorySection = MemorySection()
+    """How long Anchore's answers are remembered."""
     timeouts: TimeoutsSection = TimeoutsSection()
     """Bounds of single calls to Anchore."""
     limits: LimitsSection = LimitsSection()

@@ -112,8 +112,40 @@ class SubmissionsSection(Section):
 class LookupsSection(Section):
     """Calls to Anchore that a verdict waits for."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1024), _WHOLE] = 32
-    """How many calls are under way at once, for each account."""
+    concurrency: Annotated[int, Field(ge=1, le=1024), _WHOLE] = 64
+    """How many calls are under way at once, for each account; one namespace alone uses at most half of them."""
+
+
+class MemorySection(Section):
+    """How long Anchore's answers are remembered. 0s forgets a kind at once."""
+
+    passed: Annotated[Duration, Field(alias="pass")] = 60.0
+    """An image that passes the policy, and the record of a digest. It is then used once more, up to twice this age,
+    while Anchore is asked again beside the review. Default 1m."""
+    fail: Duration = 20.0
+    """An image that fails the policy; at most as long as one that passes. Default 20s."""
+    pending: Duration = 3.0
+    """An image whose analysis has not ended or has failed, and a policy that could not be evaluated. Default 3s."""
+    unknown: Duration = 3.0
+    """An image that Anchore does not hold. Default 3s."""
+    tag: Duration = 30.0
+    """The image that a tag points to; refreshed beside the review like a pass. Default 30s."""
+    outage: Annotated[Duration, Field(le=3600)] = 600.0
+    """The age up to which the answers about an analyzed image stand in while Anchore cannot be asked. Default 10m."""
+    policy_interval: Annotated[Duration, Field(ge=5)] = 30.0
+    """How often to ask for changes of the policies; results of an older version are not used any more. Default 30s."""
+    entries: Annotated[int, Field(ge=0, le=1_000_000), _WHOLE] = 30_000
+    """How many answers are remembered; an image takes two or three."""
+    size: Size = 64 * 1024 * 1024
+    """How much memory the answers may take. Default 64MiB."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MemorySection":
+        if self.fail > self.passed:
+            raise ValueError("fail must not be longer than pass: a mended image is to be admitted soon")
+        if 0 < self.outage < max(self.passed, self.tag):
+            raise ValueError("outage must be 0s (off) or at least as long as pass and tag")
+        return self
 
 
 class TimeoutsSection(Section):

@@ -95,6 +95,7 @@ class Reviews:
         facts = await self._gathering.facts(
             [question for _, question in questions if question],
             deadline,
+            namespace=request.namespace or "",
             side_effects=origin is Origin.ADMISSION and not request.dryRun,
         )
         images = [

@@ -8,7 +8,6 @@ from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, 
 from anchore_admission.core.names import AnalysisRequest, label_of
 from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.models.configuration import ModeName
-from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.submissions import Submissions
 from support.builders import rule
 from support.fakes import PASS, digest_of
@@ -145,7 +144,7 @@ class BrokenSubmissions(Submissions):
 async def test_request_that_breaks_takes_nothing_from_the_facts(setup: ReviewSetup, mode: ModeName) -> None:
     record = setup.anchore.store(TAG)
     broken = BrokenSubmissions(setup.accounts, setup.recorder, setup.schedule, clock=setup.clock)
-    setup.gathering = FactGathering(setup.accounts, broken, concurrency=1, passive_wait=0)
+    setup.gathering = setup.gathering_over(broken)
     (facts,) = await setup.facts(TAG, by=rule(mode=mode))
 
     assert facts.submission.state is SubmissionState.REFUSED

@@ -1,0 +1,359 @@
+"""Remember what Anchore answered, and ask each question once however many reviews wait for it.
+
+Answers are facts. Verdicts are never remembered: rules, ``onError`` and ``enforcement`` apply to every review anew.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from anchore_admission.core.answers import ByDigest, ByTag, Check, Query, Value
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
+from anchore_admission.core.freshness import Answer, Freshness, Lifetimes, answer, doubted
+from anchore_admission.core.names import repository_of
+from anchore_admission.errors import (
+    AnchoreResponseInvalid,
+    AnchoreResponseTooLarge,
+    AnchoreUnavailable,
+    DeadlineExceeded,
+    EvaluationError,
+    PolicyNotEvaluated,
+)
+from anchore_admission.ports.anchore import Anchore, Identity
+from anchore_admission.ports.deadline import Clock, Deadline
+from anchore_admission.ports.store import FactStore, StoredAnswer
+from anchore_admission.ports.telemetry import Recorder
+from anchore_admission.services.reviews.gate import BACKGROUND, Gate, Ticket
+from anchore_admission.services.reviews.policy_versions import PolicyVersions
+from anchore_admission.services.reviews.remembered import Key, Remembered
+
+logger = logging.getLogger("anchore_admission.memory")
+
+FLIGHT_SECONDS: Final = 30.0
+"""Limit of a question to Anchore; the reviews that wait for it may have less time, but a late answer serves others."""
+PATIENCE_SECONDS: Final = 2.0
+"""How long a review waits for Anchore while it has an answer that may stand in for it."""
+FIRST_POLL_SECONDS: Final = 1.0
+"""How long the first check waits for the policies' versions, without which its result could not be remembered long."""
+REFRESHES: Final = 64
+"""The most answers that are refreshed at once beside the reviews."""
+UNEXPECTED: Final = "an unexpected error, see the controller's log"
+_OUTAGES = (AnchoreUnavailable, DeadlineExceeded, AnchoreResponseInvalid, PolicyNotEvaluated)
+"""Errors of an Anchore that cannot be asked. A refusal (401, 403) is none, and neither is a policy that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account of Anchore, with the way to it and the versions of its policies."""
+
+    anchore: Anchore
+    gate: Gate
+    policies: PolicyVersions
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A question under way. It ends by itself: reviews that wait for it may give up, and others may join."""
+
+    key: Key
+    generation: int
+    namespaces: dict[str | None, float]
+    """The namespaces of the reviews that wait for it, with their deadlines."""
+    task: asyncio.Task[Answer | EvaluationError] = field(init=False)
+    ticket: Ticket | None = None
+    waiting: int = 0
+    has_begun: bool = False
+    stores: bool = False
+    """True if some review that waits for it may change the shared store."""
+
+
+class Memory:
+    """The answers of all accounts, bounded in number and bytes."""
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Account],
+        remembered: Remembered,
+        lifetimes: Lifetimes,
+        recorder: Recorder,
+        *,
+        clock: Clock,
+        store: FactStore | None = None,
+        wall_clock: Clock = time.time,
+    ) -> None:
+        self._accounts = accounts
+        self._remembered = remembered
+        self._lifetimes = lifetimes
+        self._recorder = recorder
+        self.clock = clock
+        self._store = store
+        self._wall_clock = wall_clock
+        self._flights: dict[Key, _Flight] = {}
+        self._generation = 0
+        self._refreshes = 0
+        self._not_before = float("-inf")
+
+    def recall(self, account: str, query: Query) -> Answer | None:
+        """Return an answer that may be used without asking Anchore first; refresh it beside the review if it is due."""
+        key = self._key(account, query)
+        known = self._remembered.get(key)
+        if known is None:
+            return None
+        freshness = known.freshness(self.clock())
+        if freshness is Freshness.REFRESHING:
+            self._refresh(account, key)
+        return known if freshness else None
+
+    async def ask(
+        self, account: str, query: Query, deadline: Deadline, *, namespace: str | None, stores: bool
+    ) -> Answer | EvaluationError:
+        """Ask Anchore, together with all other reviews that have the same question. Errors are returned, not raised.
+
+        If Anchore cannot be asked, an answer that is not too old stands in, marked as stale. ``stores`` also puts the
+        answer into the shared store, which a dry run must not do.
+        """
+        if isinstance(query, Check):
+            await self._accounts[account].policies.first(min(FIRST_POLL_SECONDS, deadline.left()))
+        key = self._key(account, query)
+        known = self._remembered.get(key)
+        if known is not None and known.at > deadline.began:
+            return known  # asked for another review while this one waited
+        outcome = await self._outcome(account, key, deadline, namespace, stores=stores)
+        if isinstance(outcome, Answer):
+            return outcome
+        return self._standing_in(key) or outcome if _is_outage(outcome) else outcome
+
+    def expect_checks(self, account: str) -> None:
+        """Begin to follow the versions of the account's policies: its results will be needed."""
+        self._accounts[account].policies.start()
+
+    def doubt(self, account: str, *, full_tag: str | None = None, digest: str | None = None) -> None:
+        """Ask Anchore about these answers before they are used again; without tag and digest, about all of the account.
+
+        They may still stand in during an outage. What Anchore reports as changed can only make answers older.
+        """
+        self._remembered.change(
+            lambda key, known: key.account == account and _is_about(key.query, known.value, full_tag, digest), doubted
+        )
+
+    async def aclose(self) -> None:
+        """End the questions that are under way, and stop following the policies."""
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for account in self._accounts.values():
+            await account.policies.aclose()
+
+    def forget(self) -> None:
+        """Forget every answer, also those that are still under way, and load no older one from the shared store."""
+        self._generation += 1
+        self._not_before = self._wall_clock()
+        self._flights.clear()
+        self._remembered.clear()
+        self._record_size()
+
+    def _key(self, account: str, query: Query) -> Key:
+        known = self._accounts[account]
+        version = known.policies.version(query.policy) if isinstance(query, Check) else None
+        return Key(account, known.anchore.identity, query, version)
+
+    async def _outcome(
+        self, account: str, key: Key, deadline: Deadline, namespace: str | None, *, stores: bool
+    ) -> Answer | EvaluationError:
+        """Wait for the answer until the deadline, or less if another answer may stand in."""
+        seconds = deadline.left()
+        if self._standing_in(key):
+            seconds = min(seconds, PATIENCE_SECONDS)
+        if seconds <= 0:
+            return DeadlineExceeded("no time was left for a call to Anchore")
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._start(account, key, namespace, seconds)
+        else:
+            self._recorder.coalesced(account)
+            self._join(account, flight, namespace, seconds)
+        flight.stores = flight.stores or stores
+        flight.waiting += 1
+        try:
+            await asyncio.wait({flight.task}, timeout=seconds)
+        finally:
+            flight.waiting -= 1
+            self._abandon(account, flight)
+        return flight.task.result() if flight.task.done() and not flight.task.cancelled() else _late()
+
+    def _standing_in(self, key: Key) -> Answer | None:
+        """Return the answer that may stand in during an outage. A policy's result needs its version to be known."""
+        known = self._remembered.get(key)
+        if known is None or self.clock() >= known.usable_until:
+            return None
+        if isinstance(key.query, Check) and key.policy_version is None:
+            return None
+        return replace(known, is_stale=True)
+
+    def _start(self, account: str, key: Key, namespace: str | None, seconds: float) -> _Flight:
+        flight = _Flight(key, self._generation, {namespace: self.clock() + seconds})
+        flight.task = asyncio.create_task(self._fly(account, flight))
+        self._flights[key] = flight
+        return flight
+
+    def _join(self, account: str, flight: _Flight, namespace: str | None, seconds: float) -> None:
+        """Wait for the answer, too. A question that stands in line for one namespace then also does for this one."""
+        if namespace in flight.namespaces:
+            return
+        flight.namespaces[namespace] = self.clock() + seconds
+        if flight.ticket is not None and not flight.has_begun:
+            # No room in this namespace's line: its reviews still wait for the other one's question.
+            with contextlib.suppress(AnchoreUnavailable):
+                self._accounts[account].gate.join(flight.ticket, namespace, seconds)
+
+    def _abandon(self, account: str, flight: _Flight) -> None:
+        """End a question that nobody waits for, unless it is under way: its answer then serves the next review."""
+        if flight.waiting or flight.has_begun or BACKGROUND in flight.namespaces or flight.task.done():
+            return
+        flight.task.cancel()
+        if flight.ticket is not None:
+            self._accounts[account].gate.leave(flight.ticket)
+        self._ended(flight)
+
+    def _refresh(self, account: str, key: Key) -> None:
+        if key not in self._flights and self._refreshes < REFRESHES:
+            self._refreshes += 1
+            flight = self._start(account, key, BACKGROUND, FLIGHT_SECONDS)
+            flight.stores = True
+            flight.task.add_done_callback(self._refreshed)
+
+    def _refreshed(self, _: object) -> None:
+        self._refreshes -= 1
+
+    async def _fly(self, account: str, flight: _Flight) -> Answer | EvaluationError:
+        known = self._accounts[account]
+        query = flight.key.query
+        try:
+            if stored := await self._stored(known, flight):
+                return stored
+            flight.ticket = self._lined_up(known.gate, flight)
+            async with known.gate.turn(flight.ticket):
+                flight.has_begun = True
+                began = self.clock()
+                value = await _asked(known.anchore, query, Deadline.after(FLIGHT_SECONDS, self.clock))
+        except EvaluationError as error:
+            return error
+        except Exception:
+            logger.exception("asking Anchore about %s failed unexpectedly", query)
+            return EvaluationError(UNEXPECTED)
+        finally:
+            self._ended(flight)
+        found = answer(query, value, began, self._lifetimes)
+        if self._keep(known, flight, found):
+            self._share(flight, found)
+        return found
+
+    async def _stored(self, known: Account, flight: _Flight) -> Answer | None:
+        """Return the answer of the shared store, if it is fresh. An older one is kept: it may have to stand in."""
+        name = _shared_name(flight.key)
+        if self._store is None or name is None:
+            return None
+        stored = await self._store.get(name, Deadline.after(max(flight.namespaces.values()) - self.clock(), self.clock))
+        if stored is None or stored.asked_at <= self._not_before:
+            return None
+        # Loading does not make it younger. A clock ahead of ours must not, either.
+        at = self.clock() - max(0.0, self._wall_clock() - stored.asked_at)
+        found = answer(flight.key.query, stored.value, at, self._lifetimes)
+        is_kept = self._keep(known, flight, found)
+        return found if is_kept and found.freshness(self.clock()) is Freshness.FRESH else None
+
+    def _share(self, flight: _Flight, found: Answer) -> None:
+        """Put a final answer into the shared store, unless it was asked for by dry runs only."""
+        name = _shared_name(flight.key)
+        if self._store is not None and name is not None and flight.stores and found.is_final:
+            asked_at = self._wall_clock() - (self.clock() - found.at)
+            self._store.put(name, StoredAnswer(found.value, asked_at))
+
+    def _lined_up(self, gate: Gate, flight: _Flight) -> Ticket:
+        """Stand in the line of every namespace that waits. Raises AnchoreUnavailable if none of them has room."""
+        ticket: Ticket | None = None
+        refusal: AnchoreUnavailable | None = None
+        for namespace, at in flight.namespaces.items():
+            try:
+                if ticket is None:
+                    ticket = gate.line_up(namespace, flight.key.query, at - self.clock())
+                else:
+                    gate.join(ticket, namespace, at - self.clock())
+            except AnchoreUnavailable as error:
+                refusal = error
+        if ticket is None:
+            raise refusal or AnchoreUnavailable(UNEXPECTED)
+        return ticket
+
+    def _keep(self, known: Account, flight: _Flight, found: Answer) -> bool:
+        """Remember an answer, unless it belongs to another generation, account or version than it was asked for."""
+        key = flight.key
+        if flight.generation != self._generation or key.identity != known.anchore.identity:
+            return False
+        if isinstance(found.value, PolicyEvaluation) and key.policy_version and found.value.policy:
+            policy, _ = key.policy_version
+            if found.value.policy != policy:  # another policy has become the active one
+                known.policies.hurry()
+                return False
+        self._recorder.forgotten(self._remembered.keep(key, found))
+        self._record_size()
+        return True
+
+    def _ended(self, flight: _Flight) -> None:
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    def _record_size(self) -> None:
+        self._recorder.remembered(len(self._remembered), self._remembered.bytes)
+
+
+async def _asked(anchore: Anchore, query: Query, deadline: Deadline) -> Value:
+    match query:
+        case ByTag(full_tag):
+            return await anchore.by_tag(full_tag, deadline)
+        case ByDigest(digest):
+            return await anchore.by_digest(digest, deadline)
+        case Check(digest, full_tag, policy):
+            evaluation = await anchore.check(digest, full_tag, policy, deadline)
+            if isinstance(evaluation, AnalysisState):
+                return evaluation
+            return replace(evaluation, repository=repository_of(full_tag))
+
+
+def _shared_name(key: Key) -> str | None:
+    """Return an answer's name in the shared store; None if the key does not tell all that the answer depends on."""
+    match key:
+        case Key(_, Identity(fingerprint), ByTag(full_tag)):
+            return f"tag\0{fingerprint}\0{full_tag}"
+        case Key(_, Identity(fingerprint), ByDigest(digest)):
+            return f"digest\0{fingerprint}\0{digest}"
+        case Key(_, Identity(fingerprint), Check(digest, full_tag), (policy, version)):
+            return f"check\0{fingerprint}\0{digest}\0{full_tag}\0{policy}\0{version}"
+        case _:
+            return None
+
+
+def _is_outage(error: EvaluationError) -> bool:
+    # An image's author decides how large Anchore's answer about it is.
+    return isinstance(error, _OUTAGES) and not isinstance(error, AnchoreResponseTooLarge)
+
+
+def _is_about(query: Query, value: Value, full_tag: str | None, digest: str | None) -> bool:
+    """Return whether an answer concerns a tag or a digest; neither given: whether it concerns anything."""
+    if full_tag is None and digest is None:
+        return True
+    tags = {query.full_tag} if isinstance(query, ByTag | Check) else set()
+    digests = {query.digest} if isinstance(query, ByDigest | Check) else set()
+    if isinstance(value, ImageRecord):
+        tags |= {tag.full_tag for tag in value.tags}
+        digests |= {value.digest, value.parent_digest or value.digest}
+    return full_tag in tags or digest in digests
+
+
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded("no response before the deadline")

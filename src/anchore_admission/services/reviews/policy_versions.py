@@ -1,0 +1,125 @@
+"""Follow the versions of an Anchore account's policies: a result counts only for the version that it was found with."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from anchore_admission.core.facts import PolicyVersion
+from anchore_admission.errors import AnchoreRefused, EvaluationError
+from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.deadline import Clock, Deadline
+from anchore_admission.throttled import Throttled
+
+logger = logging.getLogger("anchore_admission.policies")
+
+CALL_SECONDS = 10.0
+"""Limit of one call for the list of policies."""
+HURRY_SECONDS = 5.0
+"""The least time between two calls that something urges."""
+_JITTER = (0.9, 1.1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The policies at one time, by id, and the id of the active one."""
+
+    versions: dict[str, str]
+    active: str | None
+
+
+class PolicyVersions:
+    """The versions of one account's policies, polled every ``interval`` seconds once somebody wants to know them."""
+
+    def __init__(
+        self,
+        account: str,
+        anchore: Anchore,
+        interval: float,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._account = account
+        self._anchore = anchore
+        self._interval = interval
+        self._clock = clock
+        self._sleep = sleep
+        self._known: _Known | None = None
+        self._identity = anchore.identity
+        self._is_refused = False
+        self._polling: asyncio.Task[None] | None = None
+        self._hurried: asyncio.Task[None] | None = None
+        self._polled = asyncio.Event()
+        self._polled_at = float("-inf")
+        self._warnings = Throttled(logger, clock)
+
+    def start(self) -> None:
+        """Begin to poll, if nobody has yet."""
+        if self._polling is None and self._interval:
+            self._polling = asyncio.create_task(self._poll_for_ever(), name=f"policies of {self._account}")
+
+    async def first(self, seconds: float) -> None:
+        """Wait until the policies have been asked for once, at most this long."""
+        if self._polling is not None and not self._polled.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._polled.wait()
+
+    def version(self, policy: str | None) -> tuple[str, str] | None:
+        """Return the id and the version of a policy (None: the active one); None if they are not known.
+
+        While Anchore cannot be asked, the last known version counts; while it refuses to tell, none does.
+        """
+        if self._known is None or self._is_refused or self._identity != self._anchore.identity:
+            return None
+        name = policy or self._known.active
+        version = self._known.versions.get(name) if name else None
+        return (name, version) if name and version else None
+
+    def hurry(self) -> None:
+        """Poll now, unless that was done a moment ago."""
+        is_under_way = self._hurried is not None and not self._hurried.done()
+        if self._interval and not is_under_way and self._clock() - self._polled_at >= HURRY_SECONDS:
+            self._hurried = asyncio.create_task(self.poll(), name=f"policies of {self._account}, early")
+
+    async def aclose(self) -> None:
+        """Stop polling."""
+        tasks = [task for task in (self._polling, self._hurried) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def poll(self) -> None:
+        """Ask Anchore once. If it cannot be asked, the last known versions stay."""
+        identity = self._anchore.identity
+        self._polled_at = self._clock()
+        try:
+            policies = await self._anchore.policies(Deadline.after(CALL_SECONDS, self._clock))
+        except EvaluationError as error:
+            self._is_refused = isinstance(error, AnchoreRefused)
+            meanwhile = "results count only while they are fresh" if self._is_refused else "the last list stays in use"
+            self._warnings.warn("poll", f"cannot list the policies of account {self._account}: {error}; {meanwhile}")
+            return
+        except Exception:
+            logger.exception("listing the policies of account %s failed unexpectedly", self._account)
+            return
+        finally:
+            self._polled.set()
+        self._is_refused = False
+        self._warnings.clear("poll")
+        self._identity = identity
+        self._known = _known(policies)
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            await self.poll()
+            # Jitter spreads the calls of replicas that started together.
+            await self._sleep(self._interval * random.uniform(*_JITTER))  # noqa: S311 - jitter
+
+
+def _known(policies: tuple[PolicyVersion, ...]) -> _Known:
+    active = next((policy.policy for policy in policies if policy.active), None)
+    return _Known({policy.policy: policy.last_updated for policy in policies}, active)

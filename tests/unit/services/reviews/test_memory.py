@@ -1,0 +1,561 @@
+"""What is remembered of Anchore's answers, for how long, and what ends it."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from anchore_admission.core.answers import Value
+from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvaluation
+from anchore_admission.core.freshness import Lifetimes
+from anchore_admission.core.rules.book import Rule
+from anchore_admission.errors import (
+    AnchoreRefused,
+    AnchoreResponseInvalid,
+    AnchoreResponseTooLarge,
+    AnchoreUnavailable,
+    DeadlineExceeded,
+    EvaluationError,
+    PolicyNotEvaluated,
+    PolicyNotFound,
+)
+from anchore_admission.ports.anchore import Identity
+from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.store import FactStore, StoredAnswer
+from support.builders import rule
+from support.fakes import ACTIVE_POLICY, PASS, digest_of, settled
+from support.memory import BOOT
+from support.review_setup import APP, BAD, DEADLINE, ReviewSetup
+
+OUTAGE = AnchoreUnavailable("no connection")
+QUIET = rule(request_analysis=False)
+"""Strict, without submissions, which these tests are not about."""
+FAILED = PolicyEvaluation(False, ACTIVE_POLICY)
+
+
+@pytest.fixture
+async def setup() -> ReviewSetup:
+    setup = ReviewSetup(lifetimes=Lifetimes(), policy_interval=30.0)
+    setup.anchore.store(APP)
+    return setup
+
+
+async def ask(setup: ReviewSetup, *images: str, by: Rule = QUIET) -> list[ImageFacts]:
+    return await setup.facts(*images or (APP,), by=by)
+
+
+async def after(setup: ReviewSetup, seconds: float) -> ImageFacts:
+    """The facts about APP once this time has passed."""
+    await setup.clock.advance(seconds)
+    (facts,) = await ask(setup)
+    return facts
+
+
+def questions(setup: ReviewSetup) -> list[str]:
+    """The questions asked about images."""
+    return [operation for operation in setup.operations if operation not in {"policies", "submit"}]
+
+
+async def test_a_known_image_is_not_asked_about_again(setup: ReviewSetup) -> None:
+    first = await ask(setup)
+    again = [await after(setup, 1) for _ in range(10)]
+
+    assert [first[0]] * 10 == again
+    assert questions(setup) == ["by_tag", "check"]
+    assert [use for _, use in setup.recorder.uses] == ["asked"] + ["fresh"] * 10
+
+
+async def test_rules_are_applied_anew_and_share_the_facts(setup: ReviewSetup) -> None:
+    await ask(setup)
+    (facts,) = await ask(setup, by=rule(name="other", require_mapping=True, request_analysis=False))
+
+    assert facts.evaluations == (PASS,)
+    assert questions(setup) == ["by_tag", "check"]
+
+
+async def test_another_policy_is_another_question(setup: ReviewSetup) -> None:
+    setup.anchore.change_policy("other")
+    await ask(setup)
+    (facts,) = await ask(setup, by=rule(policy="other", request_analysis=False))
+
+    assert facts.evaluations[0].policy == "other"
+    assert questions(setup) == ["by_tag", "check", "check"]
+
+
+async def test_an_answer_past_its_lifetime_is_used_once_more_and_refreshed(setup: ReviewSetup) -> None:
+    await ask(setup)
+    setup.anchore.hang("by_tag")
+    setup.anchore.hang("check")
+    facts = await after(setup, 59.9)  # the tag's lifetime is over, the pass's is not
+
+    assert (facts.error, facts.is_stale) == (None, False)
+    assert facts.age == pytest.approx(59.9)
+    await settled()
+    assert questions(setup) == ["by_tag", "check", "by_tag"]
+    assert setup.recorder.uses[-1] == ("default", "refreshing")
+
+
+async def test_a_steady_rollout_never_waits_and_learns_of_changes(setup: ReviewSetup) -> None:
+    record = setup.anchore.store(APP)
+    await ask(setup)
+    await after(setup, 59.9)
+    setup.anchore.evaluate(record.digest, FAILED)
+    facts = await after(setup, 0.2)
+    assert facts.evaluations == (PASS,), "used once more"
+
+    await settled()
+    facts = await after(setup, 0)
+    assert facts.evaluations == (FAILED,)
+
+
+async def test_an_answer_of_twice_its_lifetime_is_asked_for_first(setup: ReviewSetup) -> None:
+    record = setup.anchore.store(APP)
+    await ask(setup)
+    setup.anchore.evaluate(record.digest, FAILED)
+    facts = await after(setup, 120)
+
+    assert facts.evaluations == (FAILED,)
+
+
+@pytest.mark.parametrize(
+    ("state", "evaluation", "seconds"),
+    [
+        (AnalysisState.ANALYZED, FAILED, 20),
+        (AnalysisState.ANALYZED, replace(FAILED, problems=("broken",)), 3),
+        (AnalysisState.ANALYZING, None, 3),
+        (AnalysisState.FAILED, None, 3),
+        (None, None, 3),
+    ],
+    ids=["fail", "problem", "pending", "analysis failed", "unknown"],
+)
+async def test_what_denies_is_asked_for_again_before_it_denies_once_more(
+    setup: ReviewSetup, state: AnalysisState | None, evaluation: PolicyEvaluation | None, seconds: float
+) -> None:
+    setup.anchore.forget(APP)
+    if state:
+        record = setup.anchore.store(APP, state)
+        if evaluation:
+            setup.anchore.evaluate(record.digest, evaluation)
+    await ask(setup)
+    asked = questions(setup)
+    await after(setup, seconds - 0.1)
+    assert questions(setup) == asked
+
+    record = setup.anchore.store(APP)
+    setup.anchore.evaluate(record.digest, PASS)
+    facts = await after(setup, 0.1)
+    assert facts.evaluations == (PASS,)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OUTAGE,
+        DeadlineExceeded("late"),
+        AnchoreResponseInvalid("not JSON"),
+        PolicyNotEvaluated("the policy engine may be down"),
+    ],
+    ids=lambda error: error.code,
+)
+async def test_a_pass_stands_in_for_ten_minutes_while_anchore_cannot_be_asked(
+    setup: ReviewSetup, error: EvaluationError
+) -> None:
+    await ask(setup)
+    setup.anchore.fail_all(error)
+    facts = await after(setup, 599)
+
+    assert (facts.error, facts.is_stale, facts.evaluations) == (None, True, (PASS,))
+    assert facts.age == pytest.approx(599)
+    assert setup.recorder.uses[-1] == ("default", "stale")
+    facts = await after(setup, 1)
+    assert (facts.error, facts.is_stale) == (error, False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AnchoreRefused("401"), AnchoreResponseTooLarge("too large"), PolicyNotFound("no such policy")],
+    ids=lambda error: error.code,
+)
+@pytest.mark.parametrize("operation", ["by_tag", "check"])
+async def test_a_refusal_extends_nothing(setup: ReviewSetup, operation: str, error: EvaluationError) -> None:
+    await ask(setup)
+    setup.anchore.fail(operation, error)
+    facts = await after(setup, 130)
+
+    assert (facts.error, facts.is_stale) == (error, False)
+
+
+async def test_a_fail_stands_in_too(setup: ReviewSetup) -> None:
+    """An outage must not admit by ``onError: allow`` what is known to fail."""
+    setup.anchore.evaluate(setup.anchore.store(APP).digest, FAILED)
+    await ask(setup)
+    setup.anchore.fail_all(OUTAGE)
+    facts = await after(setup, 300)
+
+    assert (facts.evaluations, facts.is_stale) == ((FAILED,), True)
+
+
+async def test_an_anchore_that_hangs_is_waited_for_only_a_moment_while_something_stands_in(setup: ReviewSetup) -> None:
+    await ask(setup)
+    await setup.clock.advance(200)
+    setup.anchore.hang("by_tag")
+    setup.anchore.hang("check")
+    asking = asyncio.create_task(ask(setup))
+    await setup.clock.advance(2.1)  # a moment for the look-up
+    await setup.clock.advance(2.1)  # and one for the check
+
+    assert asking.done()
+    (facts,) = await asking
+    assert (facts.is_stale, facts.evaluations) == (True, (PASS,))
+
+
+async def test_nothing_stands_in_for_an_image_that_anchore_did_not_know(setup: ReviewSetup) -> None:
+    await ask(setup, BAD)
+    setup.anchore.fail_all(OUTAGE)
+    await setup.clock.advance(10)
+    (facts,) = await ask(setup, BAD)
+
+    assert facts.error == OUTAGE
+
+
+# Policies
+
+
+async def test_results_of_another_version_of_the_policy_are_not_used(setup: ReviewSetup) -> None:
+    record = setup.anchore.store(APP)
+    await ask(setup)
+    setup.anchore.evaluate(record.digest, FAILED)
+    setup.anchore.change_policy(ACTIVE_POLICY)
+    await setup.clock.advance(34)  # the next poll, with its jitter
+    (facts,) = await ask(setup)
+
+    assert facts.evaluations == (FAILED,)
+
+
+async def test_a_result_of_another_version_does_not_stand_in_either(setup: ReviewSetup) -> None:
+    await ask(setup)
+    setup.anchore.change_policy(ACTIVE_POLICY)
+    await setup.clock.advance(34)
+    setup.anchore.fail("check", OUTAGE)
+
+    assert (await after(setup, 100)).error == OUTAGE
+
+
+async def test_a_result_of_another_policy_than_the_active_one_is_not_remembered(setup: ReviewSetup) -> None:
+    await ask(setup)
+    setup.anchore.change_policy("other", active=True)
+    setup.anchore.store(BAD)
+    await ask(setup, BAD)
+    asked = len(questions(setup))
+    await setup.clock.advance(6)
+    await ask(setup, BAD)
+    assert questions(setup)[asked:] == ["check"]
+
+    await settled()  # the policies have been asked for at once
+    await ask(setup, BAD)
+    await ask(setup, BAD)
+    assert questions(setup)[asked:] == ["check"] * 2
+
+
+@pytest.mark.parametrize(("error", "stands_in"), [(OUTAGE, True), (AnchoreRefused("403"), False)])
+async def test_while_the_policies_are_refused_only_fresh_results_count(
+    setup: ReviewSetup, error: EvaluationError, *, stands_in: bool
+) -> None:
+    await ask(setup)
+    setup.anchore.fail("policies", error)
+    await setup.clock.advance(34)
+    (facts,) = await ask(setup)
+    assert facts.error is None
+    setup.anchore.fail("check", OUTAGE)
+    facts = await after(setup, 100)
+
+    assert facts.is_stale is stands_in
+
+
+async def test_without_the_policies_versions_a_pass_is_remembered_while_it_is_fresh(setup: ReviewSetup) -> None:
+    setup.anchore.fail("policies", AnchoreRefused("403"))
+    await ask(setup)
+    await after(setup, 29)
+    assert questions(setup) == ["by_tag", "check"]
+
+    await after(setup, 32)
+    await settled()
+    assert questions(setup).count("check") == 2
+
+
+# Generations
+
+
+async def test_new_credentials_begin_anew(setup: ReviewSetup) -> None:
+    await ask(setup)
+    setup.anchore.identity = Identity("fake", 2)
+    setup.anchore.fail_all(OUTAGE)
+    (facts,) = await ask(setup)
+
+    assert facts.error == OUTAGE
+
+
+@pytest.mark.parametrize("change", ["forget", "credentials"])
+async def test_an_answer_of_an_older_generation_is_dropped(setup: ReviewSetup, change: str) -> None:
+    answer = setup.anchore.hang("by_tag")
+    asking = asyncio.create_task(ask(setup))
+    await settled()
+    if change == "forget":
+        setup.memory.forget()
+    else:
+        setup.anchore.identity = Identity("fake", 2)
+    answer.set()
+    await asking
+    await ask(setup)
+
+    assert questions(setup).count("by_tag") == 2
+
+
+async def test_two_accounts_share_nothing(setup: ReviewSetup) -> None:
+    await ask(setup)
+    await ask(setup, by=rule(account="other", request_analysis=False))
+
+    assert setup.other.subjects("by_tag") == [APP]
+
+
+# Identical questions
+
+
+async def test_identical_questions_are_asked_once(setup: ReviewSetup) -> None:
+    answer = setup.anchore.hang("by_tag")
+    asking = [asyncio.create_task(setup.facts(APP, by=QUIET, namespace=f"team-{n}")) for n in range(50)]
+    await settled()
+    answer.set()
+    found = [(await review)[0].evaluations for review in asking]
+
+    assert found == [(PASS,)] * 50
+    assert questions(setup) == ["by_tag", "check"]
+    assert len(setup.recorder.joined) == 98
+
+
+async def test_review_that_is_cancelled_does_not_fail_the_others(setup: ReviewSetup) -> None:
+    answer = setup.anchore.hang("by_tag")
+    first, second = [asyncio.create_task(ask(setup)) for _ in range(2)]
+    await settled()
+    first.cancel()
+    await settled()
+    answer.set()
+
+    assert (await second)[0].evaluations == (PASS,)
+    assert questions(setup) == ["by_tag", "check"]
+
+
+async def test_a_late_answer_serves_the_next_review(setup: ReviewSetup) -> None:
+    answer = setup.anchore.hang("by_tag")
+    asking = asyncio.create_task(ask(setup))
+    await setup.clock.advance(DEADLINE + 1)
+    assert isinstance((await asking)[0].error, DeadlineExceeded)
+    answer.set()
+    await settled()
+
+    facts = await after(setup, 0)
+    assert facts.error is None
+    assert questions(setup) == ["by_tag", "check"]
+
+
+async def test_a_question_in_line_that_nobody_waits_for_is_not_asked() -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=1)
+    answer = setup.anchore.hang("by_tag")
+    under_way = asyncio.create_task(ask(setup))
+    await settled()
+    waiting = asyncio.create_task(ask(setup, BAD))
+    await settled()
+    waiting.cancel()
+    await settled()
+    answer.set()
+    await under_way
+
+    assert setup.anchore.subjects("by_tag") == [APP]
+
+
+async def test_one_namespace_does_not_hold_up_the_question_of_another() -> None:
+    """The other namespace's line is short, although the same question also stands at the end of a long one."""
+    setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=2)
+    setup.anchore.hang("by_tag")
+    flood = [
+        asyncio.create_task(setup.facts(f"registry.example.com/flood:{n}", by=QUIET, namespace="loud"))
+        for n in range(50)
+    ]
+    await settled()
+    shared = "registry.example.com/flood:49"
+    asking = asyncio.create_task(setup.facts(shared, by=QUIET, namespace="quiet"))
+    await settled()
+
+    assert setup.anchore.subjects("by_tag") == ["registry.example.com/flood:0", shared]
+    for task in (*flood, asking):
+        task.cancel()
+
+
+# Bounds and hints
+
+
+async def test_the_least_recently_used_are_forgotten_first() -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), bounds=(4, 1_000_000))
+    images = [f"registry.example.com/app:{n}" for n in range(3)]
+    for image in images:
+        setup.anchore.store(image)
+    await ask(setup, images[0])
+    await ask(setup, images[1])
+    await ask(setup, images[0])
+    await ask(setup, images[2])
+    asked = len(setup.operations)
+    await ask(setup, images[0])
+    assert len(setup.operations) == asked
+
+    await ask(setup, images[1])
+    assert len(setup.operations) == asked + 2
+    assert setup.recorder.memory[0] == 4
+    assert setup.recorder.evicted == 4
+
+
+async def test_memory_is_bounded_in_bytes() -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), bounds=(10_000, 50_000))
+    for n in range(100):
+        setup.anchore.store(f"registry.example.com/app:{n}")
+        await ask(setup, f"registry.example.com/app:{n}")
+
+    answers, size = setup.recorder.memory
+    assert 20 < answers < 60
+    assert 45_000 < size <= 50_000
+
+
+@pytest.mark.parametrize(
+    ("hint", "asked"),
+    [
+        ({}, ["by_tag", "check"]),
+        ({"full_tag": APP}, ["by_tag", "check"]),
+        ({"digest": digest_of(APP)}, ["by_tag", "check"]),
+        ({"full_tag": BAD}, []),
+        ({"digest": digest_of(BAD)}, []),
+    ],
+)
+async def test_a_hint_makes_answers_older(setup: ReviewSetup, hint: dict[str, str], asked: list[str]) -> None:
+    await ask(setup)
+    before = len(questions(setup))
+    setup.memory.doubt("default", **hint)
+    await ask(setup)
+
+    assert questions(setup)[before:] == asked
+
+
+async def test_a_hint_takes_nothing_from_an_outage(setup: ReviewSetup) -> None:
+    await ask(setup)
+    setup.memory.doubt("default")
+    setup.anchore.fail_all(OUTAGE)
+
+    assert (await after(setup, 10)).is_stale
+
+
+# The shared store
+
+
+class Shelf(FactStore):
+    """A store in memory."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, StoredAnswer] = {}
+        self.gets: list[str] = []
+
+    async def get(self, key: str, deadline: Deadline) -> StoredAnswer | None:
+        assert deadline.left() > 0
+        self.gets.append(key)
+        return self.answers.get(key)
+
+    def put(self, key: str, answer: StoredAnswer) -> None:
+        self.answers[key] = answer
+
+    async def run(self) -> None:
+        """Write at once."""
+
+    async def aclose(self) -> None:
+        """Hold nothing open."""
+
+
+def replicas(shelf: Shelf, *, versions: bool = True) -> tuple[ReviewSetup, ReviewSetup]:
+    first = ReviewSetup(lifetimes=Lifetimes(), store=shelf, policy_interval=30.0 if versions else 0.0)
+    second = replace(first, recorder=type(first.recorder)())
+    first.anchore.store(APP)
+    return first, second
+
+
+async def test_replicas_ask_anchore_once() -> None:
+    first, second = replicas(Shelf())
+    await ask(first)
+    (facts,) = await ask(second)
+
+    assert facts.evaluations == (PASS,)
+    assert questions(first) == ["by_tag", "check"]
+
+
+async def test_loading_does_not_make_an_answer_younger() -> None:
+    first, second = replicas(Shelf())
+    await ask(first)
+    await first.clock.advance(20)
+    (facts,) = await ask(second)
+    assert facts.age == pytest.approx(20)
+
+    await first.clock.advance(99)
+    await ask(second)
+    await settled()
+    first.anchore.fail_all(OUTAGE)
+    facts = await after(second, 599)
+    assert facts.is_stale
+
+
+async def test_an_old_answer_of_the_store_only_stands_in() -> None:
+    first, second = replicas(Shelf())
+    await ask(first)
+    second.memory.expect_checks("default")
+    await first.clock.advance(300)
+    first.anchore.fail_all(OUTAGE)
+    (facts,) = await ask(second)
+
+    assert (facts.is_stale, facts.evaluations) == (True, (PASS,))
+    assert facts.age == pytest.approx(300)
+
+
+async def test_a_dry_run_stores_nothing() -> None:
+    shelf = Shelf()
+    first, _ = replicas(shelf)
+    await first.facts(APP, by=QUIET, side_effects=False)
+
+    assert shelf.answers == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "stored"), [(AnalysisState.ANALYZED, 2), (AnalysisState.ANALYZING, 0), (None, 0)], ids=str
+)
+async def test_only_final_answers_are_stored(state: AnalysisState | None, stored: int) -> None:
+    shelf = Shelf()
+    first, _ = replicas(shelf)
+    first.anchore.forget(APP)
+    if state:
+        first.anchore.store(APP, state)
+    await ask(first)
+
+    values: list[Value] = [answer.value for answer in shelf.answers.values()]
+    assert len(values) == stored
+    assert all(answer.asked_at == BOOT + 1000.0 for answer in shelf.answers.values())
+
+
+async def test_a_result_is_not_stored_without_the_version_of_its_policy() -> None:
+    shelf = Shelf()
+    first, _ = replicas(shelf, versions=False)
+    await ask(first)
+
+    (key,) = shelf.answers
+    assert key.startswith("tag\0fake\0")
+
+
+async def test_the_store_s_older_answers_are_forgotten_too() -> None:
+    first, second = replicas(Shelf())
+    await ask(first)
+    second.memory.forget()
+    await ask(second)
+
+    assert questions(first) == ["by_tag", "check"] * 2

@@ -9,17 +9,21 @@ REPEAT_SECONDS = 300.0
 
 
 class Throttled:
-    """At most one warning per topic every five minutes; a different message is logged immediately."""
+    """At most one warning per topic every five minutes; by default, a different message is logged immediately."""
 
     def __init__(self, logger: logging.Logger, clock: Clock) -> None:
         self.logger = logger
         self._clock = clock
         self._logged: dict[str, tuple[str, float]] = {}
 
-    def warn(self, topic: str, text: str, level: int = logging.WARNING) -> None:
-        """Log a problem, unless the same text was logged for the topic in the last five minutes."""
+    def warn(self, topic: str, text: str, level: int = logging.WARNING, *, even_if_changed: bool = True) -> None:
+        """Log a problem, unless the same text was logged for the topic in the last five minutes.
+
+        Without ``even_if_changed``, any text counts as the same: one problem may have many messages.
+        """
         before, at = self._logged.get(topic, ("", 0.0))
-        if text != before or self._clock() - at >= REPEAT_SECONDS:
+        is_new = not before or (even_if_changed and text != before)
+        if is_new or self._clock() - at >= REPEAT_SECONDS:
             self._logged[topic] = (text, self._clock())
             self.logger.log(level, "%s", text)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.files import read_bytes
+from anchore_admission.files import is_readable, read_bytes
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.watched import Watched
 
@@ -52,33 +52,56 @@ def _has_certificates(folder: str | None) -> bool:
 
 
 class WatchedTrust:
-    """The TLS context of a mounted CA file. Raises ConfigurationError if the file is invalid at the start."""
+    """The TLS context of a mounted CA file, for connections to ``server``.
 
-    def __init__(self, path: Path, *, clock: Clock = time.monotonic) -> None:
+    Raises ConfigurationError if the file is invalid at the start. With ``wait_until_valid``, only an unreadable path is
+    an error: invalid contents may still be corrected.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        server: str = "Anchore",
+        section: str = "anchore",
+        until_valid: str = "not ready until this is fixed",
+        wait_until_valid: bool = False,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._path = path
-        self.watched = Watched("CA bundle for Anchore", self._read, source=str(path), use=self._use, clock=clock)
-        self.watched.start()
+        self._section = section
+        self._context: ssl.SSLContext | None = None
+        self.watched = Watched(
+            f"CA bundle for {server}",
+            self._read,
+            source=str(path),
+            use=self._use,
+            until_valid=until_valid,
+            clock=clock,
+        )
+        self.watched.start(wait_until_valid=wait_until_valid and is_readable(path))
 
     def current(self) -> ssl.SSLContext:
-        """Return the context for new connections to Anchore."""
+        """Return the context for new connections. Raises ConfigurationError while the file has never been valid."""
+        if self._context is None:
+            raise self._wrong(f"{self._path} holds no valid certificates yet")
         return self._context
 
     def _read(self) -> bytes:
         try:
             return read_bytes(self._path)
         except ConfigurationError as error:
-            raise _wrong(f"{self._path} {error.problems[0]}") from error
+            raise self._wrong(f"{self._path} {error.problems[0]}") from error
 
     def _use(self, content: bytes) -> None:
         # Without a certificate in it, the module ssl would trust the system's CAs.
         if b"-----BEGIN" not in content:
-            raise _wrong(f"{self._path} holds no PEM certificates")
+            raise self._wrong(f"{self._path} holds no PEM certificates")
         try:
             # Text between certificates (RFC 7468, section 2) may be in any encoding; certificates are ASCII.
             self._context = trusting(cadata=content.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError) as error:
-            raise _wrong(f"{self._path} cannot be read as PEM certificates: {error}") from error
+            raise self._wrong(f"{self._path} cannot be read as PEM certificates: {error}") from error
 
-
-def _wrong(message: str) -> ConfigurationError:
-    return ConfigurationError("anchore", [Problem("caFile", message)])
+    def _wrong(self, message: str) -> ConfigurationError:
+        return ConfigurationError(self._section, [Problem("caFile", message)])

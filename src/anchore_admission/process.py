@@ -54,7 +54,7 @@ def prepared(settings: Settings) -> Prepared:
         ConfigurationError: the configuration or a file is invalid.
     """
     configuration = _configuration(settings)
-    controller = build(configuration, wait_until_valid=True)
+    controller = build(configuration, wait_until_valid=True, shares=True)
     telemetry = controller.telemetry
     certificate = None if settings.insecure_http else ServingCertificate(settings.tls_files, settings.client_ca_file)
 
@@ -74,7 +74,8 @@ def prepared(settings: Settings) -> Prepared:
         telemetry.watch_unusable(WatchedSource.CERTIFICATE, certificate.is_unusable)
     telemetry.watch_readiness(readiness.is_ready)
 
-    watched = [*controller.watched, *(certificate.watched if certificate else ()), *webhook.watched]
+    shared = controller.shared.watched if controller.shared else ()
+    watched = [*controller.watched, *shared, *(certificate.watched if certificate else ()), *webhook.watched]
     if cluster and cluster.ca_bundle:
         watched.append(cluster.ca_bundle.watched)
     _describe_configuration(controller, cluster.registration if cluster else None)
@@ -101,6 +102,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
         async with (
             supervised("analysis requests", controller.submissions.run),
             supervised("watching files", partial(repeated_in_thread, partial(refresh_due, process.watched), tick)),
+            _sharing(controller),
             _reconciling(process.cluster),
         ):
             # Bind the ports, then be ready. On SIGTERM be unready at once, so that the Service sends no more reviews;
@@ -114,6 +116,16 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
     finally:
         await controller.aclose()
     logger.info("stopped")
+
+
+@asynccontextmanager
+async def _sharing(controller: Controller) -> AsyncIterator[None]:
+    """Write to the shared store beside the block."""
+    if controller.shared is None:
+        yield
+        return
+    async with supervised("the shared store", controller.shared.store.run):
+        yield
 
 
 @asynccontextmanager

@@ -14,7 +14,16 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.telemetry import BreakerState, ClusterRecorder, HintSource, Recorder, Repair, ReviewRecord
+from anchore_admission.ports.telemetry import (
+    BreakerState,
+    ClusterRecorder,
+    HintSource,
+    Recorder,
+    Repair,
+    ReviewRecord,
+    StoreOutcome,
+    StorePut,
+)
 
 ACTIVE_POLICY = "active"
 OPERATIONS = ("by_tag", "by_digest", "check", "submit", "policies", "events")
@@ -307,6 +316,8 @@ class FakeRecorder(Recorder, ClusterRecorder):
     current: list[bool] = field(default_factory=list)
     repaired: list[Repair] = field(default_factory=list)
     left_in_place: int = 0
+    store_lookups: list[StoreOutcome] = field(default_factory=list)
+    store_puts: list[StorePut] = field(default_factory=list)
 
     def review(self, record: ReviewRecord) -> None:
         self.reviews.append(record)
@@ -351,6 +362,13 @@ class FakeRecorder(Recorder, ClusterRecorder):
 
     def queue_depth(self, waiting: int) -> None:
         self.depths.append(waiting)
+
+    def store_lookup(self, *, outcome: StoreOutcome, seconds: float) -> None:
+        assert seconds >= 0
+        self.store_lookups.append(outcome)
+
+    def store_put(self, outcome: StorePut) -> None:
+        self.store_puts.append(outcome)
 
     def cluster_error(self, *, operation: str, code: str) -> None:
         self.cluster_errors.append((operation, code))

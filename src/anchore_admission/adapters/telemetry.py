@@ -21,11 +21,20 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
 from anchore_admission.core.verdict import ReviewVerdict
-from anchore_admission.ports.telemetry import BreakerState, HintSource, Origin, ReviewRecord, WatchedSource
+from anchore_admission.ports.telemetry import (
+    BreakerState,
+    HintSource,
+    Origin,
+    ReviewRecord,
+    StoreOutcome,
+    StorePut,
+    WatchedSource,
+)
 
 _REVIEW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
 """From a warm review to the longest timeout that the API server grants a webhook."""
 _CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 _OTHER = "other"
 _NO_MODE = "none"
@@ -106,6 +115,11 @@ class Telemetry:
         self._event_log_errors = self._counter(
             "event_log_errors", "Failed attempts to read Anchore's event log.", "account"
         )
+        self._store_lookups = self._counter("store_lookups", "Lookups in the shared store.", "outcome")
+        self._store_seconds = self._histogram(
+            "store_lookup_duration_seconds", "Duration of lookups in the shared store.", _STORE_BUCKETS
+        )
+        self._store_puts = self._counter("store_puts", "Answers for the shared store.", "outcome")
         self._unusable: dict[WatchedSource, list[Callable[[], bool]]] = {what: [] for what in WatchedSource}
         self._describe_unusable()
         self._describe_process()
@@ -168,6 +182,14 @@ class Telemetry:
 
     def event_log_failed(self, account: str) -> None:
         self._event_log_errors.labels(account).inc()
+
+    def store_lookup(self, *, outcome: StoreOutcome, seconds: float) -> None:
+        self._store_lookups.labels(outcome).inc()
+        if outcome is not StoreOutcome.SUSPENDED:
+            self._store_seconds.observe(seconds)
+
+    def store_put(self, outcome: StorePut) -> None:
+        self._store_puts.labels(outcome).inc()
 
     @property
     def registry(self) -> CollectorRegistry:

@@ -49,8 +49,31 @@ class HintSource(StrEnum):
     NOTIFICATIONS = "notifications"
 
 
+class StoreOutcome(StrEnum):
+    """What a lookup in the shared store found."""
+
+    HIT = "hit"
+    MISS = "miss"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+    """The seal does not fit the entry: it was forged, moved, cut off, or sealed with a key that is not in use."""
+    ERROR = "error"
+    """The store failed or did not respond in time."""
+    SUSPENDED = "suspended"
+    """The store was not asked: it has failed several times, or the seal keys are not valid yet."""
+
+
+class StorePut(StrEnum):
+    """What became of an answer that was to be stored."""
+
+    STORED = "stored"
+    DROPPED = "dropped"
+    """The queue was full, or the answer too large or too old."""
+    ERROR = "error"
+
+
 class Recorder(Protocol):
-    """The reports about reviews and Anchore."""
+    """The reports about reviews, Anchore and the shared store."""
 
     def review(self, record: ReviewRecord) -> None:
         """Record a review that ended."""
@@ -94,6 +117,12 @@ class Recorder(Protocol):
     def event_log_failed(self, account: str) -> None:
         """Record that an account's event log could not be read."""
 
+    def store_lookup(self, *, outcome: StoreOutcome, seconds: float) -> None:
+        """Record a lookup in the shared store that ended."""
+
+    def store_put(self, outcome: StorePut) -> None:
+        """Record what became of an answer for the shared store."""
+
 
 class WatchedSource(StrEnum):
     """A source that is read again while the process runs, and may become invalid."""
@@ -102,6 +131,7 @@ class WatchedSource(StrEnum):
     CA_BUNDLE = "ca_bundle"
     CREDENTIALS = "credentials"
     ANCHORE_CA = "anchore_ca"
+    SHARED_STORE = "shared_store"
     SECRET_PATH = "secret_path"  # noqa: S105 - a label
 
 

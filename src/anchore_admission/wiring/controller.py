@@ -17,6 +17,7 @@ from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
 from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Recorder, WatchedSource
 from anchore_admission.services.config.load import environment_name
 from anchore_admission.services.reviews.facts import FactGathering
@@ -30,6 +31,7 @@ from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
 from anchore_admission.watched import Watched
 from anchore_admission.wiring.credentials import credential_sources
+from anchore_admission.wiring.store import WiredStore, fact_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Controller:
     manual: ManualReviews
     watched: Sequence[Watched[Any]]
     """Files of credentials and CAs."""
+    shared: WiredStore | None = None
 
     def has_credentials(self) -> bool:
         """Return whether there are credentials for every account."""
@@ -56,6 +59,8 @@ class Controller:
         async with AsyncExitStack() as stack:
             for anchore in self.accounts.values():
                 stack.push_async_callback(anchore.aclose)
+            if self.shared:
+                stack.push_async_callback(self.shared.store.aclose)
             stack.push_async_callback(self.memory.aclose)
 
 
@@ -70,13 +75,17 @@ class ReviewServices:
 
 
 def review_services(
-    configuration: Configuration, rules: Rules, accounts: Mapping[str, Anchore], recorder: Recorder
+    configuration: Configuration,
+    rules: Rules,
+    accounts: Mapping[str, Anchore],
+    recorder: Recorder,
+    store: FactStore | None = None,
 ) -> ReviewServices:
     """Wire the services of reviews to the ports given; tests give fakes."""
     queue = configuration.submissions
     schedule = Schedule(queue.concurrency, queue.queue_size, configuration.tags.refresh_interval)
     submissions = Submissions(accounts, recorder, schedule, clock=time.monotonic)
-    memory = _memory(configuration, accounts, recorder)
+    memory = _memory(configuration, accounts, recorder, store)
     gathering = FactGathering(
         memory,
         submissions,
@@ -88,7 +97,9 @@ def review_services(
     return ReviewServices(memory, submissions, reviews, ManualReviews(reviews))
 
 
-def _memory(configuration: Configuration, accounts: Mapping[str, Anchore], recorder: Recorder) -> Memory:
+def _memory(
+    configuration: Configuration, accounts: Mapping[str, Anchore], recorder: Recorder, store: FactStore | None
+) -> Memory:
     section = configuration.memory
     lifetimes = Lifetimes(section.passed, section.fail, section.pending, section.unknown, section.tag, section.outage)
     known = {
@@ -99,13 +110,20 @@ def _memory(configuration: Configuration, accounts: Mapping[str, Anchore], recor
         )
         for name, anchore in accounts.items()
     }
-    return Memory(known, Remembered(section.entries, section.size), lifetimes, recorder, clock=time.monotonic)
+    remembered = Remembered(section.entries, section.size)
+    return Memory(known, remembered, lifetimes, recorder, clock=time.monotonic, store=store)
 
 
 def build(
-    configuration: Configuration, *, environ: Mapping[str, str] = os.environ, wait_until_valid: bool = False
+    configuration: Configuration,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    wait_until_valid: bool = False,
+    shares: bool = False,
 ) -> Controller:
     """Build the controller; ``wait_until_valid`` accepts credential files that are not valid yet.
+
+    Only a replica ``shares`` what it learns, through the configured store; a command asks Anchore.
 
     Raises:
         ConfigurationError: with every account that cannot be used.
@@ -128,7 +146,8 @@ def build(
         )
         for s in used
     }
-    services = review_services(configuration, rules, accounts, telemetry)
+    shared = fact_store(configuration, telemetry) if shares else None
+    services = review_services(configuration, rules, accounts, telemetry, shared.store if shared else None)
     watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
     return Controller(
         configuration,
@@ -139,6 +158,7 @@ def build(
         reviews=services.reviews,
         manual=services.manual,
         watched=watched,
+        shared=shared,
     )
 
 

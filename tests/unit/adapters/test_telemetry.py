@@ -157,6 +157,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "certificate": 0,
         "credentials": 0,
         "anchore_ca": 0,
+        "shared_store": 0,
         "secret_path": 0,
     }
     first, second = [False], [True]
@@ -167,6 +168,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "certificate": 0,
         "credentials": 1,
         "anchore_ca": 0,
+        "shared_store": 0,
         "secret_path": 0,
     }
     second[0] = False
@@ -175,6 +177,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "certificate": 0,
         "credentials": 0,
         "anchore_ca": 0,
+        "shared_store": 0,
         "secret_path": 0,
     }
 

@@ -10,6 +10,7 @@ from anchore_admission.models.configuration.rules import (
     RuleSection,
 )
 from anchore_admission.models.configuration.sections import AccountSection, AnchoreSection
+from anchore_admission.models.configuration.store import SharedStoreSection, Topology
 from anchore_admission.models.configuration.words import (
     ApiVersion,
     Enforcement,
@@ -33,6 +34,8 @@ __all__ = [
     "ModeName",
     "OnError",
     "RuleSection",
+    "SharedStoreSection",
+    "Topology",
     "UnknownKinds",
     "WorkloadHandling",
 ]

@@ -18,6 +18,7 @@ from anchore_admission.models.configuration.sections import (
     TagsSection,
     TimeoutsSection,
 )
+from anchore_admission.models.configuration.store import SharedStoreSection
 from anchore_admission.models.configuration.words import UnknownKinds, WorkloadHandling
 
 
@@ -53,6 +54,8 @@ class Configuration(Section):
     """Bounds of size."""
     messages: MessagesSection = MessagesSection()
     """The text of a denial."""
+    shared_store: SharedStoreSection | None = None
+    """A Redis or Valkey server that the replicas share; null uses none."""
     workloads: Annotated[WorkloadHandling, BeforeValidator(_off)] = WorkloadHandling.FINAL
     """The effect of a denial on templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
     unknown_kinds: UnknownKinds = UnknownKinds.WARN

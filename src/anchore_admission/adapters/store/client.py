@@ -1,0 +1,218 @@
+"""The clients of one server, of servers behind Sentinels, and of a cluster.
+
+None of them retries: a lookup has a few milliseconds, after which Anchore is asked. RESP2 needs no handshake beyond
+AUTH, so that an access list can be as short as the commands used.
+"""
+
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from redis._parsers import _AsyncRESP2Parser
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import Connection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from anchore_admission.adapters.store.sealing import LARGEST_ENTRY
+from anchore_admission.models.configuration.store import Server, Topology
+
+SOCKET_SECONDS: Final = 1.0
+"""Bound of connecting, TLS included, and of a command. A lookup does not wait that long: it has its own bound."""
+_CONNECTIONS: Final = 8
+_LONGEST_RESPONSE: Final = 4 * 1024 * 1024
+"""A batch of the largest entries that we write, twice."""
+_LONGEST_ELEMENT: Final = 16 * LARGEST_ENTRY
+"""Larger entries than ours are read and rejected; much larger ones would fill the memory first."""
+_LARGEST_NUMBER: Final = 65535
+"""The largest number in a response that we ask for: a port. The client counts up to numbers of a cluster's slots."""
+
+_DEEPEST: Final = 16
+"""Lists within lists; those about commands and a cluster's slots have half as many levels."""
+
+
+class StoreClient(Protocol):
+    """The few commands that the shared store needs. Each raises any error of the client."""
+
+    async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """Return the entries under the keys, in their order."""
+
+    async def write(self, key: str, entry: bytes, milliseconds: int) -> None:
+        """Set an entry that expires after so many milliseconds."""
+
+    async def disconnect(self) -> None:
+        """Close all connections, and forget which servers there are. The next command connects anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """How to reach the servers. ``trust`` returns the TLS context for a new connection; None connects without TLS."""
+
+    servers: Sequence[Server]
+    topology: Topology = Topology.STANDALONE
+    sentinel_service: str = ""
+    database: int = 0
+    credentials: CredentialProvider | None = None
+    sentinel_credentials: CredentialProvider | None = None
+    trust: Callable[[], ssl.SSLContext] | None = None
+
+
+def connect(how: Connecting) -> StoreClient:
+    """Build the client; it connects with its first command."""
+    if how.topology is Topology.CLUSTER:
+        return _Cluster(how)
+    if how.topology is Topology.SENTINEL:
+        return _behind_sentinels(how)
+    return _OneServer(_pool(how, how.servers[0], how.credentials, how.database))
+
+
+class _OneServer:
+    """One server; ``sentinels`` say which."""
+
+    def __init__(self, pool: ConnectionPool, sentinels: Sentinel | None = None) -> None:
+        self._redis = Redis.from_pool(pool)
+        self._sentinels = sentinels
+
+    async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        return _entries(await self._redis.mget(keys), len(keys))
+
+    async def write(self, key: str, entry: bytes, milliseconds: int) -> None:
+        await self._redis.set(key, entry, px=milliseconds)
+
+    async def disconnect(self) -> None:
+        await self._redis.aclose()
+        if self._sentinels:
+            await self._sentinels.aclose()
+
+
+class _Cluster:
+    """Keys are spread over the nodes, so each is read by a command of its own, in one round trip for each node."""
+
+    def __init__(self, how: Connecting) -> None:
+        nodes = [ClusterNode(server.host, server.port) for server in how.servers]
+        # The names of the first nodes stay in use: the addresses behind them change when Pods are replaced.
+        options = _options(how.credentials) | {"max_connections": _CONNECTIONS, "dynamic_startup_nodes": False}
+        self._redis = RedisCluster(startup_nodes=nodes, **options)
+        # The client has no parameter for the class of its connections; a test holds it to this one.
+        ours = {"connection_class": _StoreConnection, "trust": how.trust}
+        self._redis.connection_kwargs.update(ours)
+        for node in self._redis.startup_nodes:
+            node.connection_class = _StoreConnection
+            node.connection_kwargs["trust"] = how.trust
+
+    async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        pipeline = self._redis.pipeline()
+        for key in keys:
+            pipeline = pipeline.execute_command("GET", key)
+        return _entries(await pipeline.execute(), len(keys))
+
+    async def write(self, key: str, entry: bytes, milliseconds: int) -> None:
+        await self._redis.set(key, entry, px=milliseconds)
+
+    async def disconnect(self) -> None:
+        await self._redis.aclose()
+
+
+class _BoundedParser(_AsyncRESP2Parser):
+    """Bounds what a server can make us hold.
+
+    The parser of hiredis is a fifth faster and has no such bound: it allocates a list of as many elements as a server
+    announces, which may be four billion.
+    """
+
+    _depth = 0
+
+    async def _read_response(self, disable_decoding: bool = False) -> Any:
+        self._depth += 1
+        try:
+            if self._depth > _DEEPEST:
+                raise _unexpected()
+            return await super()._read_response(disable_decoding)
+        finally:
+            self._depth -= 1
+
+    async def _read(self, length: int) -> bytes:
+        if not 0 <= length <= _LONGEST_ELEMENT or self._pos + length > _LONGEST_RESPONSE:
+            raise _unexpected()
+        return await super()._read(length)
+
+    async def _readline(self) -> bytes:
+        line = await super()._readline()
+        if self._pos > _LONGEST_RESPONSE or (line[:1] == b":" and int(line[1:]) > _LARGEST_NUMBER):
+            raise _unexpected()
+        return line
+
+
+class _StoreConnection(Connection):
+    """A connection with the bounded parser, and with TLS contexts that may change."""
+
+    def __init__(self, *, trust: Callable[[], ssl.SSLContext] | None = None, **options: Any) -> None:
+        super().__init__(parser_class=_BoundedParser, **options)
+        self._trust = trust
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        arguments = super()._connection_arguments()
+        # asyncio verifies the certificate for the host that it connects to.
+        return {**arguments, "ssl": self._trust()} if self._trust else arguments
+
+
+class _BehindSentinels(_StoreConnection, SentinelManagedConnection):
+    """A connection to the server that the Sentinels name."""
+
+
+def _options(credentials: CredentialProvider | None) -> dict[str, Any]:
+    return {
+        "credential_provider": credentials,
+        # Late responses are the shared store's concern, which tells them from a busy event loop.
+        "socket_timeout": SOCKET_SECONDS,
+        "socket_connect_timeout": SOCKET_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "driver_info": None,  # no CLIENT SETINFO
+    }
+
+
+def _pool(how: Connecting, server: Server, credentials: CredentialProvider | None, database: int) -> ConnectionPool:
+    return ConnectionPool(
+        connection_class=_StoreConnection,
+        max_connections=_CONNECTIONS,
+        host=server.host,
+        port=server.port,
+        db=database,
+        trust=how.trust,
+        **_options(credentials),
+    )
+
+
+def _behind_sentinels(how: Connecting) -> StoreClient:
+    manager = Sentinel([])  # type: ignore[no-untyped-call]
+    manager.sentinels = [Redis.from_pool(_pool(how, server, how.sentinel_credentials, 0)) for server in how.servers]
+    pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        how.sentinel_service,
+        manager,
+        connection_class=_BehindSentinels,
+        max_connections=_CONNECTIONS,
+        db=how.database,
+        trust=how.trust,
+        **_options(how.credentials),
+    )
+    return _OneServer(pool, manager)
+
+
+def _entries(response: Any, wanted: int) -> list[bytes | None]:
+    """Check a response: a server may send anything."""
+    if not isinstance(response, list) or len(response) != wanted:
+        raise _unexpected()
+    if not all(entry is None or isinstance(entry, bytes) for entry in response):
+        raise _unexpected()
+    return response
+
+
+def _unexpected() -> RedisConnectionError:
+    """Return an error that closes the connection: what follows on it is not known."""
+    return RedisConnectionError("unexpected response")

@@ -1,0 +1,197 @@
+"""The port ``FactStore`` over a Redis or Valkey server: bounded, sealed, and left alone when it fails."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from anchore_admission.adapters.store.alarm import Alarm
+from anchore_admission.adapters.store.batches import Batches
+from anchore_admission.adapters.store.breaker import SUSPENDED_SECONDS, StoreBreaker
+from anchore_admission.adapters.store.client import StoreClient
+from anchore_admission.adapters.store.sealing import LARGEST_ENTRY, OVERHEAD, SKEW_SECONDS, Opened, Seal
+from anchore_admission.adapters.store.values import SCHEMA, decode, encode
+from anchore_admission.ports.deadline import Clock, Deadline
+from anchore_admission.ports.store import StoredAnswer
+from anchore_admission.ports.telemetry import Recorder, StoreOutcome, StorePut
+from anchore_admission.redaction import cut
+from anchore_admission.text import joined_lines
+from anchore_admission.throttled import Throttled
+
+logger = logging.getLogger("anchore_admission.store")
+
+_SHARE: Final = 10
+"""A lookup takes at most this fraction of the time that its deadline leaves."""
+_QUEUED: Final = 1000
+_QUEUED_BYTES: Final = 4 * 1024 * 1024
+_SHOWN: Final = 200
+"""Characters shown of an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    name: str
+    entry: bytes
+    until: float
+    """Unix time at which the entry expires."""
+
+
+class SharedStore:
+    """The store under keys of one cluster: ``prefix`` is the first part of each, ``cluster`` the second.
+
+    ``timeout`` bounds a lookup, in seconds. ``clock`` is monotonic; the time of day is the seal's.
+    """
+
+    def __init__(
+        self,
+        client: StoreClient,
+        seal: Seal,
+        recorder: Recorder,
+        *,
+        prefix: str,
+        cluster: str,
+        timeout: float,
+        clock: Clock = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._seal = seal
+        self._recorder = recorder
+        self._begin = f"{prefix}:{cluster}:"
+        self._timeout = timeout
+        self._clock = clock
+        self._sleep = sleep
+        self._breaker = StoreBreaker()
+        self._reads = Batches(self._read)
+        self._puts: deque[_Put] = deque()
+        self._queued_bytes = 0
+        self._has_puts = asyncio.Event()
+        self._warnings = Throttled(logger, clock)
+
+    async def get(self, key: str, deadline: Deadline) -> StoredAnswer | None:
+        if self._breaker.is_open or self._seal.keys() is None:
+            self._recorder.store_lookup(outcome=StoreOutcome.SUSPENDED, seconds=0.0)
+            return None
+        began = self._clock()
+        found = await self._look_up(self._name(key), min(self._timeout, deadline.left() / _SHARE))
+        outcome = found if isinstance(found, StoreOutcome) else StoreOutcome.HIT
+        self._recorder.store_lookup(outcome=outcome, seconds=max(0.0, self._clock() - began))
+        return None if isinstance(found, StoreOutcome) else found
+
+    def put(self, key: str, answer: StoredAnswer) -> None:
+        put = self._sealed(self._name(key), answer)
+        if put is None or len(self._puts) >= _QUEUED or self._queued_bytes + len(put.entry) > _QUEUED_BYTES:
+            self._recorder.store_put(StorePut.DROPPED)
+            return
+        self._puts.append(put)
+        self._queued_bytes += len(put.entry)
+        self._has_puts.set()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write_queued())
+            group.create_task(self._recover())
+
+    async def aclose(self) -> None:
+        await self._reads.aclose()
+        await self._client.disconnect()
+
+    def _name(self, key: str) -> str:
+        return self._begin + hashlib.sha256(f"{SCHEMA}\0{key}".encode()).hexdigest()
+
+    async def _look_up(self, name: str, seconds: float) -> StoredAnswer | StoreOutcome:
+        responded, entry = await self._reads.fetch(name, seconds) if seconds > 0 else (False, None)
+        if not responded:
+            return StoreOutcome.ERROR
+        if entry is None:
+            return StoreOutcome.MISS
+        opened = self._seal.open(name, entry)
+        if opened is StoreOutcome.INVALID:
+            text = "an entry of the shared store is not sealed with our key; Anchore is asked instead"
+            self._warnings.warn("seal", text, even_if_changed=False)
+        if not isinstance(opened, Opened):
+            return opened
+        value = decode(opened.payload)
+        return StoredAnswer(value, opened.asked_at) if value else StoreOutcome.INVALID
+
+    async def _read(self, names: Sequence[str]) -> Sequence[bytes | None] | None:
+        """Read a batch; None if the store failed. A response that comes late counts as a failure at once."""
+        is_late = False
+
+        def late() -> None:
+            nonlocal is_late
+            is_late = True
+            self._fail(f"no response within {self._timeout:g} s")
+
+        alarm = Alarm(self._timeout, late)
+        try:
+            entries = await self._client.read(names)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the store, Anchore can be asked
+            if not is_late:
+                self._fail(_described(error))
+            return None
+        finally:
+            alarm.cancel()
+        if not is_late:
+            self._breaker.succeed()
+        return entries
+
+    def _fail(self, why: str) -> None:
+        self._breaker.fail()
+        if self._breaker.is_open:
+            text = f"the shared store does not respond: {why}; Anchore is asked until it does"
+            self._warnings.warn("reads", text, even_if_changed=False)
+
+    async def _recover(self) -> None:
+        """Probe a suspended store from time to time; no review waits for it."""
+        while True:
+            await self._breaker.until_open()
+            await self._sleep(SUSPENDED_SECONDS)
+            try:
+                # Over new connections, since old ones may lead to a server that is gone.
+                await self._client.disconnect()
+                await self._client.read([self._name("probe")])
+            except Exception as error:  # noqa: BLE001 - any error means that the store stays suspended
+                logger.debug("the shared store is still suspended: %s", _described(error))
+                continue
+            self._breaker.close()
+
+    def _sealed(self, name: str, answer: StoredAnswer) -> _Put | None:
+        """Return the entry to write; None if it is not final, too large, too old or of the future."""
+        now, until = self._seal.now(), answer.asked_at + self._seal.lifetime
+        payload = encode(answer.value, LARGEST_ENTRY - OVERHEAD)
+        if payload is None or not now < until or answer.asked_at > now + SKEW_SECONDS:
+            return None
+        entry = self._seal.close(name, payload, answer.asked_at)
+        return _Put(name, entry, until) if entry else None
+
+    async def _write_queued(self) -> None:
+        while True:
+            await self._has_puts.wait()
+            await self._breaker.until_closed()
+            put = self._puts.popleft()
+            self._queued_bytes -= len(put.entry)
+            if not self._puts:
+                self._has_puts.clear()
+            self._recorder.store_put(await self._write(put))
+
+    async def _write(self, put: _Put) -> StorePut:
+        milliseconds = int((put.until - self._seal.now()) * 1000)
+        if milliseconds <= 0:
+            return StorePut.DROPPED
+        try:
+            await self._client.write(put.name, put.entry, milliseconds)
+        except Exception as error:  # noqa: BLE001 - a lost entry only means that another replica asks Anchore
+            text = f"cannot write to the shared store: {_described(error)}; other replicas ask Anchore"
+            self._warnings.warn("writes", text, even_if_changed=False)
+            return StorePut.ERROR
+        return StorePut.STORED
+
+
+def _described(error: Exception) -> str:
+    """Describe an error in one line; the store may have chosen its text."""
+    return f"{type(error).__name__} {joined_lines(cut(str(error), _SHOWN))}".rstrip()

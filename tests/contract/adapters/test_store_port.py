@@ -1,0 +1,150 @@
+"""The contract of the port ``FactStore``: in memory, and the real client with servers of every topology."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from anchore_admission.adapters.store.client import Connecting, connect
+from anchore_admission.core.answers import Value
+from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation, TagRow
+from anchore_admission.models.configuration.store import Server, Topology
+from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.store import FactStore, StoredAnswer
+from support.fakes import digest_of
+from support.listening import HOST
+from support.ports import free_port
+from support.stores import LIFETIME, NOW, FakeStore, SentinelServer, Stage, StoreServer, cluster, started
+
+KEY = "record\0fingerprint\0sha256:0\0docker.io/library/nginx:1.27\0"
+RECORD = ImageRecord(
+    digest_of("image"),
+    AnalysisState.ANALYZED,
+    (TagRow("docker.io/library/nginx:1.27", "2026-01-01T00:00:00Z"),),
+    digest_of("list"),
+    "amd64",
+)
+FAILED = PolicyEvaluation(
+    passed=False,
+    policy="2c53a13c-1765-11e8-82ef-23527761d060",
+    findings=(Finding("vulnerabilities", "package", "CVE-2026-0001+ö", "HIGH\n…", "update"),),
+    repository="docker.io/library/nginx",
+)
+
+
+@dataclass
+class Subject:
+    """A store, a way to wait until it has written what was put, and its time of day."""
+
+    store: FactStore
+    written: Callable[[], Awaitable[None]]
+    pass_time: Callable[[float], None]
+
+    async def get(self, key: str = KEY) -> StoredAnswer | None:
+        return await self.store.get(key, Deadline.after(60))
+
+    async def put(self, answer: StoredAnswer, key: str = KEY) -> None:
+        self.store.put(key, answer)
+        await self.written()
+
+
+def in_memory() -> Subject:
+    store = FakeStore()
+
+    async def written() -> None:
+        """Nothing is queued."""
+
+    def pass_time(seconds: float) -> None:
+        store.now += seconds
+
+    return Subject(store, written, pass_time)
+
+
+@contextlib.asynccontextmanager
+async def over(how: Connecting) -> AsyncIterator[Subject]:
+    # A machine that is busy with other tests may be slow to respond.
+    stage = Stage(connect(how), timeout=5)
+
+    def pass_time(seconds: float) -> None:
+        stage.clock.now += seconds
+
+    async with stage.running():
+        yield Subject(stage.store, stage.written, pass_time)
+
+
+@pytest.fixture(params=["memory", "standalone", "sentinel", "cluster"])
+async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "memory":
+            yield in_memory()
+            return
+        if request.param == "cluster":
+            nodes = stack.enter_context(cluster(tmp_path))
+            how = Connecting([node.address for node in nodes], Topology.CLUSTER)
+        else:
+            server = stack.enter_context(started(StoreServer()))
+            how = Connecting([server.address], database=2)
+            if request.param == "sentinel":
+                sentinel = stack.enter_context(started(SentinelServer(tmp_path, server)))
+                # The first Sentinel does not respond.
+                how = Connecting([Server(HOST, free_port()), sentinel.address], Topology.SENTINEL, "gate", database=2)
+        yield await stack.enter_async_context(over(how))
+
+
+async def test_what_is_put_is_found_with_its_age(subject: Subject) -> None:
+    assert await subject.get() is None
+    await subject.put(StoredAnswer(RECORD, NOW - 7.5))
+    await subject.put(StoredAnswer(FAILED, NOW - 3), "evaluation")
+    found = await subject.get()
+    assert found == StoredAnswer(RECORD, NOW - 7.5)
+    evaluation = await subject.get("evaluation")
+    assert evaluation is not None
+    assert repr(evaluation.value) == repr(FAILED)
+    assert evaluation.asked_at == NOW - 3
+
+
+async def test_a_newer_answer_replaces_an_older_one(subject: Subject) -> None:
+    await subject.put(StoredAnswer(RECORD, NOW - 60))
+    newer = StoredAnswer(replace(RECORD, tags=()), NOW)
+    await subject.put(newer)
+    assert await subject.get() == newer
+
+
+async def test_many_keys_are_kept_apart(subject: Subject) -> None:
+    async def roundtrip(number: int) -> StoredAnswer | None:
+        return await subject.get(f"key {number}")
+
+    for number in range(100):
+        subject.store.put(f"key {number}", StoredAnswer(RECORD, NOW - number))
+    await subject.written()
+    found = await asyncio.gather(*map(roundtrip, range(101)))
+    assert [answer and answer.asked_at for answer in found] == [*(NOW - number for number in range(100)), None]
+
+
+async def test_an_answer_does_not_become_younger_and_expires(subject: Subject) -> None:
+    await subject.put(StoredAnswer(RECORD, NOW - 10))
+    subject.pass_time(LIFETIME - 11)
+    assert await subject.get() == StoredAnswer(RECORD, NOW - 10)
+    subject.pass_time(1)
+    assert await subject.get() is None
+
+
+@pytest.mark.parametrize("value", [None, AnalysisState.ANALYZING, replace(RECORD, state=AnalysisState.FAILED)])
+async def test_what_may_still_change_is_not_kept(subject: Subject, value: Value) -> None:
+    await subject.put(StoredAnswer(value, NOW))
+    assert await subject.get() is None
+
+
+async def test_an_answer_of_the_future_or_too_large_is_not_kept(subject: Subject) -> None:
+    await subject.put(StoredAnswer(RECORD, NOW + 60))
+    assert await subject.get() is None
+    await subject.put(StoredAnswer(replace(FAILED, findings=FAILED.findings * 1000), NOW))
+    assert await subject.get() is None
+
+
+async def test_no_time_left_is_a_miss(subject: Subject) -> None:
+    await subject.put(StoredAnswer(RECORD, NOW))
+    assert await subject.store.get(KEY, Deadline.after(0)) is None

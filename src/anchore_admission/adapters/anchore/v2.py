@@ -135,7 +135,7 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
         reason=latest.reason,
         mapped=latest.mapped,
         findings=worst.findings,
-        truncated=worst.truncated,
+        truncated=worst.truncated or not request.detail,
         problems=serious(latest.evaluation_problems),
         list_rule=_list_rule(latest),
         selectors=latest.details.policy.selectors if latest.details and latest.details.policy else None,

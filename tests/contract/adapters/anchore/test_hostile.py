@@ -102,7 +102,7 @@ class TestFindings:
     @pytest.mark.parametrize("version", [ApiVersion.V1, ApiVersion.V2])
     async def test_forty_thousand_findings_are_still_a_denial(self, version: ApiVersion) -> None:
         asked, played = anchore(version, "fail", 40_000)
-        assert await asked.check(DIGEST, TAG, "p", deadline()) == PolicyEvaluation(passed=False, policy="p")
+        assert await asked.check(DIGEST, TAG, "p", deadline()) == PolicyEvaluation(False, "p", truncated=True)
         assert [request.url.params["detail"] for request in played.asked] == ["true", "false"]
 
     async def test_a_pass_with_a_huge_answer_is_a_pass_where_the_short_answer_says_enough(self) -> None:

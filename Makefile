@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST_OPTIONS := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench bench-docs image programs e2e e2e-cert-manager chart-docs kustomize map clean
+.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench bench-docs soak image programs e2e e2e-cert-manager chart-docs kustomize map clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: $(DEV) ## Measure speed, calls to Anchore and memory against floors, goal
 
 bench-docs: $(DEV) ## Write the figures of docs/performance.md and its plot from bench/result.json
 	$(BIN)/python -m bench.run --write-docs
+
+soak: $(DEV) ## Drive the controller against an Anchore with faults and check every verdict (SECONDS=60, SEED, REPLICAS)
+	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) --replicas $(or $(REPLICAS),1)
 
 image: $(DEV) ## Build the container image and prove it (IMAGE=required: fail where that cannot be done)
 	./tools/image/check

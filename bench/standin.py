@@ -56,6 +56,7 @@ def error(status: int, message: str) -> Answer:
     return of({"message": message, "httpcode": status, "detail": {}}, status)
 
 
+NO_EVENTS = of({"results": [], "next_page": False, "item_count": 0, "page": 1})
 NOT_FOUND = error(404, "image data not found in DB")
 
 
@@ -112,6 +113,8 @@ def _operation(method: str, path: tuple[str, ...], query: dict[str, str]) -> str
             return "check"
         case "GET", ("v1", "policies"):
             return "policies"
+        case "GET", ("v1", "events"):
+            return "events"
         case _:
             return "other"
 
@@ -120,8 +123,8 @@ def digest_of(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def image(digest: str, full_tag: str, *, state: str = "analyzed", detected_at: str = "2026-01-01T00:00:00Z") -> Json:
-    """Return one image's record."""
+def image(digest: str, *full_tags: str, state: str = "analyzed", detected_at: str = "2026-01-01T00:00:00Z") -> Json:
+    """Return the record of one image with its tags."""
     return {
         "imageDigest": digest,
         "parentDigest": digest,
@@ -129,12 +132,22 @@ def image(digest: str, full_tag: str, *, state: str = "analyzed", detected_at: s
         "image_status": "active",
         "created_at": detected_at,
         "image_content": {"metadata": {"arch": "amd64", "distro": "debian", "distro_version": "12"}},
-        "image_detail": [{"fulltag": full_tag, "tag_detected_at": detected_at, "created_at": detected_at}],
+        "image_detail": [
+            {"fulltag": full_tag, "tag_detected_at": detected_at, "created_at": detected_at} for full_tag in full_tags
+        ],
     }
 
 
-def evaluation(digest: str, full_tag: str, *, passed: bool = True, policy: str = POLICY, findings: int = 0) -> Json:
-    """Return the response to a check under a policy that maps every image; a failure has at least one finding."""
+def evaluation(
+    digest: str,
+    full_tag: str,
+    *,
+    passed: bool = True,
+    policy: str = POLICY,
+    findings: int = 1,
+    is_detailed: bool = True,
+) -> Json:
+    """Return the response to a check by a policy that maps every image; only a failure has ``findings``."""
     document = {
         "id": policy,
         "mappings": [{"registry": "*", "repository": "*"}],
@@ -143,7 +156,7 @@ def evaluation(digest: str, full_tag: str, *, passed: bool = True, policy: str =
     action = "go" if passed else "stop"
     rows = [
         [f"CVE-2026-{n:04}+lib{n}", "vulnerabilities", "package", f"HIGH Vulnerability found in lib{n}", "stop", False]
-        for n in range(0 if passed else max(1, findings))
+        for n in range(0 if passed else findings)
     ]
     table = {"header": ["Trigger_Id", "Gate", "Trigger", "Check_Output", "Gate_Action", "Whitelisted"], "rows": rows}
     outcome = {
@@ -159,7 +172,7 @@ def evaluation(digest: str, full_tag: str, *, passed: bool = True, policy: str =
         "policyId": policy,
         "status": "pass" if passed else "fail",
         "last_evaluation": "2026-01-01T00:00:00Z",
-        "detail": {"policy": document, "result": outcome},
+        "detail": {"policy": document, "result": outcome} if is_detailed else {},
     }
     return [{digest: {full_tag: [found]}}]
 
@@ -209,6 +222,8 @@ class Steady:
                 return of([self._image(call.body["source"]["tag"]["pullstring"])])
             case "policies":
                 return of([policy_row()])
+            case "events":
+                return NO_EVENTS
             case _:
                 return error(404, "no such path")
 

@@ -1,0 +1,1 @@
+"""Drive a real controller against an Anchore with faults, and check every verdict against a reference model."""

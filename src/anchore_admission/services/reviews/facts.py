@@ -219,12 +219,15 @@ class FactGathering:
 
     async def _outcome(self, account: str, query: Query, turn: _Turn) -> Answer | EvaluationError:
         """Ask one question once the review's own share of the calls has room."""
-        try:
-            async with turn.deadline.bound():
-                await turn.share.acquire()
-        except DeadlineExceeded as error:
-            # The object's own images took the time, and their number is its author's choice.
-            return ImageNotReached(str(error))
+        if turn.share.locked():
+            try:
+                async with turn.deadline.bound():
+                    await turn.share.acquire()
+            except DeadlineExceeded as error:
+                # The object's own images took the time, and their number is its author's choice.
+                return ImageNotReached(str(error))
+        else:
+            await turn.share.acquire()  # at once, so whatever took the time was not the object's images
         try:
             return await self._memory.ask(
                 account, query, turn.deadline, namespace=turn.namespace, stores=turn.side_effects

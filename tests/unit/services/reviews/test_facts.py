@@ -6,6 +6,7 @@ import pytest
 from anchore_admission.core.facts import (
     AnalysisState,
     ImageFacts,
+    ImageRecord,
     PolicyEvaluation,
     Selector,
     Submission,
@@ -19,9 +20,10 @@ from anchore_admission.errors import (
     PolicyNotFound,
 )
 from anchore_admission.models.configuration import ModeName
+from anchore_admission.ports.deadline import Deadline
 from anchore_admission.services.reviews import facts as gathering
 from support.builders import rule
-from support.fakes import ACTIVE_POLICY, PASS, Call, digest_of, settled
+from support.fakes import ACTIVE_POLICY, PASS, Call, FakeAnchore, ManualClock, digest_of, settled
 from support.review_setup import DEADLINE, ReviewSetup
 
 APP = "registry.example.com/app:1"
@@ -290,6 +292,22 @@ async def test_deadline_keeps_the_facts_found_before(setup: ReviewSetup, operati
     assert facts.record == (record if known else None)
     assert isinstance(facts.error, DeadlineExceeded)
     assert setup.anchore.in_flight == 1, "a late answer serves the next review"
+
+
+class LateAnchore(FakeAnchore):
+    """Responds to look-ups when the review has no time left."""
+
+    async def by_tag(self, full_tag: str, deadline: Deadline) -> ImageRecord | None:
+        ManualClock.of_loop().now += DEADLINE
+        return await super().by_tag(full_tag, deadline)
+
+
+async def test_late_response_is_not_blamed_on_the_number_of_images() -> None:
+    setup = ReviewSetup(anchore=LateAnchore())
+    setup.anchore.store(APP)
+    (facts,) = await setup.facts(APP)
+
+    assert type(facts.error) is DeadlineExceeded
 
 
 async def test_image_that_hangs_takes_nothing_from_the_others(setup: ReviewSetup) -> None:

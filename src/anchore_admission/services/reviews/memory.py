@@ -242,7 +242,8 @@ class Memory:
                 began = self.clock()
                 value = await _asked(known.anchore, query, Deadline.after(FLIGHT_SECONDS, self.clock))
         except EvaluationError as error:
-            return error
+            # The traceback holds this flight and the response, which may have megabytes, in a cycle with the task.
+            return error.with_traceback(None)
         except Exception:
             logger.exception("asking Anchore about %s failed unexpectedly", query)
             return EvaluationError(UNEXPECTED)

@@ -333,6 +333,13 @@ async def test_identical_questions_are_asked_once(setup: ReviewSetup) -> None:
     assert len(setup.recorder.joined) == 98
 
 
+async def test_an_error_holds_no_response_in_memory(setup: ReviewSetup) -> None:
+    setup.anchore.fail("by_tag", OUTAGE)
+    (facts,) = await setup.facts(APP)
+    assert facts.error == OUTAGE
+    assert facts.error.__traceback__ is None
+
+
 async def test_review_that_is_cancelled_does_not_fail_the_others(setup: ReviewSetup) -> None:
     answer = setup.anchore.hang("by_tag")
     first, second = [asyncio.create_task(ask(setup)) for _ in range(2)]

@@ -129,13 +129,14 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
     latest = max(check.evaluations, key=lambda evaluation: comparable(evaluation.evaluation_time))
     expect_evaluated(request, tag=check.evaluated_tag or "", policy=check.policy_id or "")
     worst = kept(_findings(latest))
+    has_passed = passed(latest.status, latest.final_action)
     evaluation = PolicyEvaluation(
-        passed=passed(latest.status, latest.final_action),
+        passed=has_passed,
         policy=cleaned(check.policy_id or request.policy or ""),
         reason=latest.reason,
         mapped=latest.mapped,
         findings=worst.findings,
-        truncated=worst.truncated or not request.detail,
+        truncated=worst.truncated or not (request.detail or has_passed),
         problems=serious(latest.evaluation_problems),
         list_rule=_list_rule(latest),
         selectors=latest.details.policy.selectors if latest.details and latest.details.policy else None,

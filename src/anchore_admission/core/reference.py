@@ -49,23 +49,16 @@ class ImageReference(Struct, frozen=True):
     path: str
     tag: str | None
     digest: str | None
+    repositories: tuple[str, ...]
+    """The repository with its registry in the one spelling that rules compare.
+
+    Docker Hub's official images have two spellings: ``docker.io/library/nginx`` and, for short, ``docker.io/nginx``.
+    """
 
     @property
     def repository(self) -> str:
         """``host/path`` of the canonical reference."""
         return f"{self.host}/{self.path}"
-
-    @property
-    def repositories(self) -> tuple[str, ...]:
-        """The repository with its registry in the one spelling that rules compare.
-
-        Docker Hub's official images have two spellings: ``docker.io/library/nginx`` and, for short,
-        ``docker.io/nginx``.
-        """
-        host = registry(self.host)
-        name = self.path.removeprefix(OFFICIAL)
-        paths = (f"{OFFICIAL}{name}", name) if host == DOCKER_HUB and "/" not in name else (self.path,)
-        return tuple(f"{host}/{path}" for path in paths)
 
 
 def parse(text: str) -> ImageReference:
@@ -92,7 +85,7 @@ def parse(text: str) -> ImageReference:
     if digest is not None:
         _check_digest(digest)
     # A digest alone decides the pull, so it gets no default tag.
-    return ImageReference(host, path, tag if tag or digest else "latest", digest)
+    return ImageReference(host, path, tag if tag or digest else "latest", digest, _repositories(host, path))
 
 
 def names_host(first: str) -> bool:
@@ -154,6 +147,13 @@ def not_for_anchore(reference: ImageReference) -> str:
     if reference.digest and not reference.digest.startswith("sha256:"):
         return "Anchore accepts only sha256 digests"
     return ""
+
+
+def _repositories(host: str, path: str) -> tuple[str, ...]:
+    host, name = registry(host), path.removeprefix(OFFICIAL)
+    if host == DOCKER_HUB and "/" not in name:
+        return f"{host}/{OFFICIAL}{name}", f"{host}/{name}"
+    return (f"{host}/{path}",)
 
 
 def _split_host(text: str) -> tuple[str, str]:

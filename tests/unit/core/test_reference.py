@@ -63,7 +63,8 @@ D384 = f"sha384:{_HEX[:48] * 2}"
     ],
 )
 def test_reference(text: str, host: str, path: str, tag: str | None, digest: str | None) -> None:
-    assert parse(text) == ImageReference(host, path, tag, digest)
+    reference = parse(text)
+    assert (reference.host, reference.path, reference.tag, reference.digest) == (host, path, tag, digest)
 
 
 @pytest.mark.parametrize(

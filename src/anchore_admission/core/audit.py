@@ -1,6 +1,6 @@
 """The audit annotations about the images of a review: the trail that stays in the API server's audit log."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from anchore_admission.core.messages import fitting
 from anchore_admission.core.verdict import ImageVerdict
@@ -17,8 +17,8 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
         return {}
     # The keys must be qualified names without a slash: the API server drops others, with only a line in its own log.
     annotations = {
-        "rules": _joined(dict.fromkeys(image.judged.rule.name for image in images)),
-        "images": _joined(map(_image, images)),
+        "rules": _joined(list(dict.fromkeys([image.judged.rule.name for image in images]))),
+        "images": _joined([_image(image) for image in images]),
     }
     errors = [f"{shown(image.judged.text)}: {image.verdict.error}" for image in images if image.verdict.error]
     if errors:
@@ -36,11 +36,10 @@ def _image(image: ImageVerdict) -> str:
     return f"{shown(image.judged.text)}{known} {image.verdict.decision}: {image.verdict.reason}"
 
 
-def _joined(entries: Iterable[str]) -> str:
+def _joined(entries: Sequence[str]) -> str:
     """Join as many whole entries as fit, and count the others."""
-    every = list(entries)
-    text = "; ".join(every)
+    text = "; ".join(entries)
     if len(text.encode()) <= AUDIT_LIMIT:
         return text
-    kept = fitting([len(entry.encode()) + 2 for entry in every], AUDIT_LIMIT - len(f"and {len(every)} more"))
-    return f"{'; '.join(every[:kept])}; and {len(every) - kept} more"
+    kept = fitting([len(entry.encode()) + 2 for entry in entries], AUDIT_LIMIT - len(f"and {len(entries)} more"))
+    return f"{'; '.join(entries[:kept])}; and {len(entries) - kept} more"

@@ -53,7 +53,7 @@ def judged_images(
 
     The conditions on anything but the image are evaluated once for all images, see ``RuleBook.narrowed``.
     """
-    circumstances = circumstances_of(request, view)
+    circumstances = circumstances_of(request, view) if book.rules else Circumstances()
     book = book.narrowed(circumstances)
     return [_judged(text, tuple(found), circumstances, book) for text, found in places.items()]
 
@@ -83,7 +83,7 @@ def _judged(text: str, places: tuple[ContainerImage, ...], circumstances: Circum
         names = text_names(text)
         meaning = Uncheckable(Reason.MALFORMED_REFERENCE, str(error)) if text else Uncheckable(Reason.NO_IMAGE)
     else:
-        names = image_names(reference) if book.distinguishes_images else ()
+        names = image_names(reference) if book.rules else ()
         problem = not_for_anchore(reference)
         meaning = Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem) if problem else reference
     return JudgedImage(text, places, meaning, book.select(names, circumstances))

@@ -43,10 +43,12 @@ def reduce(
     Passive mode's messages go into ``status.message``, and also into the warnings if the requester is a person.
     ``notice`` is a warning that every response about images carries.
     """
-    listed = gravest_first(images)
+    effects = {image.effect for image in images}
+    decision = worst_decision({image.verdict.decision for image in images})
+    is_plain = decision is Decision.ADMIT and effects == {Effect.ALLOW}
+    listed = images if is_plain else gravest_first(images)
     # All of them, so that fixing one image does not uncover the next denial.
-    denied = [image for image in images if image.effect is Effect.DENY]
-    decision = worst_decision([image.verdict.decision for image in images])
+    denied = [image for image in images if image.effect is Effect.DENY] if Effect.DENY in effects else []
     passive = [image.verdict.message for image in listed if image.judged.rule.mode is ModeName.PASSIVE]
     warnings = messages.warnings(listed) + ([] if is_controller(request) else passive)
     return ReviewVerdict(

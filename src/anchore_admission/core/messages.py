@@ -171,7 +171,8 @@ def uncheckable(image: JudgedImage, reason: Reason, problem: str) -> str:
 
 
 def _with_digest(image: str, facts: ImageFacts) -> str:
-    return f"Image {shown(image)} with digest {facts.digest}" if facts.digest else f"Image {shown(image)}"
+    digest = facts.digest
+    return f"Image {shown(image)} with digest {digest}" if digest else f"Image {shown(image)}"
 
 
 # Verdicts on an object as a whole

@@ -103,10 +103,10 @@ class Strict:
     def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
         if isinstance(facts.error, ImageNotReached):
             return _not_reached(image)
-        not_analyzed = facts.record is not None and facts.state is not AnalysisState.ANALYZED
-        if isinstance(facts.error, AnchoreResponseTooLarge) and not not_analyzed:
-            return _too_large(image, facts, facts.error)
-        if facts.error and not not_analyzed:
+        # An image that is known not to be analyzed needs no further facts.
+        if facts.error and (facts.record is None or facts.state is AnalysisState.ANALYZED):
+            if isinstance(facts.error, AnchoreResponseTooLarge):
+                return _too_large(image, facts, facts.error)
             return _no_verdict(image, facts.error.code, str(facts.error))
         if facts.state is not AnalysisState.ANALYZED:
             return _not_analyzed(image, facts, for_policy=True)

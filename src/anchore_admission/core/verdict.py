@@ -105,6 +105,8 @@ def worst_effect(effects: Iterable[Effect]) -> Effect:
 
 def _before_enforcement(verdict: Verdict, rule: Rule) -> Effect:
     match verdict.decision:
+        case Decision.ADMIT:
+            return Effect.WARN if verdict.warning else Effect.ALLOW
         case Decision.DENY:
             return Effect.DENY
         # Passive mode promises to admit, whatever `onError` says.
@@ -112,8 +114,6 @@ def _before_enforcement(verdict: Verdict, rule: Rule) -> Effect:
             return Effect.WARN
         case Decision.NO_VERDICT:
             return _ON_ERROR[rule.on_error]
-        case Decision.ADMIT:
-            return Effect.WARN if verdict.warning else Effect.ALLOW
 
 
 def _only_warns(verdict: Verdict, handling: WorkloadHandling) -> bool:

@@ -109,8 +109,8 @@ def decode(body: bytes | bytearray) -> AdmissionReview:
     if len(body) > LARGE:
         return _decode_large(body)
     try:
-        # As text, because msgspec does not check the encoding of the members that it skips.
-        return _reviews.decode(body.decode())
+        # msgspec does not check the encoding of the members that it skips.
+        return _reviews.decode(body if body.isascii() else body.decode())
     except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         return _decode_with_problems(body)
 

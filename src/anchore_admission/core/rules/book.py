@@ -35,11 +35,6 @@ class RuleBook(Struct, frozen=True):
         rules = (*(rule for _, rule in self.rules), self.defaults)
         return [rule for rule in rules if rule.mode is not ModeName.SKIP]
 
-    @property
-    def distinguishes_images(self) -> bool:
-        """False if no rule has a condition on images: all images of a workload fall under the same one."""
-        return any(isinstance(condition, ImageCondition) for conditions, _ in self.rules for condition in conditions)
-
     def select(self, names: tuple[str, ...], circumstances: Circumstances) -> Rule:
         """Return the first rule whose conditions all hold for an image known by these names."""
         for conditions, rule in self.rules:

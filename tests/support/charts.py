@@ -186,6 +186,38 @@ EVERYTHING: dict[str, Values] = {
             }
         },
     ),
+    "shared store": merged(
+        ANCHORE,
+        {
+            "sharedStore": {
+                "url": "rediss://valkey.cache.svc:6379",
+                "seal": {"existingSecret": "seal"},
+                "credentials": {"existingSecret": "store"},
+                "caConfigMap": "ca",
+            }
+        },
+    ),
+    "shared store behind Sentinels": merged(
+        ANCHORE,
+        {
+            "sharedStore": {
+                "url": "rediss://sentinel-0.cache.svc:26379",
+                "topology": "sentinel",
+                "sentinelService": "gate",
+                "moreServers": ["sentinel-1.cache.svc:26379"],
+                "clusterName": "prod-eu/gate",
+                "seal": {"existingSecret": "seal"},
+                "credentials": {
+                    "existingSecret": "store",
+                    "usernameKey": "",
+                    "passwordKey": "redis-password",
+                    "sentinelPasswordKey": "sentinel-password",
+                },
+                "caSecret": "ca",
+                "timeout": "20ms",
+            }
+        },
+    ),
     "client CA in a Secret": merged(
         ANCHORE, {"webhook": {"clientCertificates": {"existingSecret": "clients", "names": ["kube-apiserver"]}}}
     ),

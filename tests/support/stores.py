@@ -229,18 +229,21 @@ def started(server: StoreServer) -> Iterator[StoreServer]:
         server.stop()
 
 
+def cluster_options(file: Path, bus: int) -> list[str]:
+    """The options of a node: the file of its state, and the port at which other nodes reach it."""
+    return ["--cluster-enabled", "yes", "--cluster-config-file", str(file), "--cluster-port", str(bus)]
+
+
 @contextlib.contextmanager
 def cluster(folder: Path) -> Iterator[list[StoreServer]]:
     """Two nodes with half of the slots each."""
-    nodes = [
-        StoreServer(["--cluster-enabled", "yes", "--cluster-config-file", str(folder / f"node-{number}.conf")])
-        for number in range(2)
-    ]
+    buses = [free_port(), free_port()]  # by default in the range of ports that connections of other tests take
+    nodes = [StoreServer(cluster_options(folder / f"node-{bus}.conf", bus)) for bus in buses]
     with started(nodes[0]), started(nodes[1]):
         nodes[0].command("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
         nodes[1].command("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")
         nodes[1].command("CLUSTER", "SET-CONFIG-EPOCH", "2")
-        nodes[0].command("CLUSTER", "MEET", HOST, str(nodes[1].port))
+        nodes[0].command("CLUSTER", "MEET", HOST, str(nodes[1].port), str(buses[1]))
         for node in nodes:
             node.wait_for("Cluster state changed: ok")
         yield nodes

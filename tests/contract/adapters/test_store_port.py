@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +19,7 @@ from support.listening import HOST
 from support.ports import free_port
 from support.stores import LIFETIME, NOW, FakeStore, SentinelServer, Stage, StoreServer, cluster, started
 
+PREFIXES = itertools.count()
 KEY = "record\0fingerprint\0sha256:0\0docker.io/library/nginx:1.27\0"
 RECORD = ImageRecord(
     digest_of("image"),
@@ -63,35 +64,39 @@ def in_memory() -> Subject:
     return Subject(store, written, pass_time)
 
 
-@contextlib.asynccontextmanager
-async def over(how: Connecting) -> AsyncIterator[Subject]:
-    # A machine that is busy with other tests may be slow to respond.
-    stage = Stage(connect(how), timeout=5)
+@pytest.fixture(scope="module", params=["memory", "standalone", "sentinel", "cluster"], name="how")
+def _how(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connecting | None]:
+    """How to reach the servers, which serve all tests of this file; None for the store in memory."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with contextlib.ExitStack() as stack:
+        if request.param == "memory":
+            yield None
+        elif request.param == "cluster":
+            nodes = stack.enter_context(cluster(folder))
+            yield Connecting([node.address for node in nodes], Topology.CLUSTER)
+        else:
+            server = stack.enter_context(started(StoreServer()))
+            if request.param == "standalone":
+                yield Connecting([server.address], database=2)
+            else:
+                sentinel = stack.enter_context(started(SentinelServer(folder, server)))
+                # The first Sentinel does not respond.
+                yield Connecting([Server(HOST, free_port()), sentinel.address], Topology.SENTINEL, "gate", database=2)
+
+
+@pytest.fixture
+async def subject(how: Connecting | None) -> AsyncIterator[Subject]:
+    if how is None:
+        yield in_memory()
+        return
+    # A machine that is busy with other tests may be slow to respond. Each test has keys of its own.
+    stage = Stage(connect(how), timeout=5, prefix=f"test-{next(PREFIXES)}")
 
     def pass_time(seconds: float) -> None:
         stage.clock.now += seconds
 
     async with stage.running():
         yield Subject(stage.store, stage.written, pass_time)
-
-
-@pytest.fixture(params=["memory", "standalone", "sentinel", "cluster"])
-async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Subject]:
-    async with contextlib.AsyncExitStack() as stack:
-        if request.param == "memory":
-            yield in_memory()
-            return
-        if request.param == "cluster":
-            nodes = stack.enter_context(cluster(tmp_path))
-            how = Connecting([node.address for node in nodes], Topology.CLUSTER)
-        else:
-            server = stack.enter_context(started(StoreServer()))
-            how = Connecting([server.address], database=2)
-            if request.param == "sentinel":
-                sentinel = stack.enter_context(started(SentinelServer(tmp_path, server)))
-                # The first Sentinel does not respond.
-                how = Connecting([Server(HOST, free_port()), sentinel.address], Topology.SENTINEL, "gate", database=2)
-        yield await stack.enter_async_context(over(how))
 
 
 async def test_what_is_put_is_found_with_its_age(subject: Subject) -> None:

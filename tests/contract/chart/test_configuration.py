@@ -7,7 +7,7 @@ import yaml
 
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.config.load import parse_configuration
-from support.charts import ANCHORE, ENDPOINT, RELEASE, Rendered, Values, merged, notes, render
+from support.charts import ANCHORE, ENDPOINT, EVERYTHING, NAMESPACE, RELEASE, Rendered, Values, merged, notes, render
 from support.paths import ROOT
 
 STRICT, ANALYSIS = {"enableStrictGating": True}, {"enableAnalysisGating": True}
@@ -157,6 +157,49 @@ def test_the_credentials_are_the_default_accounts_unless_it_has_its_own(accounts
     values = {"anchore": {"credentialsSecret": "mine"}, "config": {"accounts": accounts}}
     found = _configuration(render(merged(ANCHORE, values)))["accounts"]
     assert {account["name"]: account.get("usernameFile") for account in found} == expected
+
+
+def test_a_shared_store_reads_its_secrets_from_mounted_files() -> None:
+    rendered = render(EVERYTHING["shared store"])
+    section = _configuration(rendered)["sharedStore"]
+    assert section["clusterName"] == f"{NAMESPACE}/{RELEASE}"
+    assert {key: value for key, value in section.items() if key.endswith(("File", "Directory"))} == {
+        "keyDirectory": "/shared-store-seal",
+        "usernameFile": "/shared-store-credentials/username",
+        "passwordFile": "/shared-store-credentials/password",
+        "caFile": "/shared-store-ca/ca.crt",
+    }
+    volumes = {it["name"]: it for it in rendered.pod()["volumes"]}
+    assert volumes["shared-store-seal"]["secret"] == {"secretName": "seal", "optional": True}
+    items = [_item("password"), _item("username")]
+    assert volumes["shared-store-credentials"]["secret"] == {"secretName": "store", "optional": True, "items": items}
+    assert volumes["shared-store-ca"]["configMap"] == {"name": "ca", "optional": True, "items": [_item("ca.crt")]}
+    mounts = {it["name"]: it for it in rendered.container()["volumeMounts"] if it["name"].startswith("shared-store")}
+    assert mounts == {
+        name: {"name": name, "mountPath": f"/{name}", "readOnly": True}
+        for name in ("shared-store-seal", "shared-store-credentials", "shared-store-ca")
+    }
+
+
+def test_a_shared_store_behind_sentinels() -> None:
+    rendered = render(EVERYTHING["shared store behind Sentinels"])
+    section = _configuration(rendered)["sharedStore"]
+    assert (section["clusterName"], section["timeout"]) == ("prod-eu/gate", "20ms")
+    assert (section["topology"], section["sentinelService"]) == ("sentinel", "gate")
+    assert "usernameFile" not in section
+    volumes = {it["name"]: it for it in rendered.pod()["volumes"]}
+    assert volumes["shared-store-credentials"]["secret"]["items"] == [
+        {"key": "redis-password", "path": "password"},
+        {"key": "sentinel-password", "path": "sentinelPassword"},
+    ]
+    assert section["sentinelPasswordFile"] == "/shared-store-credentials/sentinelPassword"
+    assert volumes["shared-store-ca"]["secret"]["secretName"] == "ca"
+
+
+def test_without_a_shared_store_nothing_of_it_is_rendered() -> None:
+    rendered = render(ANCHORE)
+    assert "sharedStore" not in _configuration(rendered)
+    assert [it["name"] for it in rendered.pod()["volumes"] if "store" in it["name"]] == []
 
 
 def test_config_is_the_file_key_for_key() -> None:

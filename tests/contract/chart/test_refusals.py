@@ -17,6 +17,8 @@ STRICT, ANALYSIS = {"enableStrictGating": True}, {"enableAnalysisGating": True}
 BUNDLE = {"anchore": {"policybundle": "bundle"}}
 SANDBOX = {"sandbox": {"enabled": True}}
 DEFAULTS_IN_CONFIG = {"config": {"defaults": {"mode": "strict"}}}
+STORE = {"url": "rediss://valkey"}
+NAMED = {"clusterName": "a/b", "keyDirectory": "/keys"}
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 EXISTING = {"mode": "existingSecret", "existingSecret": "mine"}
 _ACCOUNT = "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_"
@@ -104,6 +106,16 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         (merged(ANCHORE, {"namespaceOverride": "kube-system"}), ["the namespace must not be kube-system"]),
         (merged(ANCHORE, {"shutdownDelay": "40s"}), ["terminationGracePeriodSeconds: expected at least 50"]),
         (merged(ANCHORE, {"shutdownDelay": "1m30s"}), ["terminationGracePeriodSeconds: expected at least 100"]),
+        (merged(ANCHORE, {"sharedStore": STORE}), ["sharedStore.seal.existingSecret: needed with sharedStore.url"]),
+        (merged(ANCHORE, {"sharedStore": {"caSecret": "ca"}}), ["sharedStore.url: needed with the Secrets"]),
+        (
+            merged(ANCHORE, {"sharedStore": {**STORE, "caSecret": "a", "caConfigMap": "b"}}),
+            ["sharedStore.caConfigMap: not together with sharedStore.caSecret"],
+        ),
+        (
+            merged(ANCHORE, {"sharedStore": STORE, "config": {"sharedStore": {**STORE, **NAMED}}}),
+            ["sharedStore.url: not together with config.sharedStore"],
+        ),
         (
             merged(ANCHORE, {"proxy": {"exceptions": ["x"]}, "extraEnv": [{"name": "NO_PROXY", "value": "y"}]}),
             ["proxy.exceptions: not together with NO_PROXY"],
@@ -440,6 +452,9 @@ def _selecting(**expression: Any) -> Values:
         ({"image": {"digest": "sha256:1"}}, "/image/digest"),
         ({"ports": {"webhook": 443}}, "/ports/webhook"),
         ({"host": "localhost"}, "/host"),
+        *(({"sharedStore": {"url": url}}, "/sharedStore/url") for url in ("rediss://u:p@valkey", "valkey:6379")),
+        ({"sharedStore": {"clusterName": "a:b"}}, "/sharedStore/clusterName"),
+        ({"sharedStore": {"moreServers": ["valkey"]}}, "/sharedStore/moreServers/0"),
         ({"clusterDomain": ".cluster.local"}, "/clusterDomain"),
         ({"extraEnv": [{"value": "v"}]}, "/extraEnv/0"),
         ({"sandbox": {"seed": {"imagez": []}}}, "/sandbox/seed"),

@@ -51,7 +51,45 @@ policy: {{ .Values.anchore.policybundle | quote }}
   {{- $notices := list "This verdict comes from the embedded sandbox, not from Anchore." (default "" $messages.notice) }}
   {{- $_ := set $config "messages" (mergeOverwrite $messages (dict "notice" ($notices | compact | join " "))) }}
 {{- end }}
+{{- with include "anchore-admission.sharedStore" . }}
+  {{- $_ := set $config "sharedStore" (fromYaml .) }}
+{{- end }}
 {{- toYaml $config }}
+{{- end }}
+
+{{/* The section sharedStore; empty without a store. Its files are mounted at /shared-store-*. */}}
+{{- define "anchore-admission.sharedStore" -}}
+{{- with .Values.sharedStore }}
+{{- if .url }}
+{{- $section := pick . "url" "topology" "prefix" "timeout" "allowPlain" }}
+{{- $name := print (include "anchore-admission.namespace" $) "/" (include "anchore-admission.fullname" $) }}
+{{- $_ := set $section "clusterName" (default $name .clusterName) }}
+{{- $_ := set $section "keyDirectory" "/shared-store-seal" }}
+{{- with .sentinelService }}{{ $_ := set $section "sentinelService" . }}{{ end }}
+{{- with .moreServers }}{{ $_ := set $section "moreServers" . }}{{ end }}
+{{- range $key, $_ := include "anchore-admission.sharedStoreCredentials" $ | fromYaml }}
+  {{- $_ := set $section (print $key "File") (print "/shared-store-credentials/" $key) }}
+{{- end }}
+{{- if or .caConfigMap .caSecret }}
+  {{- $_ := set $section "caFile" "/shared-store-ca/ca.crt" }}
+{{- end }}
+{{- toYaml $section }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The keys of the store's credentials Secret, by the setting that reads each. */}}
+{{- define "anchore-admission.sharedStoreCredentials" -}}
+{{- $credentials := .Values.sharedStore.credentials }}
+{{- $keys := dict }}
+{{- if and .Values.sharedStore.url $credentials.existingSecret }}
+{{- range list "username" "password" "sentinelUsername" "sentinelPassword" }}
+  {{- if get $credentials (print . "Key") }}
+    {{- $_ := set $keys . (get $credentials (print . "Key")) }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $keys }}
 {{- end }}
 
 {{/* The modes of the defaults and of all rules that may deny an image: analysis and strict. */}}

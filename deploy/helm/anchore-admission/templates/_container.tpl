@@ -124,6 +124,11 @@ httpGet:
   mountPath: /client-ca
   readOnly: true
 {{- end }}
+{{- range include "anchore-admission.sharedStoreVolumes" . | fromYamlArray }}
+- name: {{ .name }}
+  mountPath: /{{ .name }}
+  readOnly: true
+{{- end }}
 - name: tmp
   mountPath: /tmp
 {{- with .Values.extraVolumeMounts }}

@@ -148,9 +148,49 @@ tolerations:
 - name: client-ca
   {{- . | nindent 2 }}
 {{- end }}
+{{- with include "anchore-admission.sharedStoreVolumes" . }}
+{{ . }}
+{{- end }}
 {{ include "anchore-admission.tmp" . }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The volumes of the shared store's seal keys, credentials and CA; empty without a store. Optional, as above. */}}
+{{- define "anchore-admission.sharedStoreVolumes" -}}
+{{- with .Values.sharedStore }}
+{{- if .url }}
+- name: shared-store-seal
+  secret:
+    secretName: {{ .seal.existingSecret | quote }}
+    optional: true
+{{- with include "anchore-admission.sharedStoreCredentials" $ | fromYaml }}
+- name: shared-store-credentials
+  secret:
+    secretName: {{ $.Values.sharedStore.credentials.existingSecret | quote }}
+    optional: true
+    items:
+      {{- range $path, $key := . }}
+      - key: {{ $key | quote }}
+        path: {{ $path }}
+      {{- end }}
+{{- end }}
+{{- if or .caConfigMap .caSecret }}
+- name: shared-store-ca
+  {{- if .caConfigMap }}
+  configMap:
+    name: {{ .caConfigMap | quote }}
+  {{- else }}
+  secret:
+    secretName: {{ .caSecret | quote }}
+  {{- end }}
+    optional: true
+    items:
+      - key: ca.crt
+        path: ca.crt
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

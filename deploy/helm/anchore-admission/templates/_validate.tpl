@@ -9,6 +9,7 @@ configuration at the start: a replica with mistakes lists them all in its log an
 {{- $problems := concat
       (include "anchore-admission.releaseProblems" . | fromYamlArray)
       (include "anchore-admission.anchoreProblems" . | fromYamlArray)
+      (include "anchore-admission.sharedStoreProblems" . | fromYamlArray)
       (include "anchore-admission.webhookProblems" . | fromYamlArray)
       (include "anchore-admission.podProblems" . | fromYamlArray)
       (include "anchore-admission.upgradeProblems" . | fromYamlArray) }}
@@ -60,6 +61,22 @@ configuration at the start: a replica with mistakes lists them all in its log an
 {{- $switches := or .Values.enableStrictGating .Values.enableAnalysisGating (not .Values.requestAnalysis) $anchore.policybundle }}
 {{- if and $config.defaults $switches }}
 - 'config.defaults: not together with enableStrictGating, enableAnalysisGating, requestAnalysis or anchore.policybundle'
+{{- end }}
+{{- end }}
+
+{{- define "anchore-admission.sharedStoreProblems" -}}
+{{- $store := .Values.sharedStore }}
+{{- $others := compact (list $store.seal.existingSecret $store.credentials.existingSecret $store.caConfigMap $store.caSecret) }}
+{{- if and $store.url (default dict .Values.config).sharedStore }}
+- 'sharedStore.url: not together with config.sharedStore'
+{{- end }}
+{{- if and $store.url (not $store.seal.existingSecret) }}
+- 'sharedStore.seal.existingSecret: needed with sharedStore.url'
+{{- else if and $others (not $store.url) }}
+- 'sharedStore.url: needed with the Secrets and the ConfigMap of sharedStore'
+{{- end }}
+{{- if and $store.caConfigMap $store.caSecret }}
+- 'sharedStore.caConfigMap: not together with sharedStore.caSecret'
 {{- end }}
 {{- end }}
 

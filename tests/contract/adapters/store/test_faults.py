@@ -21,7 +21,17 @@ from support.certificates import pair, trusting, written
 from support.fakes import settled
 from support.listening import HOST
 from support.ports import free_port
-from support.stores import NOW, RECORD, FakeCredentials, SentinelServer, Stage, StoreServer, cluster, started
+from support.stores import (
+    NOW,
+    RECORD,
+    FakeCredentials,
+    SentinelServer,
+    Stage,
+    StoreServer,
+    cluster,
+    cluster_options,
+    started,
+)
 
 ANSWER = StoredAnswer(RECORD, NOW - 1)
 USER = "gate on >secret ~anchore-admission:* resetchannels -@all +mget +set"
@@ -126,6 +136,46 @@ async def test_the_documented_access_list_is_enough() -> None:
             assert await stage.get() == ANSWER
 
 
+async def test_the_documented_access_list_is_enough_with_a_database() -> None:
+    with started(StoreServer(["--user", *USER.split(), "+select"])) as server:
+        stage = stage_of(server.address, credentials=FakeCredentials("gate", "secret"), database=3)
+        async with stage.running():
+            assert await put(stage) == [StorePut.STORED]
+            assert await stage.get() == ANSWER
+
+
+async def test_the_documented_access_lists_are_enough_with_sentinels(tmp_path: Path) -> None:
+    with (
+        started(StoreServer(["--user", *USER.split()])) as server,
+        started(SentinelServer(tmp_path, server)) as sentinel,
+    ):
+        sentinel.command("ACL", "SETUSER", "watch", "on", ">hidden", "-@all", "+sentinel|masters")
+        stage = stage_of(
+            sentinel.address,
+            topology=Topology.SENTINEL,
+            sentinel_service="gate",
+            credentials=FakeCredentials("gate", "secret"),
+            sentinel_credentials=FakeCredentials("watch", "hidden"),
+        )
+        async with stage.running():
+            assert await put(stage) == [StorePut.STORED]
+            assert await stage.get() == ANSWER
+
+
+async def test_the_documented_access_list_is_enough_with_a_cluster(tmp_path: Path) -> None:
+    user = "on >secret ~anchore-admission:* resetchannels -@all +get +set +command +cluster|slots"
+    with cluster(tmp_path) as nodes:
+        for node in nodes:
+            node.command("ACL", "SETUSER", "gate", *user.split())
+        stage = stage_of(nodes[0].address, topology=Topology.CLUSTER, credentials=FakeCredentials("gate", "secret"))
+        async with stage.running():
+            for number in range(10):
+                stage.store.put(str(number), ANSWER)
+            await stage.written()
+            assert stage.recorder.store_puts == [StorePut.STORED] * 10
+            assert [await stage.get(str(number)) for number in range(10)] == [ANSWER] * 10
+
+
 @pytest.mark.parametrize(
     ("user", "outcomes", "puts"),
     [
@@ -177,8 +227,8 @@ async def test_a_cluster_is_used_over_tls(tmp_path: Path) -> None:
     certificate, port = pair(), free_port()
     files = written(tmp_path, certificate.certificate, certificate.key)
     options = ["--tls-port", str(port), "--tls-cert-file", str(files.certificate), "--tls-key-file", str(files.key)]
-    options += ["--tls-auth-clients", "no", "--tls-cluster", "yes", "--cluster-enabled", "yes"]
-    options += ["--tls-ca-cert-file", str(files.certificate), "--cluster-config-file", str(tmp_path / "node.conf")]
+    options += ["--tls-auth-clients", "no", "--tls-cluster", "yes", "--tls-ca-cert-file", str(files.certificate)]
+    options += cluster_options(tmp_path / "node.conf", free_port())
     with started(StoreServer(options)) as server:
         server.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         server.wait_for("Cluster state changed: ok")

@@ -51,6 +51,11 @@ class Answer:
     """True if it stands in for Anchore, which cannot be asked."""
 
     @property
+    def is_absent(self) -> bool:
+        """True if Anchore knows nothing by the name that it was asked for."""
+        return self.value is None or self.value is AnalysisState.UNKNOWN
+
+    @property
     def is_final(self) -> bool:
         """True for Anchore's last word: an analyzed image, or a policy's result."""
         return _is_final(self.value)
@@ -67,14 +72,30 @@ def answer(query: Query, value: Value, at: float, lifetimes: Lifetimes) -> Answe
     seconds = _lifetime(query, value, lifetimes)
     # What denies is asked about again before it is used: a mended image must not be denied once more.
     refreshed = 2 * seconds if _is_good(value) else seconds
-    outage = max(lifetimes.outage, seconds) if lifetimes.outage and _is_final(value) else 0.0
+    outage = _outage(seconds, lifetimes) if _is_final(value) else 0.0
     return Answer(value, at, at + seconds, at + refreshed, at + outage)
+
+
+def known_elsewhere(absent: Answer, lifetimes: Lifetimes) -> Answer:
+    """Return the answer that Anchore knows nothing by a full tag, as it counts while another name of the tag is known.
+
+    Only where the tag points to could change, so it counts as long as that does.
+    """
+    seconds, at = lifetimes.tag, absent.at
+    counted = replace(
+        absent, fresh_until=at + seconds, refresh_until=at + 2 * seconds, usable_until=at + _outage(seconds, lifetimes)
+    )
+    return doubted(counted) if absent.fresh_until < at else counted
 
 
 def doubted(known: Answer) -> Answer:
     """Return the answer as one to ask Anchore about before it is used again. It may still stand in during an outage."""
     never = float("-inf")
     return replace(known, fresh_until=never, refresh_until=never)
+
+
+def _outage(seconds: float, lifetimes: Lifetimes) -> float:
+    return max(lifetimes.outage, seconds) if lifetimes.outage else 0.0
 
 
 def _lifetime(query: Query, value: Value, lifetimes: Lifetimes) -> float:

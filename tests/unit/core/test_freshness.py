@@ -2,7 +2,7 @@ import pytest
 
 from anchore_admission.core.answers import ByDigest, ByTag, Check, Query, Value
 from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation
-from anchore_admission.core.freshness import Freshness, Lifetimes, answer, doubted
+from anchore_admission.core.freshness import Freshness, Lifetimes, answer, doubted, known_elsewhere
 from support.fakes import digest_of
 
 APP = digest_of("app")
@@ -72,3 +72,19 @@ def test_a_doubted_answer_is_asked_for_and_may_still_stand_in() -> None:
     known = doubted(answer(CHECK, PASSED, 0, Lifetimes()))
 
     assert (known.freshness(0), known.usable_until, known.value) == (None, 600, PASSED)
+
+
+@pytest.mark.parametrize(("query", "value"), [(TAG, None), (CHECK, AnalysisState.UNKNOWN)], ids=str)
+def test_an_unknown_name_of_a_known_image_counts_as_long_as_the_tag(query: Query, value: Value) -> None:
+    absent = answer(query, value, 1000.0, Lifetimes())
+    known = known_elsewhere(absent, Lifetimes())
+
+    assert absent.is_absent
+    assert (known.fresh_until, known.refresh_until, known.usable_until) == (1030, 1060, 1600)
+    assert known_elsewhere(absent, Lifetimes(outage=0)).usable_until == 1000
+
+
+def test_a_doubt_about_an_unknown_name_is_heeded() -> None:
+    known = known_elsewhere(doubted(answer(TAG, None, 0, Lifetimes())), Lifetimes())
+
+    assert (known.freshness(0), known.usable_until) == (None, 600)

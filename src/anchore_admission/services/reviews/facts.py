@@ -10,7 +10,7 @@ from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
 from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, SubmissionState
 from anchore_admission.core.freshness import Answer, Freshness
-from anchore_admission.core.names import analysis_request, lookup_tags
+from anchore_admission.core.names import analysis_request, anchore_repositories, lookup_tags
 from anchore_admission.core.question import Question
 from anchore_admission.errors import DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.deadline import Deadline
@@ -184,7 +184,7 @@ class FactGathering:
 
     def _assembled(self, question: Question, outcomes: Outcomes) -> Assembled:
         """Assemble the facts from memory and from what this review has asked."""
-        recall = partial(self._memory.recall, question.account)
+        recall = partial(self._memory.recall, question.account, anchore_repositories(question.reference))
         resolved = self._submissions.resolved(question.account, lookup_tags(question.reference))
         return assemble(question, resolved, lambda query: outcomes.get(query) or recall(query))
 
@@ -195,17 +195,17 @@ class FactGathering:
             if question.needs.evaluation:
                 self._memory.expect_checks(question.account)
             while (assembled := self._assembled(question, outcomes)).missing:
-                outcomes.update(await self._outcomes(question.account, assembled.missing, turn))
+                outcomes.update(await self._outcomes(question, assembled.missing, turn))
         except Exception:
             logger.exception("looking up %s failed unexpectedly", question.reference.repository)
             return Assembled(ImageFacts(error=EvaluationError(UNEXPECTED)))
         return assembled
 
-    async def _outcomes(self, account: str, queries: Sequence[Query], turn: _Turn) -> Outcomes:
+    async def _outcomes(self, question: Question, queries: Sequence[Query], turn: _Turn) -> Outcomes:
         """Ask several questions at once, and wait for all answers or the first failure."""
         if len(queries) == 1:  # most images have one name, which needs no task of its own
-            return {queries[0]: await self._outcome(account, queries[0], turn)}
-        tasks = {asyncio.create_task(self._outcome(account, query, turn)): query for query in queries}
+            return {queries[0]: await self._outcome(question, queries[0], turn)}
+        tasks = {asyncio.create_task(self._outcome(question, query, turn)): query for query in queries}
         outcomes: dict[Query, Answer | EvaluationError] = {}
         pending = set(tasks)
         try:
@@ -217,7 +217,7 @@ class FactGathering:
                 task.cancel()
         return outcomes
 
-    async def _outcome(self, account: str, query: Query, turn: _Turn) -> Answer | EvaluationError:
+    async def _outcome(self, question: Question, query: Query, turn: _Turn) -> Answer | EvaluationError:
         """Ask one question once the review's own share of the calls has room."""
         if turn.share.locked():
             try:
@@ -229,8 +229,9 @@ class FactGathering:
         else:
             await turn.share.acquire()  # at once, so whatever took the time was not the object's images
         try:
+            repositories = anchore_repositories(question.reference)
             return await self._memory.ask(
-                account, query, turn.deadline, namespace=turn.namespace, stores=turn.side_effects
+                question.account, repositories, query, turn.deadline, namespace=turn.namespace, stores=turn.side_effects
             )
         finally:
             turn.share.release()
@@ -272,7 +273,7 @@ class FactGathering:
         deadline = Deadline.after(FLIGHT_SECONDS, self._memory.clock)
         share = asyncio.Semaphore(_NAMES)
         turn = _Turn(deadline, BACKGROUND, share, passive_end=deadline, is_whole=True, side_effects=True)
-        outcomes = await self._outcomes(question.account, look_ups(question.reference), turn)
+        outcomes = await self._outcomes(question, look_ups(question.reference), turn)
         assembled = self._assembled(question, outcomes)
         if assembled.facts.error is None:
             self._submitted(question, assembled, deadline.clock(), side_effects=True)

@@ -7,13 +7,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from anchore_admission.core.answers import ByDigest, ByTag, Check, Query, Value
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
-from anchore_admission.core.freshness import Answer, Freshness, Lifetimes, answer, doubted
+from anchore_admission.core.freshness import Answer, Freshness, Lifetimes, answer, doubted, known_elsewhere
 from anchore_admission.core.names import repository_of
 from anchore_admission.errors import (
     AnchoreResponseInvalid,
@@ -97,10 +97,13 @@ class Memory:
         self._refreshes = 0
         self._not_before = float("-inf")
 
-    def recall(self, account: str, query: Query) -> Answer | None:
-        """Return an answer that may be used without asking Anchore first; refresh it beside the review if it is due."""
+    def recall(self, account: str, repositories: Sequence[str], query: Query) -> Answer | None:
+        """Return an answer that may be used without asking Anchore first; refresh it beside the review if it is due.
+
+        ``repositories`` are the names of the image's repository that Anchore may know.
+        """
         key = self._key(account, query)
-        known = self._remembered.get(key)
+        known = self._known(key, repositories)
         if known is None:
             return None
         freshness = known.freshness(self.clock())
@@ -109,7 +112,14 @@ class Memory:
         return known if freshness else None
 
     async def ask(
-        self, account: str, query: Query, deadline: Deadline, *, namespace: str | None, stores: bool
+        self,
+        account: str,
+        repositories: Sequence[str],
+        query: Query,
+        deadline: Deadline,
+        *,
+        namespace: str | None,
+        stores: bool,
     ) -> Answer | EvaluationError:
         """Ask Anchore, together with all other reviews that have the same question. Errors are returned, not raised.
 
@@ -122,10 +132,13 @@ class Memory:
         known = self._remembered.get(key)
         if known is not None and known.at > deadline.began:
             return known  # asked for another review while this one waited
-        outcome = await self._outcome(account, key, deadline, namespace, stores=stores)
+        seconds = deadline.left()
+        if self._standing_in(key, repositories):
+            seconds = min(seconds, PATIENCE_SECONDS)
+        outcome = await self._outcome(account, key, seconds, namespace, stores=stores)
         if isinstance(outcome, Answer):
             return outcome
-        return self._standing_in(key) or outcome if _is_outage(outcome) else outcome
+        return self._standing_in(key, repositories) or outcome if _is_outage(outcome) else outcome
 
     def expect_checks(self, account: str) -> None:
         """Begin to follow the versions of the account's policies: its results will be needed."""
@@ -163,12 +176,9 @@ class Memory:
         return Key(account, known.anchore.identity, query, version)
 
     async def _outcome(
-        self, account: str, key: Key, deadline: Deadline, namespace: str | None, *, stores: bool
+        self, account: str, key: Key, seconds: float, namespace: str | None, *, stores: bool
     ) -> Answer | EvaluationError:
-        """Wait for the answer until the deadline, or less if another answer may stand in."""
-        seconds = deadline.left()
-        if self._standing_in(key):
-            seconds = min(seconds, PATIENCE_SECONDS)
+        """Wait at most this long for the answer."""
         if seconds <= 0:
             return DeadlineExceeded("no time was left for a call to Anchore")
         flight = self._flights.get(key)
@@ -186,9 +196,24 @@ class Memory:
             self._abandon(account, flight)
         return flight.task.result() if flight.task.done() and not flight.task.cancelled() else _late()
 
-    def _standing_in(self, key: Key) -> Answer | None:
-        """Return the answer that may stand in during an outage. A policy's result needs its version to be known."""
+    def _known(self, key: Key, repositories: Sequence[str]) -> Answer | None:
+        """Return what is remembered. An unknown name of a tag counts longer while another of its names is known."""
         known = self._remembered.get(key)
+        if known is None or not known.is_absent or not isinstance(key.query, ByTag | Check):
+            return known
+        tag = key.query.full_tag.rpartition(":")[2]
+        others = (replace(key.query, full_tag=f"{name}:{tag}") for name in repositories)
+        is_known = any(self._is_usable(key._replace(query=other)) for other in others)
+        return known_elsewhere(known, self._lifetimes) if is_known else known
+
+    def _is_usable(self, key: Key) -> bool:
+        """Return whether a final answer is remembered that may be used, or may at least stand in."""
+        known = self._remembered.get(key)
+        return known is not None and known.is_final and self.clock() < max(known.refresh_until, known.usable_until)
+
+    def _standing_in(self, key: Key, repositories: Sequence[str]) -> Answer | None:
+        """Return the answer that may stand in during an outage. A policy's result needs its version to be known."""
+        known = self._known(key, repositories)
         if known is None or self.clock() >= known.usable_until:
             return None
         if isinstance(key.query, Check) and key.policy_version is None:

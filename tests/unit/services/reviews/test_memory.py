@@ -31,6 +31,9 @@ OUTAGE = AnchoreUnavailable("no connection")
 QUIET = rule(request_analysis=False)
 """Strict, without submissions, which these tests are not about."""
 FAILED = PolicyEvaluation(False, ACTIVE_POLICY)
+OFFICIAL = "nginx:1"
+SHORT, LONG = "docker.io/nginx:1", "docker.io/library/nginx:1"
+"""The names that Anchore may know an official image of Docker Hub by."""
 
 
 @pytest.fixture
@@ -216,6 +219,91 @@ async def test_nothing_stands_in_for_an_image_that_anchore_did_not_know(setup: R
     (facts,) = await ask(setup, BAD)
 
     assert facts.error == OUTAGE
+
+
+# Images of two names
+
+
+@pytest.fixture
+async def official(setup: ReviewSetup) -> ReviewSetup:
+    """A setup that has been asked about an official image of Docker Hub, which Anchore holds under its short name."""
+    setup.anchore.store(SHORT)
+    await ask(setup, OFFICIAL)
+    return setup
+
+
+async def official_after(setup: ReviewSetup, seconds: float) -> ImageFacts:
+    await setup.clock.advance(seconds)
+    (facts,) = await ask(setup, OFFICIAL)
+    return facts
+
+
+def look_ups(setup: ReviewSetup) -> list[str]:
+    return setup.anchore.subjects("by_tag")
+
+
+async def test_a_name_that_is_not_held_is_remembered_as_long_as_the_tag(official: ReviewSetup) -> None:
+    assert sorted(look_ups(official)) == [LONG, SHORT]
+    await official_after(official, 29)
+    assert len(look_ups(official)) == 2
+
+    facts = await official_after(official, 30)  # used once more, and refreshed
+    await settled()
+    assert facts.evaluations
+    assert sorted(look_ups(official)[2:]) == [LONG, SHORT]
+
+
+async def test_an_image_of_two_names_stands_in(official: ReviewSetup) -> None:
+    official.anchore.fail_all(OUTAGE)
+    facts = await official_after(official, 599)
+
+    assert (facts.error, facts.is_stale) == (None, True)
+    assert (await official_after(official, 1)).error == OUTAGE
+
+
+async def test_a_name_of_a_pending_image_is_asked_for_soon(setup: ReviewSetup) -> None:
+    setup.anchore.store(SHORT, AnalysisState.ANALYZING)
+    await ask(setup, OFFICIAL)
+    await official_after(setup, 3)
+
+    assert sorted(look_ups(setup)) == [LONG, LONG, SHORT, SHORT]
+
+
+async def test_a_name_of_an_unknown_image_is_asked_for_soon(setup: ReviewSetup) -> None:
+    await ask(setup, OFFICIAL)
+    setup.anchore.store(LONG)
+
+    assert (await official_after(setup, 3)).digest == digest_of(LONG)
+
+
+async def test_a_tag_that_moves_to_the_other_name_is_seen(official: ReviewSetup) -> None:
+    official.anchore.store(LONG, detected_at="2026-02-01T00:00:00Z")
+
+    assert (await official_after(official, 29)).digest == digest_of(SHORT)
+    await official_after(official, 2)
+    await settled()
+    assert (await official_after(official, 0)).digest == digest_of(LONG)
+
+
+async def test_a_hint_about_a_name_that_is_not_held_is_heeded(official: ReviewSetup) -> None:
+    official.anchore.store(LONG, detected_at="2026-02-01T00:00:00Z")
+    official.memory.doubt("default", full_tag=LONG)
+
+    assert (await official_after(official, 0)).digest == digest_of(LONG)
+
+
+async def test_a_name_that_anchore_evaluates_nothing_by_stands_in_too(setup: ReviewSetup) -> None:
+    """An Anchore that does not show its mappings is asked about both names, and may know only one."""
+    record = setup.anchore.store(SHORT)
+    setup.anchore.evaluate(record.digest, AnalysisState.UNKNOWN, tag=LONG)
+    await ask(setup, OFFICIAL)
+    assert len(setup.anchore.subjects("check")) == 2
+    assert (await official_after(setup, 29)).error is None
+    assert len(setup.anchore.subjects("check")) == 2
+
+    setup.anchore.fail_all(OUTAGE)
+    facts = await official_after(setup, 500)
+    assert (facts.error, facts.is_stale, len(facts.evaluations)) == (None, True, 1)
 
 
 # Policies

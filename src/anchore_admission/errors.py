@@ -77,6 +77,12 @@ class Overloaded(ReviewError):
     reason = "TooManyRequests"
 
 
+class NotAuthorized(ReviewError):
+    code = "not_authorized"
+    status = 401
+    reason = "Unauthorized"
+
+
 class NotServed(ReviewError):
     code = "not_found"
     status = 404

@@ -20,7 +20,7 @@ from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.config.load import fingerprint, parse_configuration
 from anchore_admission.settings import Settings, spelled, unknown_variables
 from anchore_admission.watched import TICK_SECONDS, Watched, refresh_due
-from anchore_admission.web.listeners import operations_listener, webhook_port
+from anchore_admission.web.listeners import notifications_port, operations_listener, webhook_port
 from anchore_admission.web.operations import Condition, Readiness
 from anchore_admission.web.server import Listener, serve
 from anchore_admission.web.tls import ServingCertificate
@@ -57,14 +57,18 @@ def prepared(settings: Settings) -> Prepared:
     controller = build(configuration, wait_until_valid=True, shares=True)
     telemetry = controller.telemetry
     certificate = None if settings.insecure_http else ServingCertificate(settings.tls_files, settings.client_ca_file)
+    # Anchore has no client certificate.
+    open_to_all = ServingCertificate(settings.tls_files) if _needs_another(settings) else certificate
+    certificates = [serving for serving in dict.fromkeys((certificate, open_to_all)) if serving]
 
     def present(pair: CertificatePair) -> None:
-        if certificate:
-            certificate.present(pair)
+        for serving in certificates:
+            serving.present(pair)
 
     readiness = _readiness(controller, certificate)
     webhook = webhook_port(settings, controller, certificate)
     operations = operations_listener(settings, controller, readiness)
+    notifications = notifications_port(settings, controller, open_to_all)
     cluster = None
     if settings.uses_cluster:
         cluster = build_cluster_work(settings, telemetry, present, webhook.registered_secret)
@@ -75,12 +79,17 @@ def prepared(settings: Settings) -> Prepared:
     telemetry.watch_readiness(readiness.is_ready)
 
     shared = controller.shared.watched if controller.shared else ()
-    watched = [*controller.watched, *shared, *(certificate.watched if certificate else ()), *webhook.watched]
+    served = [file for serving in certificates for file in serving.watched]
+    watched = [*controller.watched, *shared, *served, *webhook.watched]
+    listeners = [webhook.listener, operations]
+    if notifications:
+        watched.extend(notifications.watched)
+        listeners.append(notifications.listener)
     if cluster and cluster.ca_bundle:
         watched.append(cluster.ca_bundle.watched)
     _describe_configuration(controller, cluster.registration if cluster else None)
     _log_start(settings, configuration)
-    return Prepared(settings, controller, certificate, [webhook.listener, operations], cluster, readiness, watched)
+    return Prepared(settings, controller, certificate, listeners, cluster, readiness, watched)
 
 
 async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
@@ -103,6 +112,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
             supervised("analysis requests", controller.submissions.run),
             supervised("watching files", partial(repeated_in_thread, partial(refresh_due, process.watched), tick)),
             _sharing(controller),
+            _hinting(controller),
             _reconciling(process.cluster),
         ):
             # Bind the ports, then be ready. On SIGTERM be unready at once, so that the Service sends no more reviews;
@@ -129,6 +139,17 @@ async def _sharing(controller: Controller) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _hinting(controller: Controller) -> AsyncIterator[None]:
+    """Learn of changes in Anchore beside the block."""
+    async with supervised("passing hints on", controller.hints.run):
+        if controller.event_logs is None:
+            yield
+            return
+        async with supervised("reading Anchore's event log", controller.event_logs.run):
+            yield
+
+
+@asynccontextmanager
 async def _reconciling(cluster: ClusterWork | None) -> AsyncIterator[None]:
     """Reconcile certificate and webhook configuration beside the block."""
     if cluster is None:
@@ -142,6 +163,11 @@ async def _reconciling(cluster: ClusterWork | None) -> AsyncIterator[None]:
             yield
         # Only after the work above has stopped: a successor that finds the Lease free begins at once.
         await reconciler.leadership.release()
+
+
+def _needs_another(settings: Settings) -> bool:
+    """Return whether the port for notifications cannot use the webhook's TLS context."""
+    return settings.notifications_port is not None and settings.client_ca_file is not None
 
 
 def _configuration(settings: Settings) -> Configuration:

@@ -65,6 +65,7 @@ Lifetime = Annotated[float, BeforeValidator(parse_duration), Field(ge=60, le=10 
 """Seconds."""
 _PORT = "a port number from 0 to 65535"
 _CERTIFICATE, _CLUSTER, _ACCESS = "Certificate", "Cluster", "Access to the webhook port"
+_HINTS = "Notifications from Anchore"
 
 
 class Settings(BaseSettings):
@@ -170,7 +171,20 @@ class Settings(BaseSettings):
         ),
     ] = ()
 
-    @field_validator("port", "operations_port", mode="before")
+    notifications_port: Annotated[
+        Port | None,
+        Setting(help="Port for notifications from Anchore; none is served by default.", expected=_PORT, group=_HINTS),
+    ] = None
+    notifications_secret_file: Annotated[
+        Path | None,
+        Setting(
+            help="File with one or more secrets, one per line; Anchore posts to /notifications/<secret>, or to "
+            "/notifications with it as the password.",
+            group=_HINTS,
+        ),
+    ] = None
+
+    @field_validator("port", "operations_port", "notifications_port", mode="before")
     @classmethod
     def _ignore_service_links(cls, value: object, info: ValidationInfo) -> object:
         """Ignore a variable that Kubernetes sets to describe a Service, such as one named ``anchore-admission``.
@@ -300,6 +314,11 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
     if settings.port and settings.port == settings.operations_port:
         message = f"expected a different port than {spelled('port')}; both are {settings.port}"
         yield Problem(spelled("operations_port"), message)
+    yield from _pair(settings, "notifications_port", "notifications_secret_file")
+    for other in ("port", "operations_port"):
+        if settings.notifications_port and settings.notifications_port == getattr(settings, other):
+            message = f"expected a different port than {spelled(other)}; both are {settings.notifications_port}"
+            yield Problem(spelled("notifications_port"), message)
     yield from _missing_for_the_cluster(settings)
     if settings.is_managed:
         for name in ("tls_cert_file", "tls_key_file", "insecure_http", "ca_file"):
@@ -315,9 +334,10 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
 
 def _pair(settings: Settings, one: str, other: str) -> Iterator[Problem]:
     """Require both of two settings, or neither."""
-    if bool(getattr(settings, one)) != bool(getattr(settings, other)):
-        given, missing = (one, other) if getattr(settings, one) else (other, one)
-        yield Problem(spelled(missing), f"expected, because {spelled(given)} is set")
+    given = [name for name in (one, other) if getattr(settings, name) not in (None, ())]
+    if len(given) == 1:
+        (missing,) = {one, other} - set(given)
+        yield Problem(spelled(missing), f"expected, because {spelled(given[0])} is set")
 
 
 def _missing_for_the_cluster(settings: Settings) -> Iterator[Problem]:

@@ -218,6 +218,16 @@ EVERYTHING: dict[str, Values] = {
             }
         },
     ),
+    "notified": merged(
+        ANCHORE,
+        {"notifications": {"existingSecret": "from-anchore", "key": "token"}},
+        {
+            "networkPolicy": {
+                "enabled": True,
+                "notificationsFrom": [{"podSelector": {"matchLabels": {"app": "anchore"}}}],
+            }
+        },
+    ),
     "client CA in a Secret": merged(
         ANCHORE, {"webhook": {"clientCertificates": {"existingSecret": "clients", "names": ["kube-apiserver"]}}}
     ),

@@ -18,6 +18,7 @@ from anchore_admission.ports.telemetry import (
     BreakerState,
     ClusterRecorder,
     HintSource,
+    NotificationOutcome,
     Recorder,
     Repair,
     ReviewRecord,
@@ -311,6 +312,7 @@ class FakeRecorder(Recorder, ClusterRecorder):
     evicted: int = 0
     depths: list[int] = field(default_factory=list)
     hints: list[HintSource] = field(default_factory=list)
+    notifications: list[NotificationOutcome] = field(default_factory=list)
     event_log_errors: list[str] = field(default_factory=list)
     cluster_errors: list[tuple[str, str]] = field(default_factory=list)
     current: list[bool] = field(default_factory=list)
@@ -356,6 +358,9 @@ class FakeRecorder(Recorder, ClusterRecorder):
 
     def hint(self, source: HintSource) -> None:
         self.hints.append(source)
+
+    def notification(self, outcome: NotificationOutcome) -> None:
+        self.notifications.append(outcome)
 
     def event_log_failed(self, account: str) -> None:
         self.event_log_errors.append(account)

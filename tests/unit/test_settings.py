@@ -23,11 +23,13 @@ SERVICE_VARIABLES = {
     "ANCHORE_ADMISSION_PORT_443_TCP_ADDR": "10.0.0.1",
     "ANCHORE_ADMISSION_OPERATIONS_SERVICE_HOST": "10.0.0.2",
     "ANCHORE_ADMISSION_OPERATIONS_PORT": "udp://10.0.0.2:53",
+    "ANCHORE_ADMISSION_NOTIFICATIONS_PORT": "tcp://10.0.0.4:443",
     "ANCHORE_ADMISSION_WEBHOOK_SERVICE_PORT": "443",
     "ANCHORE_ADMISSION_WEBHOOK_PORT": "tcp://10.0.0.3:443",
     "ANCHORE_ADMISSION_WEBHOOK_PORT_443_TCP_ADDR": "10.0.0.3",
 }
-"""Variables that Kubernetes sets in every Pod for Services named anchore-admission, -operations and -webhook."""
+"""Variables that Kubernetes sets in every Pod for Services named anchore-admission and anchore-admission-… ."""
+NOTIFICATIONS = spelled("notifications_port")
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +67,8 @@ def test_the_defaults_serve_on_all_addresses() -> None:
         "secret_path_file": None,
         "client_ca_file": None,
         "client_names": (),
+        "notifications_port": None,
+        "notifications_secret_file": None,
         "docs": True,
         "log_level": LogLevel.INFO,
         "log_format": LogFormat.AUTO,
@@ -121,7 +125,7 @@ def test_service_links_are_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SERVICE_VARIABLES.items():
         monkeypatch.setenv(name, value)
     settings = Settings.load()
-    assert (settings.port, settings.operations_port) == (8443, 8080)
+    assert (settings.port, settings.operations_port, settings.notifications_port) == (8443, 8080, None)
     assert Settings.load(port=1).port == 1
 
 
@@ -130,6 +134,23 @@ def test_service_links_are_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"tls_cert_file": "c"}, "tls_key_file", f"expected, because {spelled('tls_cert_file')} is set"),
         ({"tls_key_file": "k"}, "tls_cert_file", f"expected, because {spelled('tls_key_file')} is set"),
+        ({"notifications_port": 1}, "notifications_secret_file", f"expected, because {NOTIFICATIONS} is set"),
+        ({"notifications_port": 0}, "notifications_secret_file", f"expected, because {NOTIFICATIONS} is set"),
+        (
+            {"notifications_secret_file": "s"},
+            "notifications_port",
+            f"expected, because {spelled('notifications_secret_file')} is set",
+        ),
+        (
+            {"notifications_port": 8443, "notifications_secret_file": "s"},
+            "notifications_port",
+            f"expected a different port than {spelled('port')}; both are 8443",
+        ),
+        (
+            {"notifications_port": 8080, "notifications_secret_file": "s"},
+            "notifications_port",
+            f"expected a different port than {spelled('operations_port')}; both are 8080",
+        ),
         ({"port": 8080}, "operations_port", f"expected a different port than {spelled('port')}; both are 8080"),
     ],
 )

@@ -24,6 +24,7 @@ from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.ports.telemetry import (
     BreakerState,
     HintSource,
+    NotificationOutcome,
     Origin,
     ReviewRecord,
     StoreOutcome,
@@ -112,6 +113,7 @@ class Telemetry:
         )
         self._queue = self._gauge("analysis_queue_depth", "Requests for analysis waiting in the queue.")
         self._hints = self._counter("hints", "Hints that remembered answers may be outdated.", "source")
+        self._notifications = self._counter("notifications", "Requests to the port for notifications.", "outcome")
         self._event_log_errors = self._counter(
             "event_log_errors", "Failed attempts to read Anchore's event log.", "account"
         )
@@ -179,6 +181,9 @@ class Telemetry:
 
     def hint(self, source: HintSource) -> None:
         self._hints.labels(source).inc()
+
+    def notification(self, outcome: NotificationOutcome) -> None:
+        self._notifications.labels(outcome).inc()
 
     def event_log_failed(self, account: str) -> None:
         self._event_log_errors.labels(account).inc()

@@ -5,12 +5,14 @@ from typing import Final
 
 FAMILIES: Final = ("user.image.analysis.", "user.policy.active.", "user.checks.tag.")
 """The beginnings of the types of events that can change a verdict."""
+SUBSCRIPTIONS: Final = ("policy_eval", "tag_update", "vuln_update", "analysis_update")
+"""The types of notifications that can change a verdict. That a tag has moved is none of the events."""
 _LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of Anchore, about a resource such as an ``image_tag``; an empty ``resource`` is not known."""
+    """One event or notification of Anchore, about a resource such as an ``image_tag``; an empty one is not known."""
 
     id: str
     kind: str
@@ -44,7 +46,7 @@ EVERYTHING: Final = Hint()
 
 def hint_of(event: Event) -> Hint | None:
     """Return the hint that an event gives; None if it cannot change a verdict."""
-    if not event.kind.startswith((*FAMILIES, "system.image_analysis.")):
+    if event.kind not in SUBSCRIPTIONS and not event.kind.startswith((*FAMILIES, "system.image_analysis.")):
         return None
     # Policies have no name in an event. Anchore's names are short; a longer one is no image's.
     if event.resource_type not in {"image_tag", "image_digest"} or not 0 < len(event.resource) <= _LONGEST_NAME:

@@ -72,6 +72,20 @@ class StorePut(StrEnum):
     ERROR = "error"
 
 
+class NotificationOutcome(StrEnum):
+    """What became of a notification from Anchore."""
+
+    HINT = "hint"
+    IGNORED = "ignored"
+    """It can change no verdict, or is about an account that is not used."""
+    REPEATED = "repeated"
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
+    DENIED = "denied"
+    """Without the secret."""
+
+
 class Recorder(Protocol):
     """The reports about reviews, Anchore and the shared store."""
 
@@ -114,6 +128,9 @@ class Recorder(Protocol):
     def hint(self, source: HintSource) -> None:
         """Record a hint that remembered answers may be outdated."""
 
+    def notification(self, outcome: NotificationOutcome) -> None:
+        """Record a request to the port for Anchore's notifications."""
+
     def event_log_failed(self, account: str) -> None:
         """Record that an account's event log could not be read."""
 
@@ -133,6 +150,7 @@ class WatchedSource(StrEnum):
     ANCHORE_CA = "anchore_ca"
     SHARED_STORE = "shared_store"
     SECRET_PATH = "secret_path"  # noqa: S105 - a label
+    NOTIFICATIONS_SECRET = "notifications_secret"  # noqa: S105 - a label
 
 
 class Repair(StrEnum):

@@ -1,4 +1,4 @@
-"""The process's two ports: the webhook, and operations."""
+"""The process's ports: the webhook, operations, and notifications from Anchore."""
 
 import logging
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.bodies import ROOM, Bodies
 from anchore_admission.web.clients import ClientNames
 from anchore_admission.web.manual import ManualEndpoint
+from anchore_admission.web.notifications import NotificationEndpoint, watched_notifications_secret
 from anchore_admission.web.operations import Readiness, create_operations
 from anchore_admission.web.secret_path import SecretPath, read_secret_path, watched_secret_path
 from anchore_admission.web.server import Listener
@@ -26,6 +27,8 @@ logger = logging.getLogger("anchore_admission")
 
 OPERATIONS_CONNECTIONS = 128
 """Kubelets and Prometheus need a handful; each may hold a response of 100 KiB that it does not read."""
+NOTIFICATIONS_CONNECTIONS = 32
+"""Anchore posts one notification at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ class WebhookPort:
     def registered_secret(self) -> str | None:
         """Return the secret of the path that is registered with API servers."""
         return self.guard.registered if self.guard else None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationsPort:
+    """The port for Anchore's notifications, with the file of its secret."""
+
+    listener: Listener
+    watched: Sequence[Watched[Any]]
 
 
 def webhook_port(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> WebhookPort:
@@ -84,6 +95,31 @@ def operations_listener(settings: Settings, controller: Controller, readiness: R
         connections=OPERATIONS_CONNECTIONS,
         on_closed=controller.telemetry.connection_closed,
     )
+
+
+def notifications_port(
+    settings: Settings, controller: Controller, certificate: ServingCertificate | None
+) -> NotificationsPort | None:
+    """Serve Anchore's notifications on a port of their own, if there is one: Anchore needs access to no other.
+
+    Raises:
+        ConfigurationError: the file of the secret cannot be read.
+    """
+    if settings.notifications_port is None or settings.notifications_secret_file is None:
+        return None
+    endpoint = NotificationEndpoint(controller.notifications, controller.telemetry)
+    watched = watched_notifications_secret(endpoint, settings.notifications_secret_file)
+    controller.telemetry.watch_unusable(WatchedSource.NOTIFICATIONS_SECRET, watched.is_unusable)
+    listener = Listener(
+        endpoint,
+        settings.host,
+        settings.notifications_port,
+        certificate,
+        setting="notifications_port",
+        connections=NOTIFICATIONS_CONNECTIONS,
+        on_closed=controller.telemetry.connection_closed,
+    )
+    return NotificationsPort(listener, [watched])
 
 
 def _bodies(configuration: Configuration) -> Bodies:

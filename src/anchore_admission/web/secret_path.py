@@ -35,9 +35,7 @@ class SecretPath:
 
     def use(self, secrets: Sequence[str]) -> None:
         """Serve at these paths from now on. Raises ConfigurationError; the paths in use then stay."""
-        if not secrets or not all(map(_SEGMENT.fullmatch, secrets)):
-            expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~' in each line"
-            raise ConfigurationError("settings", [Problem(spelled("secret_path_file"), expected)])
+        expect_secrets(secrets, "secret_path_file")
         # API servers are told the first one only; the others stay served while one replaces another.
         self.registered = secrets[0]
         self._paths = [f"{VALIDATE}/{secret}".encode() for secret in secrets]
@@ -54,11 +52,23 @@ class SecretPath:
         await self._app(scope, receive, send)
 
 
-def read_secret_path(file: Path) -> Sequence[str]:
+def expect_secrets(secrets: Sequence[str], setting: str) -> None:
+    """Require secrets that are long enough and need no escapes in a path. Raises ConfigurationError."""
+    if not secrets or not all(map(_SEGMENT.fullmatch, secrets)):
+        expected = "expected a file with 16 to 253 letters, digits, '-', '.', '_' or '~' in each line"
+        raise ConfigurationError("settings", [Problem(spelled(setting), expected)])
+
+
+def read_secrets(file: Path, name: str) -> Sequence[str]:
     """Return the secrets of a file, one a line, and keep them out of all logs. Raises ConfigurationError."""
     secrets = read_secret_text(file).splitlines()
-    remember("secret path", secrets)
+    remember(name, secrets)
     return secrets
+
+
+def read_secret_path(file: Path) -> Sequence[str]:
+    """Return the secrets of the path, of which the first is registered. Raises ConfigurationError."""
+    return read_secrets(file, "secret path")
 
 
 def watched_secret_path(guard: SecretPath, file: Path, *, clock: Clock = time.monotonic) -> Watched[Sequence[str]]:

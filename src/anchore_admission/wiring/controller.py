@@ -20,10 +20,13 @@ from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Recorder, WatchedSource
 from anchore_admission.services.config.load import environment_name
+from anchore_admission.services.reviews.event_log import EventLogs
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.gate import Gate
+from anchore_admission.services.reviews.hints import Hints
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.memory import Account, Memory
+from anchore_admission.services.reviews.notifications import Notifications
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Remembered
 from anchore_admission.services.reviews.review import Reviews, Rules
@@ -42,6 +45,9 @@ class Controller:
     telemetry: Telemetry
     accounts: Mapping[str, DetectingAnchore]
     memory: Memory
+    hints: Hints
+    event_logs: EventLogs | None
+    notifications: Notifications
     submissions: Submissions
     reviews: Reviews
     manual: ManualReviews
@@ -148,18 +154,29 @@ def build(
     }
     shared = fact_store(configuration, telemetry) if shares else None
     services = review_services(configuration, rules, accounts, telemetry, shared.store if shared else None)
+    hints = Hints(services.memory, clock=time.monotonic)
     watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
     return Controller(
         configuration,
         telemetry,
         accounts,
         memory=services.memory,
+        hints=hints,
+        event_logs=_event_logs(configuration, accounts, hints, telemetry),
+        notifications=Notifications({section.name: section.anchore_account for section in used}, hints, telemetry),
         submissions=services.submissions,
         reviews=services.reviews,
         manual=services.manual,
         watched=watched,
         shared=shared,
     )
+
+
+def _event_logs(
+    configuration: Configuration, accounts: Mapping[str, Anchore], hints: Hints, recorder: Recorder
+) -> EventLogs | None:
+    interval = configuration.hints.events
+    return EventLogs(accounts, hints, recorder, interval, clock=time.monotonic) if interval else None
 
 
 def _used_accounts(configuration: Configuration, book: RuleBook) -> list[AccountSection]:

@@ -335,6 +335,35 @@ def test_only_configured_peers_may_call_the_webhook() -> None:
     assert "--client-certificates" in rendered.get("Pod", f"{RELEASE}-test")["spec"]["containers"][0]["args"]
 
 
+def test_notifications_have_a_port_of_their_own() -> None:
+    rendered = render(EVERYTHING["notified"])
+    container = rendered.container()
+    arguments = {"--notifications-port=8444", "--notifications-secret-file=/notifications/secret"}
+    assert arguments <= set(container["args"])
+    _accepts("serve", container["args"][1:])
+    assert {"name": "notifications", "containerPort": 8444, "protocol": "TCP"} in container["ports"]
+    volumes = {it["name"]: it for it in rendered.pod()["volumes"]}
+    assert volumes["notifications"]["secret"]["secretName"] == "from-anchore"
+    assert volumes["notifications"]["secret"]["items"] == [{"key": "token", "path": "secret"}]
+    ports = rendered.get("Service")["spec"]["ports"]
+    assert {"name": "notifications", "port": 8444, "targetPort": "notifications", "protocol": "TCP"} in ports
+    rules = {rule["ports"][0]["port"]: rule.get("from") for rule in rendered.get("NetworkPolicy")["spec"]["ingress"]}
+    assert rules == {
+        "https": None,
+        "operations": None,
+        "notifications": [{"podSelector": {"matchLabels": {"app": "anchore"}}}],
+    }
+
+
+def test_notifications_are_off_by_default() -> None:
+    rendered = render(EVERYTHING["watched"])
+    container = rendered.container()
+    assert not [it for it in container["args"] if "notifications" in it]
+    assert [it["name"] for it in container["ports"]] == ["https", "operations"]
+    assert [it["name"] for it in rendered.get("Service")["spec"]["ports"]] == ["https"]
+    assert len(rendered.get("NetworkPolicy")["spec"]["ingress"]) == 2
+
+
 def _accepts(command: str, arguments: list[str]) -> None:
     """Parse arguments as the program does, without running the command."""
     load(command).make_context(command, list(arguments))

@@ -96,6 +96,14 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
             ["networkPolicy.egress.rules: needed with networkPolicy.egress.enabled"],
         ),
         (merged(ANCHORE, {"ports": {"webhook": 8080}}), ["ports.webhook and ports.operations: expected different"]),
+        (
+            merged(ANCHORE, {"ports": {"notifications": 8443}, "notifications": {"existingSecret": "s"}}),
+            ["ports.notifications: expected another port than ports.webhook and ports.operations, not 8443 again"],
+        ),
+        (
+            merged(ANCHORE, {"ports": {"notifications": 8080}, "notifications": {"existingSecret": "s"}}),
+            ["ports.notifications: expected another port than ports.webhook and ports.operations, not 8080 again"],
+        ),
         (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: needed", "cannot be named 1x"]),
         (merged(ANCHORE, {"fullnameOverride": "Gate"}), ["fullnameOverride: needed", "use lower-case letters"]),
         (merged(ANCHORE, {"fullnameOverride": "it's"}), ["a Service cannot be named it's"]),

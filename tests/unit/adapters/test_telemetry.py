@@ -18,7 +18,14 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
-from anchore_admission.ports.telemetry import BreakerState, HintSource, Origin, ReviewRecord, WatchedSource
+from anchore_admission.ports.telemetry import (
+    BreakerState,
+    HintSource,
+    NotificationOutcome,
+    Origin,
+    ReviewRecord,
+    WatchedSource,
+)
 from support.fakes import ManualClock
 
 DIGEST = "sha256:" + "a" * 64
@@ -159,6 +166,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "anchore_ca": 0,
         "shared_store": 0,
         "secret_path": 0,
+        "notifications_secret": 0,
     }
     first, second = [False], [True]
     telemetry.watch_unusable(WatchedSource.CREDENTIALS, lambda: first[0])
@@ -170,6 +178,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "anchore_ca": 0,
         "shared_store": 0,
         "secret_path": 0,
+        "notifications_secret": 0,
     }
     second[0] = False
     assert unusable(telemetry) == {
@@ -179,6 +188,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "anchore_ca": 0,
         "shared_store": 0,
         "secret_path": 0,
+        "notifications_secret": 0,
     }
 
 
@@ -224,6 +234,8 @@ def test_calls_to_anchore_and_the_queue_are_counted() -> None:
     telemetry.shed(account="default")
     telemetry.hint(HintSource.EVENTS)
     telemetry.event_log_failed("default")
+    telemetry.notification(NotificationOutcome.TOO_MANY)
+    assert only_labels(telemetry, "notifications_total") == {"outcome": "too_many"}
     assert only_labels(telemetry, "hints_total") == {"source": "events"}
     assert only_labels(telemetry, "event_log_errors_total") == {"account": "default"}
     assert samples(telemetry, "anchore_breaker_state") == {(("account", "default"),): 1.0}

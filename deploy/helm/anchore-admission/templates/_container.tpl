@@ -34,6 +34,10 @@
 {{- if .Values.webhook.secretPath.existingSecret }}
 - --secret-path-file=/secret-path/secret-path
 {{- end }}
+{{- if .Values.notifications.existingSecret }}
+- --notifications-port={{ .Values.ports.notifications }}
+- --notifications-secret-file=/notifications/secret
+{{- end }}
 {{- if include "anchore-admission.clientCa" . }}
 - --client-ca-file=/client-ca/ca.crt
 {{- range .Values.webhook.clientCertificates.names }}
@@ -117,6 +121,11 @@ httpGet:
 {{- if .Values.webhook.secretPath.existingSecret }}
 - name: secret-path
   mountPath: /secret-path
+  readOnly: true
+{{- end }}
+{{- if .Values.notifications.existingSecret }}
+- name: notifications
+  mountPath: /notifications
   readOnly: true
 {{- end }}
 {{- if include "anchore-admission.clientCa" . }}

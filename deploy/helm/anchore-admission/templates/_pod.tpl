@@ -144,6 +144,15 @@ tolerations:
       - key: {{ $.Values.webhook.secretPath.key | quote }}
         path: secret-path
 {{- end }}
+{{- with .Values.notifications.existingSecret }}
+- name: notifications
+  secret:
+    secretName: {{ . | quote }}
+    optional: true # as above
+    items:
+      - key: {{ $.Values.notifications.key | quote }}
+        path: secret
+{{- end }}
 {{- with include "anchore-admission.clientCa" . }}
 - name: client-ca
   {{- . | nindent 2 }}

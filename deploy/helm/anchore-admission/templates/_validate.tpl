@@ -118,6 +118,9 @@ configuration at the start: a replica with mistakes lists them all in its log an
 {{- if eq (int .Values.ports.webhook) (int .Values.ports.operations) }}
 - 'ports.webhook and ports.operations: expected different ports, not {{ .Values.ports.webhook }} twice'
 {{- end }}
+{{- if and .Values.notifications.existingSecret (has (int .Values.ports.notifications) (list (int .Values.ports.webhook) (int .Values.ports.operations))) }}
+- 'ports.notifications: expected another port than ports.webhook and ports.operations, not {{ .Values.ports.notifications }} again'
+{{- end }}
 {{- if and .Values.proxy.exceptions (has "NO_PROXY" (include "anchore-admission.extraEnvNames" . | fromYamlArray)) }}
 - 'proxy.exceptions: not together with NO_PROXY in extraEnv, which replaces them'
 {{- end }}

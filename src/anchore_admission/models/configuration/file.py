@@ -9,6 +9,7 @@ from anchore_admission.models.configuration.rules import DefaultsSection, RuleSe
 from anchore_admission.models.configuration.sections import (
     AccountSection,
     AnchoreSection,
+    HintsSection,
     LimitsSection,
     LookupsSection,
     MemorySection,
@@ -48,6 +49,8 @@ class Configuration(Section):
     """Calls to Anchore that a verdict waits for."""
     memory: MemorySection = MemorySection()
     """How long Anchore's answers are remembered."""
+    hints: HintsSection = HintsSection()
+    """What tells early of changes in Anchore."""
     timeouts: TimeoutsSection = TimeoutsSection()
     """Bounds of single calls to Anchore."""
     limits: LimitsSection = LimitsSection()

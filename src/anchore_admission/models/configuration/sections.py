@@ -41,6 +41,7 @@ def _no_truth_value(value: object) -> object:
 
 File = Annotated[Text, AfterValidator(_path)]
 Endpoint = Annotated[HttpUrl, AfterValidator(_no_credentials), AfterValidator(_plain_host)]
+_SHORTEST_EVENTS = 5
 _WHOLE = BeforeValidator(_no_truth_value)
 
 
@@ -145,6 +146,19 @@ class MemorySection(Section):
             raise ValueError("fail must not be longer than pass: a mended image is to be admitted soon")
         if 0 < self.outage < max(self.passed, self.tag):
             raise ValueError("outage must be 0s (off) or at least as long as pass and tag")
+        return self
+
+
+class HintsSection(Section):
+    """Learn early of changes in Anchore, so that what is remembered of it is asked again before it expires."""
+
+    events: Duration = 0.0
+    """How often to read the event log of each account, at least 5s. Default 0s: never."""
+
+    @model_validator(mode="after")
+    def _not_too_often(self) -> "HintsSection":
+        if 0 < self.events < _SHORTEST_EVENTS:
+            raise ValueError(f"events must be 0s (off) or at least {_SHORTEST_EVENTS}s")
         return self
 
 

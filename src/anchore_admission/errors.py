@@ -23,8 +23,7 @@ AnchoreAdmissionError
 └── EvaluationError                 no verdict: the rule's ``onError`` applies
     ├── AnchoreUnavailable          a timeout, a 5xx, a part of Anchore that is down
     │   ├── AnchoreUnreachable          no connection: no request was sent, so none can be the cause
-    │   ├── AnchoreSuspended            not called, because it has just failed again and again
-    │   └── AnchoreBusy                 not called, because too many calls of the namespace wait for it
+    │   └── AnchoreSuspended            not called, because it has just failed again and again
     ├── AnchoreRefused              401 or 403: wrong credentials, no permission (or Anchore's database is down)
     ├── AnchoreResponseInvalid      a response that does not match Anchore's API
     │   └── AnchoreResponseTooLarge     a response of more bytes than limits.anchoreResponse
@@ -32,7 +31,8 @@ AnchoreAdmissionError
     ├── PolicyNotFound              the policy of a rule does not exist
     ├── PolicyNotEvaluated          Anchore responded without evaluating the policy
     └── DeadlineExceeded            the deadline of the review has passed
-        └── ImageNotReached         ... before this image was looked up, in a review of many
+        └── ImageNotReached         ... because the object names many images: denied whatever ``onError`` says
+            └── AnchoreBusy             ... because too many calls of its namespace wait for Anchore
 
 An image that is unknown to Anchore, not analyzed or failed by a policy is a fact, not an error.
 """
@@ -157,10 +157,6 @@ class AnchoreSuspended(AnchoreUnavailable):
     code = "suspended"
 
 
-class AnchoreBusy(AnchoreUnavailable):
-    code = "busy"
-
-
 class AnchoreRefused(EvaluationError):
     code = "refused"
 
@@ -192,7 +188,21 @@ class DeadlineExceeded(EvaluationError):
 
 
 class ImageNotReached(DeadlineExceeded):
+    """An author may have caused it: it denies whatever ``onError`` says, and no older answer stands in."""
+
     code = "not_reached"
+
+    def __init__(self, reason: str = "the object names too many images to look them all up") -> None:
+        super().__init__(reason)
+
+
+class AnchoreBusy(ImageNotReached):
+    code = "busy"
+
+    def __init__(
+        self, reason: str = "too many lookups of this namespace wait for Anchore; try again in a few seconds"
+    ) -> None:
+        super().__init__(reason)
 
 
 class ClusterError(AnchoreAdmissionError):

@@ -33,13 +33,10 @@ def memory_over(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Memory:
     """Build a memory; ``bounds`` are the most answers and bytes. Policies are not followed by default."""
-    known = {
-        name: Account(
-            anchore,
-            Gate(name, concurrency, recorder, clock),
-            PolicyVersions(name, anchore, policy_interval, clock=clock, sleep=sleep),
-        )
-        for name, anchore in accounts.items()
-    }
+    known: dict[str, Account] = {}
+    for name, anchore in accounts.items():
+        gate = Gate(name, concurrency, recorder, clock)
+        policies = PolicyVersions(name, anchore, policy_interval, clock=clock, report_outage=gate.confirm, sleep=sleep)
+        known[name] = Account(anchore, gate, policies)
     remembered = Remembered(*bounds)
     return Memory(known, remembered, lifetimes, recorder, clock=clock, store=store, wall_clock=lambda: clock() + BOOT)

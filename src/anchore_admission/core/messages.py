@@ -20,7 +20,7 @@ from anchore_admission.core.facts import (
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict
-from anchore_admission.errors import AnchoreResponseTooLarge
+from anchore_admission.errors import AnchoreResponseTooLarge, ImageNotReached
 from anchore_admission.text import shortened, shown
 
 MESSAGE_LIMIT = 800
@@ -148,8 +148,8 @@ def policy_problem(problem: str) -> str:
     return f"the policy has a problem: {problem}"
 
 
-def not_reached(image: str) -> str:
-    return f"Image {shown(image)} was not reached in time: the object names too many images to look them all up"
+def not_reached(image: str, error: ImageNotReached) -> str:
+    return f"Image {shown(image)} was not reached in time: {error}"
 
 
 def too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) -> str:

@@ -82,7 +82,7 @@ class Analysis:
 
     def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:  # noqa: ARG002 - same for all
         if isinstance(facts.error, ImageNotReached):
-            return _not_reached(image)
+            return _not_reached(image, facts.error)
         if isinstance(facts.error, AnchoreResponseTooLarge) and not facts.record:
             return _too_large(image, facts, facts.error)
         if facts.error and not facts.record:
@@ -102,7 +102,7 @@ class Strict:
 
     def judge(self, image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> Verdict:
         if isinstance(facts.error, ImageNotReached):
-            return _not_reached(image)
+            return _not_reached(image, facts.error)
         # An image that is known not to be analyzed needs no further facts.
         if facts.error and (facts.record is None or facts.state is AnalysisState.ANALYZED):
             if isinstance(facts.error, AnchoreResponseTooLarge):
@@ -145,9 +145,9 @@ def _no_verdict(image: str, code: str, problem: str) -> Verdict:
     return Verdict(Decision.NO_VERDICT, Reason.ERROR, messages.no_verdict(image, problem), error=code)
 
 
-def _not_reached(image: str) -> Verdict:
+def _not_reached(image: str, error: ImageNotReached) -> Verdict:
     """Deny an image that an author could hide behind many others, whatever ``onError`` says."""
-    return Verdict(Decision.DENY, Reason.NOT_REACHED, messages.not_reached(image))
+    return Verdict(Decision.DENY, Reason.NOT_REACHED, messages.not_reached(image, error))
 
 
 def _too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) -> Verdict:

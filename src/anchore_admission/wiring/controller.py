@@ -108,14 +108,13 @@ def _memory(
 ) -> Memory:
     section = configuration.memory
     lifetimes = Lifetimes(section.passed, section.fail, section.pending, section.unknown, section.tag, section.outage)
-    known = {
-        name: Account(
-            anchore,
-            Gate(name, configuration.lookups.concurrency, recorder, time.monotonic),
-            PolicyVersions(name, anchore, section.policy_interval, clock=time.monotonic),
+    known: dict[str, Account] = {}
+    for name, anchore in accounts.items():
+        gate = Gate(name, configuration.lookups.concurrency, recorder, time.monotonic)
+        policies = PolicyVersions(
+            name, anchore, section.policy_interval, clock=time.monotonic, report_outage=gate.confirm
         )
-        for name, anchore in accounts.items()
-    }
+        known[name] = Account(anchore, gate, policies)
     remembered = Remembered(section.entries, section.size)
     return Memory(known, remembered, lifetimes, recorder, clock=time.monotonic, store=store)
 

@@ -16,6 +16,7 @@ from anchore_admission.core.modes import MODES, Needs
 from anchore_admission.core.reference import parse
 from anchore_admission.core.verdict import Verdict
 from anchore_admission.errors import (
+    AnchoreBusy,
     AnchoreResponseTooLarge,
     AnchoreUnavailable,
     DeadlineExceeded,
@@ -393,9 +394,16 @@ def test_no_verdict_is_never_a_pass(facts: ImageFacts, error: str, words: str) -
 
 
 @pytest.mark.parametrize("mode", [ANALYSIS, STRICT])
-def test_an_image_behind_too_many_others_is_denied(mode: ModeName) -> None:
-    verdict = _judge(mode, ImageFacts(error=ImageNotReached("no response before the deadline")))
-    assert (verdict.decision, verdict.reason) == (DENY, Reason.NOT_REACHED)
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ImageNotReached(), "the object names too many images to look them all up"),
+        (AnchoreBusy(), "too many lookups of this namespace wait for Anchore; try again in a few seconds"),
+    ],
+)
+def test_an_image_behind_too_many_others_is_denied(mode: ModeName, error: ImageNotReached, why: str) -> None:
+    verdict = _judge(mode, ImageFacts(error=error))
+    assert verdict == Verdict(DENY, Reason.NOT_REACHED, f"Image ubuntu was not reached in time: {why}")
 
 
 @pytest.mark.parametrize("reason", [PolicyReason.EVALUATION, PolicyReason.ALLOWLISTED])

@@ -33,8 +33,8 @@ class Breaker:
       five in a row open the breaker.
     - *A query failed* (another ``AnchoreUnavailable``: 5xx, 429, reset, read timeout): an image may be the cause, such
       as a tag on which Anchore stumbles or a check that takes too long, and an author can name many of them. Five
-      different queries must fail in a row, and of one namespace at most two count: three namespaces have to agree. In a
-      cluster with fewer, such failures never open it.
+      different queries must fail in a row, and of one namespace at most two count: three namespaces have to agree, or
+      a call of our own that no author influences (the list of policies) has to ``confirm`` it by failing, too.
     - *Anchore responded*, be it with 401, 404 or an invalid body: closes the breaker.
     - *Nothing was learned* (cancelled, the deadline passed, an error of our own): changes nothing.
 
@@ -61,6 +61,8 @@ class Breaker:
         self._unreachable = 0
         self._failed: dict[Hashable, str] = {}
         """The failed queries that count, with their namespaces."""
+        self._doubts: set[Hashable] = set()
+        """Failed queries of any namespaces, no more than are needed."""
         self._since = 0.0
         """The first failure after the last response."""
         self._cause = ""
@@ -69,6 +71,17 @@ class Breaker:
     @property
     def state(self) -> BreakerState:
         return self._state
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """True if ``confirm`` would open it."""
+        return self._state is BreakerState.CLOSED and len(self._doubts) >= FAILURES
+
+    def confirm(self, error: EvaluationError) -> None:
+        """Open it if a call of our own fails, too, after five different queries in a row."""
+        if self.is_in_doubt:
+            self._cause = str(error)
+            self._open()
 
     def check(self) -> None:
         """Raise AnchoreSuspended if a call would be refused now."""
@@ -116,6 +129,8 @@ class Breaker:
             if is_probe or self._unreachable >= FAILURES:
                 self._open()
             return
+        if len(self._doubts) < FAILURES:
+            self._doubts.add(query)
         if namespace is not None and [*self._failed.values()].count(namespace) < OF_ONE_NAMESPACE:
             self._failed.setdefault(query, namespace)
         if len(self._failed) >= FAILURES:
@@ -129,12 +144,14 @@ class Breaker:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._unreachable = 0
         self._failed.clear()
+        self._doubts.clear()
         self._become(BreakerState.OPEN)
 
     def _close(self) -> None:
         self._pause = FIRST_PAUSE
         self._unreachable = 0
         self._failed.clear()
+        self._doubts.clear()
         self._cause = ""
         self._become(BreakerState.CLOSED)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +13,11 @@ from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, 
 from anchore_admission.core.freshness import Answer, Freshness
 from anchore_admission.core.names import analysis_request, anchore_repositories, lookup_tags
 from anchore_admission.core.question import Question
-from anchore_admission.errors import DeadlineExceeded, EvaluationError, ImageNotReached
+from anchore_admission.errors import AnchoreBusy, DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.gate import BACKGROUND
-from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Memory
+from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Asker, Memory
 from anchore_admission.services.reviews.submissions import Submissions
 
 logger = logging.getLogger("anchore_admission.facts")
@@ -45,24 +46,30 @@ class _Turn:
     """The state that the images of one review share.
 
     ``share`` bounds the review's own calls. ``passive_end`` is the end of passive mode's wait. ``is_whole`` is True if
-    no other review takes workers from this one. Without ``side_effects`` nothing is submitted or stored.
+    no other review takes workers from this one, ``is_alone`` if none of its namespace does. Without ``side_effects``
+    nothing is submitted.
     """
 
-    deadline: Deadline
-    namespace: str | None
+    asker: Asker
     share: asyncio.Semaphore
     passive_end: Deadline
-    is_whole: bool
     side_effects: bool
+    is_whole: bool = True
+    is_alone: bool = True
+
+    @property
+    def deadline(self) -> Deadline:
+        return self.asker.deadline
 
     def unreached(self) -> EvaluationError:
         """Return the error for an image that was not looked up in time.
 
         ``ImageNotReached`` denies whatever ``onError`` says. It is right only if the object's own images took the time,
-        because their number is its author's choice; other reviews are not.
+        or reviews of its namespace, because an author chooses their number; other namespaces' reviews are not his.
         """
-        kind = ImageNotReached if self.is_whole else DeadlineExceeded
-        return kind("no response before the deadline")
+        if self.asker.was_held_up or not self.is_alone:
+            return AnchoreBusy()
+        return ImageNotReached() if self.is_whole else DeadlineExceeded("no response before the deadline")
 
 
 class FactGathering:
@@ -81,7 +88,8 @@ class FactGathering:
         self._recorder = recorder
         self._most_of_one_review = max(1, concurrency // 2)
         self._passive_wait = passive_wait
-        self._workers = 0
+        self._workers: Counter[str] = Counter()
+        """By namespace."""
         self._resubmissions: set[asyncio.Task[None]] = set()
 
     async def facts(
@@ -128,24 +136,27 @@ class FactGathering:
     ) -> None:
         """Gather the facts that memory does not hold, with a worker for each image while there are enough of them."""
         wanted = min(len(questions), self._most_of_one_review)
-        workers = max(1, min(wanted, _WORKERS - self._workers))
+        workers = max(1, min(wanted, _WORKERS - self._workers.total()))
+        is_whole = workers == wanted
         turn = _Turn(
-            deadline,
-            namespace,
+            Asker(deadline, namespace, stores=side_effects),
             share=asyncio.Semaphore(min(_NAMES * len(questions), self._most_of_one_review)),
             passive_end=Deadline.after(self._passive_wait, deadline.clock),
-            is_whole=workers == wanted,
             side_effects=side_effects,
+            is_whole=is_whole,
+            is_alone=is_whole or not self._workers[namespace],
         )
         if workers < len(questions) and side_effects:
             self._submit_early(questions)
         rest = iter(questions)
-        self._workers += workers
+        self._workers[namespace] += workers
         try:
             work = [self._work(rest, found, turn) for _ in range(workers)]
             await (work[0] if workers == 1 else asyncio.gather(*work))
         finally:
-            self._workers -= workers
+            self._workers[namespace] -= workers
+            if not self._workers[namespace]:
+                del self._workers[namespace]
 
     def _submit_early(self, questions: Iterable[Question]) -> None:
         """Queue the submissions of passive mode before waiting for the first image."""
@@ -223,16 +234,14 @@ class FactGathering:
             try:
                 async with turn.deadline.bound():
                     await turn.share.acquire()
-            except DeadlineExceeded as error:
+            except DeadlineExceeded:
                 # The object's own images took the time, and their number is its author's choice.
-                return ImageNotReached(str(error))
+                return ImageNotReached()
         else:
             await turn.share.acquire()  # at once, so whatever took the time was not the object's images
         try:
             repositories = anchore_repositories(question.reference)
-            return await self._memory.ask(
-                question.account, repositories, query, turn.deadline, namespace=turn.namespace, stores=turn.side_effects
-            )
+            return await self._memory.ask(question.account, repositories, query, turn.asker)
         finally:
             turn.share.release()
 
@@ -271,8 +280,8 @@ class FactGathering:
 
     async def _resubmit(self, question: Question) -> None:
         deadline = Deadline.after(FLIGHT_SECONDS, self._memory.clock)
-        share = asyncio.Semaphore(_NAMES)
-        turn = _Turn(deadline, BACKGROUND, share, passive_end=deadline, is_whole=True, side_effects=True)
+        asker = Asker(deadline, BACKGROUND, stores=True)
+        turn = _Turn(asker, asyncio.Semaphore(_NAMES), passive_end=deadline, side_effects=True)
         outcomes = await self._outcomes(question, look_ups(question.reference), turn)
         assembled = self._assembled(question, outcomes)
         if assembled.facts.error is None:

@@ -51,6 +51,8 @@ class Ticket:
     slot: _Line | None = None
     """The line whose slot it holds."""
     has_begun: bool = False
+    held_up: set[str | None] = field(default_factory=set)
+    """The namespaces whose own calls have made it wait."""
 
 
 class Gate:
@@ -94,20 +96,27 @@ class Gate:
         self._breaker.check()
         ticket = Ticket(query, asyncio.get_running_loop().create_future())
         self._stand(ticket, namespace, seconds_left)
-        self._serve()
         return ticket
 
     def join(self, ticket: Ticket, namespace: str | None, seconds_left: float) -> None:
         """Let a ticket that still waits stand in one more line. Raises AnchoreBusy if its turn would come too late."""
         if not ticket.ready.done() and namespace not in ticket.lines:
             self._stand(ticket, namespace, seconds_left)
-            self._serve()
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a ticket that nobody needs any more, unless its call has begun."""
         if not ticket.has_begun:
             _refuse(ticket, DeadlineExceeded(_LEFT))
             self._release(ticket)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """True if a failure of our own calls would open the circuit breaker."""
+        return self._breaker.is_in_doubt
+
+    def confirm(self, error: EvaluationError) -> None:
+        """Report that Anchore could not be asked by a call of our own, which no author of a workload has caused."""
+        self._breaker.confirm(error)
 
     @asynccontextmanager
     async def turn(self, ticket: Ticket) -> AsyncIterator[None]:
@@ -132,6 +141,15 @@ class Gate:
 
     def _stand(self, ticket: Ticket, namespace: str | None, seconds_left: float) -> None:
         line = self._lines.get(namespace) or _Line(namespace)
+        if line.held or line.waiting:
+            ticket.held_up.add(namespace)
+        self._take_place(ticket, line, seconds_left)
+        self._serve()
+        if ticket.slot:
+            ticket.held_up.discard(namespace)
+
+    def _take_place(self, ticket: Ticket, line: _Line, seconds_left: float) -> None:
+        namespace = line.namespace
         now = self._clock()
         expected_at = min(ticket.expected_at, now + self._expected_wait(line))
         if expected_at - now > seconds_left:
@@ -172,7 +190,7 @@ class Gate:
 
     def _shed(self) -> AnchoreBusy:
         self._recorder.shed(account=self._account)
-        return AnchoreBusy("too many lookups of this namespace wait for Anchore; try again in a few seconds")
+        return AnchoreBusy()
 
     def _serve(self) -> None:
         """Give the free slots to the lines that have a claim to them, in turn."""

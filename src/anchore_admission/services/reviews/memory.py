@@ -16,11 +16,13 @@ from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvalu
 from anchore_admission.core.freshness import Answer, Freshness, Lifetimes, answer, doubted, known_elsewhere
 from anchore_admission.core.names import repository_of
 from anchore_admission.errors import (
+    AnchoreBusy,
     AnchoreResponseInvalid,
     AnchoreResponseTooLarge,
     AnchoreUnavailable,
     DeadlineExceeded,
     EvaluationError,
+    ImageNotReached,
     PolicyNotEvaluated,
 )
 from anchore_admission.ports.anchore import Anchore, Identity
@@ -53,6 +55,17 @@ class Account:
     anchore: Anchore
     gate: Gate
     policies: PolicyVersions
+
+
+@dataclass(slots=True)
+class Asker:
+    """A review that asks. ``stores`` also puts the answers into the shared store, which a dry run must not do."""
+
+    deadline: Deadline
+    namespace: str | None
+    stores: bool
+    was_held_up: bool = False
+    """True once other calls of its own namespace have made it wait: an author can bring that about."""
 
 
 @dataclass(slots=True)
@@ -93,6 +106,9 @@ class Memory:
         self._store = store
         self._wall_clock = wall_clock
         self._flights: dict[Key, _Flight] = {}
+        self._tasks: set[asyncio.Task[Answer | EvaluationError]] = set()
+        """Those of the flights, and of flights that have been forgotten."""
+        self._is_closed = False
         self._generation = 0
         self._refreshes = 0
         self._not_before = float("-inf")
@@ -112,32 +128,26 @@ class Memory:
         return known if freshness else None
 
     async def ask(
-        self,
-        account: str,
-        repositories: Sequence[str],
-        query: Query,
-        deadline: Deadline,
-        *,
-        namespace: str | None,
-        stores: bool,
+        self, account: str, repositories: Sequence[str], query: Query, asker: Asker
     ) -> Answer | EvaluationError:
         """Ask Anchore, together with all other reviews that have the same question. Errors are returned, not raised.
 
-        If Anchore cannot be asked, an answer that is not too old stands in, marked as stale. ``stores`` also puts the
-        answer into the shared store, which a dry run must not do.
+        If Anchore cannot be asked, an answer that is not too old stands in, marked as stale. If the load of the asker's
+        own namespace is the reason, none does, and the error is AnchoreBusy: an author must not be able to prolong a
+        pass, or to be admitted by ``onError``.
         """
         if isinstance(query, Check):
-            await self._accounts[account].policies.first(min(FIRST_POLL_SECONDS, deadline.left()))
+            await self._accounts[account].policies.first(min(FIRST_POLL_SECONDS, asker.deadline.left()))
         key = self._key(account, query)
         known = self._remembered.get(key)
-        if known is not None and known.at > deadline.began:
+        if known is not None and known.at > asker.deadline.began:
             return known  # asked for another review while this one waited
-        seconds = deadline.left()
-        if self._standing_in(key, repositories):
-            seconds = min(seconds, PATIENCE_SECONDS)
-        outcome = await self._outcome(account, key, seconds, namespace, stores=stores)
+        patience = PATIENCE_SECONDS if self._standing_in(key, repositories) else float("inf")
+        outcome = await self._outcome(account, key, asker, patience)
         if isinstance(outcome, Answer):
             return outcome
+        if isinstance(outcome, DeadlineExceeded) and asker.was_held_up:
+            return AnchoreBusy()
         return self._standing_in(key, repositories) or outcome if _is_outage(outcome) else outcome
 
     def expect_checks(self, account: str) -> None:
@@ -155,10 +165,10 @@ class Memory:
 
     async def aclose(self) -> None:
         """End the questions that are under way, and stop following the policies."""
-        tasks = [flight.task for flight in self._flights.values()]
-        for task in tasks:
+        self._is_closed = True
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for account in self._accounts.values():
             await account.policies.aclose()
 
@@ -175,22 +185,26 @@ class Memory:
         version = known.policies.version(query.policy) if isinstance(query, Check) else None
         return Key(account, known.anchore.identity, query, version)
 
-    async def _outcome(
-        self, account: str, key: Key, seconds: float, namespace: str | None, *, stores: bool
-    ) -> Answer | EvaluationError:
-        """Wait at most this long for the answer."""
+    async def _outcome(self, account: str, key: Key, asker: Asker, patience: float) -> Answer | EvaluationError:
+        """Wait for the answer until the deadline, or as long as patience lasts."""
+        seconds = asker.deadline.left()
         if seconds <= 0:
             return DeadlineExceeded("no time was left for a call to Anchore")
+        if self._is_closed:
+            return AnchoreUnavailable("the controller is shutting down")
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._start(account, key, namespace, seconds)
+            flight = self._start(account, key, asker.namespace, seconds)
         else:
             self._recorder.coalesced(account)
-            self._join(account, flight, namespace, seconds)
-        flight.stores = flight.stores or stores
+            self._join(account, flight, asker.namespace, seconds)
+        flight.stores = flight.stores or asker.stores
         flight.waiting += 1
         try:
-            await asyncio.wait({flight.task}, timeout=seconds)
+            await asyncio.wait({flight.task}, timeout=min(patience, seconds))
+            if flight.ticket is not None and asker.namespace in flight.ticket.held_up:
+                asker.was_held_up = True  # so nothing stands in
+                await asyncio.wait({flight.task}, timeout=asker.deadline.left())
         finally:
             flight.waiting -= 1
             self._abandon(account, flight)
@@ -223,6 +237,8 @@ class Memory:
     def _start(self, account: str, key: Key, namespace: str | None, seconds: float) -> _Flight:
         flight = _Flight(key, self._generation, {namespace: self.clock() + seconds})
         flight.task = asyncio.create_task(self._fly(account, flight))
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(self._tasks.discard)
         self._flights[key] = flight
         return flight
 
@@ -233,7 +249,7 @@ class Memory:
         flight.namespaces[namespace] = self.clock() + seconds
         if flight.ticket is not None and not flight.has_begun:
             # No room in this namespace's line: its reviews still wait for the other one's question.
-            with contextlib.suppress(AnchoreUnavailable):
+            with contextlib.suppress(AnchoreBusy):
                 self._accounts[account].gate.join(flight.ticket, namespace, seconds)
 
     def _abandon(self, account: str, flight: _Flight) -> None:
@@ -246,7 +262,7 @@ class Memory:
         self._ended(flight)
 
     def _refresh(self, account: str, key: Key) -> None:
-        if key not in self._flights and self._refreshes < REFRESHES:
+        if key not in self._flights and self._refreshes < REFRESHES and not self._is_closed:
             self._refreshes += 1
             flight = self._start(account, key, BACKGROUND, FLIGHT_SECONDS)
             flight.stores = True
@@ -257,23 +273,26 @@ class Memory:
 
     async def _fly(self, account: str, flight: _Flight) -> Answer | EvaluationError:
         known = self._accounts[account]
-        query = flight.key.query
         try:
-            if stored := await self._stored(known, flight):
-                return stored
-            flight.ticket = self._lined_up(known.gate, flight)
-            async with known.gate.turn(flight.ticket):
-                flight.has_begun = True
-                began = self.clock()
-                value = await _asked(known.anchore, query, Deadline.after(FLIGHT_SECONDS, self.clock))
+            return await self._stored(known, flight) or await self._asked(known, flight)
         except EvaluationError as error:
-            # The traceback holds this flight and the response, which may have megabytes, in a cycle with the task.
-            return error.with_traceback(None)
+            if known.gate.is_in_doubt:
+                known.policies.hurry()
+            return _bare(error)
         except Exception:
-            logger.exception("asking Anchore about %s failed unexpectedly", query)
+            logger.exception("asking Anchore about %s failed unexpectedly", flight.key.query)
             return EvaluationError(UNEXPECTED)
         finally:
             self._ended(flight)
+
+    async def _asked(self, known: Account, flight: _Flight) -> Answer:
+        """Ask Anchore, and remember its answer."""
+        query = flight.key.query
+        flight.ticket = self._lined_up(known.gate, flight)
+        async with known.gate.turn(flight.ticket):
+            flight.has_begun = True
+            began = self.clock()
+            value = await _asked(known.anchore, query, Deadline.after(FLIGHT_SECONDS, self.clock))
         found = answer(query, value, began, self._lifetimes)
         if self._keep(known, flight, found):
             self._share(flight, found)
@@ -284,7 +303,12 @@ class Memory:
         name = _shared_name(flight.key)
         if self._store is None or name is None:
             return None
-        stored = await self._store.get(name, Deadline.after(max(flight.namespaces.values()) - self.clock(), self.clock))
+        time_left = max(flight.namespaces.values()) - self.clock()
+        try:
+            stored = await self._store.get(name, Deadline.after(time_left, self.clock))
+        except Exception:
+            logger.exception("the shared store failed unexpectedly")
+            return None
         if stored is None or stored.asked_at <= self._not_before:
             return None
         # Loading does not make it younger. A clock ahead of ours must not, either.
@@ -298,22 +322,27 @@ class Memory:
         name = _shared_name(flight.key)
         if self._store is not None and name is not None and flight.stores and found.is_final:
             asked_at = self._wall_clock() - (self.clock() - found.at)
-            self._store.put(name, StoredAnswer(found.value, asked_at))
+            try:
+                self._store.put(name, StoredAnswer(found.value, asked_at))
+            except Exception:
+                logger.exception("the shared store failed unexpectedly")
 
     def _lined_up(self, gate: Gate, flight: _Flight) -> Ticket:
-        """Stand in the line of every namespace that waits. Raises AnchoreUnavailable if none of them has room."""
+        """Stand in the line of every namespace that waits. Raises AnchoreBusy if none of them has room.
+
+        Raises AnchoreSuspended while the circuit breaker is open.
+        """
         ticket: Ticket | None = None
-        refusal: AnchoreUnavailable | None = None
         for namespace, at in flight.namespaces.items():
             try:
                 if ticket is None:
                     ticket = gate.line_up(namespace, flight.key.query, at - self.clock())
                 else:
                     gate.join(ticket, namespace, at - self.clock())
-            except AnchoreUnavailable as error:
-                refusal = error
+            except AnchoreBusy:
+                continue
         if ticket is None:
-            raise refusal or AnchoreUnavailable(UNEXPECTED)
+            raise AnchoreBusy
         return ticket
 
     def _keep(self, known: Account, flight: _Flight, found: Answer) -> bool:
@@ -365,8 +394,8 @@ def _shared_name(key: Key) -> str | None:
 
 
 def _is_outage(error: EvaluationError) -> bool:
-    # An image's author decides how large Anchore's answer about it is.
-    return isinstance(error, _OUTAGES) and not isinstance(error, AnchoreResponseTooLarge)
+    # An image's author decides how large Anchore's answer about it is, and how much he asks for at once.
+    return isinstance(error, _OUTAGES) and not isinstance(error, AnchoreResponseTooLarge | ImageNotReached)
 
 
 def _is_about(query: Query, value: Value, full_tag: str | None, digest: str | None) -> bool:
@@ -379,6 +408,12 @@ def _is_about(query: Query, value: Value, full_tag: str | None, digest: str | No
         tags |= {tag.full_tag for tag in value.tags}
         digests |= {value.digest, value.parent_digest or value.digest}
     return full_tag in tags or digest in digests
+
+
+def _bare(error: EvaluationError) -> EvaluationError:
+    """Return an error without its frames: in a cycle with the task, those hold the response, maybe of megabytes."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _late() -> DeadlineExceeded:

@@ -7,8 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from anchore_admission.core.facts import PolicyVersion
-from anchore_admission.errors import AnchoreRefused, EvaluationError
+from anchore_admission.errors import AnchoreRefused, AnchoreUnavailable, DeadlineExceeded, EvaluationError
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.throttled import Throttled
@@ -31,7 +30,10 @@ class _Known:
 
 
 class PolicyVersions:
-    """The versions of one account's policies, polled every ``interval`` seconds once somebody wants to know them."""
+    """The versions of one account's policies, polled every ``interval`` seconds once somebody wants to know them.
+
+    ``report_outage`` is called when a poll finds that Anchore cannot be asked.
+    """
 
     def __init__(
         self,
@@ -40,12 +42,14 @@ class PolicyVersions:
         interval: float,
         *,
         clock: Clock,
+        report_outage: Callable[[EvaluationError], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._account = account
         self._anchore = anchore
         self._interval = interval
         self._clock = clock
+        self._report_outage = report_outage
         self._sleep = sleep
         self._known: _Known | None = None
         self._identity = anchore.identity
@@ -100,6 +104,8 @@ class PolicyVersions:
             policies = await self._anchore.policies(Deadline.after(CALL_SECONDS, self._clock))
         except EvaluationError as error:
             self._is_refused = isinstance(error, AnchoreRefused)
+            if isinstance(error, AnchoreUnavailable | DeadlineExceeded):
+                self._report_outage(error)
             meanwhile = "results count only while they are fresh" if self._is_refused else "the last list stays in use"
             self._warnings.warn("poll", f"cannot list the policies of account {self._account}: {error}; {meanwhile}")
             return
@@ -111,15 +117,11 @@ class PolicyVersions:
         self._is_refused = False
         self._warnings.clear("poll")
         self._identity = identity
-        self._known = _known(policies)
+        active = next((policy.policy for policy in policies if policy.active), None)
+        self._known = _Known({policy.policy: policy.last_updated for policy in policies}, active)
 
     async def _poll_for_ever(self) -> None:
         while True:
             await self.poll()
             # Jitter spreads the calls of replicas that started together.
             await self._sleep(self._interval * random.uniform(*_JITTER))  # noqa: S311 - jitter
-
-
-def _known(policies: tuple[PolicyVersion, ...]) -> _Known:
-    active = next((policy.policy for policy in policies if policy.active), None)
-    return _Known({policy.policy: policy.last_updated for policy in policies}, active)

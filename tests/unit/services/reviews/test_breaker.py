@@ -137,6 +137,41 @@ def test_one_image_that_many_namespaces_use_cannot_open_it(setup: Setup) -> None
     assert setup.breaker.state is CLOSED
 
 
+def test_our_own_call_confirms_what_queries_of_any_namespaces_tell(setup: Setup) -> None:
+    for number in range(FAILURES):
+        assert not setup.breaker.is_in_doubt
+        setup.breaker.confirm(FAILED)
+        assert setup.breaker.state is CLOSED
+        setup.call(FAILED, f"image {number}", (None, "shop")[number % 2])
+    assert setup.breaker.is_in_doubt
+    setup.breaker.confirm(FAILED)
+    assert setup.breaker.state is OPEN
+    assert not setup.breaker.is_in_doubt
+
+
+def test_one_query_that_fails_again_and_again_is_no_doubt(setup: Setup) -> None:
+    for _ in range(100):
+        setup.call(FAILED)
+    setup.breaker.confirm(FAILED)
+    assert setup.breaker.state is CLOSED
+
+
+@pytest.mark.parametrize("response", RESPONSES, ids=repr)
+def test_any_response_ends_the_doubt(response: BaseException | None, setup: Setup) -> None:
+    for number in range(FAILURES):
+        setup.call(FAILED, f"image {number}")
+    setup.call(response)
+    setup.breaker.confirm(FAILED)
+    assert setup.breaker.state is CLOSED
+
+
+def test_confirmation_does_not_prolong_the_pause(opened: Setup) -> None:
+    opened.passes(1)
+    opened.breaker.confirm(FAILED)
+    opened.passes(FIRST_PAUSE - 1)
+    assert not opened.is_suspended()
+
+
 def test_background_work_repeats_queries_of_any_author_and_counts_only_without_a_connection(setup: Setup) -> None:
     for number in range(100):
         setup.call(FAILED, f"image {number}", None)

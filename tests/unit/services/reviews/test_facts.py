@@ -13,6 +13,7 @@ from anchore_admission.core.facts import (
     SubmissionState,
 )
 from anchore_admission.errors import (
+    AnchoreBusy,
     AnchoreUnavailable,
     DeadlineExceeded,
     EvaluationError,
@@ -427,7 +428,10 @@ async def test_many_reviews_at_once_take_few_tasks_each(monkeypatch: pytest.Monk
     monkeypatch.setattr(gathering, "_WORKERS", 20)
     setup = ReviewSetup(concurrency=64)
     answer = setup.anchore.hang("by_tag")
-    reviews = [asyncio.create_task(setup.facts(*apps(40)[start : start + 8])) for start in range(0, 40, 8)]
+    reviews = [
+        asyncio.create_task(setup.facts(*apps(40)[start : start + 8], namespace=f"team-{start}"))
+        for start in range(0, 40, 8)
+    ]
     await settled()
 
     assert setup.anchore.in_flight == 8 + 8 + 4 + 1 + 1
@@ -436,3 +440,16 @@ async def test_many_reviews_at_once_take_few_tasks_each(monkeypatch: pytest.Monk
     assert found == [[DeadlineExceeded] * 8] * 5  # the author of an image cannot choose the images of other reviews
     answer.set()
     assert (await setup.facts(APP))[0].error is None
+
+
+async def test_reviews_of_one_namespace_do_not_hide_each_other_s_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_WORKERS", 8)
+    setup = ReviewSetup(concurrency=64)
+    setup.anchore.hang("by_tag")
+    flood = asyncio.create_task(setup.facts(*apps(8)))
+    await settled()
+    hiding = asyncio.create_task(setup.facts("registry.example.com/slow:1", "registry.example.com/bad:1"))
+    await setup.clock.advance(DEADLINE)
+
+    assert [type(facts.error) for facts in await hiding] == [DeadlineExceeded, AnchoreBusy]
+    await flood

@@ -286,7 +286,37 @@ async def test_joiner_is_shed_only_if_no_line_of_the_ticket_is_fast_enough(setup
     with pytest.raises(AnchoreBusy):
         setup.gate.join(last.ticket, "bank", 2.0)
     assert set(last.ticket.lines) == {"shop"}
+    assert last.ticket.held_up == {"shop", "bank"}
     assert setup.recorder.sheds == ["default"]
+
+
+async def test_ticket_is_held_up_by_earlier_calls_of_its_namespace(setup: Setup) -> None:
+    *begun, waiting = setup.fly_many(5)
+    assert [it.ticket.held_up for it in begun] == [set()] * 4
+    assert waiting.ticket.held_up == {"shop"}
+    await setup.respond(begun[0])
+    assert waiting.ticket.has_begun
+    assert waiting.ticket.held_up == {"shop"}, "it had to wait, so it had less time"
+
+
+async def test_ticket_is_not_held_up_by_calls_of_other_namespaces() -> None:
+    setup = Setup(concurrency=1)
+    setup.fly_many(20, "flood")
+    first, second = setup.fly("shop"), setup.fly("shop")
+    assert first.ticket.held_up == set()
+    assert second.ticket.held_up == {"shop"}
+    await setup.finish()
+
+
+async def test_each_namespace_that_joins_is_held_up_by_its_own_calls_only() -> None:
+    setup = Setup(concurrency=1)
+    *_, last = setup.fly_many(3)
+    setup.gate.join(last.ticket, "bank", SECONDS)
+    assert last.ticket.held_up == {"shop"}
+    setup.fly("mail")
+    setup.gate.join(last.ticket, "mail", SECONDS)
+    assert last.ticket.held_up == {"shop", "mail"}
+    await setup.finish()
 
 
 async def test_ticket_that_is_left_gives_up_its_place(setup: Setup) -> None:

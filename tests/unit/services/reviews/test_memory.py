@@ -10,6 +10,7 @@ from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvalua
 from anchore_admission.core.freshness import Lifetimes
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.errors import (
+    AnchoreBusy,
     AnchoreRefused,
     AnchoreResponseInvalid,
     AnchoreResponseTooLarge,
@@ -22,10 +23,13 @@ from anchore_admission.errors import (
 from anchore_admission.ports.anchore import Identity
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.store import FactStore, StoredAnswer
+from anchore_admission.ports.telemetry import BreakerState
+from anchore_admission.services.reviews.breaker import FAILURES
+from anchore_admission.services.reviews.policy_versions import HURRY_SECONDS
 from support.builders import rule
 from support.fakes import ACTIVE_POLICY, PASS, digest_of, settled
 from support.memory import BOOT
-from support.review_setup import APP, BAD, DEADLINE, ReviewSetup
+from support.review_setup import APP, BAD, DEADLINE, REGISTRY, ReviewSetup
 
 OUTAGE = AnchoreUnavailable("no connection")
 QUIET = rule(request_analysis=False)
@@ -406,6 +410,158 @@ async def test_two_accounts_share_nothing(setup: ReviewSetup) -> None:
     assert setup.other.subjects("by_tag") == [APP]
 
 
+# Overload and outages
+
+
+def flood(setup: ReviewSetup, images: int, namespace: str) -> list[asyncio.Task[list[ImageFacts]]]:
+    return [
+        asyncio.create_task(setup.facts(f"{REGISTRY}/{namespace}:{number}", by=QUIET, namespace=namespace))
+        for number in range(images)
+    ]
+
+
+async def held_up(setup: ReviewSetup, by: str, *, images: int = 2) -> ImageFacts:
+    """The facts about APP for a namespace, while Anchore hangs and another namespace, or the same, fills the lines."""
+    setup.anchore.hang("by_tag")
+    flooding = flood(setup, images, by)
+    await settled()
+    asking = asyncio.create_task(setup.facts(APP, by=QUIET, namespace="shop"))
+    await setup.clock.advance(DEADLINE)
+    (facts,) = await asking
+    await asyncio.gather(*flooding)
+    return facts
+
+
+async def test_author_cannot_bring_about_no_verdict_by_flooding_his_namespace() -> None:
+    facts = await held_up(ReviewSetup(lifetimes=Lifetimes(), concurrency=2), by="shop")
+    assert type(facts.error) is AnchoreBusy
+
+
+async def test_author_cannot_prolong_a_pass_by_flooding_his_namespace() -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=2, policy_interval=30.0)
+    setup.anchore.store(APP)
+    await ask(setup)
+    await setup.clock.advance(200)
+    facts = await held_up(setup, by="shop")
+    assert (type(facts.error), facts.is_stale) == (AnchoreBusy, False)
+
+
+async def test_flood_of_other_namespaces_is_no_fault_of_this_one() -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=2, policy_interval=30.0)
+    setup.anchore.store(APP)
+    await ask(setup)
+    await setup.clock.advance(200)
+    setup.anchore.hang("by_tag")
+    others = flood(setup, 2, "mail") + flood(setup, 2, "bank")
+    await settled()
+    setup.anchore.hang("check")
+    facts = await held_up(setup, by="market")
+    assert (facts.error, facts.is_stale) == (None, True)
+    await asyncio.gather(*others)
+
+
+async def test_time_that_a_flood_took_from_a_review_counts_until_its_end() -> None:
+    """The look-up comes through at the last moment, and the check then has no time."""
+    setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=2)
+    setup.anchore.store(APP)
+    answer = setup.anchore.hang("by_tag")
+    setup.anchore.hang("check")
+    flooding = flood(setup, 1, "shop")
+    await settled()
+    asking = asyncio.create_task(ask(setup))
+    await setup.clock.advance(DEADLINE - 0.1)
+    answer.set()
+    await setup.clock.advance(0.1)
+
+    (facts,) = await asking
+    assert questions(setup)[-1] == "check"
+    assert type(facts.error) is AnchoreBusy
+    await asyncio.gather(*flooding)
+
+
+async def test_shed_question_has_no_older_answer_either() -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=2, policy_interval=30.0)
+    setup.anchore.store(APP)
+    await ask(setup)
+    await setup.clock.advance(200)
+    answers = [setup.anchore.hang("by_tag", subject=f"{REGISTRY}/shop:{number}") for number in range(4)]
+    flooding = flood(setup, 4, "shop")
+    await setup.clock.advance(7.0)
+    answers[0].set()  # so one call takes 7 seconds, and two wait
+    await settled()
+    (facts,) = await ask(setup)
+
+    assert setup.recorder.sheds == ["default"]
+    assert (type(facts.error), facts.is_stale) == (AnchoreBusy, False)
+    for task in flooding:
+        task.cancel()
+
+
+@pytest.mark.parametrize("error", [OUTAGE, DeadlineExceeded("late")], ids=repr)
+async def test_dead_anchore_of_one_namespace_opens_the_breaker(setup: ReviewSetup, error: EvaluationError) -> None:
+    setup.anchore.fail("by_tag", OUTAGE)
+    for number in range(FAILURES):
+        await ask(setup, f"{REGISTRY}/other:{number}")
+    await settled()
+    assert setup.recorder.breakers[-1][1] is BreakerState.CLOSED, "the list of policies can be read"
+
+    setup.anchore.fail("policies", error)
+    await setup.clock.advance(HURRY_SECONDS)
+    await ask(setup)
+    await settled()
+    assert setup.recorder.breakers[-1] == ("default", BreakerState.OPEN)
+
+
+async def test_policies_are_read_early_only_now_and_then(setup: ReviewSetup) -> None:
+    setup.anchore.fail("by_tag", OUTAGE)
+    setup.anchore.fail("policies", OUTAGE)
+    for number in range(FAILURES - 1):
+        await ask(setup, f"{REGISTRY}/other:{number}")
+    await setup.clock.advance(HURRY_SECONDS)
+    before = setup.operations.count("policies")
+    for _ in range(3):
+        await ask(setup)
+        await settled()
+    assert setup.operations.count("policies") == before + 1
+
+
+async def test_error_keeps_nothing_alive(setup: ReviewSetup) -> None:
+    try:
+        raise OUTAGE from ValueError("the response")
+    except AnchoreUnavailable as error:
+        setup.anchore.fail("by_tag", error)
+    (facts,) = await ask(setup)
+
+    assert facts.error is not None
+    assert (facts.error.__traceback__, facts.error.__cause__, facts.error.__context__) == (None, None, None)
+
+
+async def test_closed_memory_asks_nothing_more(setup: ReviewSetup) -> None:
+    setup.anchore.hang("by_tag")
+    asking = asyncio.create_task(ask(setup))
+    await settled()
+    setup.memory.forget()
+    later = asyncio.create_task(ask(setup))
+    await asyncio.sleep(0)
+    await setup.memory.aclose()
+    (facts,), (later_facts,) = await asyncio.gather(asking, later)
+    assert (type(facts.error), type(later_facts.error)) == (DeadlineExceeded, DeadlineExceeded)
+
+    asked = questions(setup)
+    (facts,) = await ask(setup)
+    assert isinstance(facts.error, AnchoreUnavailable)
+    assert questions(setup) == asked
+    assert setup.anchore.in_flight == 0
+
+
+async def test_closed_memory_refreshes_nothing(setup: ReviewSetup) -> None:
+    await ask(setup)
+    await setup.memory.aclose()
+    assert (await after(setup, 59.9)).evaluations == (PASS,)
+    await settled()
+    assert questions(setup) == ["by_tag", "check"]
+
+
 # Identical questions
 
 
@@ -419,13 +575,6 @@ async def test_identical_questions_are_asked_once(setup: ReviewSetup) -> None:
     assert found == [(PASS,)] * 50
     assert questions(setup) == ["by_tag", "check"]
     assert len(setup.recorder.joined) == 98
-
-
-async def test_an_error_holds_no_response_in_memory(setup: ReviewSetup) -> None:
-    setup.anchore.fail("by_tag", OUTAGE)
-    (facts,) = await setup.facts(APP)
-    assert facts.error == OUTAGE
-    assert facts.error.__traceback__ is None
 
 
 async def test_review_that_is_cancelled_does_not_fail_the_others(setup: ReviewSetup) -> None:
@@ -547,6 +696,31 @@ async def test_a_hint_takes_nothing_from_an_outage(setup: ReviewSetup) -> None:
 
 
 # The shared store
+
+
+class BrokenStore(FactStore):
+    """A store that breaks its promise never to raise."""
+
+    async def get(self, key: str, deadline: Deadline) -> StoredAnswer | None:
+        raise RuntimeError(key, deadline)
+
+    def put(self, key: str, answer: StoredAnswer) -> None:
+        raise RuntimeError(key, answer)
+
+    async def run(self) -> None:
+        """Write nothing."""
+
+    async def aclose(self) -> None:
+        """Hold nothing open."""
+
+
+async def test_broken_store_takes_no_verdict_away(caplog: pytest.LogCaptureFixture) -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), store=BrokenStore(), policy_interval=30.0)
+    setup.anchore.store(APP)
+    (facts,) = await ask(setup)
+
+    assert (facts.error, facts.evaluations) == (None, (PASS,))
+    assert "the shared store failed unexpectedly" in caplog.text
 
 
 class Shelf(FactStore):

@@ -3,8 +3,9 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import ItemsView, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from anchore_admission.core.facts import Submission, SubmissionState
 from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.core.tags import LastSubmission, ResolvedTag
 
@@ -60,6 +61,12 @@ class Recent:
             oldest = next((key for key, entry in self._entries.items() if not entry.active), None)
             if oldest is not None:
                 del self._entries[oldest]
+
+    def forget(self) -> None:
+        """Forget every response. What is under way stays, as if it were the first submission of its image."""
+        self._entries = OrderedDict((key, entry) for key, entry in self._entries.items() if entry.active)
+        for entry in self._entries.values():
+            entry.last = replace(entry.last, submission=Submission(SubmissionState.REQUESTED), resolved=None)
 
     def resolved(self, account: str, names: Sequence[str]) -> ResolvedTag | None:
         """Return the latest digest that Anchore resolved a tag to, submitted under any of its names."""

@@ -95,6 +95,7 @@ class Submissions:
         self._recent = Recent() if recent is None else recent
         self._queue = _Turns()
         self._retries: dict[Key, asyncio.Task[None]] = {}
+        self._generation = 0
         self._closed = False
 
     def submit(
@@ -147,6 +148,11 @@ class Submissions:
         latest = self._recent.resolved(account, names)
         return latest if latest and self._repeats.holds(latest, self._clock()) else None
 
+    def forget(self) -> None:
+        """Forget every response. A submission under way is finished, but where it finds the tag does not count."""
+        self._generation += 1
+        self._recent.forget()
+
     async def run(self) -> None:
         """Send queued submissions until cancelled."""
         async with asyncio.TaskGroup() as workers:
@@ -192,6 +198,7 @@ class Submissions:
     async def _attempt(self, key: Key, entry: Entry) -> None:
         account, request = key
         entry.attempts += 1
+        generation = self._generation
         try:
             record = await self._accounts[account].submit(request, Deadline.after(ATTEMPT_SECONDS, self._clock))
         except EvaluationError as error:
@@ -205,10 +212,11 @@ class Submissions:
             self._refused(entry, "the request for analysis failed", resolved=entry.last.resolved)
             self._settle(key, entry, "internal")
         else:
+            resolved = ResolvedTag(record.digest, self._clock(), entry.looked_up)
             entry.last = replace(
                 entry.last,
                 submission=Submission(SubmissionState.ANSWERED, record.digest),
-                resolved=ResolvedTag(record.digest, self._clock(), entry.looked_up),
+                resolved=resolved if generation == self._generation else None,
             )
             self._settle(key, entry, SubmissionState.ANSWERED)
 

@@ -270,3 +270,42 @@ async def test_drain_names_unsent_submissions_when_its_time_is_up(
     assert REQUEST.full_tag in caplog.text
     await setup.clock.advance(3600)
     assert setup.submitted == [REQUEST.full_tag, outage.full_tag], "no attempt follows a drain"
+
+
+async def test_forgotten_responses_do_not_count_and_are_requested_again(setup: ReviewSetup) -> None:
+    await setup.responded()
+
+    setup.submissions.forget()
+
+    assert setup.resolved() is None
+    assert setup.submit() == REQUESTED
+    await settled()
+    assert setup.submitted == [REQUEST.full_tag] * 2
+    assert setup.resolved() == ANSWERED.digest
+
+
+async def test_response_to_a_submission_from_before_it_forgot_names_no_digest(setup: ReviewSetup) -> None:
+    answer = setup.anchore.hang("submit")
+    setup.submit()
+    await settled()
+
+    setup.submissions.forget()
+    assert setup.submit() == REQUESTED
+    answer.set()
+    await settled()
+
+    assert setup.resolved() is None
+    assert setup.submitted == [REQUEST.full_tag]
+    assert setup.recorder.submissions == [("default", "answered")]
+
+
+async def test_forgetting_leaves_the_queue_and_the_retries_as_they_are(setup: ReviewSetup) -> None:
+    setup.anchore.fail("submit", AnchoreUnavailable("no connection"), times=1)
+    setup.submit()
+    await settled()
+
+    setup.submissions.forget()
+    await setup.clock.advance(2 * submissions.FIRST_RETRY)
+
+    assert setup.submitted == [REQUEST.full_tag] * 2
+    assert setup.resolved() == ANSWERED.digest

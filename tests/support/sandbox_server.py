@@ -2,20 +2,32 @@
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from anchore_admission.sandbox import DEFAULT_SEED, Seed, create_sandbox
 
 
 @contextmanager
-def sandbox_served(seed: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """The address of a sandbox with this seed, or the built-in one, while the block runs."""
-    content = DEFAULT_SEED if seed is None else Seed.model_validate(seed)
-    settings = uvicorn.Config(create_sandbox(content), log_config=None, lifespan="off", ws="none")
+def sandbox_served(seed: Mapping[str, Any] | None = None, *, calls: Counter[str] | None = None) -> Iterator[str]:
+    """The address of a sandbox with this seed, or the built-in one, while the block runs.
+
+    ``calls`` counts the calls by method, path and query.
+    """
+    sandbox = create_sandbox(DEFAULT_SEED if seed is None else Seed.model_validate(seed))
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        if calls is not None:
+            calls[f"{scope['method']} {scope['path']}?{unquote(scope['query_string'].decode())}"] += 1
+        await sandbox(scope, receive, send)
+
+    settings = uvicorn.Config(counted, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections before the server is up
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

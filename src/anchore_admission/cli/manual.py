@@ -11,16 +11,25 @@ from pydantic_core import to_json
 from anchore_admission.cli.exit_codes import exit_code
 from anchore_admission.cli.failures import note
 from anchore_admission.cli.inputs import read_configuration_file
-from anchore_admission.cli.options import OutputFormat
+from anchore_admission.cli.options import MAX_TOTAL_TIMEOUT, OutputFormat
 from anchore_admission.cli.output import write
 from anchore_admission.cli.progress import progress_on_terminal
-from anchore_admission.models.configuration import Configuration, ModeName, RuleSection, WorkloadHandling
+from anchore_admission.models.configuration import Configuration, MemorySection, ModeName, RuleSection, WorkloadHandling
 from anchore_admission.services.config.load import parse_configuration
 from anchore_admission.services.reviews.manual import ManualReviews, Progress
 from anchore_admission.services.reviews.summary import Summary
 from anchore_admission.settings import variable
 from anchore_admission.wiring.controller import build
 
+_FOR_THE_WHOLE_RUN = MemorySection().model_copy(
+    update={
+        **dict.fromkeys(("passed", "fail", "pending", "unknown", "tag"), MAX_TOTAL_TIMEOUT),
+        "outage": 0.0,
+        "policy_interval": 0.0,
+    }
+)
+"""Every answer counts until the end, so that a run asks each question once, and judges an image alike in all objects.
+No answer stands in for an Anchore that cannot be asked."""
 Run = Callable[[ManualReviews, Progress], Awaitable[Summary]]
 
 
@@ -54,7 +63,7 @@ def judge(overrides: Overrides, run: Run, output: OutputFormat, *, objects: bool
 def configured(overrides: Overrides) -> Configuration:
     """Return the configuration with the overrides in place. Raises ConfigurationError."""
     configuration = _file(overrides)
-    update: dict[str, object] = {}
+    update: dict[str, object] = {"memory": _FOR_THE_WHOLE_RUN}
     if overrides.anchore:
         # ``model_copy`` checks nothing, so parse the address as that of a file.
         endpoint = _only_anchore(overrides.anchore).anchore.endpoint

@@ -12,6 +12,7 @@ from anchore_admission.settings import variable
 
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_TOTAL_TIMEOUT = 300.0
+MAX_TOTAL_TIMEOUT = 86400.0
 NAMESPACE = DEFAULT_NAMESPACE
 _JUDGING = [mode for mode in ModeName if mode is not ModeName.SKIP]
 _RULES = "Rules"
@@ -133,7 +134,7 @@ TotalTimeout = Annotated[
     typer.Option(
         "--total-timeout",
         min=0.1,
-        max=86400,
+        max=MAX_TOTAL_TIMEOUT,
         metavar="SECONDS",
         help="Timeout of the whole run, once its input is read; anything not reviewed by then has no verdict.",
     ),

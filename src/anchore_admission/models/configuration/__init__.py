@@ -9,7 +9,7 @@ from anchore_admission.models.configuration.rules import (
     Match,
     RuleSection,
 )
-from anchore_admission.models.configuration.sections import AccountSection, AnchoreSection
+from anchore_admission.models.configuration.sections import AccountSection, AnchoreSection, MemorySection
 from anchore_admission.models.configuration.store import SharedStoreSection, Topology
 from anchore_admission.models.configuration.words import (
     ApiVersion,
@@ -31,6 +31,7 @@ __all__ = [
     "Expression",
     "LabelSelector",
     "Match",
+    "MemorySection",
     "ModeName",
     "OnError",
     "RuleSection",

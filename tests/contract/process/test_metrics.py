@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from anchore_admission.core.decision import Decision
 from anchore_admission.core.facts import SubmissionState
+from anchore_admission.core.freshness import Freshness
 from anchore_admission.errors import EvaluationError
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.ports.telemetry import Origin
@@ -41,6 +42,7 @@ VALUES: Final = {
     "decision": set(Decision),
     "mode": {*ModeName, "mixed", "none"},
     "origin": set(Origin),
+    "use": {*Freshness, "asked"},
     "error_type": {"calling_webhook_error", "apiserver_internal_error", "no_error"},
 }
 """The values of labels whose values are a closed set."""

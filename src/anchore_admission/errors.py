@@ -8,6 +8,7 @@ AnchoreAdmissionError
 │   ├── Overloaded
 │   ├── NotServed
 │   ├── MethodNotAllowed
+│   ├── NotLocal
 │   └── UnsupportedMediaType
 ├── DocumentError                   an invalid YAML or JSON text: every problem with its line
 ├── ConfigurationError              invalid settings, rules, credentials or certificates: every problem at once
@@ -99,6 +100,14 @@ class MethodNotAllowed(ReviewError):
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
         super().__init__(f"the method is not allowed here: use {allowed}")
+
+
+class NotLocal(ReviewError):
+    """A path that only processes in the same Pod may call."""
+
+    code = "not_local"
+    status = 403
+    reason = "Forbidden"
 
 
 class UnsupportedMediaType(ReviewError):

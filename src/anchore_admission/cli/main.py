@@ -27,6 +27,7 @@ COMMANDS = {
     "sandbox": "Run a simulated Anchore that needs no registry and no database.",
     "demo": "Show the product working: a simulated Anchore, the controller, and Pods in each mode.",
     "health": "Check that the controller on this machine is ready.",
+    "forget": "Make the controller in this Pod forget what Anchore answered.",
     "version": "Print the version.",
 }
 """The commands in the order of the help. The summaries repeat docstrings, so that the help imports no command."""

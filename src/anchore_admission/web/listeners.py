@@ -88,7 +88,7 @@ def webhook_port(settings: Settings, controller: Controller, certificate: Servin
 def operations_listener(settings: Settings, controller: Controller, readiness: Readiness) -> Listener:
     """Serve health, metrics and version, without TLS."""
     return Listener(
-        create_operations(readiness, controller.telemetry.exposition),
+        create_operations(readiness, controller.telemetry.exposition, controller.forget),
         settings.host,
         settings.operations_port,
         setting="operations_port",

@@ -1,4 +1,4 @@
-"""The operations port: liveness, readiness, version and metrics."""
+"""The operations port: liveness, readiness, version and metrics; and, for the Pod itself, forgetting."""
 
 import platform
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from starlette.routing import request_response
 from starlette.types import ASGIApp
 
 from anchore_admission import __version__
+from anchore_admission.web.forgetting import FORGET, ForgetEndpoint
 from anchore_admission.web.routing import Route, Routes
 
 Exposition = Callable[[str | None], tuple[bytes, str]]
@@ -53,7 +54,9 @@ class Readiness:
         return {name: holds() for name, holds in self._conditions.items()}
 
 
-def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:
+def create_operations(readiness: Readiness, exposition: Exposition, forget: Callable[[], int]) -> ASGIApp:
+    """Build the application; ``forget`` forgets Anchore's answers, and returns their number."""
+
     async def livez(_: Request) -> Response:
         """Respond while the event loop runs; nothing else is checked."""
         return PlainTextResponse("ok")
@@ -73,4 +76,5 @@ def create_operations(readiness: Readiness, exposition: Exposition) -> ASGIApp:
 
     endpoints = {"/livez": livez, "/readyz": readyz, "/version": version, "/metrics": metrics}
     routes = {path: Route("GET", request_response(endpoint)) for path, endpoint in endpoints.items()}
-    return Routes(routes, listed=f"GET {', '.join(routes)}")
+    listed = f"GET {', '.join(routes)}, POST {FORGET}"
+    return Routes({**routes, FORGET: Route("POST", ForgetEndpoint(forget))}, listed=listed)

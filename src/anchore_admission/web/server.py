@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
                 # uvicorn's own configuration would take its loggers out of ours.
                 log_config=None,
                 access_log=False,
-                # A client may write anything into X-Forwarded-For; no decision depends on its address.
+                # A client may write anything into X-Forwarded-For; only /forget depends on its (real) address.
                 proxy_headers=False,
                 server_header=False,
                 date_header=False,

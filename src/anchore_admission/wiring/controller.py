@@ -59,6 +59,11 @@ class Controller:
         """Return whether there are credentials for every account."""
         return all(source.is_ready() for source in self.watched)
 
+    def forget(self) -> int:
+        """Forget everything that Anchore answered, and return the number of answers that were remembered."""
+        self.submissions.forget()
+        return self.memory.forget()
+
     async def aclose(self) -> None:
         """Close the connections to Anchore."""
         # A stack closes each of them even if closing another one fails.

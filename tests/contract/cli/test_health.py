@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from anchore_admission.cli import health
+from anchore_admission.cli import health, local_port
 
 PORT = "--operations-port"
 
@@ -69,4 +69,4 @@ def test_an_answer_that_is_no_http_is_unhealthy(app: typer.Typer, monkeypatch: p
 
 
 def test_an_address_that_listens_everywhere_is_called_on_this_machine() -> None:
-    assert health.LOOPBACK == {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    assert local_port.LOOPBACK == {"0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -17,7 +17,7 @@ def readiness() -> Readiness:
 
 @pytest.fixture
 async def client(readiness: Readiness) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_operations(readiness, Telemetry().exposition)
+    app = create_operations(readiness, Telemetry().exposition, lambda: 0)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://operations") as client:
         yield client
 

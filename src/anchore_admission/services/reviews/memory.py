@@ -172,13 +172,18 @@ class Memory:
         for account in self._accounts.values():
             await account.policies.aclose()
 
-    def forget(self) -> None:
-        """Forget every answer, also those that are still under way, and load no older one from the shared store."""
+    def forget(self) -> int:
+        """Forget every answer, also those that are still under way, and load no older one from the shared store.
+
+        Return the number of answers that were remembered.
+        """
+        forgotten = len(self._remembered)
         self._generation += 1
         self._not_before = self._wall_clock()
         self._flights.clear()
         self._remembered.clear()
         self._record_size()
+        return forgotten
 
     def _key(self, account: str, query: Query) -> Key:
         known = self._accounts[account]

@@ -1,6 +1,7 @@
 """One run of ``review`` or ``check`` asks Anchore each distinct question once, however many objects share an image."""
 
 import json
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,3 +106,16 @@ def test_answers_count_for_the_whole_run_whatever_the_configuration_says(run: Ru
 
     assert len(ended.document["images"]) == 5 * PODS
     assert (len(calls), set(calls.values())) == (9, {1})
+
+
+def test_run_leaves_the_shared_store_alone(run: Run, tmp_path: Path) -> None:
+    """It must not change what replicas judge by, and a pipeline has neither the store's address nor its keys."""
+    with socket.create_server(("127.0.0.1", 0)) as store:
+        url = f"redis://127.0.0.1:{store.getsockname()[1]}"
+        shared = {"url": url, "clusterName": "test", "keyDirectory": str(tmp_path / "missing")}
+        ended, _ = run.review([APP], settings={"sharedStore": shared})
+        store.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            store.accept()
+
+    assert ended.code == 0

@@ -1,10 +1,13 @@
 """The port to a store that replicas share: what one of them has learned from Anchore, the others need not ask."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from anchore_admission.core.answers import Value
 from anchore_admission.ports.deadline import Deadline
+
+SKEW_SECONDS: Final = 1.0
+"""How far the clock of the replica that asked may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ from typing import Final
 
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.files import SECRET_LIMIT, read_bytes, read_together
+from anchore_admission.ports.store import SKEW_SECONDS
 from anchore_admission.ports.telemetry import StoreOutcome
 
 LARGEST_ENTRY: Final = 64 * 1024
 """Bytes of an entry in the store."""
 SHORTEST_KEY: Final = 32
-SKEW_SECONDS: Final = 1.0
-"""How far another replica's clock may be ahead of ours."""
 CURRENT: Final = "current"
 PREVIOUS: Final = "previous"
 _VERSION: Final = b"\x01"

@@ -13,10 +13,10 @@ from anchore_admission.adapters.store.alarm import Alarm
 from anchore_admission.adapters.store.batches import Batches
 from anchore_admission.adapters.store.breaker import SUSPENDED_SECONDS, StoreBreaker
 from anchore_admission.adapters.store.client import StoreClient
-from anchore_admission.adapters.store.sealing import LARGEST_ENTRY, OVERHEAD, SKEW_SECONDS, Opened, Seal
+from anchore_admission.adapters.store.sealing import LARGEST_ENTRY, OVERHEAD, Opened, Seal
 from anchore_admission.adapters.store.values import SCHEMA, decode, encode
 from anchore_admission.ports.deadline import Clock, Deadline
-from anchore_admission.ports.store import StoredAnswer
+from anchore_admission.ports.store import SKEW_SECONDS, StoredAnswer
 from anchore_admission.ports.telemetry import Recorder, StoreOutcome, StorePut
 from anchore_admission.redaction import cut
 from anchore_admission.text import joined_lines

@@ -27,7 +27,7 @@ from anchore_admission.errors import (
 )
 from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Clock, Deadline
-from anchore_admission.ports.store import FactStore, StoredAnswer
+from anchore_admission.ports.store import SKEW_SECONDS, FactStore, StoredAnswer
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.gate import BACKGROUND, Gate, Ticket
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
@@ -179,7 +179,8 @@ class Memory:
         """
         forgotten = len(self._remembered)
         self._generation += 1
-        self._not_before = self._wall_clock()
+        # What a replica whose clock is ahead asked for just before looks younger than it is.
+        self._not_before = self._wall_clock() + SKEW_SECONDS
         self._flights.clear()
         self._remembered.clear()
         self._record_size()

@@ -821,10 +821,19 @@ async def test_a_result_is_not_stored_without_the_version_of_its_policy() -> Non
     assert key.startswith("tag\0fake\0")
 
 
-async def test_the_store_s_older_answers_are_forgotten_too() -> None:
+@pytest.mark.parametrize(("seconds", "asked"), [(0.0, 2), (1.0, 2), (1.1, 1)])
+async def test_the_store_s_older_answers_are_forgotten_too(seconds: float, asked: int) -> None:
+    """The clock of the replica that asked may be ahead by a second."""
     first, second = replicas(Shelf())
-    await ask(first)
     second.memory.forget()
+    await first.clock.advance(seconds)
+    await ask(first)
     await ask(second)
 
-    assert questions(first) == ["by_tag", "check"] * 2
+    assert questions(first) == ["by_tag", "check"] * asked
+
+
+async def test_it_forgets_as_many_answers_as_it_remembered(setup: ReviewSetup) -> None:
+    await ask(setup)
+
+    assert [setup.memory.forget(), setup.memory.forget()] == [2, 0]

@@ -20,7 +20,7 @@ from anchore_admission.core.facts import SubmissionState
 from anchore_admission.core.freshness import Freshness
 from anchore_admission.errors import EvaluationError
 from anchore_admission.models.configuration import ModeName
-from anchore_admission.ports.telemetry import Origin
+from anchore_admission.ports.telemetry import Origin, StoreOutcome
 from anchore_admission.process import prepared, run
 from support import charts
 from support.alerts import rules, target
@@ -38,7 +38,10 @@ OTHERS: Final = {
     "apiserver_admission_webhook_fail_open_count": {"name", "type"},
 }
 VALUES: Final = {
-    "outcome": {"ok", "not_found", *SubmissionState, *(kind.code for kind in EvaluationError.__subclasses__())},
+    "outcome": {
+        *("ok", "not_found", *SubmissionState, *StoreOutcome),
+        *(kind.code for kind in EvaluationError.__subclasses__()),
+    },
     "decision": set(Decision),
     "mode": {*ModeName, "mixed", "none"},
     "origin": set(Origin),
@@ -55,13 +58,19 @@ CONFIGURATION: Final = {
 
 
 async def _exposition(folder: Path, patch: pytest.MonkeyPatch, anchore: str) -> str:
-    """Return the metrics of a controller with a wrong password after two calls, one of them unreadable."""
+    """Return the metrics of a controller with a wrong password and a store that is down after two calls.
+
+    One of them is unreadable.
+    """
     port, operations_port = free_port(), free_port()
     patch.setenv("ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "admin")
     patch.setenv("ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD", "wrong")
     async with cluster(folder, patch) as api:
         wanted = settings(folder, port, operations_port)
-        (folder / "configuration.json").write_text(json.dumps({"anchore": {"endpoint": anchore}, **CONFIGURATION}))
+        (folder / "current").write_text("a seal key of at least 32 random bytes")
+        shared = {"url": "redis://127.0.0.1:1", "clusterName": "test", "keyDirectory": str(folder)}
+        document = {"anchore": {"endpoint": anchore}, "sharedStore": shared, **CONFIGURATION}
+        (folder / "configuration.json").write_text(json.dumps(document))
         process = asyncio.create_task(run(prepared(wanted)))
         await asyncio.wait([process, asyncio.create_task(api.applied.wait())], return_when="FIRST_COMPLETED")
         bundle = base64.b64decode(api.objects[SECRET]["data"]["ca.crt"]).decode()

@@ -3,8 +3,7 @@
 import asyncio
 
 import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.cli import forget

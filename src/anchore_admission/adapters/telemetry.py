@@ -1,8 +1,8 @@
 """Prometheus metrics of the process; a review is also logged."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,8 +15,10 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
@@ -40,20 +42,26 @@ _OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 _OTHER = "other"
 _NO_MODE = "none"
 _MIXED_MODES = "mixed"
-MetricT = TypeVar("MetricT", Counter, Histogram)
 
 
-class _Children(dict[tuple[str, ...], MetricT]):
-    """The children of a metric by the values of its labels. To ask the metric for one takes longer than to count."""
+class _Tally(Collector):
+    """A counter that each review increases several times, by the values of its labels.
 
-    def __init__(self, metric: MetricT) -> None:
-        super().__init__()
-        self._metric: MetricT = metric
+    Only the event loop counts, so it needs none of the locks that a ``Counter`` takes for each label and increment.
+    """
 
-    def __missing__(self, labels: tuple[str, ...]) -> MetricT:
-        child: MetricT = self._metric.labels(*labels)
-        self[labels] = child
-        return child
+    def __init__(self, family: Callable[[], CounterMetricFamily]) -> None:
+        self._family = family
+        self._counts = defaultdict[tuple[str, ...], int](int)
+
+    def count(self, *labels: str) -> None:
+        self._counts[labels] += 1
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = self._family()
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count)
+        yield family
 
 
 class Telemetry:
@@ -66,22 +74,16 @@ class Telemetry:
         # The `_created` series would double every counter, and none of our dashboards and alerts reads them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._reviews = _Children(
-            self._counter("reviews", "Finished reviews.", "outcome", "mode", "operation", "origin")
+        self._reviews = self._tally("reviews", "Finished reviews.", "outcome", "mode", "operation", "origin")
+        self._review_seconds = self._histogram(
+            "review_duration_seconds",
+            "Time from a request to its verdict.",
+            _REVIEW_BUCKETS,
+            "mode",
+            "outcome",
+            "origin",
         )
-        self._review_seconds = _Children(
-            self._histogram(
-                "review_duration_seconds",
-                "Time from a request to its verdict.",
-                _REVIEW_BUCKETS,
-                "mode",
-                "outcome",
-                "origin",
-            )
-        )
-        self._image_verdicts = _Children(
-            self._counter("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
-        )
+        self._image_verdicts = self._tally("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
         self._malformed = self._counter("malformed_reviews", "Requests that could not be read.", "code")
         self._calls = self._counter("anchore_calls", "Finished calls to Anchore.", "account", "operation", "outcome")
         self._call_seconds = self._histogram(
@@ -92,7 +94,7 @@ class Telemetry:
             "connections_closed", "Connections that the controller closed before the client did.", "reason"
         )
         self._requests = self._counter("analysis_requests", "Finished requests for analysis.", "account", "outcome")
-        self._recalled = self._counter(
+        self._recalled = self._tally(
             "facts",
             "Facts about images, by their use: from memory (fresh, refreshing, stale) or asked.",
             "account",
@@ -131,14 +133,14 @@ class Telemetry:
         outcome = outcome_of(verdict)
         mode = _mode_of(verdict)
         operation = record.operation if record.operation in _OPERATIONS else _OTHER
-        self._reviews[outcome, mode, operation, record.origin].inc()
-        self._review_seconds[mode, outcome, record.origin].observe(record.seconds)
+        self._reviews.count(outcome, mode, operation, record.origin)
+        self._review_seconds.labels(mode, outcome, record.origin).observe(record.seconds)
         for image in verdict.images:
-            self._image_verdicts[image.verdict.decision, image.verdict.reason, image.judged.rule.mode].inc()
+            self._image_verdicts.count(image.verdict.decision, image.verdict.reason, image.judged.rule.mode)
         log_review(record, outcome)
 
     def malformed_review(self, code: str, message: str) -> None:
-        self._reviews[ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION].inc()
+        self._reviews.count(ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION)
         self._malformed.labels(code).inc()
         self._malformed_log.write(code, message)
 
@@ -154,7 +156,7 @@ class Telemetry:
         self._in_flight.inc(change)
 
     def recalled(self, *, account: str, use: str) -> None:
-        self._recalled.labels(account, use).inc()
+        self._recalled.count(account, use)
 
     def coalesced(self, account: str) -> None:
         self._coalesced.labels(account).inc()
@@ -244,6 +246,11 @@ class Telemetry:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+
+    def _tally(self, name: str, about: str, *labels: str) -> _Tally:
+        tally = _Tally(partial(CounterMetricFamily, f"anchore_admission_{name}", about, labels=labels))
+        self._registry.register(tally)
+        return tally
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"anchore_admission_{name}", about, labels, registry=self._registry)

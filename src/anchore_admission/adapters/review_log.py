@@ -128,12 +128,12 @@ def _listed(verdict: ReviewVerdict) -> Sequence[ImageVerdict]:
 
 
 def _image(image: ImageVerdict) -> dict[str, Any]:
-    judged, verdict = image.judged, image.verdict
+    text, rule, verdict = image.judged.text, image.judged.rule, image.verdict
     fields: dict[str, Any] = {
-        "image": shortened(judged.text, _IMAGE_LIMIT),
+        "image": shortened(text, _IMAGE_LIMIT),
         "digest": image.digest,
-        "rule": judged.rule.name,
-        "mode": judged.rule.mode,
+        "rule": rule.name,
+        "mode": rule.mode,
         "decision": verdict.decision,
         "reason": verdict.reason,
         "effect": image.effect,

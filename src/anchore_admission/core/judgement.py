@@ -26,13 +26,13 @@ from anchore_admission.models.review import AdmissionRequest
 
 def judge(image: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
     """Judge an image by its rule's mode. ``handling`` is DENY for a Pod, whose verdict is authoritative."""
-    mode = MODES[image.rule.mode]
-    if isinstance(image.meaning, Uncheckable):
-        reason = image.meaning.reason
-        verdict = mode.uncheckable(reason, messages.uncheckable(image, reason, image.meaning.problem))
+    rule, meaning = image.rule, image.meaning
+    mode = MODES[rule.mode]
+    if isinstance(meaning, Uncheckable):
+        verdict = mode.uncheckable(meaning.reason, messages.uncheckable(image, meaning.reason, meaning.problem))
     else:
-        verdict = mode.judge(image.text, image.meaning, facts, image.rule)
-    return ImageVerdict(image, facts, verdict, effect_of(verdict, image.rule, handling))
+        verdict = mode.judge(image.text, meaning, facts, rule)
+    return ImageVerdict(image, facts, verdict, effect_of(verdict, rule, handling))
 
 
 def reduce(

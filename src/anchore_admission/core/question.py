@@ -19,13 +19,9 @@ class Question(Struct, frozen=True):
 
 def question_about(image: JudgedImage) -> Question | None:
     """Return the question about an image; None if its mode needs no facts or Anchore cannot check the image."""
-    needs = MODES[image.rule.mode].needs
-    if image.reference is None or needs == NOTHING:
+    reference, rule = image.reference, image.rule
+    needs = MODES[rule.mode].needs
+    if reference is None or needs == NOTHING:
         return None
-    return Question(
-        reference=image.reference,
-        account=image.rule.account,
-        policy=image.rule.policy if needs.evaluation else None,
-        needs=needs,
-        request_analysis=image.rule.request_analysis,
-    )
+    policy = rule.policy if needs.evaluation else None
+    return Question(reference, rule.account, policy, needs, rule.request_analysis)

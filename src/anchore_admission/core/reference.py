@@ -37,7 +37,6 @@ _REST_RE = re.compile(rf"({_PATH}){_END}")
 """Path, tag and digest of a reference."""
 _ANY_REST_RE = re.compile(rf"([^@]+?){_END}")
 """The same with any path, to tell whether the path is what is wrong."""
-_IMAGE_ID_RE = re.compile(r"[a-f0-9]{64}")
 DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HEX_RE = re.compile(r"[a-f0-9]+")
 
@@ -69,7 +68,7 @@ def parse(text: str) -> ImageReference:
     # Before any expression sees the text, because its author chooses its length.
     if len(text) > MAX_TEXT:
         raise InvalidImageReference(f"is not a valid image reference: it is longer than {MAX_TEXT} characters")
-    if _IMAGE_ID_RE.fullmatch(text):
+    if _is_hex_digest(text):
         raise InvalidImageReference("is an image ID, not a reference")
     host, rest = _split_host(text)
     is_host = host == DOCKER_HUB or _HOST_RE.fullmatch(host) is not None
@@ -130,7 +129,11 @@ def is_image_id(text: str) -> bool:
 
     containerd tries ``sha256:<hex>``, even shortened, as an image ID first (internal/cri, LocalResolve).
     """
-    return text.startswith(("sha256:", "sha384:", "sha512:")) or _IMAGE_ID_RE.fullmatch(text) is not None
+    return text.startswith(("sha256:", "sha384:", "sha512:")) or _is_hex_digest(text)
+
+
+def _is_hex_digest(text: str) -> bool:
+    return len(text) == DIGEST_LENGTHS["sha256"] and _HEX_RE.fullmatch(text) is not None
 
 
 def not_for_anchore(reference: ImageReference) -> str:

@@ -34,8 +34,10 @@ class ImageVerdict(Struct, frozen=True):
     @property
     def digest(self) -> str | None:
         """The digest that Anchore has for the image, else the one that its reference names."""
+        if digest := self.facts.digest:
+            return digest
         reference = self.judged.reference
-        return self.facts.digest or (reference.digest if reference else None)
+        return reference.digest if reference else None
 
 
 class ReviewVerdict(Struct, frozen=True):

@@ -3,11 +3,10 @@
 import base64
 import hashlib
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import fastapi_offline
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import request_response
@@ -19,31 +18,27 @@ from anchore_admission.web.safe_headers import NOTHING
 
 PAGE: Final = "/docs"
 DOCUMENT: Final = "/openapi.json"
-_TITLE: Final = "Anchore admission controller"
-_FOLDER: Final = Path(fastapi_offline.__file__).parent / "static"
 _ADDRESS: Final = "static-offline-docs"
-_SCRIPT, _STYLE, _ICON = "swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"
-_USER_INTERFACE: dict[str, Any] = {
-    "defaultModelsExpandDepth": -1,  # no list of schemas: every route shows its own
-    "deepLinking": True,
-    "displayRequestDuration": True,
-    "syntaxHighlight": False,
-    "tryItOutEnabled": True,
-}
+_ASSETS: Final = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
 
 def documentation() -> dict[str, Route]:
     """Return the routes of the page, the document that it shows, and its assets."""
     document = Response(openapi_document(), media_type="application/json")
-    assets = StaticFiles(directory=_FOLDER)
+    assets = StaticFiles(directory=_folder())
     return {
         PAGE: Route("GET", _page()),
         DOCUMENT: Route("GET", document),
-        **{
-            f"/{_ADDRESS}/{name}": Route("GET", request_response(partial(_asset, assets, name)))
-            for name in (_SCRIPT, _STYLE, _ICON)
-        },
+        **{f"/{_ADDRESS}/{name}": Route("GET", request_response(partial(_asset, assets, name))) for name in _ASSETS},
     }
+
+
+def _folder() -> Path:
+    """Return the folder of the assets without importing their package, which would load all of FastAPI."""
+    spec = find_spec("fastapi_offline")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("fastapi-offline, which holds the assets of the documentation page, is not installed")
+    return Path(spec.submodule_search_locations[0], "static")
 
 
 async def _asset(assets: StaticFiles, name: str, request: Request) -> Response:
@@ -53,15 +48,8 @@ async def _asset(assets: StaticFiles, name: str, request: Request) -> Response:
 
 def _page() -> HTMLResponse:
     """Build the page. Its addresses are relative, so that it works behind the path of a proxy."""
-    page = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title=_TITLE,
-        swagger_js_url=f"{_ADDRESS}/{_SCRIPT}",
-        swagger_css_url=f"{_ADDRESS}/{_STYLE}",
-        swagger_favicon_url=f"{_ADDRESS}/{_ICON}",
-        swagger_ui_parameters=_USER_INTERFACE,
-    )
-    # FastAPI's page starts Swagger UI in an inline script. Its hash allows this script and no other (CSP Level 2).
+    page = HTMLResponse(Path(__file__).with_name("documentation.html").read_bytes())
+    # An inline script starts Swagger UI. Its hash allows this script and no other (CSP Level 2).
     inline = [after.partition(b"</script>")[0] for after in bytes(page.body).split(b"<script>")[1:]]
     scripts = " ".join(f"'sha256-{_digest(script)}'" for script in inline)
     page.headers["Content-Security-Policy"] = (

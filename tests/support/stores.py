@@ -70,6 +70,7 @@ class FakeClient(StoreClient):
     error: Exception | None = None
     disconnects: int = 0
     hanging: asyncio.Event | None = None
+    swallows_cancellation: bool = False
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         self.reads.append(list(keys))
@@ -86,7 +87,8 @@ class FakeClient(StoreClient):
 
     async def _respond(self) -> None:
         if self.hanging:
-            await self.hanging.wait()
+            with contextlib.suppress(*([asyncio.CancelledError] if self.swallows_cancellation else [])):
+                await self.hanging.wait()
         if self.error:
             raise self.error
 

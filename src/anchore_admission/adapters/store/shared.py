@@ -157,8 +157,9 @@ class SharedStore:
                 await self._client.read([self._name("probe")])
             except Exception as error:  # noqa: BLE001 - any error means that the store stays suspended
                 logger.debug("the shared store is still suspended: %s", _described(error))
-                continue
-            self._breaker.close()
+            else:
+                self._breaker.close()
+            _heed_cancellation()
 
     def _sealed(self, name: str, answer: StoredAnswer) -> _Put | None:
         """Return the entry to write; None if it is not final, too large, too old or of the future."""
@@ -178,6 +179,7 @@ class SharedStore:
             if not self._puts:
                 self._has_puts.clear()
             self._recorder.store_put(await self._write(put))
+            _heed_cancellation()
 
     async def _write(self, put: _Put) -> StorePut:
         milliseconds = int((put.until - self._seal.now()) * 1000)
@@ -190,6 +192,16 @@ class SharedStore:
             self._warnings.warn("writes", text, even_if_changed=False)
             return StorePut.ERROR
         return StorePut.STORED
+
+
+def _heed_cancellation() -> None:
+    """End a cancelled task although its cancellation was swallowed.
+
+    The client uses ``asyncio.wait_for``, which does so in Python 3.11 if what it waits for ends at the same moment.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _described(error: Exception) -> str:

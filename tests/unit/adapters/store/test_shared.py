@@ -308,6 +308,23 @@ async def test_an_error_is_described_in_one_short_line_without_the_password(
     assert len(message) < 400
 
 
+async def test_a_client_that_swallows_a_cancellation_does_not_keep_a_stopping_replica(
+    stage: Stage, client: FakeClient
+) -> None:
+    client.swallows_cancellation = True
+    async with stage.running():
+        client.hanging = asyncio.Event()
+        stage.store.put("key", ANSWER)
+        await settled()
+    assert stage.recorder.store_puts == [StorePut.STORED]
+    async with stage.running():
+        client.hanging = None
+        await fail(stage, client)
+        client.hanging, client.error = asyncio.Event(), None
+        await stage.clock.advance(SUSPENDED_SECONDS)
+    assert len(client.reads) == FAILURES + 1
+
+
 async def test_closing_ends_a_command_that_hangs(stage: Stage, client: FakeClient) -> None:
     client.hanging = asyncio.Event()
     get = asyncio.create_task(stage.get())

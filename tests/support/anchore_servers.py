@@ -1,7 +1,9 @@
 """Small servers on the loopback: an Anchore, a proxy, one that never answers, one with a certificate of its own."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -61,6 +63,14 @@ async def serving(answer: Callable[[bytes], bytes | None], tls: ssl.SSLContext |
         for writer in writers:
             writer.close()
         await server.wait_closed()
+
+
+async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Reset the connection after the head of the first request, as the kernel does for a server that crashes."""
+    await reader.readuntil(b"\r\n\r\n")
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 def own_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:

@@ -51,8 +51,9 @@ _BACK_OFF = (0.05, 0.15)
 _ROOM = 0.5  # seconds that must be left for a second attempt
 _TICK = 0.01
 """Seconds by which a timer may fire early. A call with no more than that left was ended by its deadline."""
+_CLOSED = "Anchore closed the connection"
 _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
-    (aiohttp.ServerDisconnectedError, Transient, "Anchore closed the connection"),
+    (aiohttp.ServerDisconnectedError, Transient, _CLOSED),
     (aiohttp.ClientProxyConnectionError, NoConnection, "cannot connect to the proxy before Anchore"),
     (
         aiohttp.ClientConnectorDNSError,
@@ -286,13 +287,16 @@ class AnchoreHttp:
                 return AnchoreUnreachable(_refused_by_proxy(cause.status))
             # aiohttp's own errors are SSLErrors, too, but without OpenSSL's reason; the original follows in the chain.
             if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
-                return AnchoreUnreachable(f"cannot connect to Anchore at {self._address}: {_tls_failure(cause)}")
-        for known, kind, text in _CAUSES:
+                kind = AnchoreUnreachable if _is_unconnected(error) else AnchoreUnavailable
+                return kind(f"cannot connect to Anchore at {self._address}: {_tls_failure(cause)}")
+        for known, named, text in _CAUSES:
             if isinstance(error.__cause__, known) or isinstance(error, known):
-                return kind(text.format(address=self._address))
+                return named(text.format(address=self._address))
         if isinstance(error, httpx.ReadTimeout):
             return self._late()
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
+            if not _is_unconnected(error):
+                return Transient(_CLOSED)
             return NoConnection(f"cannot connect to Anchore at {self._address}")
         return AnchoreUnavailable("the connection to Anchore broke")
 
@@ -322,6 +326,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             if isinstance(inner, BaseException):
                 yield inner
         cause = cause.__cause__ or cause.__context__
+
+
+def _is_unconnected(error: Exception) -> bool:
+    """Return False if the connection was lost after it was made: to httpx, a reset is a failure to connect, too."""
+    cause = error.__cause__
+    if not isinstance(cause, aiohttp.ClientError):
+        return True
+    return isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 def _refused_by_proxy(status: int) -> str:

@@ -20,7 +20,7 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreResponseInvalid, AnchoreUnavailable, AnchoreUnreachable, DeadlineExceeded
 from anchore_admission.models.configuration import ApiVersion
 from support.anchore_calls import ADMIN, BOUNDS, DIGEST, TAG, client, deadline, v1_image
-from support.anchore_servers import LOOPBACK, Served, http_answer, own_certificate, serving
+from support.anchore_servers import LOOPBACK, Served, http_answer, own_certificate, reset, serving
 from support.certificates import pair_valid
 from support.fakes import FakeRecorder
 
@@ -86,6 +86,14 @@ class TestConnections:
     async def test_an_anchore_that_hangs_up_is_not_available(self) -> None:
         async with serving(lambda _: b"") as served, aclosing(at(served.port)) as anchore:
             with pytest.raises(AnchoreUnavailable, match="Anchore closed the connection") as caught:
+                await anchore.by_tag(TAG, deadline(0.5))
+            assert not isinstance(caught.value, AnchoreUnreachable)
+
+    async def test_a_connection_that_is_reset_was_made(self) -> None:
+        """The image of a request may be why Anchore crashes, so its author must not be able to feign a dead Anchore."""
+        server = await asyncio.start_server(reset, LOOPBACK, 0)
+        async with server, aclosing(at(server.sockets[0].getsockname()[1])) as anchore:
+            with pytest.raises(AnchoreUnavailable, match=r"^Anchore closed the connection$") as caught:
                 await anchore.by_tag(TAG, deadline(0.5))
             assert not isinstance(caught.value, AnchoreUnreachable)
 

@@ -55,10 +55,10 @@ class Hints:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._pass_on()
+                self._pass_on()
                 await self._sleep(_TICK_SECONDS)
 
-    async def _pass_on(self) -> None:
+    def _pass_on(self) -> None:
         now = self._clock()
         for account, waiting in list(self._waiting.items()):
             given = self._given.setdefault(account, {})
@@ -66,11 +66,9 @@ class Hints:
                 if now - at >= PAUSE_SECONDS:
                     del given[hint]
             for hint in [hint for hint in waiting if _is_due(hint, given)]:
-                waiting.pop(hint, None)
+                del waiting[hint]
                 given[hint] = now
                 self._memory.doubt(account, full_tag=hint.full_tag, digest=hint.digest)
-                # The memory looks at all its answers each time: let reviews go on meanwhile.
-                await asyncio.sleep(0)
             if not waiting:
                 del self._waiting[account]
 

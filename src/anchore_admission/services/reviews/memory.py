@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from anchore_admission.core.answers import ByDigest, ByTag, Check, Query, Value
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
-from anchore_admission.core.freshness import Answer, Freshness, Lifetimes, answer, doubted, known_elsewhere
+from anchore_admission.core.facts import AnalysisState, PolicyEvaluation
+from anchore_admission.core.freshness import Answer, Freshness, Lifetimes, answer, known_elsewhere
 from anchore_admission.core.names import repository_of
 from anchore_admission.errors import (
     AnchoreBusy,
@@ -159,9 +159,7 @@ class Memory:
 
         They may still stand in during an outage. What Anchore reports as changed can only make answers older.
         """
-        self._remembered.change(
-            lambda key, known: key.account == account and _is_about(key.query, known.value, full_tag, digest), doubted
-        )
+        self._remembered.doubt(account, full_tag, digest, self.clock())
 
     async def aclose(self) -> None:
         """End the questions that are under way, and stop following the policies."""
@@ -320,6 +318,7 @@ class Memory:
         # Loading does not make it younger. A clock ahead of ours must not, either.
         at = self.clock() - max(0.0, self._wall_clock() - stored.asked_at)
         found = answer(flight.key.query, stored.value, at, self._lifetimes)
+        found = self._remembered.heeding_doubts(flight.key, found)
         is_kept = self._keep(known, flight, found)
         return found if is_kept and found.freshness(self.clock()) is Freshness.FRESH else None
 
@@ -402,18 +401,6 @@ def _shared_name(key: Key) -> str | None:
 def _is_outage(error: EvaluationError) -> bool:
     # An image's author decides how large Anchore's answer about it is, and how much he asks for at once.
     return isinstance(error, _OUTAGES) and not isinstance(error, AnchoreResponseTooLarge | ImageNotReached)
-
-
-def _is_about(query: Query, value: Value, full_tag: str | None, digest: str | None) -> bool:
-    """Return whether an answer concerns a tag or a digest; neither given: whether it concerns anything."""
-    if full_tag is None and digest is None:
-        return True
-    tags = {query.full_tag} if isinstance(query, ByTag | Check) else set()
-    digests = {query.digest} if isinstance(query, ByDigest | Check) else set()
-    if isinstance(value, ImageRecord):
-        tags |= {tag.full_tag for tag in value.tags}
-        digests |= {value.digest, value.parent_digest or value.digest}
-    return full_tag in tags or digest in digests
 
 
 def _bare(error: EvaluationError) -> EvaluationError:

@@ -1,13 +1,13 @@
 """A bounded record of Anchore's answers; the least recently used are forgotten first."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import NamedTuple
 
 from anchore_admission.core.answers import Query
 from anchore_admission.core.facts import ImageRecord, PolicyEvaluation
-from anchore_admission.core.freshness import Answer
+from anchore_admission.core.freshness import Answer, doubted
 from anchore_admission.ports.anchore import Identity
+from anchore_admission.services.reviews.doubts import Doubts
 
 _ENTRY_BYTES = 1000
 """Measured memory of an answer without the texts below, with its key."""
@@ -32,6 +32,7 @@ class Remembered:
         self._most = most
         self._most_bytes = most_bytes
         self._answers: OrderedDict[Key, tuple[Answer, int]] = OrderedDict()
+        self._doubts = Doubts()
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -43,7 +44,7 @@ class Remembered:
         if entry is None:
             return None
         self._answers.move_to_end(key)
-        return entry[0]
+        return self.heeding_doubts(key, entry[0])
 
     def keep(self, key: Key, answer: Answer) -> int:
         """Remember an answer unless a younger one is known. Return how many others were forgotten for it."""
@@ -60,11 +61,13 @@ class Remembered:
             forgotten += 1
         return forgotten
 
-    def change(self, choose: Callable[[Key, Answer], bool], change: Callable[[Answer], Answer]) -> None:
-        """Replace the chosen answers."""
-        for key, (answer, size) in self._answers.items():
-            if choose(key, answer):
-                self._answers[key] = (change(answer), size)
+    def doubt(self, account: str, full_tag: str | None, digest: str | None, at: float) -> None:
+        """Doubt the answers of until now about a tag or a digest, or with neither given all of an account."""
+        self._doubts.add(account, full_tag, digest, at)
+
+    def heeding_doubts(self, key: Key, answer: Answer) -> Answer:
+        """Return the answer, as a doubted one if it was doubted after it was asked for."""
+        return doubted(answer) if self._doubts.cover(key.account, key.query, answer) else answer
 
     def clear(self) -> None:
         """Forget everything."""

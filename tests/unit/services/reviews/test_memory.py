@@ -695,6 +695,21 @@ async def test_a_hint_takes_nothing_from_an_outage(setup: ReviewSetup) -> None:
     assert (await after(setup, 10)).is_stale
 
 
+async def test_a_hint_about_a_question_that_is_under_way(setup: ReviewSetup) -> None:
+    """What the answer says may be older than the change."""
+    let_go = setup.anchore.hang("check")
+    asking = asyncio.create_task(ask(setup))
+    await settled()
+    await setup.clock.advance(1)
+    setup.memory.doubt("default", full_tag=APP)
+    let_go.set()
+    await asking
+    await after(setup, 1)
+    assert questions(setup) == ["by_tag", "check", "by_tag", "check"]
+    await after(setup, 1)
+    assert questions(setup) == ["by_tag", "check", "by_tag", "check"]
+
+
 # The shared store
 
 
@@ -786,6 +801,18 @@ async def test_an_old_answer_of_the_store_only_stands_in() -> None:
 
     assert (facts.is_stale, facts.evaluations) == (True, (PASS,))
     assert facts.age == pytest.approx(300)
+
+
+async def test_a_hint_is_not_undone_by_the_store() -> None:
+    first, second = replicas(Shelf())
+    await ask(first)
+    await ask(second)
+    before = questions(second)
+    assert before == ["by_tag", "check"]
+    await second.clock.advance(1)
+    second.memory.doubt("default", full_tag=APP)
+    await ask(second)
+    assert questions(second) == [*before, "by_tag", "check"]
 
 
 async def test_a_dry_run_stores_nothing() -> None:

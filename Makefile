@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST_OPTIONS := -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench bench-docs soak image programs e2e e2e-cert-manager chart-docs kustomize map clean
+.PHONY: help venv demo test check unit test-image-python lint types imports format lock bench bench-docs soak image programs e2e e2e-cert-manager e2e-measure chart-docs kustomize map clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ e2e: $(DEV) ## Prove it on a real Kubernetes (E2E_KUBECONFIG: on that one; E2E=r
 
 e2e-cert-manager: $(DEV) ## Prove chart and kustomize with a real cert-manager there (built for minutes; E2E as above)
 	E2E_CERT_MANAGER=on ./tools/e2e -k cert_manager
+
+e2e-measure: $(DEV) ## Measure there how long reviews hold up the creation of Pods, on an otherwise idle machine
+	E2E_MEASURE=on ./tools/e2e -s -k "cluster_speed or cluster_crowd"
 
 chart-docs: $(DEV) ## Write the chart's README and schema from its values and the configuration's schema
 	$(BIN)/python tools/chart_docs.py

@@ -1,6 +1,7 @@
 """The sandbox as a process beside the API server: a release that comes and goes does not touch it."""
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from typing import Final
 import httpx
 
 from e2e.cluster.daemon import Daemon
-from e2e.cluster.places import MAIN
+from e2e.cluster.places import LOGS, MAIN
 from e2e.cluster.waiting import until
 
 SANDBOX: Final = "http://127.0.0.1:8228"
 ANCHORE: Final = f"http://{MAIN}:8228"
 """The same, for Pods."""
-_COMMAND: Final = (sys.executable, "-m", "anchore_admission", "sandbox", "--host=0.0.0.0", "--log-level=warning")
+_COMMAND: Final = (sys.executable, "-m", "anchore_admission", "sandbox", "--host=0.0.0.0")
+_LOG: Final = LOGS / "sandbox.log"
 
 
 def _environment() -> dict[str, str]:
@@ -34,3 +36,9 @@ def sandbox() -> Iterator[httpx.Client]:
             yield client
         finally:
             daemon.stop()
+
+
+def asked(path: str) -> int:
+    """Return how many calls with this text in method, path or query every sandbox of this cluster has answered."""
+    lines = (line for line in _LOG.read_text().splitlines() if line.startswith("{"))
+    return sum(path in json.loads(line)["message"] for line in lines)

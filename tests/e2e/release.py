@@ -1,5 +1,6 @@
 """The chart, installed by helm with the image that the nodes were given, next to the sandbox."""
 
+import base64
 import json
 import os
 import ssl
@@ -9,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
+from anchore_admission.adapters.trust import trusting
+from anchore_admission.models.examples import example_review
 from e2e.cluster.api import Answer, Api, Sample
 from e2e.cluster.images import repackage
 from e2e.cluster.kubectl import Kubectl
@@ -68,6 +72,18 @@ class Release:
     def create(self, namespace: str, made: Json, *, dry_run: bool = False) -> Answer:
         return self.api.create(namespace, made, dry_run=dry_run)
 
+    def asked(self, replica: Json, namespace: str, image: str) -> Json:
+        """Return one replica's response to a review of a Pod; an API server keeps its connection to another one."""
+        trust = trusting(cadata=base64.b64decode(self.registration()["clientConfig"]["caBundle"]).decode())
+        pod = thing("Pod", image)
+        pod["metadata"]["namespace"] = namespace
+        url = f"https://{replica['status']['podIP']}:8443/validate?timeout=10s"
+        service = {"sni_hostname": f"{self.name}.{self.name}.svc"}
+        with httpx.Client(verify=trust, timeout=20, trust_env=False) as client:
+            answer = client.post(url, json=example_review(pod), extensions=service).raise_for_status()
+        response: Json = answer.json()["response"]
+        return response
+
     def pods(self, component: str = "webhook") -> list[Json]:
         """Return the Pods of a component that are not being deleted."""
         labels = f"labelSelector=app.kubernetes.io/component={component}"
@@ -97,9 +113,11 @@ class Release:
 
     def metrics(self, metric: str) -> list[list[Sample]]:
         """Return the samples of a metric from each replica."""
-        pods = f"/api/v1/namespaces/{self.name}/pods"
-        paths = [f"{pods}/{pod['metadata']['name']}:8080/proxy/metrics" for pod in self.pods()]
-        return [self.api.metrics(metric, path=path) for path in paths]
+        return [self.metrics_of(pod, metric) for pod in self.pods()]
+
+    def metrics_of(self, replica: Json, metric: str) -> list[Sample]:
+        path = f"/api/v1/namespaces/{self.name}/pods/{replica['metadata']['name']}:8080/proxy/metrics"
+        return self.api.metrics(metric, path=path)
 
     def anchore(self, path: str) -> Any:
         """Return the sandbox's response to a replica; it accepts only requests from its namespace."""

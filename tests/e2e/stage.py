@@ -92,7 +92,7 @@ class Stage:
 
     def annotations(self, namespace: str, name: str, verb: str) -> Json:
         """Return the webhook's audit annotations of the last such request, without their prefix."""
-        entry = until(lambda: _entries(namespace, name, verb), f"the audit log has {verb} {namespace}/{name}")[-1]
+        entry = until(lambda: entries(namespace, name, verb), f"the audit log has {verb} {namespace}/{name}")[-1]
         prefix = f"{self.webhook}/"
         found: Json = entry.get("annotations", {})
         return {key.removeprefix(prefix): text for key, text in found.items() if key.startswith(prefix)}
@@ -112,7 +112,8 @@ def forwarded(release: Release) -> Iterator[httpx.Client]:
             forward.terminate()
 
 
-def _entries(namespace: str, name: str, verb: str) -> list[Json]:
+def entries(namespace: str, name: str, verb: str) -> list[Json]:
+    """Return the audit log's entries about an object."""
     found = map(json.loads, AUDIT_LOG.read_text().splitlines())
     return [
         entry

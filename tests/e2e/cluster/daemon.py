@@ -42,6 +42,10 @@ class Daemon:
             process.kill()
             process.wait()
 
+    def signal(self, which: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(which)
+
     def require(self) -> bool:
         """Return True while the daemon runs. Raises RuntimeError with the end of its log."""
         if not self.running:

@@ -56,12 +56,14 @@ def pod(name: str) -> Json:
 
 def test_pods_one_by_one(serving: Release, api: Api) -> None:
     seconds: dict[str, list[float]] = {JUDGED: [], SPARED: []}
+    codes = set()
     for number in range(ONE_BY_ONE):
         for namespace, found in seconds.items():
             began = time.perf_counter()
             answer = api.create(namespace, pod(f"single-{number}"))
             found.append(time.perf_counter() - began)
-            assert answer.code == 201, answer.message
+            codes.add(answer.code)
+    assert codes == {201}
 
     judged, spared = (median(found) * 1000 for found in seconds.values())
     late_judged, late_spared = (statistics.quantiles(found, n=20)[-1] * 1000 for found in seconds.values())

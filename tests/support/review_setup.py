@@ -140,8 +140,7 @@ class ReviewSetup:
         judged = [JudgedImage(image, (), parse(image), by or rule()) for image in images]
         asked = [question for image in judged if (question := question_about(image))]
         assert len(asked) == len(images), "skip asks nothing"
-        found = await self.gathering.facts(asked, self.deadline(), namespace=namespace, side_effects=side_effects)
-        return [found[question] for question in asked]
+        return await self.gathering.facts(asked, self.deadline(), namespace=namespace, side_effects=side_effects)
 
     async def late_facts(self, *images: str, by: Rule | None = None) -> list[ImageFacts]:
         """Return the facts known when the deadline has passed; assert that none are returned before."""

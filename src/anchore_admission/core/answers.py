@@ -1,26 +1,23 @@
 """Questions to Anchore, and what it answers: the pieces that the facts about an image are assembled from."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 
 
-@dataclass(frozen=True, slots=True)
-class ByTag:
+class ByTag(Struct, frozen=True):
     """Which image does Anchore hold under a full tag?"""
 
     full_tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class ByDigest:
+class ByDigest(Struct, frozen=True):
     """Which image does Anchore hold under a digest, its own or that of its manifest list?"""
 
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """Does an image pass a policy (None: the active one) under a full tag?"""
 
     digest: str

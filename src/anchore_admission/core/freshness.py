@@ -1,7 +1,9 @@
 """How long an answer of Anchore may be used. Facts are remembered, verdicts never."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct, structs
 
 from anchore_admission.core.answers import ByTag, Query, Value
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
@@ -33,8 +35,7 @@ class Lifetimes:
     outage: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What Anchore answered, and until when that counts. All times are monotonic seconds.
 
     ``at`` is the time at which the question began: what changed in Anchore after it may not be in the answer.
@@ -82,7 +83,7 @@ def known_elsewhere(absent: Answer, lifetimes: Lifetimes) -> Answer:
     Only where the tag points to could change, so it counts as long as that does.
     """
     seconds, at = lifetimes.tag, absent.at
-    counted = replace(
+    counted = structs.replace(
         absent, fresh_until=at + seconds, refresh_until=at + 2 * seconds, usable_until=at + _outage(seconds, lifetimes)
     )
     return doubted(counted) if absent.fresh_until < at else counted
@@ -91,7 +92,7 @@ def known_elsewhere(absent: Answer, lifetimes: Lifetimes) -> Answer:
 def doubted(known: Answer) -> Answer:
     """Return the answer as one to ask Anchore about before it is used again. It may still stand in during an outage."""
     never = float("-inf")
-    return replace(known, fresh_until=never, refresh_until=never)
+    return structs.replace(known, fresh_until=never, refresh_until=never)
 
 
 def _outage(seconds: float, lifetimes: Lifetimes) -> float:

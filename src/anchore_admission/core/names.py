@@ -3,7 +3,8 @@
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from anchore_admission.core.facts import ImageRecord, Selector
 from anchore_admission.core.reference import ImageReference
@@ -16,8 +17,7 @@ Earlier releases submitted a digest under the author's own tag with this time, s
 """
 
 
-@dataclass(frozen=True, slots=True)
-class AnalysisRequest:
+class AnalysisRequest(Struct, frozen=True):
     """A request for analysis: a full tag, or a digest with a full tag as its label (see ``label_of``)."""
 
     full_tag: str

@@ -1,7 +1,8 @@
 """The port to Anchore."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion
 from anchore_admission.core.hints import Events
@@ -9,8 +10,7 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.ports.deadline import Deadline
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What an account's answers depend on besides the question.
 
     ``fingerprint`` stands for the endpoint, the user and the account that the calls act in; replicas of the same

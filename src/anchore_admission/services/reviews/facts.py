@@ -11,7 +11,7 @@ from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
 from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, SubmissionState
 from anchore_admission.core.freshness import Answer, Freshness
-from anchore_admission.core.names import analysis_request, anchore_repositories, lookup_tags
+from anchore_admission.core.names import analysis_request, anchore_repositories
 from anchore_admission.core.question import Question
 from anchore_admission.errors import AnchoreBusy, DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.deadline import Deadline
@@ -35,6 +35,7 @@ _RESUBMISSIONS = 64
 ASKED = "asked"
 """The use of facts for which Anchore was asked."""
 _FAILED_SUBMISSION = "submitting %s for analysis failed unexpectedly"
+_NO_SUBMISSION = Submission()
 _NOT_SUBMITTED = Submission(SubmissionState.REFUSED, reason=UNEXPECTED)
 
 Outcomes = Mapping[Query, Answer | EvaluationError]
@@ -93,23 +94,21 @@ class FactGathering:
         self._resubmissions: set[asyncio.Task[None]] = set()
 
     async def facts(
-        self, questions: Iterable[Question], deadline: Deadline, *, namespace: str, side_effects: bool
-    ) -> dict[Question, ImageFacts]:
-        """Return the facts for every question, with an error in those that could not be learned in time.
+        self, questions: Sequence[Question], deadline: Deadline, *, namespace: str, side_effects: bool
+    ) -> list[ImageFacts]:
+        """Return the facts for each question in order, with an error in those that could not be learned in time.
 
         Without ``side_effects`` (a dry run, a review by hand) no analysis is requested.
         """
-        questions = list(dict.fromkeys(questions))
+        now = deadline.clock()
+        recalled = [self._recalled(question, now, side_effects=side_effects) for question in questions]
+        asked = {question: None for question, facts in zip(questions, recalled, strict=True) if facts is None}
         found: dict[Question, ImageFacts] = {}
-        for question in questions:
-            if recalled := self._recalled(question, deadline, side_effects=side_effects):
-                found[question] = recalled
-        asked = [question for question in questions if question not in found]
         if asked:
-            await self._ask(asked, found, deadline, namespace, side_effects=side_effects)
-        return {question: found[question] for question in questions}
+            await self._ask(list(asked), found, deadline, namespace, side_effects=side_effects)
+        return [facts or found[question] for question, facts in zip(questions, recalled, strict=True)]
 
-    def _recalled(self, question: Question, deadline: Deadline, *, side_effects: bool) -> ImageFacts | None:
+    def _recalled(self, question: Question, now: float, *, side_effects: bool) -> ImageFacts | None:
         """Return the facts if all of them are in memory and nothing has to be waited for."""
         if question.needs.awaits_submission or not question.needs.record:
             return None
@@ -119,8 +118,7 @@ class FactGathering:
             return None
         if assembled.missing:
             return None
-        now = deadline.clock()
-        is_fresh = all(answer.freshness(now) is Freshness.FRESH for answer in assembled.used)
+        is_fresh = now < min([answer.fresh_until for answer in assembled.used])
         use = Freshness.FRESH if is_fresh else Freshness.REFRESHING
         self._recorder.recalled(account=question.account, use=use)
         return _complete(assembled, self._submitted(question, assembled, now, side_effects=side_effects), now)
@@ -181,7 +179,7 @@ class FactGathering:
 
     async def _facts(self, question: Question, turn: _Turn) -> ImageFacts:
         """Gather the facts about one image. A failed submission does not affect the facts of the look-up."""
-        assembled = Assembled(ImageFacts())
+        assembled = Assembled()
         if question.needs.record:
             assembled = await self._look_up(question, turn)
             is_stale = any(answer.is_stale for answer in assembled.used)
@@ -194,10 +192,10 @@ class FactGathering:
         return _complete(assembled, submission, now)
 
     def _assembled(self, question: Question, outcomes: Outcomes) -> Assembled:
-        """Assemble the facts from memory and from what this review has asked."""
+        """Assemble the facts from what this review has asked, and from memory."""
         recall = partial(self._memory.recall, question.account, anchore_repositories(question.reference))
-        resolved = self._submissions.resolved(question.account, lookup_tags(question.reference))
-        return assemble(question, resolved, lambda query: outcomes.get(query) or recall(query))
+        known = (lambda query: outcomes.get(query) or recall(query)) if outcomes else recall
+        return assemble(question, known, partial(self._submissions.resolved, question.account))
 
     async def _look_up(self, question: Question, turn: _Turn) -> Assembled:
         """Ask what is missing until the facts are whole. A late or failed check keeps the record."""
@@ -209,7 +207,7 @@ class FactGathering:
                 outcomes.update(await self._outcomes(question, assembled.missing, turn))
         except Exception:
             logger.exception("looking up %s failed unexpectedly", question.reference.repository)
-            return Assembled(ImageFacts(error=EvaluationError(UNEXPECTED)))
+            return Assembled(error=EvaluationError(UNEXPECTED))
         return assembled
 
     async def _outcomes(self, question: Question, queries: Sequence[Query], turn: _Turn) -> Outcomes:
@@ -247,21 +245,22 @@ class FactGathering:
 
     def _submitted(self, question: Question, assembled: Assembled, now: float, *, side_effects: bool) -> Submission:
         """Submit an image that needs analysis, or a tag to learn where it points, without waiting for the response."""
-        reference, facts = question.reference, assembled.facts
+        reference = question.reference
         # After a failed look-up, the image is not known to be absent, so nothing is submitted for it.
-        needed = facts.error is None and facts.state in _REPEATED_STATES
-        moves = facts.error is None and reference.digest is None
+        needed = assembled.error is None and assembled.state in _REPEATED_STATES
+        moves = assembled.error is None and reference.digest is None
         if not question.request_analysis or not (needed or moves):
-            return Submission()
+            return _NO_SUBMISSION
         if not side_effects:
             return Submission(SubmissionState.DRY_RUN)
         request = analysis_request(reference, assembled.by_tag)
         looked_up = assembled.by_tag.digest if assembled.by_tag else ""
         try:
             if moves and now - assembled.looked_up_at > _JUST_NOW:
-                if self._submissions.is_due(question.account, request, needed=needed, looked_up=looked_up):
+                last, is_due = self._submissions.last(question.account, request, needed=needed, looked_up=looked_up)
+                if is_due:
                     self._look_up_and_submit(question)
-                return self._submissions.last(question.account, request)
+                return last
             return self._submissions.submit(question.account, request, needed=needed, looked_up=looked_up)
         except Exception:
             logger.exception(_FAILED_SUBMISSION, reference.repository)
@@ -284,7 +283,7 @@ class FactGathering:
         turn = _Turn(asker, asyncio.Semaphore(_NAMES), passive_end=deadline, side_effects=True)
         outcomes = await self._outcomes(question, look_ups(question.reference), turn)
         assembled = self._assembled(question, outcomes)
-        if assembled.facts.error is None:
+        if assembled.error is None:
             self._submitted(question, assembled, deadline.clock(), side_effects=True)
 
     async def _awaited(self, question: Question, turn: _Turn) -> Submission:
@@ -304,12 +303,12 @@ class FactGathering:
 
 def _complete(assembled: Assembled, submission: Submission, now: float) -> ImageFacts:
     """Add the submission, and the age of the oldest answer."""
-    facts = assembled.facts
+    used = assembled.used
     return ImageFacts(
-        record=facts.record,
-        evaluations=facts.evaluations,
-        submission=submission,
-        error=facts.error,
-        age=now - min((answer.at for answer in assembled.used), default=now),
-        is_stale=any(answer.is_stale for answer in assembled.used),
+        assembled.record,
+        assembled.evaluations,
+        submission,
+        assembled.error,
+        age=now - min([answer.at for answer in used], default=now),
+        is_stale=any(answer.is_stale for answer in used),
     )

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from msgspec import structs
+
 from anchore_admission.core.answers import ByDigest, ByTag, Check, Query, Value
 from anchore_admission.core.facts import AnalysisState, PolicyEvaluation
 from anchore_admission.core.freshness import Answer, Freshness, Lifetimes, answer, known_elsewhere
@@ -220,8 +222,8 @@ class Memory:
         if known is None or not known.is_absent or not isinstance(key.query, ByTag | Check):
             return known
         tag = key.query.full_tag.rpartition(":")[2]
-        others = (replace(key.query, full_tag=f"{name}:{tag}") for name in repositories)
-        is_known = any(self._is_usable(key._replace(query=other)) for other in others)
+        others = (structs.replace(key.query, full_tag=f"{name}:{tag}") for name in repositories)
+        is_known = any(self._is_usable(structs.replace(key, query=other)) for other in others)
         return known_elsewhere(known, self._lifetimes) if is_known else known
 
     def _is_usable(self, key: Key) -> bool:
@@ -236,7 +238,7 @@ class Memory:
             return None
         if isinstance(key.query, Check) and key.policy_version is None:
             return None
-        return replace(known, is_stale=True)
+        return structs.replace(known, is_stale=True)
 
     def _start(self, account: str, key: Key, namespace: str | None, seconds: float) -> _Flight:
         flight = _Flight(key, self._generation, {namespace: self.clock() + seconds})

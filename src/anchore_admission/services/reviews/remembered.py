@@ -1,7 +1,8 @@
 """A bounded record of Anchore's answers; the least recently used are forgotten first."""
 
 from collections import OrderedDict
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from anchore_admission.core.answers import Query
 from anchore_admission.core.facts import ImageRecord, PolicyEvaluation
@@ -15,7 +16,7 @@ _ROW_BYTES = 250
 """Measured memory of a finding, a tag or a selector without its texts."""
 
 
-class Key(NamedTuple):
+class Key(Struct, frozen=True):
     """The key of an answer: it counts for one account, and, if it is a policy's result, for one version of it."""
 
     account: str

@@ -91,19 +91,21 @@ class Reviews:
         if len(places) > rules.max_images:
             possible = rules.book.possible(circumstances_of(request, view))
             return judgement.too_many_images(len(places), rules.max_images, possible, handling)
-        questions = [(image, question_about(image)) for image in judged_images(request, view, rules.book, places)]
-        facts = await self._gathering.facts(
-            [question for _, question in questions if question],
+        images = judged_images(request, view, rules.book, places)
+        questions = [question_about(image) for image in images]
+        gathered = await self._gathering.facts(
+            [question for question in questions if question],
             deadline,
             namespace=request.namespace or "",
             side_effects=origin is Origin.ADMISSION and not request.dryRun,
         )
-        images = [
-            judgement.judge(image, facts[question] if question else NOTHING_KNOWN, handling)
-            for image, question in questions
+        facts = iter(gathered)
+        verdicts = [
+            judgement.judge(image, next(facts) if question else NOTHING_KNOWN, handling)
+            for image, question in zip(images, questions, strict=True)
         ]
         notice = rules.notice if origin is Origin.ADMISSION else ""
-        return judgement.reduce(images, request, rules.max_findings, notice)
+        return judgement.reduce(verdicts, request, rules.max_findings, notice)
 
 
 def _record(request: AdmissionRequest, verdict: ReviewVerdict, origin: Origin, seconds: float) -> ReviewRecord:

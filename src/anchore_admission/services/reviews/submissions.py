@@ -121,16 +121,11 @@ class Submissions:
         self._enqueue(key, entry)
         return entry.last.submission
 
-    def is_due(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str) -> bool:
-        """Return whether ``submit`` would queue a submission now."""
+    def last(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str) -> tuple[Submission, bool]:
+        """Return the latest submission of an image, and whether ``submit`` would queue another one now."""
         entry = self._recent.use((account, request)) or Entry()
         due = self._repeats.is_due(entry.last, self._clock(), needed=needed, looked_up=looked_up)
-        return due and not entry.active and self._has_room()
-
-    def last(self, account: str, request: AnalysisRequest) -> Submission:
-        """Return the latest submission of an image."""
-        known = self._recent.use((account, request))
-        return known.last.submission if known else Submission()
+        return entry.last.submission, due and not entry.active and self._has_room()
 
     async def submit_and_wait(self, account: str, request: AnalysisRequest, seconds: float) -> Submission:
         """Submit, then wait at most ``seconds`` for a response that is still pending."""

@@ -112,10 +112,10 @@ class Strict:
             return _not_analyzed(image, facts, for_policy=True)
         if not facts.evaluations:
             return _no_verdict(image, PolicyNotEvaluated.code, messages.NOT_EVALUATED)
-        judged = [
-            (_by_policy(image, reference, facts, evaluation, rule), evaluation) for evaluation in facts.evaluations
-        ]
-        return judged[0][0] if len(judged) == 1 else _strictest(reference, judged)
+        if len(facts.evaluations) == 1:
+            return _by_policy(image, reference, facts, facts.evaluations[0], rule)
+        judged = [(_by_policy(image, reference, facts, each, rule), each) for each in facts.evaluations]
+        return _strictest(reference, judged)
 
     def uncheckable(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.DENY, reason, message)

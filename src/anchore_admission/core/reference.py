@@ -99,8 +99,11 @@ def registry(host: str) -> str:
     Runtimes reach the same registry in upper or lower case, with its default port or without, and by every form of an
     IPv6 address; Docker Hub has several names.
     """
-    name, port = split_port(host.lower())
-    if name in HUB_HOSTS and port in {"", DEFAULT_PORT}:
+    host = host.lower()
+    if ":" not in host:
+        return DOCKER_HUB if host in HUB_HOSTS else host
+    name, port = split_port(host)
+    if name in HUB_HOSTS and port == DEFAULT_PORT:
         return DOCKER_HUB
     name = _address(name) if name.startswith("[") else name
     return name if port in {"", DEFAULT_PORT} else f"{name}:{port}"

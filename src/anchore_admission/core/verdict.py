@@ -81,7 +81,13 @@ def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effec
 
     ``handling`` is DENY for a Pod, whose verdict is authoritative.
     """
-    effect = _before_enforcement(verdict, rule)
+    if verdict.decision is Decision.ADMIT:
+        effect = Effect.WARN if verdict.warning else Effect.ALLOW
+    elif verdict.decision is Decision.DENY:
+        effect = Effect.DENY
+    else:
+        # Passive mode promises to admit, whatever `onError` says.
+        effect = Effect.WARN if rule.mode is ModeName.PASSIVE else _ON_ERROR[rule.on_error]
     if effect is Effect.DENY and _only_warns(verdict, handling):
         effect = Effect.WARN
     if effect is Effect.DENY and rule.enforcement is Enforcement.WARN:
@@ -103,19 +109,6 @@ def worst_effect(effects: Iterable[Effect]) -> Effect:
     if Effect.DENY in found:
         return Effect.DENY
     return Effect.WARN if Effect.WARN in found else Effect.ALLOW
-
-
-def _before_enforcement(verdict: Verdict, rule: Rule) -> Effect:
-    match verdict.decision:
-        case Decision.ADMIT:
-            return Effect.WARN if verdict.warning else Effect.ALLOW
-        case Decision.DENY:
-            return Effect.DENY
-        # Passive mode promises to admit, whatever `onError` says.
-        case Decision.NO_VERDICT if rule.mode is ModeName.PASSIVE:
-            return Effect.WARN
-        case Decision.NO_VERDICT:
-            return _ON_ERROR[rule.on_error]
 
 
 def _only_warns(verdict: Verdict, handling: WorkloadHandling) -> bool:

@@ -16,7 +16,7 @@ from anchore_admission.core.question import Question
 from anchore_admission.errors import AnchoreBusy, DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Recorder
-from anchore_admission.services.reviews.gate import BACKGROUND
+from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND
 from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Asker, Memory
 from anchore_admission.services.reviews.submissions import Submissions
 
@@ -142,7 +142,7 @@ class FactGathering:
             passive_end=Deadline.after(self._passive_wait, deadline.clock),
             side_effects=side_effects,
             is_whole=is_whole,
-            is_alone=is_whole or not self._workers[namespace],
+            is_alone=is_whole or namespace == BY_HAND or not self._workers[namespace],
         )
         if workers < len(questions) and side_effects:
             self._submit_early(questions)

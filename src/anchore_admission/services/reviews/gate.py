@@ -13,7 +13,9 @@ from anchore_admission.ports.telemetry import BreakerState, Recorder
 from anchore_admission.services.reviews.breaker import Breaker
 
 BACKGROUND: Final = None
-"""The line of work that no review waits for. A review without a namespace has the line of the empty name."""
+"""The line of work that no review waits for."""
+BY_HAND: Final = ""
+"""The line of reviews by hand, whose authors may name any namespace, and of objects without a namespace."""
 PLACES = 10_000
 """The most places in all lines together."""
 _RECENT = 0.2

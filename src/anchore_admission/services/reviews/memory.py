@@ -31,7 +31,7 @@ from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.store import SKEW_SECONDS, FactStore, StoredAnswer
 from anchore_admission.ports.telemetry import Recorder
-from anchore_admission.services.reviews.gate import BACKGROUND, Gate, Ticket
+from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND, Gate, Ticket
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Key, Remembered
 
@@ -136,7 +136,7 @@ class Memory:
 
         If Anchore cannot be asked, an answer that is not too old stands in, marked as stale. If the load of the asker's
         own namespace is the reason, none does, and the error is AnchoreBusy: an author must not be able to prolong a
-        pass, or to be admitted by ``onError``.
+        pass, or to be admitted by ``onError``. A review by hand admits nothing, so its load is no one's fault.
         """
         if isinstance(query, Check):
             await self._accounts[account].policies.first(min(FIRST_POLL_SECONDS, asker.deadline.left()))
@@ -148,6 +148,8 @@ class Memory:
         outcome = await self._outcome(account, key, asker, patience)
         if isinstance(outcome, Answer):
             return outcome
+        if isinstance(outcome, AnchoreBusy) and asker.namespace == BY_HAND:
+            outcome = DeadlineExceeded(str(outcome))
         if isinstance(outcome, DeadlineExceeded) and asker.was_held_up:
             return AnchoreBusy()
         return self._standing_in(key, repositories) or outcome if _is_outage(outcome) else outcome
@@ -208,7 +210,7 @@ class Memory:
         flight.waiting += 1
         try:
             await asyncio.wait({flight.task}, timeout=min(patience, seconds))
-            if flight.ticket is not None and asker.namespace in flight.ticket.held_up:
+            if flight.ticket is not None and asker.namespace in flight.ticket.held_up - {BY_HAND}:
                 asker.was_held_up = True  # so nothing stands in
                 await asyncio.wait({flight.task}, timeout=asker.deadline.left())
         finally:

@@ -17,6 +17,7 @@ from anchore_admission.models.workload import Workload
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
 from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.gate import BY_HAND
 
 logger = logging.getLogger("anchore_admission.review")
 
@@ -96,7 +97,7 @@ class Reviews:
         gathered = await self._gathering.facts(
             [question for question in questions if question],
             deadline,
-            namespace=request.namespace or "",
+            namespace=request.namespace if request.namespace and origin is Origin.ADMISSION else BY_HAND,
             side_effects=origin is Origin.ADMISSION and not request.dryRun,
         )
         facts = iter(gathered)

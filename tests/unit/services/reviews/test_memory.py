@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from anchore_admission.core.answers import Value
+from anchore_admission.core.decision import Decision
 from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvaluation
 from anchore_admission.core.freshness import Lifetimes
 from anchore_admission.core.rules.book import Rule
@@ -23,13 +24,13 @@ from anchore_admission.errors import (
 from anchore_admission.ports.anchore import Identity
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.store import FactStore, StoredAnswer
-from anchore_admission.ports.telemetry import BreakerState
+from anchore_admission.ports.telemetry import BreakerState, Origin
 from anchore_admission.services.reviews.breaker import FAILURES
 from anchore_admission.services.reviews.policy_versions import HURRY_SECONDS
-from support.builders import rule
+from support.builders import pod, rule
 from support.fakes import ACTIVE_POLICY, PASS, digest_of, settled
 from support.memory import BOOT
-from support.review_setup import APP, BAD, DEADLINE, REGISTRY, ReviewSetup
+from support.review_setup import APP, BAD, DEADLINE, REGISTRY, ReviewSetup, defaults
 
 OUTAGE = AnchoreUnavailable("no connection")
 QUIET = rule(request_analysis=False)
@@ -495,6 +496,32 @@ async def test_shed_question_has_no_older_answer_either() -> None:
     assert (type(facts.error), facts.is_stale) == (AnchoreBusy, False)
     for task in flooding:
         task.cancel()
+
+
+async def test_reviews_by_hand_have_no_verdict_when_they_hold_each_other_up() -> None:
+    """They admit nothing, and a pipeline must not take an Anchore that is slow for a denial."""
+    setup = ReviewSetup(settings=defaults("strict"), lifetimes=Lifetimes(), concurrency=2)
+    setup.anchore.hang("by_tag")
+    objects = [pod(f"{REGISTRY}/app:{number}") for number in range(4)]
+    reviewing = [asyncio.create_task(setup.review(value, origin=Origin.MANUAL)) for value in objects]
+    await setup.clock.advance(DEADLINE)
+
+    verdicts = await asyncio.gather(*reviewing)
+    assert [verdict.decision for verdict in verdicts] == [Decision.NO_VERDICT] * 4
+
+
+async def test_reviews_by_hand_do_not_hold_up_the_namespace_that_they_name() -> None:
+    setup = ReviewSetup(settings=defaults("strict", requestAnalysis=False), lifetimes=Lifetimes(), concurrency=4)
+    setup.anchore.hang("by_tag", subject=f"{REGISTRY}/slow:0")
+    setup.anchore.hang("by_tag", subject=f"{REGISTRY}/slow:1")
+    setup.anchore.store(APP)
+    by_hand = [
+        asyncio.create_task(setup.review(pod(f"{REGISTRY}/slow:{number}"), origin=Origin.MANUAL)) for number in range(2)
+    ]
+    await settled()
+    assert (await setup.review(pod(APP))).allowed
+    await setup.clock.advance(DEADLINE)
+    await asyncio.gather(*by_hand)
 
 
 @pytest.mark.parametrize("error", [OUTAGE, DeadlineExceeded("late")], ids=repr)

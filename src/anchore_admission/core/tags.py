@@ -51,8 +51,8 @@ class Repeats:
 
     interval: float = 600.0
 
-    def is_due(self, last: LastSubmission, now: float, *, needed: bool, looked_up: str | None) -> bool:
-        """Return whether to submit now: after the pause if a verdict needs it, else once per interval.
+    def due_at(self, last: LastSubmission, *, needed: bool, looked_up: str | None) -> float:
+        """Return when to submit again: after the pause if a verdict needs it, else once per interval.
 
         A digest that was not compared with a look-up before the submission (passive mode) may be outdated: the tag is
         also due after the pause if a look-up now finds another digest.
@@ -60,7 +60,7 @@ class Repeats:
         resolved = last.resolved
         in_doubt = resolved is not None and resolved.before is None and looked_up not in {None, resolved.digest}
         hurries = in_doubt or self._hurries(last, needed=needed)
-        return now >= last.at + (last.pause if hurries else self.interval)
+        return last.at + (last.pause if hurries else self.interval)
 
     def begun(self, last: LastSubmission, now: float, *, needed: bool) -> LastSubmission:
         """Return the submission that begins now, with the pause after it."""

@@ -75,13 +75,13 @@ def test_an_image_is_due_after_its_pause_or_once_per_interval(
     last: LastSubmission, looked_up: str | None, seconds: float, *, needed: bool
 ) -> None:
     def is_due(now: float) -> bool:
-        return REPEATS.is_due(last, now, needed=needed, looked_up=looked_up)
+        return now >= REPEATS.due_at(last, needed=needed, looked_up=looked_up)
 
     assert (is_due(1000 + seconds - 1), is_due(1000 + seconds)) == (False, True)
 
 
 def test_an_image_that_was_never_submitted_is_due_at_once() -> None:
-    assert REPEATS.is_due(LastSubmission(), 0.0, needed=False, looked_up=None)
+    assert REPEATS.due_at(LastSubmission(), needed=False, looked_up=None) == float("-inf")
 
 
 def test_the_pause_doubles_up_to_the_interval_while_the_image_is_needed() -> None:

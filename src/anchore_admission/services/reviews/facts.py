@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec import Struct
+
 from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
 from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, SubmissionState
@@ -17,7 +19,7 @@ from anchore_admission.errors import AnchoreBusy, DeadlineExceeded, EvaluationEr
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND
-from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Asker, Memory
+from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Asker, Memory, State
 from anchore_admission.services.reviews.submissions import Submissions
 
 logger = logging.getLogger("anchore_admission.facts")
@@ -32,6 +34,8 @@ _JUST_NOW = 5.0
 """Seconds for which a look-up tells what Anchore held just before a submission."""
 _RESUBMISSIONS = 64
 """The most tags that are looked up again at once before they are submitted."""
+_MOST_WHOLE = 10_000
+"""The most images whose facts are kept assembled."""
 ASKED = "asked"
 """The use of facts for which Anchore was asked."""
 _FAILED_SUBMISSION = "submitting %s for analysis failed unexpectedly"
@@ -73,6 +77,17 @@ class _Turn:
         return ImageNotReached() if self.is_whole else DeadlineExceeded("no response before the deadline")
 
 
+class _Whole(Struct, frozen=True):
+    """The facts about an image, whose every part is fresh ``until`` then, unless the ``state`` changes before.
+
+    Assembling them again would take most of the time of a review for which everything is known.
+    """
+
+    facts: ImageFacts
+    until: float
+    state: tuple[State, int]
+
+
 class FactGathering:
     """Gathers facts for many images at once.
 
@@ -91,6 +106,7 @@ class FactGathering:
         self._passive_wait = passive_wait
         self._workers: Counter[str] = Counter()
         """By namespace."""
+        self._whole: dict[Question, _Whole] = {}
         self._resubmissions: set[asyncio.Task[None]] = set()
 
     async def facts(
@@ -113,15 +129,26 @@ class FactGathering:
         if question.needs.awaits_submission or not question.needs.record:
             return None
         try:
+            state = (self._memory.state(question.account), self._submissions.revision)
+            whole = self._whole.get(question) if side_effects else None
+            if whole is not None and now < whole.until and whole.state == state:
+                self._recorder.recalled(account=question.account, use=Freshness.FRESH)
+                return whole.facts
             assembled = self._assembled(question, {})
         except Exception:  # noqa: BLE001 - the worker for this image meets the same error, and reports it
             return None
         if assembled.missing:
             return None
-        is_fresh = now < min([answer.fresh_until for answer in assembled.used])
-        use = Freshness.FRESH if is_fresh else Freshness.REFRESHING
+        fresh_until = min([answer.fresh_until for answer in assembled.used])
+        use = Freshness.FRESH if now < fresh_until else Freshness.REFRESHING
         self._recorder.recalled(account=question.account, use=use)
-        return _complete(assembled, self._submitted(question, assembled, now, side_effects=side_effects), now)
+        submission, due_at = self._submitted(question, assembled, now, side_effects=side_effects)
+        facts = _complete(assembled, submission, now)
+        if side_effects:
+            if len(self._whole) >= _MOST_WHOLE:
+                self._whole.clear()
+            self._whole[question] = _Whole(facts, min(fresh_until, due_at), state)
+        return facts
 
     async def _ask(
         self,
@@ -188,7 +215,7 @@ class FactGathering:
         if question.needs.awaits_submission:
             submission = await self._awaited(question, turn)
         else:
-            submission = self._submitted(question, assembled, now, side_effects=turn.side_effects)
+            submission, _ = self._submitted(question, assembled, now, side_effects=turn.side_effects)
         return _complete(assembled, submission, now)
 
     def _assembled(self, question: Question, outcomes: Outcomes) -> Assembled:
@@ -243,28 +270,34 @@ class FactGathering:
         finally:
             turn.share.release()
 
-    def _submitted(self, question: Question, assembled: Assembled, now: float, *, side_effects: bool) -> Submission:
-        """Submit an image that needs analysis, or a tag to learn where it points, without waiting for the response."""
+    def _submitted(
+        self, question: Question, assembled: Assembled, now: float, *, side_effects: bool
+    ) -> tuple[Submission, float]:
+        """Submit an image that needs analysis, or a tag to learn where it points, without waiting for the response.
+
+        Return the latest submission, and when to see again whether another one is due.
+        """
         reference = question.reference
         # After a failed look-up, the image is not known to be absent, so nothing is submitted for it.
         needed = assembled.error is None and assembled.state in _REPEATED_STATES
         moves = assembled.error is None and reference.digest is None
         if not question.request_analysis or not (needed or moves):
-            return _NO_SUBMISSION
+            return _NO_SUBMISSION, float("inf")
         if not side_effects:
-            return Submission(SubmissionState.DRY_RUN)
+            return Submission(SubmissionState.DRY_RUN), now
         request = analysis_request(reference, assembled.by_tag)
         looked_up = assembled.by_tag.digest if assembled.by_tag else ""
         try:
-            if moves and now - assembled.looked_up_at > _JUST_NOW:
-                last, is_due = self._submissions.last(question.account, request, needed=needed, looked_up=looked_up)
-                if is_due:
-                    self._look_up_and_submit(question)
-                return last
-            return self._submissions.submit(question.account, request, needed=needed, looked_up=looked_up)
+            last, due_at = self._submissions.last(question.account, request, needed=needed, looked_up=looked_up)
+            if due_at > now:
+                return last, due_at
+            if moves and now - assembled.looked_up_at > _JUST_NOW and self._submissions.has_room():
+                self._look_up_and_submit(question)
+                return last, now
+            return self._submissions.submit(question.account, request, needed=needed, looked_up=looked_up), now
         except Exception:
             logger.exception(_FAILED_SUBMISSION, reference.repository)
-            return _NOT_SUBMITTED
+            return _NOT_SUBMITTED, now
 
     def _look_up_and_submit(self, question: Question) -> None:
         """Submit a tag beside the review, after another look-up.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from anchore_admission.core.answers import ByDigest, ByTag, Check, Query, Value
 from anchore_admission.core.facts import AnalysisState, PolicyEvaluation
@@ -70,6 +70,14 @@ class Asker:
     """True once other calls of its own namespace have made it wait: an author can bring that about."""
 
 
+class State(Struct, frozen=True):
+    """What decides on an account's answers besides time; see ``Memory.state``."""
+
+    revision: int
+    identity: Identity
+    policies: int
+
+
 @dataclass(slots=True)
 class _Flight:
     """A question under way. It ends by itself: reviews that wait for it may give up, and others may join."""
@@ -112,6 +120,8 @@ class Memory:
         """Those of the flights, and of flights that have been forgotten."""
         self._is_closed = False
         self._generation = 0
+        self._revision = 0
+        """Counts the changes of answers before their lifetimes are over."""
         self._refreshes = 0
         self._not_before = float("-inf")
 
@@ -128,6 +138,11 @@ class Memory:
         if freshness is Freshness.REFRESHING:
             self._refresh(account, key)
         return known if freshness else None
+
+    def state(self, account: str) -> State:
+        """Return a value that changes when ``recall`` may return other answers before their lifetimes are over."""
+        known = self._accounts[account]
+        return State(self._revision, known.anchore.identity, known.policies.revision)
 
     async def ask(
         self, account: str, repositories: Sequence[str], query: Query, asker: Asker
@@ -164,6 +179,7 @@ class Memory:
         They may still stand in during an outage. What Anchore reports as changed can only make answers older.
         """
         self._remembered.doubt(account, full_tag, digest, self.clock())
+        self._revision += 1
 
     async def aclose(self) -> None:
         """End the questions that are under way, and stop following the policies."""
@@ -181,6 +197,7 @@ class Memory:
         """
         forgotten = len(self._remembered)
         self._generation += 1
+        self._revision += 1
         # What a replica whose clock is ahead asked for just before looks younger than it is.
         self._not_before = self._wall_clock() + SKEW_SECONDS
         self._flights.clear()
@@ -364,6 +381,9 @@ class Memory:
             if found.value.policy != policy:  # another policy has become the active one
                 known.policies.hurry()
                 return False
+        before = self._remembered.get(key)
+        if before is not None and before.freshness(self.clock()) is Freshness.FRESH:
+            self._revision += 1
         self._recorder.forgotten(self._remembered.keep(key, found))
         self._record_size()
         return True

@@ -54,6 +54,8 @@ class PolicyVersions:
         self._known: _Known | None = None
         self._identity = anchore.identity
         self._is_refused = False
+        self.revision = 0
+        """Counts the changes of what ``version`` returns, but for new credentials."""
         self._polling: asyncio.Task[None] | None = None
         self._hurried: asyncio.Task[None] | None = None
         self._polled = asyncio.Event()
@@ -103,7 +105,7 @@ class PolicyVersions:
         try:
             policies = await self._anchore.policies(Deadline.after(CALL_SECONDS, self._clock))
         except EvaluationError as error:
-            self._is_refused = isinstance(error, AnchoreRefused)
+            self._follow(self._known, is_refused=isinstance(error, AnchoreRefused))
             if isinstance(error, AnchoreUnavailable | DeadlineExceeded):
                 self._report_outage(error)
             meanwhile = "results count only while they are fresh" if self._is_refused else "the last list stays in use"
@@ -114,11 +116,15 @@ class PolicyVersions:
             return
         finally:
             self._polled.set()
-        self._is_refused = False
         self._warnings.clear("poll")
         self._identity = identity
         active = next((policy.policy for policy in policies if policy.active), None)
-        self._known = _Known({policy.policy: policy.last_updated for policy in policies}, active)
+        self._follow(_Known({policy.policy: policy.last_updated for policy in policies}, active), is_refused=False)
+
+    def _follow(self, known: _Known | None, *, is_refused: bool) -> None:
+        if (known, is_refused) != (self._known, self._is_refused):
+            self._known, self._is_refused = known, is_refused
+            self.revision += 1
 
     async def _poll_for_ever(self) -> None:
         while True:

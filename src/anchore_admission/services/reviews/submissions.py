@@ -97,6 +97,8 @@ class Submissions:
         self._retries: dict[Key, asyncio.Task[None]] = {}
         self._generation = 0
         self._closed = False
+        self.revision = 0
+        """Counts the changes of what ``last`` and ``resolved`` return."""
 
     def submit(
         self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str | None = None
@@ -108,9 +110,10 @@ class Submissions:
         key = (account, request)
         known = self._recent.use(key)
         entry = known or Entry()
-        if entry.active or not self._repeats.is_due(entry.last, self._clock(), needed=needed, looked_up=looked_up):
+        due_at = self._repeats.due_at(entry.last, needed=needed, looked_up=looked_up)
+        if entry.active or self._clock() < due_at:
             return entry.last.submission
-        if not self._has_room():
+        if not self.has_room():
             self._recorder.submission(account=account, outcome=SubmissionState.DROPPED)
             return known.last.submission if known else Submission(SubmissionState.DROPPED)
         entry.last = self._repeats.begun(entry.last, self._clock(), needed=needed)
@@ -118,14 +121,16 @@ class Submissions:
         entry.attempts = 0
         entry.active = True
         self._recent.keep(key, entry)
+        self.revision += 1
         self._enqueue(key, entry)
         return entry.last.submission
 
-    def last(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str) -> tuple[Submission, bool]:
-        """Return the latest submission of an image, and whether ``submit`` would queue another one now."""
+    def last(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str) -> tuple[Submission, float]:
+        """Return the latest submission of an image, and when ``submit`` would queue another one."""
         entry = self._recent.use((account, request)) or Entry()
-        due = self._repeats.is_due(entry.last, self._clock(), needed=needed, looked_up=looked_up)
-        return entry.last.submission, due and not entry.active and self._has_room()
+        if entry.active:
+            return entry.last.submission, float("inf")
+        return entry.last.submission, self._repeats.due_at(entry.last, needed=needed, looked_up=looked_up)
 
     async def submit_and_wait(self, account: str, request: AnalysisRequest, seconds: float) -> Submission:
         """Submit, then wait at most ``seconds`` for a response that is still pending."""
@@ -147,6 +152,7 @@ class Submissions:
         """Forget every response. A submission under way is finished, but where it finds the tag does not count."""
         self._generation += 1
         self._recent.forget()
+        self.revision += 1
 
     async def run(self) -> None:
         """Send queued submissions until cancelled."""
@@ -169,7 +175,7 @@ class Submissions:
             logger.warning("%d images were not submitted for analysis: %s", len(left), ", ".join(left[:_NAMED]))
         return left
 
-    def _has_room(self) -> bool:
+    def has_room(self) -> bool:
         """Return whether the queue takes one more. Retries count too: in an outage, every submission becomes one."""
         return not self._closed and len(self._queue) + len(self._retries) < self._schedule.queue_size
 
@@ -219,6 +225,7 @@ class Submissions:
         """Remember a failure. ``resolved`` keeps the digest known before: an outage does not move a tag."""
         submission = Submission(SubmissionState.REFUSED, resolved.digest if resolved else None, reason)
         entry.last = replace(entry.last, submission=submission, resolved=resolved)
+        self.revision += 1
 
     def _retry(self, key: Key, entry: Entry) -> None:
         # Jitter spreads the retries of submissions that failed at the same moment.
@@ -234,6 +241,7 @@ class Submissions:
     def _settle(self, key: Key, entry: Entry, outcome: str) -> None:
         entry.active = False
         entry.heard.set()
+        self.revision += 1
         account, request = key
         self._recorder.submission(account=account, outcome=outcome)
         if entry.last.submission.state is SubmissionState.REFUSED:

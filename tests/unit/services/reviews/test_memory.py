@@ -1,6 +1,7 @@
 """What is remembered of Anchore's answers, for how long, and what ends it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -587,6 +588,60 @@ async def test_closed_memory_refreshes_nothing(setup: ReviewSetup) -> None:
     assert (await after(setup, 59.9)).evaluations == (PASS,)
     await settled()
     assert questions(setup) == ["by_tag", "check"]
+
+
+CHANGES: dict[str, Callable[[ReviewSetup], object]] = {
+    "hint": lambda setup: setup.memory.doubt("default"),
+    "forgotten": lambda setup: setup.memory.forget(),
+    "credentials": lambda setup: setattr(setup.anchore, "identity", Identity("fake", 2)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_facts_kept_whole_heed_every_change(setup: ReviewSetup, change: str) -> None:
+    for _ in range(3):
+        await ask(setup, by=rule())
+    CHANGES[change](setup)
+    setup.anchore.evaluate(digest_of(APP), FAILED)
+
+    assert (await ask(setup, by=rule()))[0].evaluations == (FAILED,)
+
+
+async def test_facts_kept_whole_heed_another_version_of_the_policy(setup: ReviewSetup) -> None:
+    for _ in range(3):
+        await ask(setup, by=rule())
+    await setup.clock.advance(25)
+    await ask(setup)
+    setup.anchore.change_policy(ACTIVE_POLICY)
+    setup.anchore.evaluate(digest_of(APP), FAILED)
+    await setup.clock.advance(9)  # the next poll; the result itself would still be fresh
+
+    assert (await ask(setup, by=rule()))[0].evaluations == (FAILED,)
+
+
+async def test_facts_kept_whole_heed_the_response_to_a_submission(setup: ReviewSetup) -> None:
+    setup.anchore.registry[APP] = digest_of("moved")
+    setup.anchore.store("registry.example.com/other:1", digest=digest_of("moved"))
+    await ask(setup, by=rule())
+    for _ in range(3):
+        assert (await ask(setup, by=rule()))[0].digest == digest_of(APP)
+    async with setup.running():
+        await settled()
+
+    assert (await ask(setup, by=rule()))[0].digest == digest_of("moved")
+
+
+async def test_facts_kept_whole_heed_a_younger_answer(setup: ReviewSetup) -> None:
+    """Another look-up, before a submission, tells that the tag has moved, while the remembered one is fresh."""
+    for _ in range(3):
+        await ask(setup)
+    await setup.clock.advance(6)
+    await ask(setup)
+    setup.anchore.store(APP, digest=digest_of("moved"), detected_at="2026-03-01T00:00:00Z")
+    await ask(setup, by=rule())  # the first that may request an analysis
+    await settled()
+
+    assert (await ask(setup))[0].digest == digest_of("moved")
 
 
 # Identical questions

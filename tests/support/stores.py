@@ -130,7 +130,7 @@ class Stage:
         )
 
     async def get(self, key: str = "key") -> StoredAnswer | None:
-        return await self.store.get(key, Deadline.after(10))
+        return await self.store.get(key, Deadline.after(600))
 
     async def written(self) -> None:
         """Wait until every queued answer has been written, or was given up."""

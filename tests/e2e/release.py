@@ -16,6 +16,7 @@ from cryptography.x509 import Certificate, load_pem_x509_certificate
 from anchore_admission.adapters.trust import trusting
 from anchore_admission.models.examples import example_review
 from e2e.cluster.api import Answer, Api, Sample
+from e2e.cluster.cluster import Cluster
 from e2e.cluster.images import repackage
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
@@ -98,6 +99,12 @@ class Release:
         """Return the number of restarts of each replica."""
         found = {pod["metadata"]["uid"]: pod["status"].get("containerStatuses", ()) for pod in self.pods()}
         return {uid: sum(container["restartCount"] for container in containers) for uid, containers in found.items()}
+
+    def processes(self, cluster: Cluster) -> list[int]:
+        """Return the process of each replica in our own cluster."""
+        tasks = {container: process for node in cluster.nodes for container, process in node.tasks().items()}
+        containers = [pod["status"]["containerStatuses"][0]["containerID"] for pod in self.pods()]
+        return [tasks[container.removeprefix("containerd://")] for container in containers]
 
     def presented(self) -> set[Certificate]:
         """Return the certificates that the replicas present; one if all present the same."""

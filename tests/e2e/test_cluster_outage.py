@@ -103,16 +103,16 @@ def _owned(serving: Release, kind: str) -> int:
 def test_replicas_that_hang_are_replaced_and_a_pause_is_forgiven(serving: Release, cluster: Cluster) -> None:
     _strict(serving)
     before = serving.restarts()
-    for process in _processes(serving, cluster):
+    for process in serving.processes(cluster):
         os.kill(process, signal.SIGSTOP)
     until(lambda: not any(is_ready(pod) for pod in serving.pods()), "no replica answers")
-    for process in _processes(serving, cluster):
+    for process in serving.processes(cluster):
         os.kill(process, signal.SIGCONT)
     until(serving.ready, "every replica answers again")
     assert serving.restarts() == before
 
     began = time.monotonic()
-    for process in _processes(serving, cluster):
+    for process in serving.processes(cluster):
         os.kill(process, signal.SIGSTOP)
     until(lambda: not any(is_ready(pod) for pod in serving.pods()), "no replica answers")
     assert serving.create(HERE, thing("Pod", PASSING), dry_run=True).code == 500
@@ -120,13 +120,6 @@ def test_replicas_that_hang_are_replaced_and_a_pause_is_forgiven(serving: Releas
     print(f"both replicas hung: admitted again after {time.monotonic() - began:.0f} s")  # noqa: T201 - a measure, shown by -s and on failure
     until(serving.ready, "every replica is back")
     assert serving.restarts() == {uid: count + 1 for uid, count in before.items()}
-
-
-def _processes(serving: Release, cluster: Cluster) -> list[int]:
-    """Return the processes of the replicas."""
-    tasks = {container: process for node in cluster.nodes for container, process in node.tasks().items()}
-    containers = [pod["status"]["containerStatuses"][0]["containerID"] for pod in serving.pods()]
-    return [tasks[container.removeprefix("containerd://")] for container in containers]
 
 
 def test_ignore_lets_everything_through(serving: Release, request: pytest.FixtureRequest) -> None:

@@ -4,6 +4,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -31,6 +32,7 @@ STRICT: Final[Json] = {
     "enableStrictGating": True,
     "webhook": {"excludedNamespaces": [SPARED]},
 }
+TICKS: Final = os.sysconf("SC_CLK_TCK")
 SLOW: Final = {"mode": "slow", "delay": 0.05}
 """The time that Anchore takes for each response."""
 
@@ -73,16 +75,16 @@ def test_pods_one_by_one(serving: Release, api: Api) -> None:
     )
 
 
-def test_pods_at_once(serving: Release, api: Api) -> None:
+def test_pods_at_once(serving: Release, api: Api, cluster: Cluster) -> None:
     def create(namespace: str, turn: int) -> float:
         crowd = at_once.create(namespace, [pod(f"crowd-{turn}-{number}") for number in range(AT_ONCE)])
         assert crowd.refused == []
         return crowd.seconds
 
-    compare(api, f"{AT_ONCE} Pods at once, by a client", create)
+    compare(serving, cluster, f"{AT_ONCE} Pods at once, by a client", create)
 
 
-def test_a_replica_set(serving: Release, api: Api) -> None:
+def test_a_replica_set(serving: Release, api: Api, cluster: Cluster) -> None:
     def create(namespace: str, turn: int) -> float:
         name = f"set-{turn}"
         made = thing("ReplicaSet", PASSING, name=name, replicas=AT_ONCE, schedulerName="nobody")
@@ -92,24 +94,32 @@ def test_a_replica_set(serving: Release, api: Api) -> None:
         until(lambda: api.get(path)["status"].get("replicas") == AT_ONCE, f"{AT_ONCE} Pods are there", every=0.005)
         return time.perf_counter() - began
 
-    compare(api, f"a ReplicaSet of {AT_ONCE} Pods", create)
+    compare(serving, cluster, f"a ReplicaSet of {AT_ONCE} Pods", create)
 
 
-def compare(api: Api, what: str, create: Callable[[str, int], float]) -> None:
+def compare(serving: Release, cluster: Cluster, what: str, create: Callable[[str, int], float]) -> None:
     """Create with and without reviews in turn, after a first round that does not count."""
-    failed = calls.failed(api, WEBHOOK)
-    seconds: dict[str, list[float]] = {JUDGED: [], SPARED: []}
-    for turn in range(ROUNDS + 1):
-        for namespace, found in seconds.items():
-            found.append(create(namespace, turn))
-    assert calls.more(failed, calls.failed(api, WEBHOOK)) == {}
+    failed, processes = calls.failed(serving.api, WEBHOOK), serving.processes(cluster)
+    for namespace in (JUDGED, SPARED):
+        create(namespace, 0)
+    before = used(processes)
+    pairs = [(create(JUDGED, turn), create(SPARED, turn)) for turn in range(1, ROUNDS + 1)]
+    each = (used(processes) - before) / (ROUNDS * AT_ONCE)
+    assert calls.more(failed, calls.failed(serving.api, WEBHOOK)) == {}
 
-    judged, spared = (median(found[1:]) for found in seconds.values())
-    ratios = sorted(one / other for one, other in zip(seconds[JUDGED][1:], seconds[SPARED][1:], strict=True))
+    judged, spared = (median(found) for found in zip(*pairs, strict=True))
+    ratios = [one / other for one, other in pairs]
     report(
         f"{what}: reviewed {judged:.2f} s, not reviewed {spared:.2f} s, {judged / spared:.2f} times "
-        f"({ratios[0]:.2f} to {ratios[-1]:.2f} in {ROUNDS} rounds)"
+        f"({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds); "
+        f"{1000 * each:.2f} ms of the replicas' CPU for each Pod"
     )
+
+
+def used(processes: Sequence[int]) -> float:
+    """Return the seconds of CPU that they have used."""
+    fields = [Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split() for process in processes]
+    return sum(int(user) + int(system) for *_, user, system in (found[:13] for found in fields)) / TICKS
 
 
 def median(found: Sequence[float]) -> float:

@@ -36,14 +36,20 @@ def request(body: bytes, path: str = f"/validate?timeout={TIMEOUT}s") -> bytes:
     return head.encode() + body
 
 
-async def drive(ports: Sequence[int], requests: Sequence[bytes], *, connections: int) -> Load:
-    """Send all requests over a few connections, one after another on each; the ports take turns."""
+async def drive(ports: Sequence[int], requests: Sequence[bytes], *, connections: int, rate: float = 0.0) -> Load:
+    """Send all requests over a few connections, one after another on each; the ports take turns.
+
+    ``rate`` is the requests per second in all; without one, each connection sends as soon as it has its response.
+    """
     latencies: list[float] = []
     responses: list[bytes] = []
 
-    async def send(port: int, share: Sequence[bytes]) -> None:
+    async def send(port: int, share: Sequence[bytes], first: int) -> None:
         connection = await asyncio.open_connection("127.0.0.1", port)
-        for wire in share:
+        for number, wire in enumerate(share):
+            if rate:
+                due = began + (first + number * connections) / rate
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
             sent = time.perf_counter()
             status, body = await exchange(connection, wire)
             latencies.append(time.perf_counter() - sent)
@@ -54,7 +60,7 @@ async def drive(ports: Sequence[int], requests: Sequence[bytes], *, connections:
 
     began = time.perf_counter()
     shares = [requests[i::connections] for i in range(connections)]
-    await asyncio.gather(*(send(ports[i % len(ports)], share) for i, share in enumerate(shares)))
+    await asyncio.gather(*(send(ports[i % len(ports)], share, i) for i, share in enumerate(shares)))
     return Load(time.perf_counter() - began, latencies, responses)
 
 

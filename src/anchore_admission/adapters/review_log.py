@@ -141,7 +141,7 @@ def _image(image: ImageVerdict) -> dict[str, Any]:
     if verdict.error:
         fields["error"] = shortened(verdict.error, _IMAGE_LIMIT)
     if image.facts.is_stale:
-        fields |= {"stale": True, "ageSeconds": round(image.facts.age)}
+        fields["stale"] = f"{round(image.facts.age)} s"
     if verdict.findings:
         fields["findings"] = [finding_line(finding) for finding in worst_first(verdict.findings, FINDINGS_PER_IMAGE)]
     if len(verdict.findings) > FINDINGS_PER_IMAGE:

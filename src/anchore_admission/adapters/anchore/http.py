@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import random
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -63,6 +64,8 @@ _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
 )
 """Errors that httpx does not distinguish; the transport keeps aiohttp's as the cause. More specific ones first."""
 _PROXY_AUTHENTICATION = 407
+_SSL_CONTEXT = re.compile(r" ssl:(?:<[^<>]{1,80}>|[A-Za-z]{1,10})")
+"""What aiohttp says in its messages about the TLS of a connection, also of one without."""
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 """OpenSSL's reasons for a first response that is not TLS."""
 _CERTIFICATE_FAULTS = {
@@ -301,7 +304,7 @@ class AnchoreHttp:
         return AnchoreUnavailable("the connection to Anchore broke")
 
     def _report(self, call: Call, error: EvaluationError, response: AnchoreResponse | None) -> None:
-        details = [cleaned(str(error.__cause__))] if error.__cause__ else []
+        details = [cleaned(_SSL_CONTEXT.sub("", str(error.__cause__)))] if error.__cause__ else []
         details += [response.excerpt()] if response else []
         known = " ".join(filter(None, details))
         # A refused image is an everyday result, which the next denial explains; an operator need not act.

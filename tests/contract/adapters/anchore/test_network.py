@@ -97,12 +97,14 @@ class TestConnections:
                 await anchore.by_tag(TAG, deadline(0.5))
             assert not isinstance(caught.value, AnchoreUnreachable)
 
-    async def test_nothing_listens(self) -> None:
+    async def test_nothing_listens(self, caplog: pytest.LogCaptureFixture) -> None:
         async with serving(found) as served:
             pass
         async with aclosing(at(served.port)) as anchore:
             with pytest.raises(AnchoreUnreachable, match=rf"^cannot connect to Anchore at 127\.0\.0\.1:{served.port}$"):
                 await anchore.by_tag(TAG, deadline(0.5))
+        assert "Connect call failed" in caplog.text
+        assert "ssl:" not in caplog.text
 
     async def test_an_unknown_host(self) -> None:
         async with aclosing(at(80, host="anchore.invalid", bounds=BOUNDS)) as anchore:

@@ -70,8 +70,8 @@ bench: $(DEV) ## Measure speed, calls to Anchore and memory against floors, goal
 bench-docs: $(DEV) ## Write the figures of docs/performance.md and its plot from bench/result.json
 	$(BIN)/python -m bench.run --write-docs
 
-soak: $(DEV) ## Drive the controller against an Anchore with faults and check every verdict (SECONDS=60, SEED, REPLICAS)
-	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) --replicas $(or $(REPLICAS),1)
+soak: $(DEV) ## Drive the controller against an Anchore with faults and check every verdict (SECONDS=60, SEED, REPLICAS, STORE=on)
+	$(BIN)/python -m bench.soak --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) --replicas $(or $(REPLICAS),1) $(if $(STORE),--store)
 
 image: $(DEV) ## Build the container image and prove it (IMAGE=required: fail where that cannot be done)
 	./tools/image/check

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,22 +37,20 @@ def request(body: bytes, path: str = f"/validate?timeout={TIMEOUT}s") -> bytes:
     return head.encode() + body
 
 
-async def drive(ports: Sequence[int], requests: Sequence[bytes], *, connections: int, rate: float = 0.0) -> Load:
+async def drive(ports: Sequence[int], requests: Sequence[bytes], *, connections: int, rate: float = math.inf) -> Load:
     """Send all requests over a few connections, one after another on each; the ports take turns.
 
-    ``rate`` is the requests per second in all; without one, each connection sends as soon as it has its response.
+    At most ``rate`` requests are sent in a second.
     """
     latencies: list[float] = []
     responses: list[bytes] = []
 
-    async def send(port: int, share: Sequence[bytes], first: int) -> None:
-        connection = await asyncio.open_connection("127.0.0.1", port)
-        for number, wire in enumerate(share):
-            if rate:
-                due = began + (first + number * connections) / rate
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+    async def send(first: int) -> None:
+        connection = await asyncio.open_connection("127.0.0.1", ports[first % len(ports)])
+        for number in range(first, len(requests), connections):
+            await asyncio.sleep(began + number / rate - time.perf_counter())
             sent = time.perf_counter()
-            status, body = await exchange(connection, wire)
+            status, body = await exchange(connection, requests[number])
             latencies.append(time.perf_counter() - sent)
             responses.append(body)
             assert status == 200, body
@@ -59,8 +58,7 @@ async def drive(ports: Sequence[int], requests: Sequence[bytes], *, connections:
         await connection[1].wait_closed()
 
     began = time.perf_counter()
-    shares = [requests[i::connections] for i in range(connections)]
-    await asyncio.gather(*(send(ports[i % len(ports)], share, i) for i, share in enumerate(shares)))
+    await asyncio.gather(*map(send, range(connections)))
     return Load(time.perf_counter() - began, latencies, responses)
 
 

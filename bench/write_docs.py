@@ -23,7 +23,13 @@ GO_CONTROLLER = {
     "memory.busy": 104,
 }
 """The figures of Anchore's Go controller 0.8.4 by the names of ours; of a range, the middle."""
-_STORMS = {"one": "one replica", "official": "one, official images", "three": "three replicas"}
+_STORMS = {
+    "one": "one replica",
+    "official": "one, official images",
+    "three": "three replicas",
+    "shared": "three, shared store",
+    "paced": "the same, 100 Pods/s",
+}
 _SERIES = ("floor", "anchore-admission", "Go controller 0.8.4")
 
 

@@ -15,13 +15,14 @@ import uvloop
 
 from bench.load import fetch
 from bench.processes import Server, controller, cpu_seconds, free_port, open_sockets, resident_mb
-from bench.soak.anchore import Fault, FaultyAnchore, Weather
+from bench.soak.anchore import REFUSALS, Fault, FaultyAnchore, Weather
 from bench.soak.drive import POLICIES, RULES, Driver, Fleet, Tally, change
 from bench.soak.model import Lifetimes, Model, Troubles
 from bench.soak.report import CALLS, ENTRIES, MEMORY, QUEUE, Run, Size, Watch, report, run_problems
 from bench.soak.truth import Truth
+from bench.store import Store, new_store
 
-LIFETIMES = Lifetimes(passed=3, failed=1.5, pending=1, unknown=1, tag=1.5, outage=10, submission=6)
+LIFETIMES = Lifetimes(passed=4, failed=1, pending=1, unknown=1, tag=1.5, outage=12, submission=6)
 """Short enough for a run of a minute to reach the end of each."""
 POLICY_INTERVAL = 5
 WARM_UP = 0.25
@@ -32,7 +33,7 @@ SHOWN = 20
 _OPERATIONS: Sequence[frozenset[str]] = (frozenset(), frozenset(), frozenset({"check"}), frozenset({"by_tag"}))
 
 
-def configuration(anchore: int) -> dict[str, object]:
+def configuration(anchore: int, store: Store | None) -> dict[str, object]:
     """Return the controller's configuration: a rule for each namespace, and short lifetimes."""
     rules = [
         {
@@ -63,6 +64,7 @@ def configuration(anchore: int) -> dict[str, object]:
         "lookups": {"concurrency": CALLS},
         "submissions": {"queueSize": QUEUE},
         "passive": {"wait": 0.3},
+        "sharedStore": store.section if store else None,
     }
 
 
@@ -78,8 +80,25 @@ async def storms(anchore: FaultyAnchore, draw: random.Random, stopped: asyncio.E
             continue
         if not kinds:
             kinds = draw.sample([*Fault], len(Fault))
-        weather = Weather(kinds.pop(), draw.choice((0.1, 0.5, 1.0)), draw.choice(_OPERATIONS))
+        kind = kinds.pop()
+        if kind in REFUSALS:  # long enough to tell an answer that stands in for Anchore from one that is still fresh
+            await anchore.suffer(Weather(kind), LIFETIMES.outage)
+            continue
+        weather = Weather(kind, draw.choice((0.1, 0.5, 1.0)), draw.choice(_OPERATIONS))
         await anchore.suffer(weather, draw.uniform(0.5, 3))
+
+
+async def store_storms(store: Store, draw: random.Random, stopped: asyncio.Event) -> None:
+    """Freeze the shared store now and then, or let it be down for a while, which also empties it."""
+    while not stopped.is_set():
+        async with store.up():
+            for _ in range(3):
+                await _sleep(draw.uniform(2, 8), stopped)
+                store.freeze()
+                await _sleep(draw.uniform(0.1, 3), stopped)
+                store.thaw()
+            await _sleep(draw.uniform(2, 8), stopped)
+        await _sleep(draw.uniform(0.1, 3), stopped)
 
 
 async def _sleep(seconds: float, stopped: asyncio.Event) -> None:
@@ -118,15 +137,17 @@ async def soak(options: argparse.Namespace) -> int:
     draw = random.Random(options.seed)  # noqa: S311 - repeatable on purpose
     truth = Truth(time.monotonic, POLICIES, verdict=lambda: draw.random() < 0.8)
     fleet, tally, watched = Fleet(truth, draw), Tally(), Watch()
-    model = Model(truth, Troubles(), LIFETIMES, follows_polls=options.replicas == 1)
+    is_alone = options.replicas == 1
+    model = Model(truth, Troubles(has_one_breaker=is_alone), LIFETIMES, follows_polls=is_alone)
     anchore = FaultyAnchore(truth, model.troubles, draw, free_port())
     stopped = asyncio.Event()
     async with AsyncExitStack() as stack:
         log = Path(stack.enter_context(TemporaryDirectory()), "controller.log") if options.log is None else options.log
         await anchore.start()
         stack.push_async_callback(anchore.stop)
+        store = stack.enter_context(new_store()) if options.store else None
         servers = [
-            await stack.enter_async_context(controller(configuration(anchore.port), output=log))
+            await stack.enter_async_context(controller(configuration(anchore.port, store), output=log))
             for _ in range(options.replicas)
         ]
         cpu = sum(cpu_seconds(server.pid) for server in servers)
@@ -136,6 +157,8 @@ async def soak(options: argparse.Namespace) -> int:
                 tasks.create_task(Driver(port, fleet, model, tally, draw).run(stopped))
             tasks.create_task(change(truth, fleet, draw, stopped))
             tasks.create_task(watch(servers, watched, model, stopped))
+            if store:
+                tasks.create_task(store_storms(store, draw, stopped))
             if not options.calm:
                 tasks.create_task(storms(anchore, draw, stopped))
             await asyncio.sleep(options.seconds * WARM_UP)
@@ -162,6 +185,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--connections", type=int, default=24)
     parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--store", action="store_true", help="share a real Redis or Valkey server, which fails, too")
     parser.add_argument("--calm", action="store_true", help="without faults")
     parser.add_argument("--log", type=Path, help="keep the controller's log in this file")
     sys.exit(uvloop.run(soak(parser.parse_args())))

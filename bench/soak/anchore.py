@@ -53,7 +53,7 @@ class Fault(StrEnum):
     FORBIDDEN = "403"
 
 
-_REFUSALS = frozenset({Fault.UNAUTHORIZED, Fault.FORBIDDEN})
+REFUSALS = frozenset({Fault.UNAUTHORIZED, Fault.FORBIDDEN})
 _SPOILED: dict[Fault, Answer] = {
     Fault.SERVER_ERROR: error(500, "internal error"),
     Fault.BUSY: error(503, "not available"),
@@ -101,7 +101,7 @@ class FaultyAnchore:
         trouble = Trouble(
             weather.fault,
             self.truth.clock(),
-            is_refusal=weather.fault in _REFUSALS,
+            is_refusal=weather.fault in REFUSALS,
             is_endless=weather.fault is Fault.ENDLESS,
         )
         self.troubles.known.append(trouble)
@@ -118,6 +118,8 @@ class FaultyAnchore:
     async def respond(self, call: Call, writer: asyncio.StreamWriter) -> None:
         self.calls[call.operation] += 1
         fault = self._fault(call)
+        if fault is None or fault in REFUSALS:
+            self.troubles.recover(self.truth.clock())
         if fault is None:
             send(writer, self._answer(call, writer).wire())
             return

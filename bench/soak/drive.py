@@ -26,6 +26,8 @@ RULES: Mapping[str, Rule] = {
 """The rules of the configuration, by the namespace that each is for."""
 _HUB = "docker.io/"
 _WEIGHTS = {"strict-deny": 6, "strict-second": 4, "strict-allow": 3, "skip": 1, "passive": 1}
+CHANGES = 2.0
+"""Changes in a second."""
 _GRACE = 5.0
 """Seconds after a review's timeout until its answer is given up."""
 
@@ -167,11 +169,11 @@ async def change(truth: Truth, fleet: Fleet, draw: random.Random, stopped: async
     """Change what Anchore holds, now and then: results, tags, policies, states."""
     while not stopped.is_set():
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(draw.expovariate(1)):
+            async with asyncio.timeout(draw.expovariate(CHANGES)):
                 await stopped.wait()
         tag = draw.choice(fleet.tags)
         digest = fleet.other_build(tag)
-        match draw.choices(("flip", "move", "delete", "edit", "activate", "state"), (40, 25, 5, 4, 1, 25))[0]:
+        match draw.choices(("flip", "move", "delete", "edit", "activate", "state"), (40, 25, 5, 7, 2, 21))[0]:
             case "flip":
                 truth.flip(draw.choice(POLICIES), digest)
             case "move":

@@ -14,11 +14,12 @@ SLACK: Seconds = 1.0
 """Time that an answer may be under way after Anchore has decided on it."""
 LISTED: Seconds = 3.0
 """Time that the controller may need to read the list of policies, on a machine that is busy."""
-_LATE = frozenset({"busy", "deadline_exceeded"})
-"""Errors for lack of time. In calm weather they come from a busy machine, so a few are no mistake."""
+_LATE = frozenset({"deadline_exceeded", "not_reached"})
+"""Errors and reasons for lack of time. In calm weather they come from a busy machine, so a few are no mistake."""
 _RECOVERY = 1.6
 """The longest pause of a circuit breaker, as a part of the outage that opened it."""
-_RECOVERY_FLOOR: Seconds = 6.0
+_RECOVERY_FLOOR: Seconds = 5.0
+_LAST = 10
 _RECOVERY_CEILING: Seconds = 40.0
 
 Verdict = tuple[str, str | None]
@@ -92,15 +93,28 @@ class Trouble:
     kind: str
     began: Seconds
     ended: Seconds = float("inf")
+    recovered: Seconds = float("inf")
+    """When Anchore first responded afterwards, which closes the circuit breaker."""
     is_refusal: bool = False
     is_endless: bool = False
 
 
 @dataclass
 class Troubles:
-    """The faults of the run. Their effect lasts until circuit breakers have closed."""
+    """The faults of the run.
+
+    Their effect lasts a moment longer, for calls that are under way, and until the circuit breaker has closed. The
+    breakers of several replicas cannot be told apart.
+    """
 
     known: list[Trouble] = field(default_factory=list)
+    has_one_breaker: bool = True
+
+    def recover(self, now: Seconds) -> None:
+        """Note that Anchore responds."""
+        for trouble in self.known[-_LAST:]:
+            if trouble.ended <= now and trouble.recovered > now:
+                trouble.recovered = now
 
     def during(self, since: Seconds, until: Seconds) -> Iterator[Trouble]:
         """Yield what may have affected a review."""
@@ -110,8 +124,10 @@ class Troubles:
             if trouble.began > ended + _RECOVERY_FLOOR:
                 began = trouble.began
             ended = max(ended, trouble.ended)
-            recovery = min(max(_RECOVERY_FLOOR, _RECOVERY * (trouble.ended - began)), _RECOVERY_CEILING)
-            if trouble.began <= until and trouble.ended + recovery >= since:
+            recovery = min(_RECOVERY * (trouble.ended - began), _RECOVERY_CEILING)
+            if self.has_one_breaker:
+                recovery = min(recovery, trouble.recovered - trouble.ended)
+            if trouble.began <= until and trouble.ended + max(recovery, _RECOVERY_FLOOR) >= since:
                 yield trouble
 
     def forget(self, before: Seconds) -> None:
@@ -119,7 +135,7 @@ class Troubles:
 
 
 _ADMITTED = frozenset({"analyzed", "policy_passed", "skipped", "requested"})
-_DENIED = frozenset({"policy_failed", "unknown", "pending", "analysis_failed"})
+_DENIED = frozenset({"policy_failed", "unknown", "pending", "analysis_failed", "not_reached"})
 _TOO_LARGE = frozenset({"record_too_large", "too_many_findings"})
 
 
@@ -127,7 +143,7 @@ _TOO_LARGE = frozenset({"record_too_large", "too_many_findings"})
 class Model:
     """Judges reviews.
 
-    ``exact`` counts the images that could have one verdict only, of ``all``; ``late`` counts those that have none for
+    ``exact`` counts the images that could have one verdict only, of ``all``; ``late`` counts those without facts for
     lack of time, although no fault explains it.
     """
 
@@ -160,10 +176,10 @@ class Model:
     def _objection(self, review: Review, image: Image, judged: Judged, troubles: Sequence[Trouble]) -> str:
         if judged.decision != _decision(judged.reason):
             return f"{judged.reason} became {judged.decision}"
+        if (judged.error or judged.reason) in _LATE:
+            self.late += not troubles
+            return ""
         if judged.reason == "error":
-            if judged.error in _LATE and not troubles:
-                self.late += 1
-                return ""
             return _objection_to_error(review.rule, image, judged, troubles)
         if judged.reason in _TOO_LARGE:
             return "" if any(trouble.is_endless for trouble in troubles) else "no answer of Anchore was too large"

@@ -16,7 +16,7 @@ QUEUE = 200
 """Submissions that may wait."""
 GROWTH_MB = 20.0
 LATE = 0.001
-"""The part of the images that may lack a verdict for want of time only."""
+"""The part of the images that may miss their look-up for lack of time only."""
 _OTHER_CALLS = 8
 """Calls beside those of verdicts: submissions, and the lists of policies and events."""
 _IN_FLIGHT = "anchore_admission_anchore_calls_in_flight"
@@ -79,7 +79,7 @@ def report(run: Run) -> Iterator[str]:
     yield f"  reviews: {_counts(tally.outcomes)}"
     yield f"  images: {_counts(tally.reasons)}; {tally.stale:,} by stale answers"
     yield f"  {model.exact / max(1, model.all):.0%} of {model.all:,} verdicts by facts had one right value only"
-    yield f"  {model.late:,} images without a verdict for lack of time that no fault explains"
+    yield f"  {model.late:,} images not looked up for lack of time that no fault explains"
     yield f"  calls to Anchore: {calls.total() / images:.3f} per image: {_counts(calls)}"
     yield f"  faults: {_counts(run.anchore.failed)}"
     yield f"  highest: {', '.join(f'{name} {run.watched.highest.get(name, 0):g}' for name in _BOUNDS)}"
@@ -94,7 +94,7 @@ def run_problems(run: Run) -> Iterator[str]:
     """Yield everything that is wrong."""
     yield from run.tally.objections
     if run.model.late > LATE * run.tally.reasons.total():
-        yield f"{run.model.late} images had no verdict for lack of time, although Anchore responded at once"
+        yield f"{run.model.late} images were not looked up for lack of time, although Anchore responded at once"
     for image in sorted(run.anchore.submitted & run.tally.dry - run.tally.wet):
         yield f"{image} was submitted, although only dry runs named it"
     for name, bound in _BOUNDS.items():

@@ -170,6 +170,16 @@ def test_the_effect_of_an_outage_ends_with_the_breakers_pause(after: float, *, i
     assert [trouble.kind for trouble in troubles.during(after, after + 1)] == ["refused"] * is_affected
 
 
+@pytest.mark.parametrize(("has_one_breaker", "kinds"), [(True, []), (False, ["refused"])])
+def test_a_response_closes_the_one_breaker(*, has_one_breaker: bool, kinds: list[str]) -> None:
+    troubles = Troubles([replace(SHUTDOWN, began=0, ended=100)], has_one_breaker=has_one_breaker)
+    troubles.recover(99)
+    troubles.recover(102)
+    troubles.recover(120)
+    assert [trouble.kind for trouble in troubles.during(104, 106)] == ["refused"]
+    assert [trouble.kind for trouble in troubles.during(110, 111)] == kinds
+
+
 def test_a_private_image_cannot_be_submitted(world: World) -> None:
     refused = replace(NO_VERDICT, error="refused")
     image = replace(APP, is_private=True)
@@ -180,7 +190,11 @@ def test_a_private_image_cannot_be_submitted(world: World) -> None:
 
 def test_lack_of_time_is_counted(world: World) -> None:
     assert world.objections(replace(NO_VERDICT, error="deadline_exceeded")) == []
-    assert world.model.late == 1
+    assert world.objections(Judged(None, "deny", "not_reached")) == []
+    assert world.model.late == 2
+    world.troubles.known.append(SHUTDOWN)
+    assert world.objections(Judged(None, "deny", "not_reached")) == []
+    assert world.model.late == 2
 
 
 def test_only_an_endless_answer_is_too_large(world: World) -> None:

@@ -61,11 +61,16 @@ class Account:
 
 @dataclass(slots=True)
 class Asker:
-    """A review that asks. ``stores`` also puts the answers into the shared store, which a dry run must not do."""
+    """A review that asks.
+
+    ``stores`` also puts the answers into the shared store, which a dry run must not do. Without ``loads``, the store is
+    not asked before Anchore.
+    """
 
     deadline: Deadline
     namespace: str | None
     stores: bool
+    loads: bool = True
     was_held_up: bool = False
     """True once other calls of its own namespace have made it wait: an author can bring that about."""
 
@@ -90,6 +95,7 @@ class _Flight:
     ticket: Ticket | None = None
     waiting: int = 0
     has_begun: bool = False
+    loads: bool = True
     stores: bool = False
     """True if some review that waits for it may change the shared store."""
 
@@ -219,7 +225,7 @@ class Memory:
             return AnchoreUnavailable("the controller is shutting down")
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._start(account, key, asker.namespace, seconds)
+            flight = self._start(account, key, asker.namespace, seconds, loads=asker.loads)
         else:
             self._recorder.coalesced(account)
             self._join(account, flight, asker.namespace, seconds)
@@ -259,8 +265,8 @@ class Memory:
             return None
         return structs.replace(known, is_stale=True)
 
-    def _start(self, account: str, key: Key, namespace: str | None, seconds: float) -> _Flight:
-        flight = _Flight(key, self._generation, {namespace: self.clock() + seconds})
+    def _start(self, account: str, key: Key, namespace: str | None, seconds: float, *, loads: bool = True) -> _Flight:
+        flight = _Flight(key, self._generation, {namespace: self.clock() + seconds}, loads=loads)
         flight.task = asyncio.create_task(self._fly(account, flight))
         self._tasks.add(flight.task)
         flight.task.add_done_callback(self._tasks.discard)
@@ -326,7 +332,7 @@ class Memory:
     async def _stored(self, known: Account, flight: _Flight) -> Answer | None:
         """Return the answer of the shared store, if it is fresh. An older one is kept: it may have to stand in."""
         name = _shared_name(flight.key)
-        if self._store is None or name is None:
+        if self._store is None or name is None or not flight.loads:
             return None
         time_left = max(flight.namespaces.values()) - self.clock()
         try:

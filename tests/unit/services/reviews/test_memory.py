@@ -946,3 +946,46 @@ async def test_it_forgets_as_many_answers_as_it_remembered(setup: ReviewSetup) -
     await ask(setup)
 
     assert [setup.memory.forget(), setup.memory.forget()] == [2, 0]
+
+
+# Tags that are submitted again
+
+
+async def test_a_tag_is_looked_up_again_before_it_is_submitted_again(setup: ReviewSetup) -> None:
+    await ask(setup)
+    await setup.clock.advance(10)
+    async with setup.running():
+        await ask(setup, by=rule())
+        await settled()
+
+    assert setup.operations[-2:] == ["by_tag", "submit"]
+
+
+async def test_a_tag_is_not_submitted_after_an_older_answer_and_tried_once_a_review() -> None:
+    shelf = Shelf()
+    first, second = replicas(shelf)
+    await ask(first)
+    await first.clock.advance(10)
+    await ask(second)  # from the store
+    second.anchore.fail("by_tag", OUTAGE)
+    for _ in range(3):
+        await ask(second, by=rule())
+        await settled()
+
+    assert second.submitted == []
+    assert second.anchore.subjects("by_tag") == [APP] * 4
+
+
+async def test_the_store_is_not_asked_for_the_look_up_before_a_submission() -> None:
+    shelf = Shelf()
+    first, second = replicas(shelf)
+    await ask(first)
+    await first.clock.advance(10)
+    await ask(second)
+    loaded = len(shelf.gets)
+    async with second.running():
+        await ask(second, by=rule())
+        await settled()
+
+    assert second.submitted == [APP]
+    assert len(shelf.gets) == loaded

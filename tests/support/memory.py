@@ -13,6 +13,7 @@ from anchore_admission.services.reviews.gate import Gate
 from anchore_admission.services.reviews.memory import Account, Memory
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Remembered
+from anchore_admission.services.reviews.shared_answers import SharedAnswers
 
 BOOT = 1_700_000_000.0
 """Unix time at which the clock of a test would show 0."""
@@ -39,4 +40,5 @@ def memory_over(
         policies = PolicyVersions(name, anchore, policy_interval, clock=clock, report_outage=gate.confirm, sleep=sleep)
         known[name] = Account(anchore, gate, policies)
     remembered = Remembered(*bounds)
-    return Memory(known, remembered, lifetimes, recorder, clock=clock, store=store, wall_clock=lambda: clock() + BOOT)
+    shared = SharedAnswers(store, lifetimes, clock, wall_clock=lambda: clock() + BOOT)
+    return Memory(known, remembered, lifetimes, recorder, shared=shared, clock=clock)

@@ -30,6 +30,7 @@ from anchore_admission.services.reviews.notifications import Notifications
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Remembered
 from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.shared_answers import SharedAnswers
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
 from anchore_admission.watched import Watched
@@ -121,7 +122,8 @@ def _memory(
         )
         known[name] = Account(anchore, gate, policies)
     remembered = Remembered(section.entries, section.size)
-    return Memory(known, remembered, lifetimes, recorder, clock=time.monotonic, store=store)
+    shared = SharedAnswers(store, lifetimes, time.monotonic)
+    return Memory(known, remembered, lifetimes, recorder, shared=shared, clock=time.monotonic)
 
 
 def build(

@@ -6,7 +6,6 @@ Answers are facts. Verdicts are never remembered: rules, ``onError`` and ``enfor
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -29,11 +28,11 @@ from anchore_admission.errors import (
 )
 from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Clock, Deadline
-from anchore_admission.ports.store import SKEW_SECONDS, FactStore, StoredAnswer
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND, Gate, Ticket
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Key, Remembered
+from anchore_admission.services.reviews.shared_answers import SharedAnswers
 
 logger = logging.getLogger("anchore_admission.memory")
 
@@ -110,17 +109,15 @@ class Memory:
         lifetimes: Lifetimes,
         recorder: Recorder,
         *,
+        shared: SharedAnswers,
         clock: Clock,
-        store: FactStore | None = None,
-        wall_clock: Clock = time.time,
     ) -> None:
         self._accounts = accounts
         self._remembered = remembered
         self._lifetimes = lifetimes
         self._recorder = recorder
         self.clock = clock
-        self._store = store
-        self._wall_clock = wall_clock
+        self._shared = shared
         self._flights: dict[Key, _Flight] = {}
         self._tasks: set[asyncio.Task[Answer | EvaluationError]] = set()
         """Those of the flights, and of flights that have been forgotten."""
@@ -129,7 +126,6 @@ class Memory:
         self._revision = 0
         """Counts the changes of answers before their lifetimes are over."""
         self._refreshes = 0
-        self._not_before = float("-inf")
 
     def recall(self, account: str, repositories: Sequence[str], query: Query) -> Answer | None:
         """Return an answer that may be used without asking Anchore first; refresh it beside the review if it is due.
@@ -204,8 +200,7 @@ class Memory:
         forgotten = len(self._remembered)
         self._generation += 1
         self._revision += 1
-        # What a replica whose clock is ahead asked for just before looks younger than it is.
-        self._not_before = self._wall_clock() + SKEW_SECONDS
+        self._shared.forget()
         self._flights.clear()
         self._remembered.clear()
         self._record_size()
@@ -325,39 +320,20 @@ class Memory:
             began = self.clock()
             value = await _asked(known.anchore, query, Deadline.after(FLIGHT_SECONDS, self.clock))
         found = answer(query, value, began, self._lifetimes)
-        if self._keep(known, flight, found):
-            self._share(flight, found)
+        if self._keep(known, flight, found) and flight.stores:
+            self._shared.put(flight.key, found)
         return found
 
     async def _stored(self, known: Account, flight: _Flight) -> Answer | None:
         """Return the answer of the shared store, if it is fresh. An older one is kept: it may have to stand in."""
-        name = _shared_name(flight.key)
-        if self._store is None or name is None or not flight.loads:
+        if not flight.loads:
             return None
-        time_left = max(flight.namespaces.values()) - self.clock()
-        try:
-            stored = await self._store.get(name, Deadline.after(time_left, self.clock))
-        except Exception:
-            logger.exception("the shared store failed unexpectedly")
+        loaded = await self._shared.load(flight.key, max(flight.namespaces.values()) - self.clock())
+        if loaded is None:
             return None
-        if stored is None or stored.asked_at <= self._not_before:
-            return None
-        # Loading does not make it younger. A clock ahead of ours must not, either.
-        at = self.clock() - max(0.0, self._wall_clock() - stored.asked_at)
-        found = answer(flight.key.query, stored.value, at, self._lifetimes)
-        found = self._remembered.heeding_doubts(flight.key, found)
+        found = self._remembered.heeding_doubts(flight.key, loaded)
         is_kept = self._keep(known, flight, found)
         return found if is_kept and found.freshness(self.clock()) is Freshness.FRESH else None
-
-    def _share(self, flight: _Flight, found: Answer) -> None:
-        """Put a final answer into the shared store, unless it was asked for by dry runs only."""
-        name = _shared_name(flight.key)
-        if self._store is not None and name is not None and flight.stores and found.is_final:
-            asked_at = self._wall_clock() - (self.clock() - found.at)
-            try:
-                self._store.put(name, StoredAnswer(found.value, asked_at))
-            except Exception:
-                logger.exception("the shared store failed unexpectedly")
 
     def _lined_up(self, gate: Gate, flight: _Flight) -> Ticket:
         """Stand in the line of every namespace that waits. Raises AnchoreBusy if none of them has room.
@@ -413,19 +389,6 @@ async def _asked(anchore: Anchore, query: Query, deadline: Deadline) -> Value:
             if isinstance(evaluation, AnalysisState):
                 return evaluation
             return replace(evaluation, repository=repository_of(full_tag))
-
-
-def _shared_name(key: Key) -> str | None:
-    """Return an answer's name in the shared store; None if the key does not tell all that the answer depends on."""
-    match key:
-        case Key(_, Identity(fingerprint), ByTag(full_tag)):
-            return f"tag\0{fingerprint}\0{full_tag}"
-        case Key(_, Identity(fingerprint), ByDigest(digest)):
-            return f"digest\0{fingerprint}\0{digest}"
-        case Key(_, Identity(fingerprint), Check(digest, full_tag), (policy, version)):
-            return f"check\0{fingerprint}\0{digest}\0{full_tag}\0{policy}\0{version}"
-        case _:
-            return None
 
 
 def _is_outage(error: EvaluationError) -> bool:

@@ -60,6 +60,9 @@ class PolicyVersions:
         self._hurried: asyncio.Task[None] | None = None
         self._polled = asyncio.Event()
         self._polled_at = float("-inf")
+        self._polls = 0
+        self._latest = 0
+        """The number of the latest poll that has ended."""
         self._warnings = Throttled(logger, clock)
 
     def start(self) -> None:
@@ -102,9 +105,13 @@ class PolicyVersions:
         """Ask Anchore once. If it cannot be asked, the last known versions stay."""
         identity = self._anchore.identity
         self._polled_at = self._clock()
+        self._polls += 1
+        number = self._polls
         try:
             policies = await self._anchore.policies(Deadline.after(CALL_SECONDS, self._clock))
         except EvaluationError as error:
+            if not self._is_latest(number):
+                return
             self._follow(self._known, is_refused=isinstance(error, AnchoreRefused))
             if isinstance(error, AnchoreUnavailable | DeadlineExceeded):
                 self._report_outage(error)
@@ -116,10 +123,17 @@ class PolicyVersions:
             return
         finally:
             self._polled.set()
+        if not self._is_latest(number):
+            return
         self._warnings.clear("poll")
         self._identity = identity
         active = next((policy.policy for policy in policies if policy.active), None)
         self._follow(_Known({policy.policy: policy.last_updated for policy in policies}, active), is_refused=False)
+
+    def _is_latest(self, number: int) -> bool:
+        """Return whether no later poll has ended: what an earlier one found may be outdated."""
+        self._latest = max(self._latest, number)
+        return self._latest == number
 
     def _follow(self, known: _Known | None, *, is_refused: bool) -> None:
         if (known, is_refused) != (self._known, self._is_refused):

@@ -4,10 +4,8 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-
-from msgspec import Struct
 
 from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
@@ -19,23 +17,22 @@ from anchore_admission.errors import AnchoreBusy, DeadlineExceeded, EvaluationEr
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND
-from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Asker, Memory, State
+from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Asker, Memory
 from anchore_admission.services.reviews.submissions import Submissions
+from anchore_admission.services.reviews.whole import WholeFacts
 
 logger = logging.getLogger("anchore_admission.facts")
 
 _REPEATED_STATES = frozenset({AnalysisState.UNKNOWN, AnalysisState.FAILED})
 """States that waiting does not change: the image has to be submitted (again)."""
 _WORKERS = 512
-"""Images whose facts are gathered at once in all reviews; beyond that, each review gathers one image's at a time."""
+"""Images whose facts are gathered at once in all reviews, beside the first of each review."""
 _NAMES = 3
 """Names that Anchore may hold an image under, looked up at once."""
 _JUST_NOW = 5.0
 """Seconds for which a look-up tells what Anchore held just before a submission."""
 _RESUBMISSIONS = 64
 """The most tags that are looked up again at once before they are submitted."""
-_MOST_WHOLE = 10_000
-"""The most images whose facts are kept assembled."""
 ASKED = "asked"
 """The use of facts for which Anchore was asked."""
 _FAILED_SUBMISSION = "submitting %s for analysis failed unexpectedly"
@@ -77,17 +74,6 @@ class _Turn:
         return ImageNotReached() if self.is_whole else DeadlineExceeded("no response before the deadline")
 
 
-class _Whole(Struct, frozen=True):
-    """The facts about an image, whose every part is fresh ``until`` then, unless the ``state`` changes before.
-
-    Assembling them again would take most of the time of a review for which everything is known.
-    """
-
-    facts: ImageFacts
-    until: float
-    state: tuple[State, int]
-
-
 class FactGathering:
     """Gathers facts for many images at once.
 
@@ -105,8 +91,8 @@ class FactGathering:
         self._most_of_one_review = max(1, concurrency // 2)
         self._passive_wait = passive_wait
         self._workers: Counter[str] = Counter()
-        """By namespace."""
-        self._whole: dict[Question, _Whole] = {}
+        """By namespace, without the first of each review."""
+        self._whole = WholeFacts(memory.most_bytes // 2)
         self._resubmissions: set[asyncio.Task[None]] = set()
 
     async def facts(
@@ -130,10 +116,9 @@ class FactGathering:
             return None
         try:
             state = (self._memory.state(question.account), self._submissions.revision)
-            whole = self._whole.get(question) if side_effects else None
-            if whole is not None and now < whole.until and whole.state == state:
+            if side_effects and (whole := self._whole.get(question, state, now)):
                 self._recorder.recalled(account=question.account, use=Freshness.FRESH)
-                return whole.facts
+                return whole
             assembled = self._assembled(question, {})
         except Exception:  # noqa: BLE001 - the worker for this image meets the same error, and reports it
             return None
@@ -145,9 +130,7 @@ class FactGathering:
         submission, due_at = self._submitted(question, assembled, now, side_effects=side_effects)
         facts = _complete(assembled, submission, now)
         if side_effects:
-            if len(self._whole) >= _MOST_WHOLE:
-                self._whole.clear()
-            self._whole[question] = _Whole(facts, min(fresh_until, due_at), state)
+            self._whole.keep(question, facts, assembled.used, state, until=min(fresh_until, due_at))
         return facts
 
     async def _ask(
@@ -161,7 +144,9 @@ class FactGathering:
     ) -> None:
         """Gather the facts that memory does not hold, with a worker for each image while there are enough of them."""
         wanted = min(len(questions), self._most_of_one_review)
-        workers = max(1, min(wanted, _WORKERS - self._workers.total()))
+        # A namespace gets as many as leave no fewer free than it then has, so that none can take them from the others.
+        spare = (_WORKERS - self._workers.total() - self._workers[namespace]) // 2
+        workers = min(wanted, 1 + max(0, spare))
         is_whole = workers == wanted
         turn = _Turn(
             Asker(deadline, namespace, stores=side_effects),
@@ -174,12 +159,12 @@ class FactGathering:
         if workers < len(questions) and side_effects:
             self._submit_early(questions)
         rest = iter(questions)
-        self._workers[namespace] += workers
+        self._workers[namespace] += workers - 1
         try:
             work = [self._work(rest, found, turn) for _ in range(workers)]
             await (work[0] if workers == 1 else asyncio.gather(*work))
         finally:
-            self._workers[namespace] -= workers
+            self._workers[namespace] -= workers - 1
             if not self._workers[namespace]:
                 del self._workers[namespace]
 
@@ -201,8 +186,15 @@ class FactGathering:
             if question.needs.record and not is_first and turn.deadline.left() <= 0:
                 found[question] = ImageFacts(error=turn.unreached())
                 continue
+            facts = await self._facts(question, turn)
+            if (
+                not is_first
+                and turn.deadline.left() <= 0
+                and (facts.is_stale or isinstance(facts.error, DeadlineExceeded))
+            ):
+                facts = replace(facts, record=None, evaluations=(), error=turn.unreached(), is_stale=False)
+            found[question] = facts
             is_first = False
-            found[question] = await self._facts(question, turn)
 
     async def _facts(self, question: Question, turn: _Turn) -> ImageFacts:
         """Gather the facts about one image. A failed submission does not affect the facts of the look-up."""
@@ -271,7 +263,7 @@ class FactGathering:
             turn.share.release()
 
     def _submitted(
-        self, question: Question, assembled: Assembled, now: float, *, side_effects: bool
+        self, question: Question, assembled: Assembled, now: float, *, side_effects: bool, looks_again: bool = True
     ) -> tuple[Submission, float]:
         """Submit an image that needs analysis, or a tag to learn where it points, without waiting for the response.
 
@@ -291,7 +283,8 @@ class FactGathering:
             last, due_at = self._submissions.last(question.account, request, needed=needed, looked_up=looked_up)
             if due_at > now:
                 return last, due_at
-            if moves and now - assembled.looked_up_at > _JUST_NOW and self._submissions.has_room():
+            is_old = moves and now - assembled.looked_up_at > _JUST_NOW
+            if is_old and looks_again and self._submissions.has_room():
                 self._look_up_and_submit(question)
                 return last, now
             return self._submissions.submit(question.account, request, needed=needed, looked_up=looked_up), now
@@ -316,10 +309,10 @@ class FactGathering:
         turn = _Turn(asker, asyncio.Semaphore(_NAMES), passive_end=deadline, side_effects=True)
         outcomes = await self._outcomes(question, look_ups(question.reference), turn)
         assembled = self._assembled(question, outcomes)
-        now = deadline.clock()
-        # An older answer that stands in tells nothing about now; a later review of the image tries again.
-        if assembled.error is None and now - assembled.looked_up_at <= _JUST_NOW:
-            self._submitted(question, assembled, now, side_effects=True)
+        # An older answer that stands in tells nothing about now; a later review of the image tries again. How long the
+        # look-up took does not matter: while Anchore is slow, another one would take no less.
+        if assembled.error is None and assembled.looked_up_at >= deadline.began - _JUST_NOW:
+            self._submitted(question, assembled, deadline.clock(), side_effects=True, looks_again=False)
 
     async def _awaited(self, question: Question, turn: _Turn) -> Submission:
         """Submit an image in passive mode, and wait a moment for the response, which names its digest."""

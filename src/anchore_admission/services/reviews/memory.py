@@ -115,6 +115,8 @@ class Memory:
         self._accounts = accounts
         self._remembered = remembered
         self._lifetimes = lifetimes
+        self._longest = max(lifetimes.outage, 2 * lifetimes.passed, 2 * lifetimes.tag)
+        """No answer is used at a greater age."""
         self._recorder = recorder
         self.clock = clock
         self._shared = shared
@@ -141,6 +143,11 @@ class Memory:
             self._refresh(account, key)
         return known if freshness else None
 
+    @property
+    def most_bytes(self) -> int:
+        """The most bytes that the answers may take."""
+        return self._remembered.most_bytes
+
     def state(self, account: str) -> State:
         """Return a value that changes when ``recall`` may return other answers before their lifetimes are over."""
         known = self._accounts[account]
@@ -161,7 +168,8 @@ class Memory:
         known = self._remembered.get(key)
         if known is not None and known.at > asker.deadline.began:
             return known  # asked for another review while this one waited
-        patience = PATIENCE_SECONDS if self._standing_in(key, repositories) else float("inf")
+        is_hurried = asker.namespace != BACKGROUND and self._standing_in(key, repositories)
+        patience = PATIENCE_SECONDS if is_hurried else float("inf")
         outcome = await self._outcome(account, key, asker, patience)
         if isinstance(outcome, Answer):
             return outcome
@@ -169,7 +177,12 @@ class Memory:
             outcome = DeadlineExceeded(str(outcome))
         if isinstance(outcome, DeadlineExceeded) and asker.was_held_up:
             return AnchoreBusy()
-        return self._standing_in(key, repositories) or outcome if _is_outage(outcome) else outcome
+        if not _is_outage(outcome):
+            return outcome
+        current = self._key(account, query)
+        if current != key and asker.deadline.left() > 0:
+            return await self.ask(account, repositories, query, asker)  # what was known before does not count any more
+        return self._standing_in(current, repositories) or outcome
 
     def expect_checks(self, account: str) -> None:
         """Begin to follow the versions of the account's policies: its results will be needed."""
@@ -364,9 +377,12 @@ class Memory:
                 known.policies.hurry()
                 return False
         before = self._remembered.get(key)
-        if before is not None and before.freshness(self.clock()) is Freshness.FRESH:
+        now = self.clock()
+        # An absent name may count for longer than its own lifetime, see `known_elsewhere`.
+        if before is not None and (before.is_absent or before.freshness(now) is Freshness.FRESH):
             self._revision += 1
-        self._recorder.forgotten(self._remembered.keep(key, found))
+        owner = next(iter(flight.namespaces))
+        self._recorder.forgotten(self._remembered.keep(key, found, owner=owner, dead_before=now - self._longest))
         self._record_size()
         return True
 

@@ -4,6 +4,7 @@ None of them retries: a lookup has a few milliseconds, after which Anchore is as
 AUTH, so that an access list can be as short as the commands used.
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,9 +30,14 @@ _LONGEST_RESPONSE: Final = 4 * 1024 * 1024
 """A batch of the largest entries that we write, twice."""
 _LONGEST_ELEMENT: Final = 16 * LARGEST_ENTRY
 """Larger entries than ours are read and rejected; much larger ones would fill the memory first."""
+_MOST_LINES: Final = 40_000
+"""Lines of a response. The list of all commands, which the client of a cluster reads, has 15,000 in Redis 7."""
+_LINES_AT_ONCE: Final = 1000
 _LARGEST_NUMBER: Final = 65535
-"""The largest number in a response that we ask for: a port. The client counts up to numbers of a cluster's slots."""
-
+"""The largest number in a response that we ask for: a port."""
+_SLOTS: Final = 16384
+"""Slots of a cluster, each of which one node has."""
+_MOST_NODES: Final = 200
 _DEEPEST: Final = 16
 """Lists within lists; those about commands and a cluster's slots have half as many levels."""
 
@@ -104,6 +110,7 @@ class _Cluster:
         for node in self._redis.startup_nodes:
             node.connection_class = _StoreConnection
             node.connection_kwargs["trust"] = how.trust
+        self._redis.set_response_callback("CLUSTER SLOTS", _slots)
 
     async def read(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         pipeline = self._redis.pipeline()
@@ -126,6 +133,11 @@ class _BoundedParser(_AsyncRESP2Parser):
     """
 
     _depth = 0
+    _lines = 0
+
+    async def read_response(self, disable_decoding: bool = False) -> Any:
+        self._lines = 0
+        return await super().read_response(disable_decoding)
 
     async def _read_response(self, disable_decoding: bool = False) -> Any:
         self._depth += 1
@@ -143,7 +155,12 @@ class _BoundedParser(_AsyncRESP2Parser):
 
     async def _readline(self) -> bytes:
         line = await super()._readline()
-        if self._pos > _LONGEST_RESPONSE or (line[:1] == b":" and int(line[1:]) > _LARGEST_NUMBER):
+        self._lines += 1
+        if self._pos > _LONGEST_RESPONSE or self._lines > _MOST_LINES:
+            raise _unexpected()
+        if self._lines % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)  # lines that have arrived are read without a pause for other tasks
+        if line[:1] == b":" and abs(int(line[1:])) > _LARGEST_NUMBER:
             raise _unexpected()
         return line
 
@@ -209,6 +226,21 @@ def _entries(response: Any, wanted: int) -> list[bytes | None]:
     if not isinstance(response, list) or len(response) != wanted:
         raise _unexpected()
     if not all(entry is None or isinstance(entry, bytes) for entry in response):
+        raise _unexpected()
+    return response
+
+
+def _slots(response: Any, **_options: Any) -> Any:
+    """Check which nodes have which slots of a cluster: the client counts through them without a pause."""
+    slots = 0
+    nodes: set[tuple[Any, Any]] = set()
+    for first, last, *owners in response:
+        # The client would also accept texts, of any number of digits.
+        if not isinstance(first, int) or not isinstance(last, int):
+            raise _unexpected()
+        slots += max(0, last - first + 1)
+        nodes.update((owner[0], owner[1]) for owner in owners)
+    if slots > _SLOTS or len(nodes) > _MOST_NODES:
         raise _unexpected()
     return response
 

@@ -295,6 +295,12 @@ class Hostile:
             downstream.close()
 
 
+def slots(first: bytes, last: bytes, rows: int = 1) -> bytes:
+    """A response with rows of slots of a cluster, each of which the client could count through."""
+    row = b"*3\r\n%b\r\n%b\r\n*2\r\n$9\r\n127.0.0.1\r\n:1\r\n" % (first, last)
+    return b"*%d\r\n" % rows + row * rows
+
+
 async def test_slow(server: StoreServer) -> None:
     slow = Hostile(behind=server)
     async with slow.listening() as address:
@@ -324,7 +330,10 @@ async def test_slow(server: StoreServer) -> None:
         b"*0\r\n",
         b"*1\r\n:7\r\n",
         b"*1\r\n:99999999999999\r\n",
-        b"*1\r\n*3\r\n:0\r\n:999999999999\r\n*2\r\n$9\r\n127.0.0.1\r\n:1\r\n",  # a cluster of endless slots
+        *(slots(b":0", last) for last in (b":999999999999", b"$12\r\n999999999999")),
+        slots(b":-999999999999", b":16383"),
+        slots(b":0", b":16383", rows=5000),
+        b"*30000\r\n" + b"*0\r\n" * 30000,
         b"+OK\r\n",
         b"-ERR " + b"x" * 30000 + b"\r\n",
         b"-LOADING Redis is loading the dataset in memory\r\n",

@@ -344,6 +344,9 @@ class Memory:
         loaded = await self._shared.load(flight.key, max(flight.namespaces.values()) - self.clock())
         if loaded is None:
             return None
+        ours = self._remembered.get(flight.key)
+        if ours is not None and ours.at >= loaded.at:
+            return None  # an older entry was written late or put back, and may contradict what we know since
         found = self._remembered.heeding_doubts(flight.key, loaded)
         is_kept = self._keep(known, flight, found)
         return found if is_kept and found.freshness(self.clock()) is Freshness.FRESH else None

@@ -885,6 +885,25 @@ async def test_an_old_answer_of_the_store_only_stands_in() -> None:
     assert facts.age == pytest.approx(300)
 
 
+@pytest.mark.parametrize(("change", "seconds"), [("fails", 20), ("is unknown", 3)])
+async def test_an_older_answer_that_was_put_back_does_not_replace_a_younger_one(change: str, seconds: float) -> None:
+    shelf = Shelf()
+    first, second = replicas(shelf)
+    await ask(first)
+    taken, shelf.answers = shelf.answers, {}
+    await first.clock.advance(10)
+    if change == "fails":
+        first.anchore.evaluate(digest_of(APP), FAILED)
+    else:
+        first.anchore.forget(APP)
+    (before,) = await ask(second)
+    shelf.answers = taken
+    await first.clock.advance(seconds)
+    (after_it,) = await ask(second)
+
+    assert before.evaluations == after_it.evaluations != (PASS,)
+
+
 async def test_a_hint_is_not_undone_by_the_store() -> None:
     first, second = replicas(Shelf())
     await ask(first)

@@ -75,10 +75,14 @@ def newest_of(page: EventPage, family: str, limit: int) -> Events:
 
 
 def merged(pages: Sequence[Events], since: str) -> Events:
-    """Merge the pages of all kinds. ``since`` never goes back: its format makes the later time the greater text."""
+    """Merge the pages of all kinds. ``since`` never goes back: its format makes the later time the greater text.
+
+    It is never later than now, either: one event of the future would hide all others until then.
+    """
+    latest = max(since, *(page.since for page in pages))
     return Events(
         entries=tuple(entry for page in pages for entry in page.entries),
-        since=max(since, *(page.since for page in pages)),
+        since=min(latest, datetime.now(UTC).strftime(_FORMAT)),
         more=any(page.more for page in pages),
     )
 

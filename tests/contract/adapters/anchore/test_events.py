@@ -114,6 +114,12 @@ async def test_an_anchore_that_ignores_the_limit() -> None:
     assert (len(found.entries), found.more) == (100, True)
 
 
+@VERSIONS
+async def test_an_event_of_the_future_hides_no_other(version: ApiVersion) -> None:
+    future = row(version, timestamp="2999-01-01T00:00:00Z") | {"created_at": "2999-01-01T00:00:00Z"}
+    assert "2026-" < (await listed(log(analysis=listing(future)), version)).since < "2998-"
+
+
 class TestLarge:
     @VERSIONS
     async def test_the_newest_event_alone_tells_where_to_go_on(self, version: ApiVersion) -> None:

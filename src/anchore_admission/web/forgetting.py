@@ -2,13 +2,14 @@
 
 import ipaddress
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
 from anchore_admission.errors import NotLocal
-from anchore_admission.web.body import send_error, send_json
+from anchore_admission.web.body import header, send_error, send_json
 
 logger = logging.getLogger("anchore_admission.forgetting")
 
@@ -17,6 +18,8 @@ _LOOPBACK = frozenset({ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("
 """Not all of 127.0.0.0/8: Istio's sidecar passes requests from outside of the Pod on from 127.0.0.6."""
 _PASSED_ON = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip", b"origin"})
 """Headers of requests that a proxy in the Pod passes on, and of those by a web page (through a port forward)."""
+
+_HOST = re.compile(rb"\[?([0-9A-Fa-f.:]{2,45}?)\]?(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,14 @@ def _is_local(scope: Scope) -> bool:
     client = scope.get("client")
     if client is None or any(name in _PASSED_ON for name, _ in scope["headers"]):
         return False
+    # A name that was resolved to this host may be that of a web page; a proxy may keep the one that it was called by.
+    host = _HOST.fullmatch(header(scope, b"host"))
+    return _is_loopback(client[0]) and host is not None and _is_loopback(host[1].decode())
+
+
+def _is_loopback(text: str) -> bool:
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
     # A socket for both protocols shows IPv4 clients as ::ffff:127.0.0.1.

@@ -25,13 +25,14 @@ def operations(forgotten: list[int], client: str) -> httpx.AsyncClient:
 
     app = create_operations(Readiness(), Telemetry().exposition, forget)
     transport = httpx.ASGITransport(app, client=(client, 50000))
-    return httpx.AsyncClient(transport=transport, base_url="http://operations")
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
 
 
 @pytest.mark.parametrize("client", [LOOPBACK, "::1", "::ffff:127.0.0.1"])
-async def test_pod_itself_makes_it_forget(client: str, forgotten: list[int]) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]"])
+async def test_pod_itself_makes_it_forget(client: str, host: str, forgotten: list[int]) -> None:
     async with operations(forgotten, client) as http:
-        answer = await http.post("/forget")
+        answer = await http.post("/forget", headers={"host": host})
 
     assert (answer.status_code, answer.json()) == (200, {"forgotten": 7})
     assert forgotten == [7]
@@ -52,6 +53,9 @@ async def test_pod_itself_makes_it_forget(client: str, forgotten: list[int]) -> 
         pytest.param(LOOPBACK, {"x-forwarded-for": LOOPBACK}, id="a proxy in the Pod"),
         pytest.param(LOOPBACK, {"Forwarded": "for=10.1.2.3"}, id="a proxy in the Pod, by RFC 7239"),
         pytest.param(LOOPBACK, {"Via": "1.1 proxy"}, id="a proxy in the Pod, by RFC 9110"),
+        pytest.param(LOOPBACK, {"host": "attacker.example:8080"}, id="a name that was made to point here"),
+        pytest.param(LOOPBACK, {"host": "10.1.2.3:8080"}, id="a proxy in the Pod that adds no header"),
+        pytest.param(LOOPBACK, {"host": ""}, id="no host"),
         pytest.param(LOOPBACK, {"Origin": "https://example.com"}, id="a web page through a port forward"),
     ],
 )

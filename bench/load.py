@@ -71,11 +71,13 @@ async def exchange(connection: CONNECTION, wire: bytes) -> tuple[int, bytes]:
     return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
 
 
-async def fetch(port: int, path: str) -> tuple[int, bytes]:
-    """Fetch a path over a connection of its own."""
+async def fetch(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+    """Call a path without a body, over a connection of its own."""
     connection = await asyncio.open_connection("127.0.0.1", port)
     try:
-        return await exchange(connection, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        return await exchange(
+            connection, f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n".encode()
+        )
     finally:
         connection[1].close()
 

@@ -88,6 +88,17 @@ async def storms(anchore: FaultyAnchore, draw: random.Random, stopped: asyncio.E
         await anchore.suffer(weather, draw.uniform(0.5, 3))
 
 
+async def forget(servers: Sequence[Server], model: Model, draw: random.Random, stopped: asyncio.Event) -> None:
+    """Let every replica forget all answers now and then."""
+    while not stopped.is_set():
+        await _sleep(draw.uniform(5, 20), stopped)
+        began = model.truth.clock()
+        for server in servers:
+            status, _ = await fetch(server.operations, "/forget", "POST")
+            assert status == 200, status
+        model.forgotten.append((began, model.truth.clock()))
+
+
 async def store_storms(store: Store, draw: random.Random, stopped: asyncio.Event) -> None:
     """Freeze the shared store now and then, or let it be down for a while, which also empties it."""
     while not stopped.is_set():
@@ -157,6 +168,7 @@ async def soak(options: argparse.Namespace) -> int:
                 tasks.create_task(Driver(port, fleet, model, tally, draw).run(stopped))
             tasks.create_task(change(truth, fleet, draw, stopped))
             tasks.create_task(watch(servers, watched, model, stopped))
+            tasks.create_task(forget(servers, model, draw, stopped))
             if store:
                 tasks.create_task(store_storms(store, draw, stopped))
             if not options.calm:

@@ -152,6 +152,8 @@ class Model:
     lifetimes: Lifetimes
     follows_polls: bool = True
     """Require that a policy's new version counts once it was listed; only one replica can be followed so."""
+    forgotten: list[tuple[Seconds, Seconds]] = field(default_factory=list)
+    """The times at which every answer was forgotten: the request's, and the response's."""
     exact: int = 0
     all: int = 0
     late: int = 0
@@ -245,7 +247,7 @@ class Model:
         assert image.tag
         known = self.lifetimes
         since = self._since(review, known.outage if is_stale else 2 * known.tag)
-        submitted = self._since(review, known.submission)
+        submitted = review.sent - known.submission - SLACK  # kept apart from answers, and not forgotten
         answers = self.truth.submitted.get(image.tag, ())
         return self._tag(image.tag, since, review.answered) | {digest for at, digest in answers if at >= submitted}
 
@@ -253,9 +255,10 @@ class Model:
         history = self.truth.tags.get(tag)
         return history.between(since, until) if history else {None}
 
-    @staticmethod
-    def _since(review: Review, age: Seconds) -> Seconds:
-        return review.sent - age - SLACK
+    def _since(self, review: Review, age: Seconds) -> Seconds:
+        """Return the earliest time at which Anchore can have given an answer of this age."""
+        forgotten = [began for began, ended in self.forgotten if ended <= review.sent]
+        return max([review.sent - age - SLACK, *forgotten[-1:]])
 
 
 def _objection_to_error(rule: Rule, image: Image, judged: Judged, troubles: Sequence[Trouble]) -> str:

@@ -130,6 +130,14 @@ def test_a_result_of_a_policy_that_was_listed_anew_is_wrong(world: World) -> Non
     assert world.objections(PASSED, after=2 + LISTED) == [], "the list may have arrived just now"
 
 
+def test_what_was_forgotten_counts_no_longer(world: World) -> None:
+    world.truth.flip("first", OLD)
+    world.model.forgotten.append((world.now + 1, world.now + 2))
+    assert world.objections(PASSED, after=1.5) == [], "the replica may not have forgotten it yet"
+    assert len(world.objections(PASSED, after=2.5)) == 1
+    assert world.objections(FAILED, after=2.5) == []
+
+
 def test_another_active_policy_changes_results_of_rules_that_name_none(world: World) -> None:
     world.truth.flip("second", OLD)
     world.now += 500

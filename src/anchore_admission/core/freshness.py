@@ -61,6 +61,11 @@ class Answer(Struct, frozen=True):
         """True for Anchore's last word: an analyzed image, or a policy's result."""
         return _is_final(self.value)
 
+    @property
+    def is_doubted(self) -> bool:
+        """True if Anchore must be asked before it is used again, see ``doubted``."""
+        return self.fresh_until < self.at
+
     def freshness(self, now: float) -> Freshness | None:
         """Return the freshness of an answer that may be used without asking Anchore first; else None."""
         if now < self.fresh_until:
@@ -86,7 +91,7 @@ def known_elsewhere(absent: Answer, lifetimes: Lifetimes) -> Answer:
     counted = structs.replace(
         absent, fresh_until=at + seconds, refresh_until=at + 2 * seconds, usable_until=at + _outage(seconds, lifetimes)
     )
-    return doubted(counted) if absent.fresh_until < at else counted
+    return doubted(counted) if absent.is_doubted else counted
 
 
 def doubted(known: Answer) -> Answer:

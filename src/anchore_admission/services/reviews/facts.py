@@ -119,7 +119,7 @@ class FactGathering:
             if side_effects and (whole := self._whole.get(question, state, now)):
                 self._recorder.recalled(account=question.account, use=Freshness.FRESH)
                 return whole
-            assembled = self._assembled(question, {})
+            assembled = self._assembled(question, {}, stores=side_effects)
         except Exception:  # noqa: BLE001 - the worker for this image meets the same error, and reports it
             return None
         if assembled.missing:
@@ -210,9 +210,9 @@ class FactGathering:
             submission, _ = self._submitted(question, assembled, now, side_effects=turn.side_effects)
         return _complete(assembled, submission, now)
 
-    def _assembled(self, question: Question, outcomes: Outcomes) -> Assembled:
+    def _assembled(self, question: Question, outcomes: Outcomes, *, stores: bool) -> Assembled:
         """Assemble the facts from what this review has asked, and from memory."""
-        recall = partial(self._memory.recall, question.account, anchore_repositories(question.reference))
+        recall = partial(self._memory.recall, question.account, anchore_repositories(question.reference), stores=stores)
         known = (lambda query: outcomes.get(query) or recall(query)) if outcomes else recall
         return assemble(question, known, partial(self._submissions.resolved, question.account))
 
@@ -222,7 +222,7 @@ class FactGathering:
         try:
             if question.needs.evaluation:
                 self._memory.expect_checks(question.account)
-            while (assembled := self._assembled(question, outcomes)).missing:
+            while (assembled := self._assembled(question, outcomes, stores=turn.side_effects)).missing:
                 outcomes.update(await self._outcomes(question, assembled.missing, turn))
         except Exception:
             logger.exception("looking up %s failed unexpectedly", question.reference.repository)
@@ -308,7 +308,7 @@ class FactGathering:
         asker = Asker(deadline, BACKGROUND, stores=True, loads=False)
         turn = _Turn(asker, asyncio.Semaphore(_NAMES), passive_end=deadline, side_effects=True)
         outcomes = await self._outcomes(question, look_ups(question.reference), turn)
-        assembled = self._assembled(question, outcomes)
+        assembled = self._assembled(question, outcomes, stores=True)
         # An older answer that stands in tells nothing about now; a later review of the image tries again. How long the
         # look-up took does not matter: while Anchore is slow, another one would take no less.
         if assembled.error is None and assembled.looked_up_at >= deadline.began - _JUST_NOW:

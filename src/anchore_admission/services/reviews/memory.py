@@ -94,6 +94,8 @@ class _Flight:
     ticket: Ticket | None = None
     waiting: int = 0
     has_begun: bool = False
+    asked_at: float = float("inf")
+    """When the call to Anchore began."""
     loads: bool = True
     stores: bool = False
     """True if some review that waits for it may change the shared store."""
@@ -129,10 +131,11 @@ class Memory:
         """Counts the changes of answers before their lifetimes are over."""
         self._refreshes = 0
 
-    def recall(self, account: str, repositories: Sequence[str], query: Query) -> Answer | None:
+    def recall(self, account: str, repositories: Sequence[str], query: Query, *, stores: bool) -> Answer | None:
         """Return an answer that may be used without asking Anchore first; refresh it beside the review if it is due.
 
-        ``repositories`` are the names of the image's repository that Anchore may know.
+        ``repositories`` are the names of the image's repository that Anchore may know. ``stores`` also puts what is
+        refreshed into the shared store.
         """
         key = self._key(account, query)
         known = self._known(key, repositories)
@@ -140,7 +143,7 @@ class Memory:
             return None
         freshness = known.freshness(self.clock())
         if freshness is Freshness.REFRESHING:
-            self._refresh(account, key)
+            self._refresh(account, key, stores=stores)
         return known if freshness else None
 
     @property
@@ -166,7 +169,7 @@ class Memory:
             await self._accounts[account].policies.first(min(FIRST_POLL_SECONDS, asker.deadline.left()))
         key = self._key(account, query)
         known = self._remembered.get(key)
-        if known is not None and known.at > asker.deadline.began:
+        if known is not None and known.at > asker.deadline.began and not known.is_doubted:
             return known  # asked for another review while this one waited
         is_hurried = asker.namespace != BACKGROUND and self._standing_in(key, repositories)
         patience = PATIENCE_SECONDS if is_hurried else float("inf")
@@ -232,7 +235,7 @@ class Memory:
         if self._is_closed:
             return AnchoreUnavailable("the controller is shutting down")
         flight = self._flights.get(key)
-        if flight is None:
+        if flight is None or self._remembered.is_doubted(key, flight.asked_at):
             flight = self._start(account, key, asker.namespace, seconds, loads=asker.loads)
         else:
             self._recorder.coalesced(account)
@@ -300,11 +303,11 @@ class Memory:
             self._accounts[account].gate.leave(flight.ticket)
         self._ended(flight)
 
-    def _refresh(self, account: str, key: Key) -> None:
+    def _refresh(self, account: str, key: Key, *, stores: bool) -> None:
         if key not in self._flights and self._refreshes < REFRESHES and not self._is_closed:
             self._refreshes += 1
             flight = self._start(account, key, BACKGROUND, FLIGHT_SECONDS)
-            flight.stores = True
+            flight.stores = stores
             flight.task.add_done_callback(self._refreshed)
 
     def _refreshed(self, _: object) -> None:
@@ -330,9 +333,9 @@ class Memory:
         flight.ticket = self._lined_up(known.gate, flight)
         async with known.gate.turn(flight.ticket):
             flight.has_begun = True
-            began = self.clock()
+            flight.asked_at = self.clock()
             value = await _asked(known.anchore, query, Deadline.after(FLIGHT_SECONDS, self.clock))
-        found = answer(query, value, began, self._lifetimes)
+        found = answer(query, value, flight.asked_at, self._lifetimes)
         if self._keep(known, flight, found) and flight.stores:
             self._shared.put(flight.key, found)
         return found

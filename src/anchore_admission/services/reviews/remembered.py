@@ -118,6 +118,10 @@ class Remembered:
         """Doubt the answers of until now about a tag or a digest, or with neither given all of an account."""
         self._doubts.add(account, full_tag, digest, at)
 
+    def is_doubted(self, key: Key, at: float) -> bool:
+        """Return whether what a question asked at this time will be answered has been doubted since."""
+        return self._doubts.cover(key.account, key.query, Answer(None, at, at, at, at))
+
     def heeding_doubts(self, key: Key, answer: Answer) -> Answer:
         """Return the answer, as a doubted one if it was doubted after it was asked for."""
         return doubted(answer) if self._doubts.cover(key.account, key.query, answer) else answer

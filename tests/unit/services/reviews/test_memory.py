@@ -919,8 +919,11 @@ async def test_a_hint_is_not_undone_by_the_store() -> None:
 async def test_a_dry_run_stores_nothing() -> None:
     shelf = Shelf()
     first, _ = replicas(shelf)
-    await first.facts(APP, by=QUIET, side_effects=False)
+    for _ in range(2):
+        await first.facts(APP, by=QUIET, side_effects=False)
+        await first.clock.advance(59.9)
 
+    assert questions(first) == ["by_tag", "check", "by_tag"], "the second one has refreshed the look-up"
     assert shelf.answers == {}
 
 

@@ -225,3 +225,32 @@ async def test_nothing_of_before_a_change_stands_in_after_it(change: str) -> Non
     (facts,) = await asking
     assert not facts.is_stale
     assert isinstance(facts.error, DeadlineExceeded)
+
+
+async def test_a_review_joins_no_question_from_before_a_hint(setup: ReviewSetup) -> None:
+    answer = setup.anchore.hang("by_tag")
+    before = asyncio.create_task(setup.facts(APP, by=QUIET))
+    await setup.clock.advance(1)
+    setup.memory.doubt("default", full_tag=APP)
+    after = [asyncio.create_task(setup.facts(APP, by=QUIET)) for _ in range(3)]
+    await setup.clock.advance(1)
+    assert setup.anchore.subjects("by_tag") == [APP] * 2
+
+    answer.set()
+    await asyncio.gather(before, *after)
+
+
+async def test_a_review_that_began_before_a_hint_uses_no_answer_from_before_it() -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), policy_interval=30.0, concurrency=2)
+    for image in (SLOW, APP):
+        setup.anchore.store(image)
+    slow = setup.anchore.hang("by_tag", subject=SLOW)
+    asking = asyncio.create_task(setup.facts(SLOW, APP, by=QUIET))
+    await setup.clock.advance(1)
+    await setup.facts(APP, by=QUIET, namespace="mail")
+    await setup.clock.advance(1)
+    setup.fail_policy(APP)
+    setup.memory.doubt("default")
+    slow.set()
+
+    assert not (await asking)[1].evaluations[0].passed

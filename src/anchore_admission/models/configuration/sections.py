@@ -113,7 +113,7 @@ class SubmissionsSection(Section):
 class LookupsSection(Section):
     """Calls to Anchore that a verdict waits for."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1024), _WHOLE] = 64
+    concurrency: Annotated[int, Field(ge=1, le=1024), _WHOLE] = 80
     """How many calls are under way at once, for each account; one namespace alone uses at most half of them."""
 
 

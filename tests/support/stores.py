@@ -100,7 +100,7 @@ class FakeCredentials(CredentialProvider):
     username: str
     password: str
 
-    def get_credentials(self) -> tuple[str, str]:
+    async def get_credentials_async(self) -> tuple[str, str]:
         return self.username, self.password
 
 

@@ -6,7 +6,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from anchore_admission.files import is_readable, read_secret_text, read_together
-from anchore_admission.redaction import remember
+from anchore_admission.redaction import pair_forms, remember
 from anchore_admission.watched import Watched
 
 
@@ -25,7 +25,7 @@ class StoreCredentials(CredentialProvider):
         )
         self.watched.start(wait_until_valid=all(map(is_readable, self._paths)))
 
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         """Return the arguments of AUTH: the password, with the user name before it if there is one."""
         found = self.watched.value
         if found is None:
@@ -33,4 +33,4 @@ class StoreCredentials(CredentialProvider):
         return (found[0], found[1]) if len(found) > 1 else (found[0],)
 
     def _use(self, found: tuple[str, ...]) -> None:
-        remember(self._owner, [found[-1]])
+        remember(self._owner, pair_forms(found[0] if len(found) > 1 else "", found[-1]))

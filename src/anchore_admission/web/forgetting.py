@@ -19,7 +19,7 @@ _LOOPBACK = frozenset({ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("
 _PASSED_ON = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip", b"origin"})
 """Headers of requests that a proxy in the Pod passes on, and of those by a web page (through a port forward)."""
 
-_HOST = re.compile(rb"\[?([0-9A-Fa-f.:]{2,45}?)\]?(?::[0-9]{1,5})?")
+_HOST = re.compile(rb"(?:localhost|\[?(?P<ip>[0-9A-Fa-f.:]{2,45}?)\]?)(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def _is_local(scope: Scope) -> bool:
         return False
     # A name that was resolved to this host may be that of a web page; a proxy may keep the one that it was called by.
     host = _HOST.fullmatch(header(scope, b"host"))
-    return _is_loopback(client[0]) and host is not None and _is_loopback(host[1].decode())
+    return host is not None and _is_loopback(client[0]) and (not host["ip"] or _is_loopback(host["ip"].decode()))
 
 
 def _is_loopback(text: str) -> bool:

@@ -29,7 +29,7 @@ def operations(forgotten: list[int], client: str) -> httpx.AsyncClient:
 
 
 @pytest.mark.parametrize("client", [LOOPBACK, "::1", "::ffff:127.0.0.1"])
-@pytest.mark.parametrize("host", ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080", "[::1]", "localhost:8080"])
 async def test_pod_itself_makes_it_forget(client: str, host: str, forgotten: list[int]) -> None:
     async with operations(forgotten, client) as http:
         answer = await http.post("/forget", headers={"host": host})
@@ -54,6 +54,7 @@ async def test_pod_itself_makes_it_forget(client: str, host: str, forgotten: lis
         pytest.param(LOOPBACK, {"Forwarded": "for=10.1.2.3"}, id="a proxy in the Pod, by RFC 7239"),
         pytest.param(LOOPBACK, {"Via": "1.1 proxy"}, id="a proxy in the Pod, by RFC 9110"),
         pytest.param(LOOPBACK, {"host": "attacker.example:8080"}, id="a name that was made to point here"),
+        pytest.param(LOOPBACK, {"host": "localhost.attacker.example"}, id="a name that begins like this host"),
         pytest.param(LOOPBACK, {"host": "10.1.2.3:8080"}, id="a proxy in the Pod that adds no header"),
         pytest.param(LOOPBACK, {"host": ""}, id="no host"),
         pytest.param(LOOPBACK, {"Origin": "https://example.com"}, id="a web page through a port forward"),

@@ -92,7 +92,7 @@ class FactGathering:
         self._passive_wait = passive_wait
         self._workers: Counter[str] = Counter()
         """By namespace, without the first of each review."""
-        self._whole = WholeFacts(memory.most_bytes // 2)
+        self._whole = WholeFacts(memory.most_bytes // 4)
         self._resubmissions: set[asyncio.Task[None]] = set()
 
     async def facts(

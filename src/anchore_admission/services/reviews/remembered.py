@@ -54,7 +54,7 @@ class Remembered:
     def __init__(self, most: int, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self._most = most
-        self._answers: OrderedDict[Key, _Entry] = OrderedDict()
+        self._answers: dict[Key, _Entry] = {}
         self._owned: dict[str | None, _Owned] = {}
         self._doubts = Doubts()
         self.bytes = 0
@@ -67,7 +67,6 @@ class Remembered:
         entry = self._answers.get(key)
         if entry is None:
             return None
-        self._answers.move_to_end(key)
         self._owned[entry.owner].keys.move_to_end(key)
         return self.heeding_doubts(key, entry.answer)
 
@@ -90,9 +89,10 @@ class Remembered:
         return forgotten
 
     def _most_useless(self, dead_before: float) -> Key:
-        oldest = next(iter(self._answers))
-        if self._answers[oldest].answer.at < dead_before:
-            return oldest
+        for owned in self._owned.values():
+            oldest = next(iter(owned.keys))
+            if self._answers[oldest].answer.at < dead_before:
+                return oldest
         is_crowded = len(self._answers) > self._most
         largest = max(self._owned.values(), key=lambda owned: len(owned.keys) if is_crowded else owned.bytes)
         return next(iter(largest.keys))

@@ -5,9 +5,13 @@ AUTH, so that an access list can be as short as the commands used.
 """
 
 import asyncio
+import ipaddress
+import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from redis._parsers import _AsyncRESP2Parser
@@ -35,6 +39,8 @@ _MOST_LINES: Final = 40_000
 _LINES_AT_ONCE: Final = 1000
 _LARGEST_NUMBER: Final = 65535
 """The largest number in a response that we ask for: a port."""
+_RESOLVER: Final = ThreadPoolExecutor(1, "store-names")
+"""A name that takes long holds a thread, and the threads of the event loop resolve the names of Anchore, too."""
 _SLOTS: Final = 16384
 """Slots of a cluster, each of which one node has."""
 _MOST_NODES: Final = 200
@@ -166,16 +172,40 @@ class _BoundedParser(_AsyncRESP2Parser):
 
 
 class _StoreConnection(Connection):
-    """A connection with the bounded parser, and with TLS contexts that may change."""
+    """A connection with the bounded parser, with TLS contexts that may change, and with names resolved on their own."""
 
     def __init__(self, *, trust: Callable[[], ssl.SSLContext] | None = None, **options: Any) -> None:
         super().__init__(parser_class=_BoundedParser, **options)
         self._trust = trust
+        self._address = ""
+
+    async def _connect(self) -> None:
+        """Connect to the first address that accepts. Raises OSError."""
+        failed: OSError | None = None
+        async with asyncio.timeout(self.socket_connect_timeout):
+            for address in await self._addresses():
+                self._address = address
+                try:
+                    await super()._connect()  # type: ignore[no-untyped-call]
+                except OSError as error:
+                    failed = error
+                else:
+                    return
+        raise failed or OSError(f"{self.host} has no address")
+
+    async def _addresses(self) -> list[str]:
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            name = partial(socket.getaddrinfo, self.host, self.port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(_RESOLVER, name)
+            return [str(address[0]) for *_, address in found]
+        return [self.host]
 
     def _connection_arguments(self) -> Mapping[str, Any]:
-        arguments = super()._connection_arguments()
-        # asyncio verifies the certificate for the host that it connects to.
-        return {**arguments, "ssl": self._trust()} if self._trust else arguments
+        arguments = {**super()._connection_arguments(), "host": self._address}
+        # The certificate must be valid for the name.
+        return {**arguments, "ssl": self._trust(), "server_hostname": self.host} if self._trust else arguments
 
 
 class _BehindSentinels(_StoreConnection, SentinelManagedConnection):

@@ -5,6 +5,8 @@ The client's own time limit is long here: a lookup that waited for it would not 
 
 import asyncio
 import contextlib
+import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +90,23 @@ async def test_a_name_that_does_not_exist() -> None:
     stage = stage_of(Server("store.invalid", 6379))
     async with stage.running():
         assert (await gets(stage))[0] is StoreOutcome.ERROR
+
+
+async def test_a_name_that_takes_long_holds_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    released = threading.Event()
+
+    def resolve(host: object, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        released.wait()
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    stage = stage_of(Server("store.invalid", 6379))
+    async with stage.running():
+        assert await gets(stage) == DOWN
+        assert asked == ["store.invalid"]
+        released.set()
 
 
 async def test_frozen_and_thawed(server: StoreServer) -> None:

@@ -6,19 +6,19 @@ from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvalu
 
 
 class ByTag(Struct, frozen=True):
-    """Which image does Anchore hold under a full tag?"""
+    """Ask for the image that Anchore holds under a full tag."""
 
     full_tag: str
 
 
 class ByDigest(Struct, frozen=True):
-    """Which image does Anchore hold under a digest, its own or that of its manifest list?"""
+    """Ask for the image that Anchore holds under a digest, its own or that of its manifest list."""
 
     digest: str
 
 
 class Check(Struct, frozen=True):
-    """Does an image pass a policy (None: the active one) under a full tag?"""
+    """Ask whether an image passes a policy (None: the active one) under a full tag."""
 
     digest: str
     full_tag: str

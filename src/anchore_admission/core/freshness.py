@@ -1,4 +1,4 @@
-"""How long an answer of Anchore may be used. Facts are remembered, verdicts never."""
+"""The lifetimes of Anchore's answers. Facts are remembered, verdicts never."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,7 +36,7 @@ class Lifetimes:
 
 
 class Answer(Struct, frozen=True):
-    """What Anchore answered, and until when that counts. All times are monotonic seconds.
+    """An answer of Anchore, and the times until which it counts. All times are monotonic seconds.
 
     ``at`` is the time at which the question began: what changed in Anchore after it may not be in the answer.
     """
@@ -76,7 +76,7 @@ class Answer(Struct, frozen=True):
 def answer(query: Query, value: Value, at: float, lifetimes: Lifetimes) -> Answer:
     """Return the answer to a question that began at this time, with the times until which it counts."""
     seconds = _lifetime(query, value, lifetimes)
-    # What denies is asked about again before it is used: a mended image must not be denied once more.
+    # What denies is asked about again before it is used: an image that passes by now must not be denied once more.
     refreshed = 2 * seconds if _is_good(value) else seconds
     outage = _outage(seconds, lifetimes) if _is_final(value) else 0.0
     return Answer(value, at, at + seconds, at + refreshed, at + outage)

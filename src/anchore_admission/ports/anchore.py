@@ -11,7 +11,7 @@ from anchore_admission.ports.deadline import Deadline
 
 
 class Identity(Struct, frozen=True):
-    """What an account's answers depend on besides the question.
+    """The identity of an account: its answers depend on nothing else but the question.
 
     ``fingerprint`` stands for the endpoint, the user and the account that the calls act in; replicas of the same
     configuration have the same. ``generation`` counts the changes of the credentials in this process.

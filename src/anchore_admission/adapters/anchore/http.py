@@ -65,7 +65,7 @@ _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
 """Errors that httpx does not distinguish; the transport keeps aiohttp's as the cause. More specific ones first."""
 _PROXY_AUTHENTICATION = 407
 _SSL_CONTEXT = re.compile(r" ssl:(?:<[^<>]{1,80}>|[A-Za-z]{1,10})")
-"""What aiohttp says in its messages about the TLS of a connection, also of one without."""
+"""The part of aiohttp's messages about the TLS of a connection, also of one without."""
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 """OpenSSL's reasons for a first response that is not TLS."""
 _CERTIFICATE_FAULTS = {

@@ -6,7 +6,7 @@ from typing import Final
 FAILURES: Final = 3
 """Failures in a row after which the store is suspended."""
 SUSPENDED_SECONDS: Final = 5.0
-"""How long the store is left alone before one probe shows whether it responds again."""
+"""Seconds that the store is left alone before one probe shows whether it responds again."""
 
 
 class StoreBreaker:

@@ -11,7 +11,7 @@ from anchore_admission.watched import Watched
 
 
 class StoreCredentials(CredentialProvider):
-    """What a new connection authenticates with. Raises ConfigurationError if a file can never become readable."""
+    """Credentials for a new connection. Raises ConfigurationError if a file can never become readable."""
 
     def __init__(self, owner: str, password: Path, username: Path | None, *, until_valid: str) -> None:
         self._owner = owner

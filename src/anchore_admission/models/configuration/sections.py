@@ -143,7 +143,7 @@ class MemorySection(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "MemorySection":
         if self.fail > self.passed:
-            raise ValueError("fail must not be longer than pass: a mended image is to be admitted soon")
+            raise ValueError("fail must not be longer than pass: an image that passes again is to be admitted soon")
         if 0 < self.outage < max(self.passed, self.tag):
             raise ValueError("outage must be 0s (off) or at least as long as pass and tag")
         return self

@@ -22,7 +22,7 @@ _JITTER = (0.9, 1.1)
 
 
 class _Account:
-    """How far the log of one account has been read. The first time only tells where it ends."""
+    """The position up to which the log of one account has been read. The first time only tells where it ends."""
 
     def __init__(self, anchore: Anchore) -> None:
         self.anchore = anchore

@@ -20,7 +20,7 @@ PLACES = 10_000
 """The most places in all lines together."""
 _RECENT = 0.2
 """The weight of the last call in the mean duration."""
-_LEFT = "nobody waits for this response any more"
+_LEFT = "no review waits for this response any more"
 
 
 class _Line:
@@ -106,7 +106,7 @@ class Gate:
             self._stand(ticket, namespace, seconds_left)
 
     def leave(self, ticket: Ticket) -> None:
-        """Give up a ticket that nobody needs any more, unless its call has begun."""
+        """Give up a ticket that no review needs any more, unless its call has begun."""
         if not ticket.has_begun:
             _refuse(ticket, DeadlineExceeded(_LEFT))
             self._release(ticket)

@@ -10,7 +10,7 @@ from anchore_admission.ports.telemetry import HintSource, NotificationOutcome, R
 from anchore_admission.services.reviews.hints import Hints
 
 _REMEMBERED: Final = 1000
-"""How many notifications are recognized when they are delivered again; Anchore tries for half a minute."""
+"""The most notifications that are recognized when they are delivered again; Anchore tries for half a minute."""
 _LONGEST_ID: Final = 200
 
 

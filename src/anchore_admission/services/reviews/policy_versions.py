@@ -30,7 +30,7 @@ class _Known:
 
 
 class PolicyVersions:
-    """The versions of one account's policies, polled every ``interval`` seconds once somebody wants to know them.
+    """The versions of one account's policies, polled every ``interval`` seconds from the first use on.
 
     ``report_outage`` is called when a poll finds that Anchore cannot be asked.
     """
@@ -66,7 +66,7 @@ class PolicyVersions:
         self._warnings = Throttled(logger, clock)
 
     def start(self) -> None:
-        """Begin to poll, if nobody has yet."""
+        """Begin to poll, unless that was done before."""
         if self._polling is None and self._interval:
             self._polling = asyncio.create_task(self._poll_for_ever(), name=f"policies of {self._account}")
 

@@ -22,6 +22,7 @@ from anchore_admission.ports.telemetry import (
     Recorder,
     Repair,
     ReviewRecord,
+    StoreClaim,
     StoreOutcome,
     StorePut,
 )
@@ -320,6 +321,7 @@ class FakeRecorder(Recorder, ClusterRecorder):
     left_in_place: int = 0
     store_lookups: list[StoreOutcome] = field(default_factory=list)
     store_puts: list[StorePut] = field(default_factory=list)
+    store_claims: list[StoreClaim] = field(default_factory=list)
 
     def review(self, record: ReviewRecord) -> None:
         self.reviews.append(record)
@@ -374,6 +376,9 @@ class FakeRecorder(Recorder, ClusterRecorder):
 
     def store_put(self, outcome: StorePut) -> None:
         self.store_puts.append(outcome)
+
+    def store_claim(self, outcome: StoreClaim) -> None:
+        self.store_claims.append(outcome)
 
     def cluster_error(self, *, operation: str, code: str) -> None:
         self.cluster_errors.append((operation, code))

@@ -40,5 +40,5 @@ def memory_over(
         policies = PolicyVersions(name, anchore, policy_interval, clock=clock, report_outage=gate.confirm, sleep=sleep)
         known[name] = Account(anchore, gate, policies)
     remembered = Remembered(*bounds)
-    shared = SharedAnswers(store, lifetimes, clock, wall_clock=lambda: clock() + BOOT)
+    shared = SharedAnswers(store, lifetimes, recorder, clock=clock, wall_clock=lambda: clock() + BOOT, sleep=sleep)
     return Memory(known, remembered, lifetimes, recorder, shared=shared, clock=clock)

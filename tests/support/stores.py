@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from anchore_admission.adapters.store.values import encode
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 from anchore_admission.models.configuration.store import Server
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.store import FactStore, StoredAnswer
+from anchore_admission.ports.store import CLAIM_SECONDS, FactStore, StoredAnswer
 from support.fakes import FakeRecorder, ManualClock, digest_of
 from support.listening import HOST
 from support.ports import free_port
@@ -42,11 +42,25 @@ class FakeStore(FactStore):
 
     now: float = NOW
     answers: dict[str, StoredAnswer] = field(default_factory=dict)
+    claims: dict[str, float] = field(default_factory=dict)
+    """When each claim ends."""
 
     async def get(self, key: str, deadline: Deadline) -> StoredAnswer | None:
         answer = self.answers.get(key)
         fresh = answer is not None and self.now < answer.asked_at + LIFETIME and deadline.left() > 0
         return answer if fresh else None
+
+    async def claim(self, key: str, deadline: Deadline) -> bool:
+        if deadline.left() <= 0 or await self.is_claimed(key, deadline):
+            return False
+        self.claims[key] = self.now + CLAIM_SECONDS
+        return True
+
+    async def is_claimed(self, key: str, deadline: Deadline) -> bool:
+        return deadline.left() > 0 and self.now < self.claims.get(key, 0.0)
+
+    def end_claim(self, key: str) -> None:
+        self.claims.pop(key, None)
 
     def put(self, key: str, answer: StoredAnswer) -> None:
         if encode(answer.value, 64 * 1024) is not None and answer.asked_at <= self.now + 1:
@@ -65,6 +79,7 @@ class FakeClient(StoreClient):
 
     entries: dict[str, bytes] = field(default_factory=dict)
     reads: list[list[str]] = field(default_factory=list)
+    adds: list[list[str]] = field(default_factory=list)
     lives: list[int] = field(default_factory=list)
     """The milliseconds that each written entry was to live."""
     error: Exception | None = None
@@ -81,6 +96,14 @@ class FakeClient(StoreClient):
         await self._respond()
         self.entries[key] = entry
         self.lives.append(milliseconds)
+
+    async def add(self, entries: Mapping[str, bytes], milliseconds: int) -> Sequence[bool]:
+        self.adds.append(list(entries))
+        await self._respond()
+        added = [key not in self.entries for key in entries]
+        self.entries |= {key: entry for key, entry in entries.items() if key not in self.entries}
+        self.lives += [milliseconds] * sum(added)
+        return added
 
     async def disconnect(self) -> None:
         self.disconnects += 1

@@ -29,6 +29,7 @@ from anchore_admission.ports.telemetry import (
     NotificationOutcome,
     Origin,
     ReviewRecord,
+    StoreClaim,
     StoreOutcome,
     StorePut,
     WatchedSource,
@@ -124,6 +125,9 @@ class Telemetry:
             "store_lookup_duration_seconds", "Duration of lookups in the shared store.", _STORE_BUCKETS
         )
         self._store_puts = self._counter("store_puts", "Answers for the shared store.", "outcome")
+        self._store_claims = self._counter(
+            "store_claims", "Questions that one replica asks Anchore for all of them.", "outcome"
+        )
         self._unusable: dict[WatchedSource, list[Callable[[], bool]]] = {what: [] for what in WatchedSource}
         self._describe_unusable()
         self._describe_process()
@@ -197,6 +201,9 @@ class Telemetry:
 
     def store_put(self, outcome: StorePut) -> None:
         self._store_puts.labels(outcome).inc()
+
+    def store_claim(self, outcome: StoreClaim) -> None:
+        self._store_claims.labels(outcome).inc()
 
     @property
     def registry(self) -> CollectorRegistry:

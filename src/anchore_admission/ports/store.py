@@ -8,6 +8,8 @@ from anchore_admission.ports.deadline import Deadline
 
 SKEW_SECONDS: Final = 1.0
 """How far the clock of the replica that asked may be ahead of ours."""
+CLAIM_SECONDS: Final = 2.0
+"""How long a claim counts. It ends by itself, so that a replica that is gone holds up no one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,21 @@ class FactStore(Protocol):
 
         Never raises an error of the store. Takes at most a small part of the time that the deadline leaves.
         """
+
+    async def claim(self, key: str, deadline: Deadline) -> bool:
+        """Announce to the other replicas that this one asks Anchore; return whether none has announced it before.
+
+        A claim only saves calls: False also if the store does not respond at once. Errors and time as in ``get``.
+        """
+
+    async def is_claimed(self, key: str, deadline: Deadline) -> bool:
+        """Return whether a replica has claimed the question, less than ``CLAIM_SECONDS`` ago. Never raises, as ``get``.
+
+        Together with a ``get`` in the same turn of the event loop it takes one round trip.
+        """
+
+    def end_claim(self, key: str) -> None:
+        """Queue the end of our claim, behind the answer if there is one: others need not wait any longer."""
 
     def put(self, key: str, answer: StoredAnswer) -> None:
         """Queue an answer to be stored. Returns at once; the answer is dropped if the queue is full."""

@@ -67,9 +67,22 @@ class StorePut(StrEnum):
     """What became of an answer that was to be stored."""
 
     STORED = "stored"
+    CLAIM_ENDED = "claim_ended"
+    """It was no answer, but the end of a claim."""
     DROPPED = "dropped"
     """The queue was full, or the answer too large or too old."""
     ERROR = "error"
+
+
+class StoreClaim(StrEnum):
+    """What became of a question that replicas share."""
+
+    CLAIMED = "claimed"
+    """This replica asks Anchore for all."""
+    ANSWERED = "answered"
+    """Another one did, and its answer was used."""
+    UNANSWERED = "unanswered"
+    """Another one had claimed it, but gave up or took too long."""
 
 
 class NotificationOutcome(StrEnum):
@@ -139,6 +152,9 @@ class Recorder(Protocol):
 
     def store_put(self, outcome: StorePut) -> None:
         """Record what became of an answer for the shared store."""
+
+    def store_claim(self, outcome: StoreClaim) -> None:
+        """Record a question that was claimed in the shared store, by this replica or by another one."""
 
 
 class WatchedSource(StrEnum):

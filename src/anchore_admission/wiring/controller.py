@@ -122,7 +122,7 @@ def _memory(
         )
         known[name] = Account(anchore, gate, policies)
     remembered = Remembered(section.entries, section.size)
-    shared = SharedAnswers(store, lifetimes, time.monotonic)
+    shared = SharedAnswers(store, lifetimes, recorder, clock=time.monotonic)
     return Memory(known, remembered, lifetimes, recorder, shared=shared, clock=time.monotonic)
 
 

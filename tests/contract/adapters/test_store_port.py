@@ -13,7 +13,7 @@ from anchore_admission.core.answers import Value
 from anchore_admission.core.facts import AnalysisState, Finding, ImageRecord, PolicyEvaluation, TagRow
 from anchore_admission.models.configuration.store import Server, Topology
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.store import FactStore, StoredAnswer
+from anchore_admission.ports.store import CLAIM_SECONDS, FactStore, StoredAnswer
 from support.fakes import digest_of
 from support.listening import HOST
 from support.ports import free_port
@@ -46,6 +46,12 @@ class Subject:
 
     async def get(self, key: str = KEY) -> StoredAnswer | None:
         return await self.store.get(key, Deadline.after(60))
+
+    async def claim(self, key: str = KEY) -> bool:
+        return await self.store.claim(key, Deadline.after(60))
+
+    async def is_claimed(self, key: str = KEY) -> bool:
+        return await self.store.is_claimed(key, Deadline.after(60))
 
     async def put(self, answer: StoredAnswer, key: str = KEY) -> None:
         self.store.put(key, answer)
@@ -153,3 +159,41 @@ async def test_an_answer_of_the_future_or_too_large_is_not_kept(subject: Subject
 async def test_no_time_left_is_a_miss(subject: Subject) -> None:
     await subject.put(StoredAnswer(RECORD, NOW))
     assert await subject.store.get(KEY, Deadline.after(0)) is None
+
+
+async def test_one_of_many_gets_the_claim(subject: Subject) -> None:
+    assert not await subject.is_claimed()
+    assert [await subject.claim() for _ in range(3)] == [True, False, False]
+    assert await subject.is_claimed()
+    assert await subject.get() is None, "it is not taken for an answer"
+
+
+async def test_claims_of_many_keys_are_kept_apart(subject: Subject) -> None:
+    keys = [f"key {number}" for number in range(100)]
+    assert all(await asyncio.gather(*map(subject.claim, keys[::2])))
+    assert await asyncio.gather(*map(subject.is_claimed, keys)) == [True, False] * 50
+    assert await asyncio.gather(*map(subject.claim, keys)) == [False, True] * 50
+
+
+async def test_a_claim_ends_by_itself(subject: Subject) -> None:
+    await subject.claim()
+    subject.pass_time(CLAIM_SECONDS)
+    assert not await subject.is_claimed()
+
+
+async def test_a_claim_that_was_ended_can_be_had_again(subject: Subject) -> None:
+    await subject.claim()
+    subject.store.end_claim(KEY)
+    await subject.written()
+    assert not await subject.is_claimed()
+    async with asyncio.timeout(30):
+        while not await subject.claim():  # noqa: ASYNC110 - it expires in the server within a millisecond
+            await asyncio.sleep(0)
+    assert await subject.is_claimed()
+
+
+async def test_no_time_left_is_no_claim(subject: Subject) -> None:
+    assert not await subject.store.claim(KEY, Deadline.after(0))
+    assert await subject.get() is None
+    await subject.claim()
+    assert not await subject.store.is_claimed(KEY, Deadline.after(0))

@@ -130,7 +130,8 @@ async def test_a_dry_run_stores_nothing(anchore: str, server: StoreServer, tmp_p
         assert (await second.judged(*IMAGES))["allowed"]
         assert second.calls == 2 * len(IMAGES)
         await second.stored(2 * len(IMAGES))
-        assert server.command("DBSIZE") == 2 * len(IMAGES)
+        keys = server.command("KEYS", "*")
+        assert len([key for key in keys if b":claim:" not in key]) == 2 * len(IMAGES)
 
 
 async def test_entries_of_another_seal_key_are_not_used(anchore: str, server: StoreServer, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Read the keys that are wanted in one turn of the event loop with one command."""
+"""Send what is wanted of the store in one turn of the event loop with one command."""
 
 import asyncio
 from collections import deque
@@ -15,7 +15,7 @@ _BATCHES: Final = 4
 Read = Callable[[Sequence[str]], Awaitable[Sequence[bytes | None] | None]]
 Fetched = tuple[bool, bytes | None]
 """Whether the store responded in time, and the entry, None if it has none."""
-_NO_RESPONSE: Final[Fetched] = (False, None)
+NO_RESPONSE: Final[Fetched] = (False, None)
 
 
 class Batches:
@@ -36,7 +36,7 @@ class Batches:
             self._scheduled = True
             # Other tasks that are ready to run add their keys first.
             loop.call_soon(self._flush)
-        alarm = Alarm(seconds, partial(_resolve, fetched, _NO_RESPONSE))
+        alarm = Alarm(seconds, partial(_resolve, fetched, NO_RESPONSE))
         try:
             return await fetched
         finally:

@@ -29,7 +29,8 @@ from anchore_admission.models.configuration.store import Server, Topology
 
 SOCKET_SECONDS: Final = 1.0
 """Bound of connecting, TLS included, and of a command. A lookup does not wait that long: it has its own bound."""
-_CONNECTIONS: Final = 8
+_CONNECTIONS: Final = 12
+"""Batches of reads and of claims, four of each at once, the writes and the probe, with some to spare."""
 _LONGEST_RESPONSE: Final = 4 * 1024 * 1024
 """A batch of the largest entries that we write, twice."""
 _LONGEST_ELEMENT: Final = 16 * LARGEST_ENTRY
@@ -56,6 +57,9 @@ class StoreClient(Protocol):
 
     async def write(self, key: str, entry: bytes, milliseconds: int) -> None:
         """Set an entry that expires after so many milliseconds."""
+
+    async def add(self, entries: Mapping[str, bytes], milliseconds: int) -> Sequence[bool]:
+        """Set each entry as ``write`` does, but only if there is none; return for each whether there was none."""
 
     async def disconnect(self) -> None:
         """Close all connections, and forget which servers there are. The next command connects anew."""
@@ -96,6 +100,9 @@ class _OneServer:
     async def write(self, key: str, entry: bytes, milliseconds: int) -> None:
         await self._redis.set(key, entry, px=milliseconds)
 
+    async def add(self, entries: Mapping[str, bytes], milliseconds: int) -> Sequence[bool]:
+        return await _added(self._redis.pipeline(transaction=False), entries, milliseconds)
+
     async def disconnect(self) -> None:
         await self._redis.aclose()
         if self._sentinels:
@@ -126,6 +133,9 @@ class _Cluster:
 
     async def write(self, key: str, entry: bytes, milliseconds: int) -> None:
         await self._redis.set(key, entry, px=milliseconds)
+
+    async def add(self, entries: Mapping[str, bytes], milliseconds: int) -> Sequence[bool]:
+        return await _added(self._redis.pipeline(), entries, milliseconds)
 
     async def disconnect(self) -> None:
         await self._redis.aclose()
@@ -249,6 +259,16 @@ def _behind_sentinels(how: Connecting) -> StoreClient:
         **_options(how.credentials),
     )
     return _OneServer(pool, manager)
+
+
+async def _added(pipeline: Any, entries: Mapping[str, bytes], milliseconds: int) -> list[bool]:
+    """Set the entries in one round trip for each server, without a transaction."""
+    for key, entry in entries.items():
+        pipeline.execute_command("SET", key, entry, "PX", milliseconds, "NX")
+    response = await pipeline.execute()
+    if len(response) != len(entries) or not all(added in (True, None) for added in response):
+        raise _unexpected()
+    return [added is True for added in response]
 
 
 def _entries(response: Any, wanted: int) -> list[bytes | None]:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from msgspec import Struct, structs
@@ -99,6 +100,8 @@ class _Flight:
     loads: bool = True
     stores: bool = False
     """True if some review that waits for it may change the shared store."""
+    is_claimed: bool = False
+    """True while we have announced to the other replicas that we ask."""
 
 
 class Memory:
@@ -316,7 +319,7 @@ class Memory:
     async def _fly(self, account: str, flight: _Flight) -> Answer | EvaluationError:
         known = self._accounts[account]
         try:
-            return await self._stored(known, flight) or await self._asked(known, flight)
+            return await self._shared_answer(known, flight) or await self._asked(known, flight)
         except EvaluationError as error:
             if known.gate.is_in_doubt:
                 known.policies.hurry()
@@ -325,6 +328,8 @@ class Memory:
             logger.exception("asking Anchore about %s failed unexpectedly", flight.key.query)
             return EvaluationError(UNEXPECTED)
         finally:
+            if flight.is_claimed:
+                self._shared.end_claim(flight.key)
             self._ended(flight)
 
     async def _asked(self, known: Account, flight: _Flight) -> Answer:
@@ -340,10 +345,21 @@ class Memory:
             self._shared.put(flight.key, found)
         return found
 
-    async def _stored(self, known: Account, flight: _Flight) -> Answer | None:
-        """Return the answer of the shared store, if it is fresh. An older one is kept: it may have to stand in."""
+    async def _shared_answer(self, known: Account, flight: _Flight) -> Answer | None:
+        """Return the answer of another replica, also of one that asks now. None if this replica has to ask."""
         if not flight.loads:
             return None
+        found = await self._stored(known, flight)
+        if found is not None:
+            return found
+        seconds = min(flight.namespaces.values()) - self.clock()
+        flight.is_claimed = flight.stores and await self._shared.claim(flight.key, seconds)
+        if flight.is_claimed:
+            return None
+        return await self._shared.awaited(flight.key, partial(self._stored, known, flight), seconds)
+
+    async def _stored(self, known: Account, flight: _Flight) -> Answer | None:
+        """Return the answer of the shared store, if it is fresh. An older one is kept: it may have to stand in."""
         loaded = await self._shared.load(flight.key, max(flight.namespaces.values()) - self.clock())
         if loaded is None:
             return None

@@ -17,6 +17,7 @@ from anchore_admission.adapters.store import client as client_module
 from anchore_admission.adapters.store.breaker import FAILURES, SUSPENDED_SECONDS
 from anchore_admission.adapters.store.client import Connecting, connect
 from anchore_admission.models.configuration.store import Server, Topology
+from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.store import StoredAnswer
 from anchore_admission.ports.telemetry import StoreOutcome, StorePut
 from support.certificates import pair, trusting, written
@@ -68,6 +69,18 @@ async def put(stage: Stage) -> list[StorePut]:
     stage.store.put("key", ANSWER)
     await stage.written()
     return stage.recorder.store_puts[before:]
+
+
+async def used(stage: Stage) -> None:
+    """Do all that a replica does with the store: claim, put, end the claim, and look up."""
+    assert await stage.store.claim("key", Deadline.after(600))
+    assert await stage.store.is_claimed("key", Deadline.after(600))
+    stage.store.put("key", ANSWER)
+    stage.store.end_claim("key")
+    await stage.written()
+    assert stage.recorder.store_puts == [StorePut.STORED, StorePut.CLAIM_ENDED]
+    assert not await stage.store.is_claimed("key", Deadline.after(600))
+    assert await stage.get() == ANSWER
 
 
 async def recovered(stage: Stage) -> None:
@@ -151,16 +164,14 @@ async def test_the_documented_access_list_is_enough() -> None:
     with started(StoreServer(["--user", *USER.split()])) as server:
         stage = stage_of(server.address, credentials=FakeCredentials("gate", "secret"))
         async with stage.running():
-            assert await put(stage) == [StorePut.STORED]
-            assert await stage.get() == ANSWER
+            await used(stage)
 
 
 async def test_the_documented_access_list_is_enough_with_a_database() -> None:
     with started(StoreServer(["--user", *USER.split(), "+select"])) as server:
         stage = stage_of(server.address, credentials=FakeCredentials("gate", "secret"), database=3)
         async with stage.running():
-            assert await put(stage) == [StorePut.STORED]
-            assert await stage.get() == ANSWER
+            await used(stage)
 
 
 async def test_the_documented_access_lists_are_enough_with_sentinels(tmp_path: Path) -> None:
@@ -177,8 +188,7 @@ async def test_the_documented_access_lists_are_enough_with_sentinels(tmp_path: P
             sentinel_credentials=FakeCredentials("watch", "hidden"),
         )
         async with stage.running():
-            assert await put(stage) == [StorePut.STORED]
-            assert await stage.get() == ANSWER
+            await used(stage)
 
 
 async def test_the_documented_access_list_is_enough_with_a_cluster(tmp_path: Path) -> None:
@@ -188,10 +198,13 @@ async def test_the_documented_access_list_is_enough_with_a_cluster(tmp_path: Pat
             node.command("ACL", "SETUSER", "gate", *user.split())
         stage = stage_of(nodes[0].address, topology=Topology.CLUSTER, credentials=FakeCredentials("gate", "secret"))
         async with stage.running():
-            for number in range(10):
-                stage.store.put(str(number), ANSWER)
+            await used(stage)
+            keys = [str(number) for number in range(10)]
+            assert all(await asyncio.gather(*(stage.store.claim(key, Deadline.after(600)) for key in keys)))
+            for key in keys:
+                stage.store.put(key, ANSWER)
             await stage.written()
-            assert stage.recorder.store_puts == [StorePut.STORED] * 10
+            assert stage.recorder.store_puts[2:] == [StorePut.STORED] * 10
             assert [await stage.get(str(number)) for number in range(10)] == [ANSWER] * 10
 
 
@@ -368,6 +381,8 @@ async def test_nonsense(response: bytes, topology: Topology) -> None:
     async with Hostile(response).listening() as address:
         stage = stage_of(address, topology=topology, sentinel_service="gate")
         async with stage.running():
+            is_ours = await stage.store.claim("key", Deadline.after(600))
+            assert is_ours is (response == b"+OK\r\n" and topology is Topology.STANDALONE)
             assert StoreOutcome.HIT not in await gets(stage)
             assert StoreOutcome.ERROR in stage.recorder.store_lookups
 

@@ -10,7 +10,7 @@ from anchore_admission.adapters.store.breaker import FAILURES, SUSPENDED_SECONDS
 from anchore_admission.adapters.store.sealing import SealKeys
 from anchore_admission.core.facts import Finding, PolicyEvaluation
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.ports.store import StoredAnswer
+from anchore_admission.ports.store import CLAIM_SECONDS, StoredAnswer
 from anchore_admission.ports.telemetry import StoreOutcome, StorePut
 from anchore_admission.redaction import remember
 from anchore_admission.throttled import REPEAT_SECONDS
@@ -35,6 +35,14 @@ async def fail(stage: Stage, client: FakeClient, times: int = FAILURES) -> None:
     client.error = OSError("refused")
     for _ in range(times):
         assert await stage.get() is None
+
+
+async def claim(stage: Stage, key: str = "key") -> bool:
+    return await stage.store.claim(key, Deadline.after(600))
+
+
+async def is_claimed(stage: Stage, key: str = "key") -> bool:
+    return await stage.store.is_claimed(key, Deadline.after(600))
 
 
 async def test_gets_of_one_turn_are_one_command(stage: Stage, client: FakeClient) -> None:
@@ -346,3 +354,124 @@ async def test_evaluations_are_stored_too(stage: Stage, caplog: pytest.LogCaptur
     assert found is not None
     assert repr(found.value) == repr(PASSED)
     assert caplog.messages == []
+
+
+# Claims
+
+
+async def test_claims_of_one_turn_are_one_command(stage: Stage, client: FakeClient) -> None:
+    assert await asyncio.gather(*(claim(stage, str(number)) for number in range(4))) == [True] * 4
+    other = Stage(client)
+    assert await asyncio.gather(*(claim(other, str(number)) for number in range(5))) == [False] * 4 + [True]
+    assert [len(keys) for keys in client.adds] == [4, 5]
+    assert client.lives == [CLAIM_SECONDS * 1000] * 5
+
+
+async def test_a_claim_and_the_answer_are_read_with_one_command(stage: Stage, client: FakeClient) -> None:
+    await claim(stage)
+    found, is_ours = await asyncio.gather(stage.get(), is_claimed(stage))
+    assert (found, is_ours) == (None, True)
+    assert [len(keys) for keys in client.reads] == [2]
+
+
+async def test_a_claim_ends_although_it_is_kept_or_put_back(stage: Stage, client: FakeClient) -> None:
+    await claim(stage)
+    await stage.clock.advance(CLAIM_SECONDS - 0.1)
+    assert await is_claimed(stage)
+    await stage.clock.advance(0.1)
+    assert not await is_claimed(stage)
+    assert stage.recorder.store_lookups == []
+
+
+async def test_a_claim_that_was_ended_is_none_although_it_is_still_there(stage: Stage, client: FakeClient) -> None:
+    async with stage.running():
+        await claim(stage)
+        stage.store.end_claim("key")
+        await stage.written()
+        assert not await is_claimed(stage)
+    assert client.lives == [CLAIM_SECONDS * 1000, 1]
+    assert list(client.entries.values()) == [b""]
+    assert stage.recorder.store_lookups == [], "it is not taken for a forged one"
+
+
+@pytest.mark.parametrize("forged", ["moved", "an answer", "of the future", "garbage"])
+async def test_a_claim_that_is_not_sealed_with_our_key_is_ignored(
+    stage: Stage, client: FakeClient, forged: str
+) -> None:
+    async with stage.running():
+        await claim(stage)
+        (name,) = client.entries
+        if forged == "moved":
+            await claim(stage, "other")
+            client.entries[name] = client.entries.popitem()[1]
+        elif forged == "an answer":
+            stage.store.put("key", ANSWER)
+            await stage.written()
+            client.entries[name] = client.entries.popitem()[1]
+        elif forged == "of the future":
+            stage.clock.now -= 1.1
+        else:
+            client.entries[name] = b"x" * 57
+        assert not await is_claimed(stage)
+        assert not await claim(stage), "it is not overwritten"
+    assert stage.recorder.store_lookups == [StoreOutcome.INVALID]
+
+
+async def test_a_claim_is_no_answer(stage: Stage, client: FakeClient) -> None:
+    async with stage.running():
+        stage.store.put("key", ANSWER)
+        await stage.written()
+        (name,) = client.entries
+        await claim(stage)
+        client.entries[name] = client.entries.popitem()[1]
+        assert await stage.get() is None
+    assert stage.recorder.store_lookups == [StoreOutcome.INVALID]
+
+
+async def test_a_store_that_does_not_respond_is_not_asked_for_claims(stage: Stage, client: FakeClient) -> None:
+    await claim(stage)
+    await fail(stage, client, 1)
+    client.error = None
+    assert (await claim(stage, "other"), await is_claimed(stage)) == (False, False)
+    assert (len(client.adds), len(client.reads)) == (1, 1)
+    await stage.get()
+    assert (await claim(stage, "other"), await is_claimed(stage)) == (True, True)
+
+
+async def test_there_are_no_claims_while_the_store_is_suspended(stage: Stage, client: FakeClient) -> None:
+    await fail(stage, client)
+    client.error = None
+    assert (await claim(stage), await is_claimed(stage)) == (False, False)
+    stage = Stage(client, keys=None)
+    assert (await claim(stage), await is_claimed(stage)) == (False, False)
+    assert (client.adds, len(client.reads)) == ([], FAILURES)
+
+
+async def test_a_store_that_only_rejects_writes_is_still_read(
+    stage: Stage, client: FakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stage.running():
+        stage.store.put("key", ANSWER)
+        await stage.written()
+        for number in range(FAILURES + 1):
+            client.error = OSError("out of memory")
+            assert not await claim(stage, str(number))
+            client.error = None
+            assert await stage.get() == ANSWER
+    assert caplog.messages == ["cannot write to the shared store: OSError out of memory; other replicas ask Anchore"]
+
+
+@pytest.mark.parametrize(("left", "bound"), [(10.0, 0.05), (0.2, 0.02), (0.0, 0.0)])
+@pytest.mark.parametrize("operation", ["claim", "is_claimed"])
+async def test_a_claim_takes_a_small_part_of_the_time_left(
+    stage: Stage, client: FakeClient, operation: str, left: float, bound: float
+) -> None:
+    clock = ManualClock.of_loop()
+    client.hanging = asyncio.Event()
+    claiming = asyncio.create_task(getattr(stage.store, operation)("key", Deadline.after(left, clock)))
+    await settled()
+    await clock.advance(bound + 0.0001)  # then follows the grace for a busy loop
+    await clock.advance(0.0051)
+    assert claiming.done()
+    assert not await claiming
+    client.hanging.set()

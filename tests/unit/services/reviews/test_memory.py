@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from anchore_admission.core.answers import Value
+from anchore_admission.core.answers import ByTag, Value
 from anchore_admission.core.decision import Decision
 from anchore_admission.core.facts import AnalysisState, ImageFacts, PolicyEvaluation
 from anchore_admission.core.freshness import Lifetimes
@@ -25,8 +25,9 @@ from anchore_admission.errors import (
 from anchore_admission.ports.anchore import Identity
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.store import FactStore, StoredAnswer
-from anchore_admission.ports.telemetry import BreakerState, Origin
+from anchore_admission.ports.telemetry import BreakerState, Origin, StoreClaim
 from anchore_admission.services.reviews.breaker import FAILURES
+from anchore_admission.services.reviews.memory import Asker
 from anchore_admission.services.reviews.policy_versions import HURRY_SECONDS
 from support.builders import pod, rule
 from support.fakes import ACTIVE_POLICY, PASS, digest_of, settled
@@ -38,6 +39,8 @@ QUIET = rule(request_analysis=False)
 """Strict, without submissions, which these tests are not about."""
 FAILED = PolicyEvaluation(False, ACTIVE_POLICY)
 OFFICIAL = "nginx:1"
+LONGEST_PAUSE = 0.05
+"""Seconds after which a replica that waits for another one's answer has looked at the store again."""
 SHORT, LONG = "docker.io/nginx:1", "docker.io/library/nginx:1"
 """The names that Anchore may know an official image of Docker Hub by."""
 
@@ -801,6 +804,15 @@ class BrokenStore(FactStore):
     async def get(self, key: str, deadline: Deadline) -> StoredAnswer | None:
         raise RuntimeError(key, deadline)
 
+    async def claim(self, key: str, deadline: Deadline) -> bool:
+        raise RuntimeError(key, deadline)
+
+    async def is_claimed(self, key: str, deadline: Deadline) -> bool:
+        raise RuntimeError(key, deadline)
+
+    def end_claim(self, key: str) -> None:
+        raise RuntimeError(key)
+
     def put(self, key: str, answer: StoredAnswer) -> None:
         raise RuntimeError(key, answer)
 
@@ -826,11 +838,26 @@ class Shelf(FactStore):
     def __init__(self) -> None:
         self.answers: dict[str, StoredAnswer] = {}
         self.gets: list[str] = []
+        self.claims: set[str] = set()
+        """Claims that do not end by themselves."""
 
     async def get(self, key: str, deadline: Deadline) -> StoredAnswer | None:
         assert deadline.left() > 0
         self.gets.append(key)
         return self.answers.get(key)
+
+    async def claim(self, key: str, deadline: Deadline) -> bool:
+        assert deadline.left() > 0
+        is_ours = key not in self.claims
+        self.claims.add(key)
+        return is_ours
+
+    async def is_claimed(self, key: str, deadline: Deadline) -> bool:
+        assert deadline.left() > 0
+        return key in self.claims
+
+    def end_claim(self, key: str) -> None:
+        self.claims.discard(key)
 
     def put(self, key: str, answer: StoredAnswer) -> None:
         self.answers[key] = answer
@@ -962,6 +989,151 @@ async def test_the_store_s_older_answers_are_forgotten_too(seconds: float, asked
     await ask(second)
 
     assert questions(first) == ["by_tag", "check"] * asked
+
+
+async def test_replicas_ask_once_even_at_the_same_moment() -> None:
+    shelf = Shelf()
+    first, second = replicas(shelf)
+    let_go = [first.anchore.hang(operation) for operation in ("by_tag", "check")]
+    asking = [asyncio.create_task(ask(setup)) for setup in (first, second)]
+    for each in let_go:
+        await first.clock.advance(0.5)
+        each.set()
+    await first.clock.advance(LONGEST_PAUSE)
+
+    assert [facts.evaluations for (facts,) in await asyncio.gather(*asking)] == [(PASS,), (PASS,)]
+    assert questions(first) == ["by_tag", "check"]
+    assert first.recorder.store_claims == [StoreClaim.CLAIMED] * 2
+    assert second.recorder.store_claims == [StoreClaim.ANSWERED] * 2
+    assert shelf.claims == set()
+
+
+async def test_a_replica_asks_when_the_one_with_the_claim_has_failed() -> None:
+    first, second = replicas(Shelf())
+    let_go = first.anchore.hang("by_tag")
+    asking = [asyncio.create_task(ask(setup)) for setup in (first, second)]
+    await settled()
+    first.anchore.fail("by_tag", AnchoreRefused("401"), times=1)
+    let_go.set()
+    await first.clock.advance(LONGEST_PAUSE)
+    (failed,), (facts,) = await asyncio.gather(*asking)
+
+    assert isinstance(failed.error, AnchoreRefused)
+    assert facts.evaluations == (PASS,)
+    assert questions(first) == ["by_tag", "by_tag", "check"]
+    assert second.recorder.store_claims == [StoreClaim.UNANSWERED, StoreClaim.CLAIMED]
+
+
+@pytest.mark.parametrize("state", [None, AnalysisState.ANALYZING], ids=str)
+async def test_a_claim_does_not_outlive_an_answer_that_is_not_shared(state: AnalysisState | None) -> None:
+    shelf = Shelf()
+    first, second = replicas(shelf)
+    first.anchore.forget(APP)
+    if state:
+        first.anchore.store(APP, state)
+    for setup in (first, second):
+        await ask(setup)
+
+    assert shelf.claims == set()
+    assert StoreClaim.UNANSWERED not in second.recorder.store_claims
+
+
+async def test_a_claim_does_not_outlive_the_reviews_that_wait() -> None:
+    shelf = Shelf()
+    first = ReviewSetup(lifetimes=Lifetimes(), store=shelf, concurrency=1)
+    first.anchore.hang("by_tag", subject=BAD)
+    reviewing = [asyncio.create_task(ask(first, image)) for image in (BAD, APP)]
+    await settled()
+    assert len(shelf.claims) == 2
+    reviewing[1].cancel()  # its question stands in line behind the other one
+    await settled()
+    assert len(shelf.claims) == 1
+    reviewing[0].cancel()
+    await first.memory.aclose()
+    assert shelf.claims == set()
+
+
+@pytest.mark.parametrize(("left", "wait"), [(DEADLINE, 1.0), (2.0, 0.5), (0.2, 0.05)])
+async def test_a_claim_that_never_ends_costs_little(left: float, wait: float) -> None:
+    """Such as one that an attacker puts back."""
+    shelf = Shelf()
+    _, second = replicas(shelf)
+    second.anchore.hang("by_tag")
+    await shelf.claim(f"tag\0fake\0{APP}", second.deadline())
+    asker = Asker(Deadline.after(left, second.clock), "shop", stores=True)
+    asking = asyncio.create_task(second.memory.ask("default", (), ByTag(APP), asker))
+    await second.clock.advance(wait - 0.001)
+    assert questions(second) == []
+    await second.clock.advance(0.0011)
+    assert questions(second) == ["by_tag"]
+    assert second.recorder.store_claims == [StoreClaim.UNANSWERED]
+    assert len(shelf.claims) == 1, "it is not ours"
+    await second.clock.advance(left)
+    await asking
+
+
+async def test_the_store_is_looked_at_every_now_and_then_by_each_replica_at_other_times() -> None:
+    shelf = Shelf()
+    _, second = replicas(shelf)
+    await shelf.claim(f"tag\0fake\0{APP}", second.deadline())
+    await asyncio.gather(ask(second), second.clock.advance(1.1))
+    pauses = [pause for pause in second.clock.slept if pause <= LONGEST_PAUSE]
+
+    assert 19 <= len(pauses) <= 41
+    assert len(set(pauses)) > 10
+    assert len([pause for pause in pauses if 1e-6 < pause < 0.025]) <= 1, "only the last one may be shorter"
+
+
+async def test_an_old_answer_of_the_store_is_asked_for_again_by_one_replica() -> None:
+    first, second = replicas(Shelf())
+    await ask(first)
+    await first.clock.advance(300)
+    before = len(questions(first))
+    asking = [asyncio.create_task(ask(setup)) for setup in (first, second)]
+    await first.clock.advance(1.0)
+    await asyncio.gather(*asking)
+
+    assert questions(first)[before:] == ["by_tag", "check"]
+
+
+async def test_replicas_refresh_an_answer_once() -> None:
+    first, second = replicas(Shelf())
+    await ask(first)
+    await ask(second)
+    let_go = first.anchore.hang("by_tag")
+    await first.clock.advance(59.9)
+    for setup in (first, second):
+        await ask(setup)
+    await first.clock.advance(0.05)
+    let_go.set()
+    await first.clock.advance(0.1)
+    ages = [facts.age for setup in (first, second) for facts in await ask(setup)]
+
+    assert questions(first) == ["by_tag", "check", "by_tag"]
+    assert ages == pytest.approx([60.05, 60.05]), "that of the check"
+
+
+async def test_a_dry_run_claims_nothing_but_waits_for_another_replica() -> None:
+    shelf = Shelf()
+    first, second = replicas(shelf)
+    let_go = first.anchore.hang("by_tag")
+    dry_run = asyncio.create_task(first.facts(APP, by=QUIET, side_effects=False))
+    await settled()
+    assert shelf.claims == set()
+    let_go.set()
+    await dry_run
+
+    let_go = first.anchore.hang("check")
+    first.memory.forget()
+    await first.clock.advance(2)
+    asking = asyncio.create_task(ask(second))
+    await settled()
+    dry_run = asyncio.create_task(first.facts(APP, by=QUIET, side_effects=False))
+    await first.clock.advance(0.1)
+    let_go.set()
+    await first.clock.advance(LONGEST_PAUSE)
+    assert await dry_run == await asking
+    assert questions(first) == ["by_tag", "check"] * 2
 
 
 async def test_it_forgets_as_many_answers_as_it_remembered(setup: ReviewSetup) -> None:

@@ -32,7 +32,7 @@ class ReviewRecord(Struct, frozen=True):
 
 
 class BreakerState(IntEnum):
-    """Whether an account's Anchore is called; the numbers are those of the metric."""
+    """The state of an account's circuit breaker; the numbers are those of the metric."""
 
     CLOSED = 0
     """It is called."""
@@ -43,14 +43,14 @@ class BreakerState(IntEnum):
 
 
 class HintSource(StrEnum):
-    """What told that something has changed in Anchore."""
+    """The source that told of a change in Anchore."""
 
     EVENTS = "events"
     NOTIFICATIONS = "notifications"
 
 
 class StoreOutcome(StrEnum):
-    """What a lookup in the shared store found."""
+    """The outcome of a lookup in the shared store."""
 
     HIT = "hit"
     MISS = "miss"
@@ -64,7 +64,7 @@ class StoreOutcome(StrEnum):
 
 
 class StorePut(StrEnum):
-    """What became of an answer that was to be stored."""
+    """The outcome of an answer that was to be stored."""
 
     STORED = "stored"
     CLAIM_ENDED = "claim_ended"
@@ -86,7 +86,7 @@ class StoreClaim(StrEnum):
 
 
 class NotificationOutcome(StrEnum):
-    """What became of a notification from Anchore."""
+    """The outcome of a notification from Anchore."""
 
     HINT = "hint"
     IGNORED = "ignored"

@@ -14,7 +14,7 @@ _BATCHES: Final = 4
 
 Read = Callable[[Sequence[str]], Awaitable[Sequence[bytes | None] | None]]
 Fetched = tuple[bool, bytes | None]
-"""Whether the store responded in time, and the entry, None if it has none."""
+"""True if the store responded in time, and the entry, None if it has none."""
 NO_RESPONSE: Final[Fetched] = (False, None)
 
 
@@ -58,7 +58,7 @@ class Batches:
                 task.add_done_callback(self._ended)
 
     def _next_batch(self) -> list[tuple[str, asyncio.Future[Fetched]]]:
-        """Take keys from the line, without those that nobody waits for any more."""
+        """Take keys from the line, without those that no lookup waits for any more."""
         batch: list[tuple[str, asyncio.Future[Fetched]]] = []
         while self._waiting and len(batch) < _LARGEST_BATCH:
             key, fetched = self._waiting.popleft()
@@ -71,7 +71,7 @@ class Batches:
         self._flush()
 
     async def _run(self, batch: Sequence[tuple[str, asyncio.Future[Fetched]]]) -> None:
-        # Nobody cancels a command: its connection would be lost. It ends by the client's own timeouts.
+        # A command is never cancelled: its connection would be lost. It ends by the client's own timeouts.
         entries = await self._read([key for key, _ in batch])
         for (_, fetched), entry in zip(batch, entries or [None] * len(batch), strict=True):
             _resolve(fetched, (entries is not None, entry))

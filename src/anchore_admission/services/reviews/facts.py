@@ -16,8 +16,9 @@ from anchore_admission.core.question import Question
 from anchore_admission.errors import AnchoreBusy, DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Recorder
+from anchore_admission.services.reviews.flights import FLIGHT_SECONDS, Asker
 from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND
-from anchore_admission.services.reviews.memory import FLIGHT_SECONDS, UNEXPECTED, Asker, Memory
+from anchore_admission.services.reviews.memory import UNEXPECTED, Memory
 from anchore_admission.services.reviews.submissions import Submissions
 from anchore_admission.services.reviews.whole import WholeFacts
 

@@ -3,11 +3,9 @@
 Answers are facts. Verdicts are never remembered: rules, ``onError`` and ``enforcement`` apply to every review anew.
 """
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -30,21 +28,18 @@ from anchore_admission.errors import (
 from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Recorder
-from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND, Gate, Ticket
+from anchore_admission.services.reviews.flights import FLIGHT_SECONDS, Asker, Flight, Flights, Outcome
+from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND, Gate
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Key, Remembered
 from anchore_admission.services.reviews.shared_answers import SharedAnswers
 
 logger = logging.getLogger("anchore_admission.memory")
 
-FLIGHT_SECONDS: Final = 30.0
-"""Limit of a question to Anchore; the reviews that wait for it may have less time, but a late answer serves others."""
 PATIENCE_SECONDS: Final = 2.0
-"""How long a review waits for Anchore while it has an answer that may stand in for it."""
+"""Seconds that a review waits for Anchore while it has an answer that may stand in for it."""
 FIRST_POLL_SECONDS: Final = 1.0
-"""How long the first check waits for the policies' versions, without which its result could not be remembered long."""
-REFRESHES: Final = 64
-"""The most answers that are refreshed at once beside the reviews."""
+"""Seconds that the first check waits for the policies' versions, without which its result could not be remembered long."""
 UNEXPECTED: Final = "an unexpected error, see the controller's log"
 _OUTAGES = (AnchoreUnavailable, DeadlineExceeded, AnchoreResponseInvalid, PolicyNotEvaluated)
 """Errors of an Anchore that cannot be asked. A refusal (401, 403) is none, and neither is a policy that is gone."""
@@ -59,49 +54,12 @@ class Account:
     policies: PolicyVersions
 
 
-@dataclass(slots=True)
-class Asker:
-    """A review that asks.
-
-    ``stores`` also puts the answers into the shared store, which a dry run must not do. Without ``loads``, the store is
-    not asked before Anchore.
-    """
-
-    deadline: Deadline
-    namespace: str | None
-    stores: bool
-    loads: bool = True
-    was_held_up: bool = False
-    """True once other calls of its own namespace have made it wait: an author can bring that about."""
-
-
 class State(Struct, frozen=True):
-    """What decides on an account's answers besides time; see ``Memory.state``."""
+    """The state that decides on an account's answers besides time; see ``Memory.state``."""
 
     revision: int
     identity: Identity
     policies: int
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A question under way. It ends by itself: reviews that wait for it may give up, and others may join."""
-
-    key: Key
-    generation: int
-    namespaces: dict[str | None, float]
-    """The namespaces of the reviews that wait for it, with their deadlines."""
-    task: asyncio.Task[Answer | EvaluationError] = field(init=False)
-    ticket: Ticket | None = None
-    waiting: int = 0
-    has_begun: bool = False
-    asked_at: float = float("inf")
-    """When the call to Anchore began."""
-    loads: bool = True
-    stores: bool = False
-    """True if some review that waits for it may change the shared store."""
-    is_claimed: bool = False
-    """True while we have announced to the other replicas that we ask."""
 
 
 class Memory:
@@ -125,14 +83,10 @@ class Memory:
         self._recorder = recorder
         self.clock = clock
         self._shared = shared
-        self._flights: dict[Key, _Flight] = {}
-        self._tasks: set[asyncio.Task[Answer | EvaluationError]] = set()
-        """Those of the flights, and of flights that have been forgotten."""
-        self._is_closed = False
+        self._flights = Flights(self._fly, clock)
         self._generation = 0
         self._revision = 0
         """Counts the changes of answers before their lifetimes are over."""
-        self._refreshes = 0
 
     def recall(self, account: str, repositories: Sequence[str], query: Query, *, stores: bool) -> Answer | None:
         """Return an answer that may be used without asking Anchore first; refresh it beside the review if it is due.
@@ -146,7 +100,7 @@ class Memory:
             return None
         freshness = known.freshness(self.clock())
         if freshness is Freshness.REFRESHING:
-            self._refresh(account, key, stores=stores)
+            self._flights.refresh(key, self._accounts[account].gate, self._generation, stores=stores)
         return known if freshness else None
 
     @property
@@ -159,9 +113,7 @@ class Memory:
         known = self._accounts[account]
         return State(self._revision, known.anchore.identity, known.policies.revision)
 
-    async def ask(
-        self, account: str, repositories: Sequence[str], query: Query, asker: Asker
-    ) -> Answer | EvaluationError:
+    async def ask(self, account: str, repositories: Sequence[str], query: Query, asker: Asker) -> Outcome:
         """Ask Anchore, together with all other reviews that have the same question. Errors are returned, not raised.
 
         If Anchore cannot be asked, an answer that is not too old stands in, marked as stale. If the load of the asker's
@@ -204,10 +156,7 @@ class Memory:
 
     async def aclose(self) -> None:
         """End the questions that are under way, and stop following the policies."""
-        self._is_closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._flights.aclose()
         for account in self._accounts.values():
             await account.policies.aclose()
 
@@ -220,7 +169,7 @@ class Memory:
         self._generation += 1
         self._revision += 1
         self._shared.forget()
-        self._flights.clear()
+        self._flights.forget()
         self._remembered.clear()
         self._record_size()
         return forgotten
@@ -230,30 +179,23 @@ class Memory:
         version = known.policies.version(query.policy) if isinstance(query, Check) else None
         return Key(account, known.anchore.identity, query, version)
 
-    async def _outcome(self, account: str, key: Key, asker: Asker, patience: float) -> Answer | EvaluationError:
+    async def _outcome(self, account: str, key: Key, asker: Asker, patience: float) -> Outcome:
         """Wait for the answer until the deadline, or as long as patience lasts."""
         seconds = asker.deadline.left()
         if seconds <= 0:
             return DeadlineExceeded("no time was left for a call to Anchore")
-        if self._is_closed:
+        if self._flights.is_closed:
             return AnchoreUnavailable("the controller is shutting down")
         flight = self._flights.get(key)
         if flight is None or self._remembered.is_doubted(key, flight.asked_at):
-            flight = self._start(account, key, asker.namespace, seconds, loads=asker.loads)
+            gate, namespaces = self._accounts[account].gate, {asker.namespace: self.clock() + seconds}
+            flight = Flight(key, gate, self._generation, namespaces, loads=asker.loads)
+            self._flights.start(flight)
         else:
             self._recorder.coalesced(account)
-            self._join(account, flight, asker.namespace, seconds)
+            self._flights.join(flight, asker.namespace, seconds)
         flight.stores = flight.stores or asker.stores
-        flight.waiting += 1
-        try:
-            await asyncio.wait({flight.task}, timeout=min(patience, seconds))
-            if flight.ticket is not None and asker.namespace in flight.ticket.held_up - {BY_HAND}:
-                asker.was_held_up = True  # so nothing stands in
-                await asyncio.wait({flight.task}, timeout=asker.deadline.left())
-        finally:
-            flight.waiting -= 1
-            self._abandon(account, flight)
-        return flight.task.result() if flight.task.done() and not flight.task.cancelled() else _late()
+        return await self._flights.wait(flight, asker, patience)
 
     def _known(self, key: Key, repositories: Sequence[str]) -> Answer | None:
         """Return what is remembered. An unknown name of a tag counts longer while another of its names is known."""
@@ -279,45 +221,9 @@ class Memory:
             return None
         return structs.replace(known, is_stale=True)
 
-    def _start(self, account: str, key: Key, namespace: str | None, seconds: float, *, loads: bool = True) -> _Flight:
-        flight = _Flight(key, self._generation, {namespace: self.clock() + seconds}, loads=loads)
-        flight.task = asyncio.create_task(self._fly(account, flight))
-        self._tasks.add(flight.task)
-        flight.task.add_done_callback(self._tasks.discard)
-        self._flights[key] = flight
-        return flight
-
-    def _join(self, account: str, flight: _Flight, namespace: str | None, seconds: float) -> None:
-        """Wait for the answer, too. A question that stands in line for one namespace then also does for this one."""
-        if namespace in flight.namespaces:
-            return
-        flight.namespaces[namespace] = self.clock() + seconds
-        if flight.ticket is not None and not flight.has_begun:
-            # No room in this namespace's line: its reviews still wait for the other one's question.
-            with contextlib.suppress(AnchoreBusy):
-                self._accounts[account].gate.join(flight.ticket, namespace, seconds)
-
-    def _abandon(self, account: str, flight: _Flight) -> None:
-        """End a question that nobody waits for, unless it is under way: its answer then serves the next review."""
-        if flight.waiting or flight.has_begun or BACKGROUND in flight.namespaces or flight.task.done():
-            return
-        flight.task.cancel()
-        if flight.ticket is not None:
-            self._accounts[account].gate.leave(flight.ticket)
-        self._ended(flight)
-
-    def _refresh(self, account: str, key: Key, *, stores: bool) -> None:
-        if key not in self._flights and self._refreshes < REFRESHES and not self._is_closed:
-            self._refreshes += 1
-            flight = self._start(account, key, BACKGROUND, FLIGHT_SECONDS)
-            flight.stores = stores
-            flight.task.add_done_callback(self._refreshed)
-
-    def _refreshed(self, _: object) -> None:
-        self._refreshes -= 1
-
-    async def _fly(self, account: str, flight: _Flight) -> Answer | EvaluationError:
-        known = self._accounts[account]
+    async def _fly(self, flight: Flight) -> Outcome:
+        """Ask one question, of the other replicas or of Anchore."""
+        known = self._accounts[flight.key.account]
         try:
             return await self._shared_answer(known, flight) or await self._asked(known, flight)
         except EvaluationError as error:
@@ -330,13 +236,11 @@ class Memory:
         finally:
             if flight.is_claimed:
                 self._shared.end_claim(flight.key)
-            self._ended(flight)
 
-    async def _asked(self, known: Account, flight: _Flight) -> Answer:
+    async def _asked(self, known: Account, flight: Flight) -> Answer:
         """Ask Anchore, and remember its answer."""
         query = flight.key.query
-        flight.ticket = self._lined_up(known.gate, flight)
-        async with known.gate.turn(flight.ticket):
+        async with known.gate.turn(flight.line_up(self.clock())):
             flight.has_begun = True
             flight.asked_at = self.clock()
             value = await _asked(known.anchore, query, Deadline.after(FLIGHT_SECONDS, self.clock))
@@ -345,7 +249,7 @@ class Memory:
             self._shared.put(flight.key, found)
         return found
 
-    async def _shared_answer(self, known: Account, flight: _Flight) -> Answer | None:
+    async def _shared_answer(self, known: Account, flight: Flight) -> Answer | None:
         """Return the answer of another replica, also of one that asks now. None if this replica has to ask."""
         if not flight.loads:
             return None
@@ -358,7 +262,7 @@ class Memory:
             return None
         return await self._shared.awaited(flight.key, partial(self._stored, known, flight), seconds)
 
-    async def _stored(self, known: Account, flight: _Flight) -> Answer | None:
+    async def _stored(self, known: Account, flight: Flight) -> Answer | None:
         """Return the answer of the shared store, if it is fresh. An older one is kept: it may have to stand in."""
         loaded = await self._shared.load(flight.key, max(flight.namespaces.values()) - self.clock())
         if loaded is None:
@@ -370,25 +274,7 @@ class Memory:
         is_kept = self._keep(known, flight, found)
         return found if is_kept and found.freshness(self.clock()) is Freshness.FRESH else None
 
-    def _lined_up(self, gate: Gate, flight: _Flight) -> Ticket:
-        """Stand in the line of every namespace that waits. Raises AnchoreBusy if none of them has room.
-
-        Raises AnchoreSuspended while the circuit breaker is open.
-        """
-        ticket: Ticket | None = None
-        for namespace, at in flight.namespaces.items():
-            try:
-                if ticket is None:
-                    ticket = gate.line_up(namespace, flight.key.query, at - self.clock())
-                else:
-                    gate.join(ticket, namespace, at - self.clock())
-            except AnchoreBusy:
-                continue
-        if ticket is None:
-            raise AnchoreBusy
-        return ticket
-
-    def _keep(self, known: Account, flight: _Flight, found: Answer) -> bool:
+    def _keep(self, known: Account, flight: Flight, found: Answer) -> bool:
         """Remember an answer, unless it belongs to another generation, account or version than it was asked for."""
         key = flight.key
         if flight.generation != self._generation or key.identity != known.anchore.identity:
@@ -407,10 +293,6 @@ class Memory:
         self._recorder.forgotten(self._remembered.keep(key, found, owner=owner, dead_before=now - self._longest))
         self._record_size()
         return True
-
-    def _ended(self, flight: _Flight) -> None:
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
 
     def _record_size(self) -> None:
         self._recorder.remembered(len(self._remembered), self._remembered.bytes)
@@ -438,7 +320,3 @@ def _bare(error: EvaluationError) -> EvaluationError:
     """Return an error without its frames: in a cycle with the task, those hold the response, maybe of megabytes."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
-
-
-def _late() -> DeadlineExceeded:
-    return DeadlineExceeded("no response before the deadline")

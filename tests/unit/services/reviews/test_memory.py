@@ -27,7 +27,7 @@ from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.store import FactStore, StoredAnswer
 from anchore_admission.ports.telemetry import BreakerState, Origin, StoreClaim
 from anchore_admission.services.reviews.breaker import FAILURES
-from anchore_admission.services.reviews.memory import Asker
+from anchore_admission.services.reviews.flights import Asker
 from anchore_admission.services.reviews.policy_versions import HURRY_SECONDS
 from support.builders import pod, rule
 from support.fakes import ACTIVE_POLICY, PASS, digest_of, settled

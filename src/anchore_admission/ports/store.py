@@ -9,7 +9,7 @@ from anchore_admission.ports.deadline import Deadline
 SKEW_SECONDS: Final = 1.0
 """Seconds that the clock of the replica that asked may be ahead of ours."""
 CLAIM_SECONDS: Final = 2.0
-"""How long a claim counts. It ends by itself, so that a replica that is gone holds up no one."""
+"""Seconds for which a claim counts. It ends by itself, so that a replica that is gone holds up no one."""
 
 
 @dataclass(frozen=True, slots=True)

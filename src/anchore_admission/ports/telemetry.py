@@ -75,7 +75,7 @@ class StorePut(StrEnum):
 
 
 class StoreClaim(StrEnum):
-    """What became of a question that replicas share."""
+    """The outcome of a question that replicas share."""
 
     CLAIMED = "claimed"
     """This replica asks Anchore for all."""

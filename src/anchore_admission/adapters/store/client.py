@@ -67,7 +67,7 @@ class StoreClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
-    """How to reach the servers. ``trust`` returns the TLS context for a new connection; None connects without TLS."""
+    """The way to the servers. ``trust`` returns the TLS context for a new connection; None connects without TLS."""
 
     servers: Sequence[Server]
     topology: Topology = Topology.STANDALONE

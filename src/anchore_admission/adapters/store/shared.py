@@ -68,7 +68,7 @@ class SharedStore:
         self._sleep = sleep
         self._breaker = StoreBreaker()
         self._responds = True
-        """Whether the last lookup had a response. Claims are not worth waiting for a store that has not."""
+        """True if the last lookup had a response. Claims are not worth waiting for a store that has not."""
         self._reads = Batches(self._read)
         self._claims = Batches(self._add_claims)
         self._puts: deque[_Put] = deque()

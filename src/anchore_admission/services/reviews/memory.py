@@ -39,7 +39,7 @@ logger = logging.getLogger("anchore_admission.memory")
 PATIENCE_SECONDS: Final = 2.0
 """Seconds that a review waits for Anchore while it has an answer that may stand in for it."""
 FIRST_POLL_SECONDS: Final = 1.0
-"""Seconds that the first check waits for the policies' versions, without which its result could not be remembered long."""
+"""Seconds that the first check waits for the policies' versions: without them, its result counts only while fresh."""
 UNEXPECTED: Final = "an unexpected error, see the controller's log"
 _OUTAGES = (AnchoreUnavailable, DeadlineExceeded, AnchoreResponseInvalid, PolicyNotEvaluated)
 """Errors of an Anchore that cannot be asked. A refusal (401, 403) is none, and neither is a policy that is gone."""

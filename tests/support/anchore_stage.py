@@ -187,7 +187,7 @@ async def _sandbox(
 ) -> AsyncIterator[Stage]:
     world = {"images": IMAGES, "registry": REGISTRY, "policies": POLICIES, "unknownImages": "refuse"}
     seed = Seed.model_validate({"apiVersions": spoken, "messages": messages or {}, **world})
-    clock = ManualClock(1_800_000_000.0)
+    clock = ManualClock(1_700_000_000.0)
     app = create_sandbox(seed, clock=clock, sleep=_for_ever)
 
     def as_user(password: str) -> DetectingAnchore:

@@ -125,7 +125,7 @@ class FaultyAnchore:
             return
         self.failed[fault] += 1
         match fault:
-            case Fault.RESET:
+            case Fault.RESET | Fault.REFUSED:  # the latter for a request that came just before the server stopped
                 writer.transport.abort()
             case Fault.HANG:
                 await writer.wait_closed()

@@ -97,7 +97,7 @@ def _without(key: str) -> dict[str, Any]:
         (_bytes(review(_POD, namespace=["a"])), "request.namespace: expected text"),
         (b'{"a": "\\ud800"}', "is not valid JSON at line 1 column 14"),
         (b"[" * 10_000, "is nested too deeply"),
-        (_bytes(review(_POD))[:-1] + b',"x":' + b"[" * 1000 + b"]" * 1000 + b"}", "is nested too deeply"),
+        (_bytes(review(_POD))[:-1] + b',"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "is nested too deeply"),
     ],
     ids=lambda value: ascii(value)[:30],
 )

@@ -148,6 +148,12 @@ class InvalidImageReference(AnchoreAdmissionError):
     code = "invalid_image_reference"
 
 
+class InvalidPattern(AnchoreAdmissionError):
+    """A regular expression that RE2 cannot read, or one that needs too much memory."""
+
+    code = "invalid_pattern"
+
+
 class EvaluationError(AnchoreAdmissionError):
     """No verdict is possible; the text is safe in a denial and holds no secret."""
 

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     TOO_MANY_FINDINGS = "too_many_findings"
     RECORD_TOO_LARGE = "record_too_large"
     NO_IMAGE = "no_image"
+    NAMESPACE_UNKNOWN = "namespace_unknown"
+    VALUE_NOT_ALLOWED = "value_not_allowed"
     UNREADABLE_OBJECT = "unreadable_object"
     UNKNOWN_KIND = "unknown_kind"
     ERROR = "error"
@@ -46,6 +48,7 @@ FINAL_REASONS = frozenset(
         Reason.TOO_MANY_IMAGES,
         Reason.TOO_MANY_FINDINGS,
         Reason.RECORD_TOO_LARGE,
+        Reason.VALUE_NOT_ALLOWED,
         Reason.UNREADABLE_OBJECT,
     }
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from anchore_admission.core.rules.book import Rule, compile_rules
 from anchore_admission.core.rules.match import Circumstances
 from anchore_admission.core.webhook.drift import Entry, judges_namespace
-from anchore_admission.models.configuration import Configuration, Enforcement, Match, ModeName, OnError
+from anchore_admission.models.configuration import Configuration, Enforcement, Match, OnError
 
 _SERVICE = "svc"
 
@@ -40,9 +40,9 @@ def _needs_anchore(configuration: Configuration, namespace: str) -> bool:
         for section in configuration.rules
     ]
     book = compile_rules(sections, configuration.defaults)
-    there = Circumstances(namespace=namespace)
-    for section, (conditions, rule) in zip(configuration.rules, book.rules, strict=True):
-        if not all(condition((), there) for condition in conditions):
+    there = book.index.narrowed(Circumstances(namespace=namespace)).possible
+    for position, (section, rule) in enumerate(zip(configuration.rules, book.rules, strict=True)):
+        if not there >> position & 1:
             continue
         if _denies_without_verdict(rule):
             return True
@@ -52,8 +52,4 @@ def _needs_anchore(configuration: Configuration, namespace: str) -> bool:
 
 
 def _denies_without_verdict(rule: Rule) -> bool:
-    return (
-        rule.mode in {ModeName.ANALYSIS, ModeName.STRICT}
-        and rule.enforcement is Enforcement.DENY
-        and rule.on_error is OnError.DENY
-    )
+    return rule.can_deny and rule.enforcement is Enforcement.DENY and rule.on_error is OnError.DENY

@@ -1,24 +1,29 @@
 """The images of a request that have to be judged: the new ones, each once, with the rule it falls under."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from anchore_admission.core import workload
 from anchore_admission.core.decision import Reason
 from anchore_admission.core.reference import ImageReference, is_image_id, not_for_anchore, parse
-from anchore_admission.core.rules.book import Rule, RuleBook
+from anchore_admission.core.rules.book import NarrowedBook, Rule, RuleBook
 from anchore_admission.core.rules.match import Circumstances, image_names, text_names
 from anchore_admission.core.workload import ContainerImage, PodView
 from anchore_admission.errors import InvalidImageReference
 from anchore_admission.models.review import AdmissionRequest
+from anchore_admission.models.workload import Metadata
 
 
 class Uncheckable(Struct, frozen=True):
-    """The reason why Anchore cannot check an image text; ``problem`` says what is wrong with the reference."""
+    """The reason why an image text cannot be checked; ``problem`` says what is wrong.
+
+    ``by_author`` is False for the one problem that the author of the workload cannot cause: the rule is not known.
+    """
 
     reason: Reason
     problem: str = ""
+    by_author: bool = True
 
 
 class JudgedImage(Struct, frozen=True):
@@ -47,15 +52,14 @@ def distinct_images(request: AdmissionRequest, view: PodView) -> dict[str, list[
 
 
 def judged_images(
-    request: AdmissionRequest, view: PodView, book: RuleBook, places: dict[str, list[ContainerImage]]
+    circumstances: Circumstances, book: RuleBook, places: Mapping[str, Sequence[ContainerImage]]
 ) -> list[JudgedImage]:
     """Parse each image text and select the rule that it falls under.
 
-    The conditions on anything but the image are evaluated once for all images, see ``RuleBook.narrowed``.
+    Everything but the image is compared once for all images, see ``RuleBook.narrowed``.
     """
-    circumstances = circumstances_of(request, view) if book.rules else Circumstances()
-    book = book.narrowed(circumstances)
-    return [_judged(text, tuple(found), circumstances, book) for text, found in places.items()]
+    narrowed = book.narrowed(circumstances)
+    return [_judged(text, tuple(found), narrowed) for text, found in places.items()]
 
 
 def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[ContainerImage]:
@@ -69,12 +73,12 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
     return workload.changed(images, old.spec if old else None)
 
 
-def _judged(text: str, places: tuple[ContainerImage, ...], circumstances: Circumstances, book: RuleBook) -> JudgedImage:
+def _judged(text: str, places: tuple[ContainerImage, ...], book: NarrowedBook) -> JudgedImage:
     """Parse the text once: the result gives both the names to match rules with and the reference to judge."""
     # First, because `sha256:<hex>` is also a valid reference (to docker.io/library/sha256), although containerd may run
     # a local image by it.
     if is_image_id(text):
-        rule = book.strictest(text, circumstances)
+        rule = book.strictest(text)
         return JudgedImage(text, places, Uncheckable(Reason.IMAGE_ID), rule)
     meaning: ImageReference | Uncheckable
     try:
@@ -83,14 +87,21 @@ def _judged(text: str, places: tuple[ContainerImage, ...], circumstances: Circum
         names = text_names(text)
         meaning = Uncheckable(Reason.MALFORMED_REFERENCE, str(error)) if text else Uncheckable(Reason.NO_IMAGE)
     else:
-        names = image_names(reference) if book.rules else ()
+        names = image_names(reference)
         problem = not_for_anchore(reference)
         meaning = Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem) if problem else reference
-    return JudgedImage(text, places, meaning, book.select(names, circumstances))
+    selection = book.select(names)
+    if selection.problem and isinstance(meaning, ImageReference):
+        meaning = Uncheckable(selection.problem.reason, selection.problem.text, selection.problem.by_author)
+    return JudgedImage(text, places, meaning, selection.rule)
 
 
-def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
+def circumstances_of(
+    request: AdmissionRequest, view: PodView, namespace_labels: Mapping[str, str] | None = None
+) -> Circumstances:
     """Return everything about a request that rules may match, except its images.
+
+    ``namespace_labels`` is None where they are not known, or no rule needs them.
 
     A template's labels and annotations override the workload's own, because its Pods carry them.
     """
@@ -101,13 +112,21 @@ def circumstances_of(request: AdmissionRequest, view: PodView) -> Circumstances:
     user, kind, namespace = request.userInfo, request.kind, request.namespace or ""
     return Circumstances(
         namespace=namespace,
+        namespace_labels=namespace_labels,
         kinds=(kind.kind, f"{kind.group}/{kind.kind}") if kind.group else (kind.kind,),
+        names=_names(request.name, own),
         user=(user.username if user else None) or "",
         groups=tuple((user.groups if user else None) or ()),
         service_accounts=(account, f"{namespace}/{account}"),
         labels=_merged([metadata.labels for metadata in layers if metadata]),
         annotations=_merged([metadata.annotations for metadata in layers if metadata]),
     )
+
+
+def _names(name: str | None, metadata: Metadata | None) -> tuple[str, ...]:
+    """Return the object's name, or the beginning of it while the API server has not chosen the rest."""
+    own = name or (metadata.name or metadata.generateName if metadata else None)
+    return (own,) if own else ()
 
 
 def _merged(layers: Iterable[dict[str, str | None] | None]) -> dict[str, str]:

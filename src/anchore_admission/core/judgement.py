@@ -28,7 +28,10 @@ def judge(image: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> 
     """Judge an image by its rule's mode. ``handling`` is DENY for a Pod, whose verdict is authoritative."""
     rule, meaning = image.rule, image.meaning
     mode = MODES[rule.mode]
-    if isinstance(meaning, Uncheckable):
+    if isinstance(meaning, Uncheckable) and not meaning.by_author:
+        message = messages.no_verdict(image.text, meaning.problem)
+        verdict = Verdict(Decision.NO_VERDICT, meaning.reason, message, error=meaning.reason)
+    elif isinstance(meaning, Uncheckable):
         verdict = mode.uncheckable(meaning.reason, messages.uncheckable(image, meaning.reason, meaning.problem))
     else:
         verdict = mode.judge(image.text, meaning, facts, rule)

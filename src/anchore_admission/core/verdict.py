@@ -9,7 +9,7 @@ from anchore_admission.core.facts import Finding, ImageFacts
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.scope import OutOfScope
-from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
+from anchore_admission.models.configuration import Enforcement, OnError, WorkloadHandling
 
 
 class Verdict(Struct, frozen=True):
@@ -86,8 +86,8 @@ def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effec
     elif verdict.decision is Decision.DENY:
         effect = Effect.DENY
     else:
-        # Passive mode promises to admit, whatever `onError` says.
-        effect = Effect.WARN if rule.mode is ModeName.PASSIVE else _ON_ERROR[rule.on_error]
+        # The other modes promise to admit, whatever `onError` says.
+        effect = _ON_ERROR[rule.on_error] if rule.can_deny else Effect.WARN
     if effect is Effect.DENY and _only_warns(verdict, handling):
         effect = Effect.WARN
     if effect is Effect.DENY and rule.enforcement is Enforcement.WARN:

@@ -7,12 +7,11 @@ import pytest
 from anchore_admission.core import workload
 from anchore_admission.core.decision import Reason
 from anchore_admission.core.facts import ImageFacts
-from anchore_admission.core.images import JudgedImage, Uncheckable, distinct_images, judged_images
+from anchore_admission.core.images import JudgedImage, Uncheckable, circumstances_of, distinct_images, judged_images
 from anchore_admission.core.judgement import judge
 from anchore_admission.core.reference import ImageReference
 from anchore_admission.core.requester import is_controller
 from anchore_admission.core.rules.book import RuleBook, compile_rules
-from anchore_admission.core.rules.match import Circumstances
 from anchore_admission.models.configuration import Configuration, WorkloadHandling
 from anchore_admission.models.workload import Workload
 from support import builders
@@ -28,7 +27,9 @@ def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[J
     request = builders.request(body, **changes)
     assert isinstance(request.object, Workload)
     view = workload.pod_view(request.kind, request.object)
-    return judged_images(request, view, book or _book(), distinct_images(request, view)) if view else []
+    if not view:
+        return []
+    return judged_images(circumstances_of(request, view), book or _book(), distinct_images(request, view))
 
 
 def _pod(*images: str | None, **more: Any) -> dict[str, Any]:
@@ -262,15 +263,38 @@ def test_an_image_is_identified_by_its_place() -> None:
     ]
 
 
-def test_conditions_without_images_are_compared_once_for_all_images() -> None:
-    compared: list[str] = []
+_PROD = {"namespaceSelector": {"matchLabels": {"env": "prod"}}}
 
-    def condition(_: tuple[str, ...], circumstances: Circumstances) -> bool:
-        compared.append(circumstances.namespace)
-        return True
 
-    images, other = _book({"name": "images", "match": {"images": ["b*"]}, "mode": "skip"}).rules[0]
-    book = RuleBook((((condition, *images), other), ((condition,), _book().defaults)), _book().defaults)
-    found = _subjects(_pod("a", "b", "c"), book)
-    assert [subject.rule.name for subject in found] == ["defaults", "images", "defaults"]
-    assert len(compared) == 2
+def test_a_reference_is_not_judged_while_its_rule_is_not_known() -> None:
+    (judged,) = _subjects(_pod("nginx"), _book({"name": "prod", "match": _PROD, "mode": "strict"}))
+    assert judged.meaning == Uncheckable(
+        Reason.NAMESPACE_UNKNOWN, "the labels of namespace shop are not known", by_author=False
+    )
+    assert (judged.rule.name, judged.reference) == ("prod", None)
+
+
+@pytest.mark.parametrize("text", ["Team/App:bad:", "ubuntu:@", ""])
+def test_a_malformed_reference_stays_one_while_its_rule_is_not_known(text: str) -> None:
+    (judged,) = _subjects(_pod(text), _book({"name": "prod", "match": _PROD, "mode": "strict", "onError": "allow"}))
+    assert isinstance(judged.meaning, Uncheckable)
+    assert judged.meaning.by_author
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name", "matches"),
+    [
+        ({"name": "web-1"}, "web-1", True),
+        ({"generateName": "web-"}, None, True),
+        ({"name": "web-1"}, None, True),
+        ({"generateName": "db-"}, None, False),
+        ({"name": "db", "generateName": "web-"}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_rules_match_the_name_or_the_beginning_of_it(
+    metadata: dict[str, Any], name: str | None, *, matches: bool
+) -> None:
+    body = {"metadata": metadata, "spec": pod_spec("nginx")}
+    (judged,) = _subjects(body, _book({"name": "it", "match": {"names": ["web-*"]}}), name=name)
+    assert (judged.rule.name == "it") is matches

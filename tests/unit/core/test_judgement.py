@@ -52,6 +52,32 @@ def test_an_image_that_anchore_cannot_check_is_judged_by_its_rules_mode(mode: Mo
 
 
 @pytest.mark.parametrize(
+    ("by", "effect"),
+    [
+        (rule(on_error=OnError.DENY), Effect.DENY),
+        (rule(on_error=OnError.WARN), Effect.WARN),
+        (rule(on_error=OnError.ALLOW), Effect.ALLOW),
+        (rule(enforcement=Enforcement.WARN), Effect.WARN),
+        (rule(mode=ModeName.PASSIVE), Effect.WARN),
+        (rule(mode=ModeName.SKIP), Effect.WARN),
+    ],
+)
+def test_a_rule_that_is_not_known_is_no_verdict(by: Rule, effect: Effect) -> None:
+    unknown = Uncheckable(Reason.NAMESPACE_UNKNOWN, "the labels of namespace shop are not known", by_author=False)
+    judged = judgement.judge(_image(by, unknown), ImageFacts(), _AUTHORITATIVE)
+    assert (judged.verdict.decision, judged.effect) == (Decision.NO_VERDICT, effect)
+    assert judged.verdict.error == "namespace_unknown"
+    assert judged.verdict.message == ("Image ubuntu could not be checked: the labels of namespace shop are not known")
+
+
+def test_a_value_that_an_author_wrote_is_a_denial_whatever_on_error_says() -> None:
+    problem = Uncheckable(Reason.VALUE_NOT_ALLOWED, "rule it chooses its policy by label tier, which is missing")
+    judged = judgement.judge(_image(rule(on_error=OnError.ALLOW), problem), ImageFacts(), WorkloadHandling.FINAL)
+    assert (judged.verdict.decision, judged.effect) == (Decision.DENY, Effect.DENY)
+    assert "image ubuntu cannot be checked: rule it chooses" in judged.verdict.message
+
+
+@pytest.mark.parametrize(
     ("text", "uncheckable", "message"),
     [
         ("", Uncheckable(Reason.NO_IMAGE), "names no image"),

@@ -1,17 +1,26 @@
 """The compiled rule book: an image of a workload falls under the first rule that matches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from anchore_admission.core.rules.match import Circumstances, Condition, ImageCondition, conditions_of
+from anchore_admission.core.decision import Reason
+from anchore_admission.core.rules.choices import Choice
+from anchore_admission.core.rules.index import Holding, MatchIndex, Narrowed, positions
+from anchore_admission.core.rules.match import Circumstances
 from anchore_admission.models.configuration import DefaultsSection, Enforcement, ModeName, OnError, RuleSection
+from anchore_admission.text import shown
 
 DEFAULTS_NAME = "defaults"
+_VALUE_LIMIT = 63
 
 
 class Rule(Struct, frozen=True):
-    """The treatment of an image. ``policy`` None means the account's active policy."""
+    """The treatment of an image. ``policy`` None means the account's active policy.
+
+    Where ``choices`` decide, the other values are those of the strictest choice.
+    """
 
     name: str
     mode: ModeName
@@ -21,83 +30,158 @@ class Rule(Struct, frozen=True):
     on_error: OnError
     request_analysis: bool
     require_mapping: bool
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def can_deny(self) -> bool:
+        """True if the mode may deny an image."""
+        return self.mode in {ModeName.ANALYSIS, ModeName.STRICT}
+
+
+class RuleProblem(Struct, frozen=True):
+    """The reason why it is not known which rule applies, or what it sets.
+
+    ``by_author`` is True if the author of the workload caused it.
+    """
+
+    reason: Reason
+    text: str
+    by_author: bool = False
+
+
+class Selection(Struct, frozen=True):
+    """The rule that an image falls under. With a problem, it is the most severe of the rules in question."""
+
+    rule: Rule
+    problem: RuleProblem | None = None
 
 
 class RuleBook(Struct, frozen=True):
     """The rules in order, and the defaults for an image that none matches."""
 
-    rules: tuple[tuple[tuple[Condition, ...], Rule], ...]
+    rules: tuple[Rule, ...]
     defaults: Rule
+    index: MatchIndex
+
+    @property
+    def needs_namespace_labels(self) -> bool:
+        """True if a verdict may depend on the labels of a namespace."""
+        choices = (choice for rule in self.rules for choice in rule.choices)
+        return self.index.needs_namespace_labels or any(not choice.by_author for choice in choices)
 
     @property
     def using_anchore(self) -> list[Rule]:
-        """Every rule that needs Anchore, the defaults included."""
-        rules = (*(rule for _, rule in self.rules), self.defaults)
-        return [rule for rule in rules if rule.mode is not ModeName.SKIP]
+        """Every rule that needs Anchore, the defaults included, with each mode and account that it may choose."""
+        variants = [variant for rule in (*self.rules, self.defaults) for variant in _variants(rule)]
+        return [rule for rule in variants if rule.mode is not ModeName.SKIP]
 
-    def select(self, names: tuple[str, ...], circumstances: Circumstances) -> Rule:
-        """Return the first rule whose conditions all hold for an image known by these names."""
-        for conditions, rule in self.rules:
-            for condition in conditions:
-                if not condition(names, circumstances):
-                    break
-            else:
-                return rule
-        return self.defaults
+    def narrowed(self, circumstances: Circumstances) -> "NarrowedBook":
+        """Return the rules that are left in these circumstances, before the image is known."""
+        return NarrowedBook(self, self.index.narrowed(circumstances))
 
-    def narrowed(self, circumstances: Circumstances) -> "RuleBook":
-        """Return the rules that some image may fall under in these circumstances, with their conditions on images.
 
-        An author chooses how many images there are, and how long the annotations. Conditions on anything but the image
-        are therefore evaluated once for an object, not once for each of its images.
+class NarrowedBook(Struct, frozen=True):
+    """The rules that an image of one object may fall under."""
+
+    book: RuleBook
+    narrowed: Narrowed
+
+    def select(self, names: tuple[str, ...]) -> Selection:
+        """Return the first rule that matches the image known by these names.
+
+        If the labels of the namespace are not known and decide which rule that is, the most severe one applies, with
+        the problem: a missing namespace is never "no match".
         """
-        rules: list[tuple[tuple[Condition, ...], Rule]] = []
-        for conditions, rule in self.rules:
-            others = [condition for condition in conditions if not isinstance(condition, ImageCondition)]
-            if all(condition((), circumstances) for condition in others):
-                rules.append((tuple(c for c in conditions if isinstance(c, ImageCondition)), rule))
-                # This rule has no condition on images, so none gets past it.
-                if len(others) == len(conditions):
-                    break
-        return RuleBook(tuple(rules), self.defaults)
+        holding = self.narrowed.holding(names)
+        if not holding.possible:
+            return Selection(self.book.defaults)
+        first = holding.possible & -holding.possible
+        if first & holding.certain:
+            return self._chosen(self.book.rules[first.bit_length() - 1])
+        candidates = [self._chosen(rule).rule for rule in self._candidates(holding)]
+        return Selection(max(candidates, key=_severity), self._unknown_labels())
 
-    def possible(self, circumstances: Circumstances, names: tuple[str, ...] = ()) -> Iterator[Rule]:
-        """Yield every rule that some image may fall under in these circumstances, to the first that ``names`` match."""
-        for conditions, rule in self.rules:
-            if all(isinstance(holds, ImageCondition) or holds(names, circumstances) for holds in conditions):
-                yield rule
-                if all(holds(names, circumstances) for holds in conditions):
-                    return
-        yield self.defaults
+    def possible(self) -> list[Rule]:
+        """Return every rule that some image of the object may fall under."""
+        return [self._chosen(rule).rule for rule in self._candidates(self.narrowed.holding_for_any(()))]
 
-    def strictest(self, image_id: str, circumstances: Circumstances) -> Rule:
+    def strictest(self, image_id: str) -> Rule:
         """Return the strictest rule that may apply to an image ID.
 
         The ID may belong to any image, and the author of the workload must not be able to choose a laxer rule with it.
         Rules below one that matches image IDs (``sha256:*``) or everything (``*``) do not count.
         """
-        return max(reversed(list(self.possible(circumstances, (image_id,)))), key=_strictness)
+        candidates = self._candidates(self.narrowed.holding_for_any((image_id,)))
+        rules = [self._chosen(rule).rule for rule in candidates]
+        return max(reversed(rules), key=_strictness)
+
+    def _candidates(self, holding: Holding) -> Iterator[Rule]:
+        """Yield the possible rules, to the first certain one; without one, the defaults are the last."""
+        for position in positions(holding.possible):
+            yield self.book.rules[position]
+            if holding.certain >> position & 1:
+                return
+        yield self.book.defaults
+
+    def _chosen(self, rule: Rule) -> Selection:
+        """Set what the rule chooses. If a value is not allowed, the rule's strictest choice applies, with a problem."""
+        circumstances = self.narrowed.circumstances
+        chosen: dict[str, str | None] = {}
+        for choice in rule.choices:
+            if not choice.by_author and circumstances.namespace_labels is None:
+                return Selection(rule, self._unknown_labels())
+            value = choice.value(circumstances)
+            if value is None or value not in choice.allowed:
+                return Selection(rule, _not_allowed(rule, choice, value))
+            chosen[choice.field] = choice.allowed[value]
+        return Selection(structs.replace(rule, **chosen) if chosen else rule)
+
+    def _unknown_labels(self) -> RuleProblem:
+        namespace = shown(self.narrowed.circumstances.namespace)
+        return RuleProblem(Reason.NAMESPACE_UNKNOWN, f"the labels of namespace {namespace} are not known")
 
 
 _ENFORCEMENTS = (Enforcement.AUDIT, Enforcement.WARN, Enforcement.DENY)
+_ON_ERRORS = (OnError.ALLOW, OnError.WARN, OnError.DENY)
 
 
-def _strictness(rule: Rule) -> tuple[bool, int]:
-    return rule.mode in {ModeName.ANALYSIS, ModeName.STRICT}, _ENFORCEMENTS.index(rule.enforcement)
+def _strictness(rule: Rule) -> tuple[bool, int, bool]:
+    return rule.can_deny, _ENFORCEMENTS.index(rule.enforcement), rule.mode is ModeName.STRICT
+
+
+def _severity(rule: Rule) -> tuple[int, tuple[bool, int, bool]]:
+    """Return how severe a missing verdict is under the rule: its ``onError``, as far as the rule denies at all."""
+    effect = min(_ON_ERRORS.index(rule.on_error), _ENFORCEMENTS.index(rule.enforcement)) if rule.can_deny else 0
+    return effect, _strictness(rule)
+
+
+def _variants(rule: Rule) -> list[Rule]:
+    """Return the rule with each mode and account that it may choose."""
+    options: dict[str, Iterable[str | None]] = {choice.field: choice.allowed.values() for choice in rule.choices}
+    return [structs.replace(rule, **dict(zip(options, values, strict=True))) for values in product(*options.values())]
+
+
+def _not_allowed(rule: Rule, choice: Choice, value: str | None) -> RuleProblem:
+    place = f"{choice.source} {choice.key}"
+    found = f"is {shown(value, _VALUE_LIMIT)}" if value is not None else "is missing"
+    expected = f"expected one of {', '.join(sorted(choice.allowed))}"
+    text = f"rule {rule.name} chooses its {choice.field} by {place}, which {found}; {expected}"
+    return RuleProblem(Reason.VALUE_NOT_ALLOWED, text, by_author=choice.by_author)
 
 
 def compile_rules(sections: Sequence[RuleSection], defaults: DefaultsSection) -> RuleBook:
-    """Compile the configured rules; ``defaults`` fills in the keys that a rule leaves out."""
+    """Compile the configured rules; ``defaults`` fills in the keys that a rule leaves out. Raises InvalidPattern."""
     return RuleBook(
-        tuple((conditions_of(section.match), _rule(section, defaults)) for section in sections),
+        tuple(_rule(section, defaults) for section in sections),
         _rule(RuleSection(name=DEFAULTS_NAME), defaults),
+        MatchIndex.of([section.match for section in sections]),
     )
 
 
 def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
     """Fill in the defaults. An explicit ``policy: null`` means the active policy, even if the defaults name another."""
     written = section.model_fields_set
-    return Rule(
+    rule = Rule(
         name=section.name,
         mode=section.mode or defaults.mode,
         account=section.account or defaults.account,
@@ -106,4 +190,15 @@ def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
         on_error=section.on_error or defaults.on_error,
         request_analysis=defaults.request_analysis if section.request_analysis is None else section.request_analysis,
         require_mapping=defaults.require_mapping if section.require_mapping is None else section.require_mapping,
+        choices=tuple(_choices(section)),
     )
+    return max(_variants(rule), key=_strictness) if rule.choices else rule
+
+
+def _choices(section: RuleSection) -> Iterator[Choice]:
+    if section.mode_from:
+        yield Choice.of("mode", section.mode_from, dict(section.mode_from.allowed))
+    if section.account_from:
+        yield Choice.of("account", section.account_from, dict(section.account_from.allowed))
+    if section.policy_from:
+        yield Choice.of("policy", section.policy_from, section.policy_from.allowed)

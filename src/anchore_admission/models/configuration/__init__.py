@@ -2,12 +2,15 @@
 
 from anchore_admission.models.configuration.file import Configuration
 from anchore_admission.models.configuration.rules import (
+    EXPRESSION,
     ActionSection,
     DefaultsSection,
     Expression,
     LabelSelector,
     Match,
+    MatchKeys,
     RuleSection,
+    ValueFrom,
 )
 from anchore_admission.models.configuration.sections import AccountSection, AnchoreSection, MemorySection
 from anchore_admission.models.configuration.store import SharedStoreSection, Topology
@@ -21,6 +24,7 @@ from anchore_admission.models.configuration.words import (
 )
 
 __all__ = [
+    "EXPRESSION",
     "AccountSection",
     "ActionSection",
     "AnchoreSection",
@@ -31,6 +35,7 @@ __all__ = [
     "Expression",
     "LabelSelector",
     "Match",
+    "MatchKeys",
     "MemorySection",
     "ModeName",
     "OnError",
@@ -38,5 +43,6 @@ __all__ = [
     "SharedStoreSection",
     "Topology",
     "UnknownKinds",
+    "ValueFrom",
     "WorkloadHandling",
 ]

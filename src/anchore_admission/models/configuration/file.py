@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from anchore_admission.models.configuration.base import Section
-from anchore_admission.models.configuration.rules import DefaultsSection, RuleSection
+from anchore_admission.models.configuration.rules import MAX_RULES, DefaultsSection, RuleSection
 from anchore_admission.models.configuration.sections import (
     AccountSection,
     AnchoreSection,
@@ -37,7 +37,7 @@ class Configuration(Section):
     """Credentials for Anchore; the account default may be left out if its credentials are in the environment."""
     defaults: DefaultsSection = DefaultsSection()
     """The values for images that no rule matches, and for keys that a rule leaves out."""
-    rules: list[RuleSection] = Field([])
+    rules: Annotated[list[RuleSection], Field(max_length=MAX_RULES)] = Field([])
     """The first rule that matches an image applies to it."""
     passive: PassiveSection = PassiveSection()
     """Passive mode."""

@@ -2,19 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from anchore_admission.models.configuration.base import Name, Section, Text
 from anchore_admission.models.configuration.words import Enforcement, ModeName, OnError
 
-
-def _reject_regex(value: str) -> str:
-    if value.startswith("regex:"):
-        raise ValueError("regular expressions are not supported yet; use a glob (* matches any text)")
-    return value
-
-
-Glob = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_reject_regex)]
+EXPRESSION = "regex:"
+"""The beginning of a pattern that is a regular expression (RE2 syntax); any other is a glob."""
+MAX_RULES = 5000
+Glob = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Globs = Annotated[list[Glob], Field(min_length=1)]
 
 
@@ -50,25 +46,87 @@ class LabelSelector(Section):
         return self
 
 
-class Match(Section):
-    """When a rule applies: every key given must hold; of a list, any entry."""
+class MatchKeys(Section):
+    """The keys of ``match`` and ``except``: every key given must hold; of a list, any entry.
+
+    An entry is a glob over the whole value, or ``regex:`` and an RE2 expression over the whole value.
+    """
 
     images: Globs | None = None
-    """Globs compared with the image's repository, repository:tag and repository@digest."""
+    """Patterns compared with the image's repository, repository:tag and repository@digest."""
     namespaces: Globs | None = None
-    """Globs for the namespace of the request."""
+    """Patterns for the namespace of the request."""
+    namespace_selector: LabelSelector | None = None
+    """The labels of the namespace."""
     kinds: Globs | None = None
-    """Globs for the kind, such as Deployment or apps/Deployment."""
+    """Patterns for the kind, such as Deployment or apps/Deployment."""
+    names: Globs | None = None
+    """Patterns for the name of the object, or for its generateName if it has no name yet."""
     users: Globs | None = None
-    """Globs for the name of the requesting user; for Pods of a workload, this is its controller."""
+    """Patterns for the name of the requesting user; for Pods of a workload, this is its controller."""
     groups: Globs | None = None
-    """Globs for the groups of the requesting user."""
+    """Patterns for the groups of the requesting user."""
     service_accounts: Globs | None = None
-    """Globs for the service account that the Pods run as, with or without its namespace."""
+    """Patterns for the service account that the Pods run as, with or without its namespace."""
     object_selector: LabelSelector | None = None
     """The workload's labels, overridden by those of its Pod template."""
     annotations: Annotated[dict[str, Globs], Field(min_length=1)] | None = None
-    """Annotations that must exist, each with globs for its value."""
+    """Annotations that must exist, each with patterns for its value."""
+
+
+class ExceptMatch(MatchKeys):
+    """An exception from a match, with the same keys; it holds if every key given holds."""
+
+    @model_validator(mode="after")
+    def _excepts_something(self) -> "ExceptMatch":
+        if not self.model_fields_set:
+            raise ValueError("must not be empty; leave the key out if there is no exception")
+        return self
+
+
+class Match(MatchKeys):
+    """When a rule applies: every key given must hold, and ``except`` must not."""
+
+    except_: Annotated[ExceptMatch | None, Field(alias="except", title="except")] = None
+    """Images to which the rule does not apply although the other keys hold."""
+
+
+class ValueFrom(Section):
+    """The label or annotation whose value chooses; exactly one of the three is given."""
+
+    namespace_label: Text | None = None
+    """A label of the namespace."""
+    label: Text | None = None
+    """A label of the workload, overridden by that of its Pod template; its author sets it."""
+    annotation: Text | None = None
+    """An annotation of the workload, overridden by that of its Pod template; its author sets it."""
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "ValueFrom":
+        if len([source for source in (self.namespace_label, self.label, self.annotation) if source]) != 1:
+            raise ValueError("give exactly one of namespaceLabel, label and annotation")
+        return self
+
+
+class PolicyFrom(ValueFrom):
+    """The policy, chosen by the value of a label or annotation."""
+
+    allowed: Annotated[dict[str, Text | None], Field(min_length=1)]
+    """The values that are allowed, each with its policy; null is the account's active policy."""
+
+
+class AccountFrom(ValueFrom):
+    """The account, chosen by the value of a label or annotation."""
+
+    allowed: Annotated[dict[str, Name], Field(min_length=1)]
+    """The values that are allowed, each with its account."""
+
+
+class ModeFrom(ValueFrom):
+    """The mode, chosen by the value of a label or annotation."""
+
+    allowed: Annotated[dict[str, ModeName], Field(min_length=1)]
+    """The values that are allowed, each with its mode."""
 
 
 class ActionSection(Section):
@@ -97,6 +155,12 @@ class RuleSection(ActionSection):
     """The rule's name in messages, metrics and the audit trail."""
     match: Match = Match()
     """When the rule applies; without it, always."""
+    mode_from: ModeFrom | None = None
+    """Chooses the mode by the value of a label or annotation, instead of ``mode``."""
+    account_from: AccountFrom | None = None
+    """Chooses the account by the value of a label or annotation, instead of ``account``."""
+    policy_from: PolicyFrom | None = None
+    """Chooses the policy by the value of a label or annotation, instead of ``policy``."""
 
 
 class DefaultsSection(Section):

@@ -13,10 +13,12 @@ from anchore_admission.errors import ConfigurationError, DocumentError, Problem
 from anchore_admission.models.configuration import Configuration, DefaultsSection, ModeName
 from anchore_admission.services.config.patterns import pattern_problems
 from anchore_admission.services.config.problems import problems_of
+from anchore_admission.text import shown
 
 Part = dict[str, Any]
 IMPLICIT_ACCOUNT = DefaultsSection().account
 """The account that ``accounts`` may leave out: its credentials then come from the environment."""
+_SHOWN = 63
 _FINGERPRINT = 12
 """Hexadecimal digits: enough to tell configurations apart, short enough to read out."""
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -80,16 +82,27 @@ def _between_parts(document: Part) -> Iterator[Problem]:
     yield from _same_names(accounts, environment_name, ": their environment variables would be the same")
     yield from _same_names(rules, str, "")
     for path, rule in rules:
-        if rule.get("name") == DEFAULTS_NAME:
-            yield Problem(f"{path}.name", f"the name {DEFAULTS_NAME} is reserved for the defaults")
+        yield from _in_rule(path, rule)
     names = {_text(account, "name") for _, account in accounts} | {IMPLICIT_ACCOUNT}
     for path, user in users:
         if _text(user, "account") not in {"", *names}:
             yield Problem(f"{path}.account", "names an account that is not in accounts")
+        for value, account in _allowed(user, "accountFrom"):
+            if account not in names:
+                place = f"{path}.accountFrom.allowed.{shown(value, _SHOWN)}"
+                yield Problem(place, "names an account that is not in accounts")
     if not _part(document, "anchore").get("endpoint"):
         with_endpoint = {_text(account, "name") for _, account in accounts if account.get("endpoint")}
         for account in sorted(_used_accounts(users) & names - with_endpoint):
             yield Problem("anchore.endpoint", f"is required: account {account} has no endpoint of its own")
+
+
+def _in_rule(path: str, rule: Part) -> Iterator[Problem]:
+    if rule.get("name") == DEFAULTS_NAME:
+        yield Problem(f"{path}.name", f"the name {DEFAULTS_NAME} is reserved for the defaults")
+    for key in ("mode", "account", "policy"):
+        if rule.get(key) is not None and rule.get(f"{key}From") is not None:
+            yield Problem(f"{path}.{key}From", f"expected without {key}, which it replaces")
 
 
 def _same_names(entries: list[tuple[str, Part]], written: Callable[[str], str], why: str) -> Iterator[Problem]:
@@ -103,8 +116,19 @@ def _same_names(entries: list[tuple[str, Part]], written: Callable[[str], str], 
 def _used_accounts(users: list[tuple[str, Part]]) -> set[str]:
     """Return the accounts that some image may need; the defaults fill in the keys that a rule leaves out."""
     fallback = {"mode": ModeName.PASSIVE, "account": IMPLICIT_ACCOUNT, **users[0][1]}
-    outcomes = [{**fallback, **{key: value for key, value in user.items() if value is not None}} for _, user in users]
-    return {_text(outcome, "account") for outcome in outcomes if outcome["mode"] != ModeName.SKIP}
+    used: set[str] = set()
+    for _, user in users:
+        outcome = {**fallback, **{key: value for key, value in user.items() if value is not None}}
+        modes = {mode for _, mode in _allowed(outcome, "modeFrom")} or {outcome["mode"]}
+        if modes != {ModeName.SKIP}:
+            used |= {account for _, account in _allowed(outcome, "accountFrom")} or {_text(outcome, "account")}
+    return used
+
+
+def _allowed(user: Part, key: str) -> list[tuple[str, str]]:
+    """Return the values that ``accountFrom`` or ``modeFrom`` allows, as far as they are texts."""
+    allowed = _part(_part(user, key), "allowed")
+    return [(value, target) for value, target in allowed.items() if isinstance(target, str)]
 
 
 def _entries(document: Part, key: str) -> Iterator[tuple[str, Part]]:

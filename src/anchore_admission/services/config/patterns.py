@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from anchore_admission.core import workload
-from anchore_admission.core.reference import DIGEST_LENGTHS, is_image_id, names_host, parse
-from anchore_admission.errors import InvalidImageReference, Problem
+from anchore_admission.core.reference import DIGEST_LENGTHS, DOCKER_HUB, is_image_id, names_host, parse
+from anchore_admission.core.rules.patterns import image_pattern_of, pattern_of
+from anchore_admission.errors import InvalidImageReference, InvalidPattern, Problem
+from anchore_admission.models.configuration import EXPRESSION
 from anchore_admission.models.problems import path
 from anchore_admission.text import shortened
 
 Part = dict[str, Any]
 
-_REGEX = "is a regular expression; expected a glob (* matches any text, ? one character)"
+_REGEX = "is a regular expression; write regex: in front of it, or a glob (* matches any text, ? one character)"
 _SHOWN = 80
 _MAX = 1024
 """Characters of the longest glob; the model rejects longer ones for their length."""
@@ -21,6 +23,8 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
 _REGEX_SIGNS = re.compile(r"\^|\$|\\|[(){}|+]|\.\*")
 _IMAGE = re.compile(r"(?:\[[0-9A-Fa-f:*?]+\](?::[0-9*?]+)?/)?[A-Za-z0-9._:/@*?-]+")
 _NAMESPACE = re.compile(r"[a-z0-9*?-]{1,63}")
+_NAME = re.compile(r"[a-z0-9.*?-]{1,253}")
+_LITERAL = re.compile(r"(?:[A-Za-z0-9_:-]|\\[.-])+")
 _ACCOUNT = re.compile(r"(?:[a-z0-9*?-]{1,63}/)?[a-z0-9.*?-]{1,253}")
 _ACCOUNT_USER = "system:serviceaccount:"
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -39,28 +43,66 @@ def pattern_problems(document: Part) -> Iterator[Problem]:
     """Yield every pattern that can never match; the model reports values of a wrong type."""
     rules = document.get("rules")
     for number, rule in enumerate(rules if isinstance(rules, list) else ()):
-        match = rule.get("match") if isinstance(rule, dict) else None
+        if not isinstance(rule, dict):
+            continue
+        for key in ("modeFrom", "accountFrom", "policyFrom"):
+            for location, problem in _choice(rule.get(key)):
+                yield Problem(path(("rules", number, key, *location)), problem)
+        match = rule.get("match")
         if isinstance(match, dict):
             for location, problem in _match(match):
                 yield Problem(path(("rules", number, "match", *location)), problem)
 
 
+def _choice(choice: Any) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Yield the keys of a choice that no label or annotation has, and the values that no label has."""
+    if not isinstance(choice, dict):
+        return
+    for source in ("namespaceLabel", "label", "annotation"):
+        key = choice.get(source)
+        if isinstance(key, str) and key and (problem := _label_key(key)):
+            yield (source,), problem
+    allowed = choice.get("allowed")
+    if "annotation" not in choice and isinstance(allowed, dict):
+        for value in allowed:
+            if isinstance(value, str) and not _LABEL_VALUE.fullmatch(value):
+                yield (
+                    ("allowed", value),
+                    "no label has this value: they have at most 63 letters, digits, '-', '_' and '.'",
+                )
+
+
 def _match(match: Part) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    yield from _keys(match)
+    exception = match.get("except")
+    for location, problem in _keys(exception) if isinstance(exception, dict) else ():
+        yield ("except", *location), problem
+
+
+def _keys(match: Part) -> Iterator[tuple[tuple[int | str, ...], str]]:
     for key, check in _CHECKS.items():
-        for number, glob in _texts(match.get(key)):
-            if problem := check(glob):
+        for number, pattern in _texts(match.get(key)):
+            if problem := _expression(key, pattern) if pattern.startswith(EXPRESSION) else check(pattern):
                 yield (key, number), problem
-    annotations = match.get("annotations")
-    for name, globs in annotations.items() if isinstance(annotations, dict) else ():
+    yield from _annotations(match.get("annotations"))
+    for key in ("objectSelector", "namespaceSelector"):
+        selector = match.get(key)
+        for location, problem in _selector(selector) if isinstance(selector, dict) else ():
+            yield (key, *location), problem
+
+
+def _annotations(annotations: Any) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    for name, patterns in annotations.items() if isinstance(annotations, dict) else ():
         if isinstance(name, str) and (problem := _label_key(name)):
             yield ("annotations", name), problem
-        for number, glob in _texts(globs):
-            if glob.startswith("^") or glob in {".*", ".+"}:
-                yield ("annotations", name, number), _regex(glob)
-    selector = match.get("objectSelector")
-    if isinstance(selector, dict):
-        for location, problem in _selector(selector):
-            yield ("objectSelector", *location), problem
+        for number, pattern in _texts(patterns):
+            problem = ""
+            if pattern.startswith(EXPRESSION):
+                problem = _expression("annotations", pattern)
+            elif pattern.startswith("^") or pattern in {".*", ".+"}:
+                problem = _regex(pattern)
+            if problem:
+                yield ("annotations", name, number), problem
 
 
 def _selector(selector: Part) -> Iterator[tuple[tuple[int | str, ...], str]]:
@@ -84,8 +126,26 @@ def _selector(selector: Part) -> Iterator[tuple[tuple[int | str, ...], str]]:
 
 def _texts(values: Any, *, empty: bool = False) -> Iterator[tuple[int, str]]:
     for number, value in enumerate(values if isinstance(values, list) else ()):
-        if isinstance(value, str) and (value or empty) and len(value) <= _MAX and not value.startswith("regex:"):
+        if isinstance(value, str) and (value or empty) and len(value) <= _MAX:
             yield number, value
+
+
+def _expression(key: str, written: str) -> str:
+    """Reject an expression that RE2 cannot read, and one for images that begins with something else than a registry."""
+    if written == EXPRESSION:
+        return "must not be empty after regex:"
+    try:
+        (image_pattern_of if key == "images" else pattern_of)(written)
+    except InvalidPattern as error:
+        return f"is not an expression that RE2 can read: {error}"
+    first, slash, rest = written.removeprefix(EXPRESSION).removeprefix("^").partition("/")
+    if key != "images" or not slash or not _LITERAL.fullmatch(first):
+        return ""
+    host = first.replace("\\", "")
+    hub = f"{DOCKER_HUB}/{host}".replace(".", r"\.")
+    return (
+        "" if names_host(host) else f"an image's name begins with its registry: write {_short(f'regex:{hub}/{rest}')}"
+    )
 
 
 def _image(glob: str) -> str:
@@ -221,6 +281,14 @@ def _account(glob: str) -> str:
     return "expected the name of a service account, alone or as namespace/name"
 
 
+def _name(glob: str) -> str:
+    if _NAME.fullmatch(glob):
+        return ""
+    if _REGEX_SIGNS.search(glob):
+        return _regex(glob)
+    return "the name of an object has lower-case letters, digits, '-' and '.', at most 253"
+
+
 def _user(glob: str) -> str:
     """Reject clear regular expressions only: a user name may contain any character."""
     if glob.startswith("^") or re.search(r"(?:^|:)\.[*+]|\\\.|\.\*\$$", glob):
@@ -265,6 +333,7 @@ _CHECKS: dict[str, Callable[[str], str]] = {
     "images": _image,
     "namespaces": _namespace,
     "kinds": _kind,
+    "names": _name,
     "users": _user,
     "groups": _user,
     "serviceAccounts": _account,

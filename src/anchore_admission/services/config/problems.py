@@ -21,9 +21,6 @@ _KEY_HINTS = {
     "limits.answer": "renamed to limits.anchoreResponse",
     # Planned.
     "exemptions": "not supported yet; a rule with mode: skip lets images through",
-    "rules[].match.namespaceSelector": "not supported yet; use namespaces",
-    "rules[].match.names": "not supported yet; use namespaces, kinds, objectSelector or annotations",
-    "rules[].match.except": "not supported yet; put a rule for the exception above this one",
     # Keys of anchore/kubernetes-admission-controller.
     "validator": "a key of the original controller; use defaults.requestAnalysis",
     "anchoreEndpoint": "a key of the original controller; use anchore.endpoint",
@@ -91,6 +88,8 @@ def problems_of(error: ValidationError) -> list[Problem]:
 def _words(kind: str, location: Location, context: Mapping[str, Any]) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(location)
+    if kind == "too_short" and location[-1] == "allowed":
+        return "must list at least one value"
     if kind in _TEMPLATES:
         bound = kind in {"greater_than_equal", "greater_than", "less_than_equal"}
         return _TEMPLATES[kind](context) + (_unit(location) if bound else "")

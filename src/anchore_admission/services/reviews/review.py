@@ -88,11 +88,12 @@ class Reviews:
         rules = self._rules
         handling = template_handling(request, rules.workloads)
         places = distinct_images(request, view)
+        circumstances = circumstances_of(request, view)
         # Before any image is parsed or matched, because the author chooses how many there are.
         if len(places) > rules.max_images:
-            possible = rules.book.possible(circumstances_of(request, view))
+            possible = rules.book.narrowed(circumstances).possible()
             return judgement.too_many_images(len(places), rules.max_images, possible, handling)
-        images = judged_images(request, view, rules.book, places)
+        images = judged_images(circumstances, rules.book, places)
         questions = [question_about(image) for image in images]
         gathered = await self._gathering.facts(
             [question for question in questions if question],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchore_admission.core.reference import parse
-from anchore_admission.core.rules.book import RuleBook, compile_rules
+from anchore_admission.core.rules.book import Rule, RuleBook, compile_rules
 from anchore_admission.core.rules.match import Circumstances, image_names, text_names
 from anchore_admission.models.configuration import Configuration, Enforcement, ModeName, OnError
 from support.builders import DIGEST
@@ -20,9 +20,15 @@ def _book(**document: Any) -> RuleBook:
     return compile_rules(configuration.rules, configuration.defaults)
 
 
+def _selected(book: RuleBook, names: tuple[str, ...], circumstances: Circumstances) -> Rule:
+    selection = book.narrowed(circumstances).select(names)
+    assert selection.problem is None
+    return selection.rule
+
+
 def _matches(match: dict[str, Any], circumstances: Circumstances, image: str = "nginx") -> bool:
     book = _book(rules=[{"name": "it", "match": match}])
-    return book.select(image_names(parse(image)), circumstances).name == "it"
+    return _selected(book, image_names(parse(image)), circumstances).name == "it"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +301,7 @@ def test_the_first_rule_that_matches_decides() -> None:
     book = _book(rules=rules)
     shop, other = Circumstances(namespace="shop"), Circumstances(namespace="other")
     chosen = [
-        book.select(image_names(parse(image)), circumstances).name
+        _selected(book, image_names(parse(image)), circumstances).name
         for image, circumstances in [("quay.io/a/b", shop), ("nginx", shop), ("nginx", other), ("redis", other)]
     ]
     assert chosen == ["one", "two", "three", "four"]
@@ -303,7 +309,7 @@ def test_the_first_rule_that_matches_decides() -> None:
 
 def test_where_no_rule_matches_the_defaults_decide() -> None:
     defaults = {"mode": "strict", "policy": "p", "onError": "warn", "enforcement": "audit", "requireMapping": True}
-    rule = _book(defaults=defaults).select(("nginx",), Circumstances())
+    rule = _selected(_book(defaults=defaults), ("nginx",), Circumstances())
     assert rule.name == "defaults"
     assert (rule.mode, rule.account, rule.policy) == (ModeName.STRICT, "default", "p")
     assert (rule.enforcement, rule.on_error) == (Enforcement.AUDIT, OnError.WARN)
@@ -341,7 +347,7 @@ def test_fields_that_a_rule_omits_come_from_the_defaults(written: dict[str, Any]
     }
     defaults |= {"requestAnalysis": False, "requireMapping": True}
     book = _book(defaults=defaults, rules=[{"name": "it", **written}])
-    assert getattr(book.select(("nginx",), Circumstances()), field) == value
+    assert getattr(_selected(book, ("nginx",), Circumstances()), field) == value
 
 
 @pytest.mark.parametrize(
@@ -356,7 +362,7 @@ def test_fields_that_a_rule_omits_come_from_the_defaults(written: dict[str, Any]
 )
 def test_a_text_that_is_no_reference_is_matched_like_one(glob: str, text: str, *, matches: bool) -> None:
     book = _book(rules=[{"name": "it", "match": {"images": [glob]}}])
-    assert (book.select(text_names(text), Circumstances()).name == "it") is matches
+    assert (_selected(book, text_names(text), Circumstances()).name == "it") is matches
 
 
 _HUB = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"]

@@ -10,7 +10,7 @@ from anchore_admission.services.config.patterns import pattern_problems
 from support.paths import DATA
 
 _DATA = DATA / "patterns"
-_REGEX = "is a regular expression; expected a glob (* matches any text, ? one character)"
+_REGEX = "is a regular expression; write regex: in front of it, or a glob (* matches any text, ? one character)"
 _KIND = "kinds are compared as Kubernetes writes them, without a version: write "
 _TAG = "a tag has letters, digits, '_', '.' and '-', at most 128, and begins with neither of the last two"
 _DIGEST = "a digest is sha256: and 64 hexadecimal digits; end a part of one with *"

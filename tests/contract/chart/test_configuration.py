@@ -247,6 +247,8 @@ IN_PLACE = {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
         (RULES, "Fail"),
         ({"config": {"rules": [{"name": "a", "mode": "passive"}, {"name": "b"}]}}, "Ignore"),
         ({"config": {"rules": [{"name": "a", "mode": "skip"}]}}, "Ignore"),
+        ({"config": {"rules": [{"name": "a", "modeFrom": {"label": "m", "allowed": {"x": "strict"}}}]}}, "Fail"),
+        ({"config": {"rules": [{"name": "a", "modeFrom": {"label": "m", "allowed": {"x": "skip"}}}]}}, "Ignore"),
         (merged(ANALYSIS, {"config": {"rules": [{"name": "a", "mode": "passive"}]}}), "Fail"),
         ({"config": {"defaults": {"mode": "strict"}}}, "Fail"),
         ({"config": {"defaults": {"onError": "warn"}}}, "Ignore"),

@@ -98,7 +98,11 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- $default := default "passive" $config.defaults.mode }}
 {{- $modes := list $default }}
 {{- range $config.rules }}
-  {{- $modes = append $modes (default $default .mode) }}
+  {{- if .modeFrom }}
+    {{- $modes = concat $modes (values (default dict .modeFrom.allowed)) }}
+  {{- else }}
+    {{- $modes = append $modes (default $default .mode) }}
+  {{- end }}
 {{- end }}
 {{- without (uniq $modes) "passive" "skip" | toYaml }}
 {{- end }}

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anchore_admission.sandbox import DEFAULT_SEED, Seed, create_sandbox
 
@@ -27,7 +27,14 @@ def sandbox_served(seed: Mapping[str, Any] | None = None, *, calls: Counter[str]
             calls[f"{scope['method']} {scope['path']}?{unquote(scope['query_string'].decode())}"] += 1
         await sandbox(scope, receive, send)
 
-    settings = uvicorn.Config(counted, log_config=None, lifespan="off", ws="none")
+    with served_in_thread(counted) as address:
+        yield address
+
+
+@contextmanager
+def served_in_thread(app: ASGIApp) -> Iterator[str]:
+    """The address of an application that another thread serves while the block runs."""
+    settings = uvicorn.Config(app, interface="asgi3", log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections before the server is up
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

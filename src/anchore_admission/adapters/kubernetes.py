@@ -194,7 +194,7 @@ def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
     """Connect by the Pod's service account, else by KUBECONFIG. Raises ConfigurationError without either."""
     try:
         config = KubeConfig.from_env().get()
-        transport = httpx2.AsyncHTTPTransport(verify=_trust(config))
+        transport = httpx2.AsyncHTTPTransport(verify=trust(config))
         client = AsyncClient(config, timeout=httpx2.Timeout(CALL_SECONDS), transport=transport)
     except (ConfigError, LookupError, OSError, ValueError) as error:
         why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
@@ -202,7 +202,7 @@ def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
     return LightkubeCluster(client, names, recorder)
 
 
-def _trust(config: SingleConfig | None) -> ssl.SSLContext:
+def trust(config: SingleConfig | None) -> ssl.SSLContext:
     """Trust the configuration's CAs and present its client certificate. CAs of older clusters have no identifiers."""
     if config is None or config.user is None:
         raise ConfigError("the kubeconfig's current context names no user")

@@ -31,7 +31,7 @@ def command(
     anchore: options.AnchoreUrl = None,
     mode: options.Mode = None,
     policy: options.Policy = None,
-    namespace: options.Namespace = options.NAMESPACE,
+    namespace: options.Namespace = None,
     user: options.User = "",
     group: options.Groups = None,
 ) -> None:
@@ -46,7 +46,7 @@ def command(
     [bold]anchore-admission check nginx:1.25 --anchore http://localhost:8228 --mode strict[/bold]
     """
     names = read_images(images)
-    requester = Requester(namespace, user, tuple(group or ()))
+    requester = Requester(namespace or options.NAMESPACE, user, tuple(group or ()))
     timeouts = Timeouts(timeout, total_timeout)
 
     def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:

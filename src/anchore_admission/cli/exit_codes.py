@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     OK = 0
     """``review`` and ``check``: all admitted. ``health``: the controller is ready. ``probe``: the webhook answers."""
     DENIED = 1
-    """``review`` and ``check``: something is denied."""
+    """``review`` and ``check``: something is denied, or would newly be denied."""
     NOT_READY = 1
     """``health``: the controller is not ready or does not respond. Container engines know only 0 and 1."""
     NO_VERDICT = 1
@@ -33,7 +33,10 @@ class ExitCode(IntEnum):
 CHECK_EXIT_CODES = (
     "Exit code: 0 all admitted, 1 something is denied, 2 something could not be judged or read, or not in time."
 )
-REVIEW_EXIT_CODES = CHECK_EXIT_CODES.removesuffix(".") + ", 3 something was not checked: its kind is unknown."
+REVIEW_EXIT_CODES = (
+    f"{CHECK_EXIT_CODES.removesuffix('.')}, 3 something was not checked: its kind is unknown. With --replay or "
+    "--cluster: 0 nothing would newly be denied, 1 something would; 2 and 3 as above."
+)
 
 
 def exit_code(summary: "Summary") -> ExitCode:

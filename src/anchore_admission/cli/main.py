@@ -19,7 +19,7 @@ _LAST_STREAM = 2
 """The file descriptor of standard error."""
 COMMANDS = {
     "serve": "Answer the API server's AdmissionReviews.",
-    "review": "Review manifests as the admission controller would.",
+    "review": "Review manifests, recorded requests or a live cluster as the admission controller would.",
     "check": "Check images as the admission controller would.",
     "config": "Validate a configuration file, or print its JSON Schema.",
     "webhook": "Print the ValidatingWebhookConfiguration for kubectl apply -f -.",

@@ -26,9 +26,9 @@ def _not_empty(value: str | None) -> str | None:
     return value
 
 
-def _namespace(value: str) -> str:
+def _namespace(value: str | None) -> str | None:
     """Reject an invalid namespace: no rule for a namespace would match it."""
-    if not is_namespace(value):
+    if value is not None and not is_namespace(value):
         raise typer.BadParameter("expected a name of lower-case letters, digits and '-', at most 63")
     return value
 
@@ -92,9 +92,10 @@ Policy = Annotated[
     ),
 ]
 Workloads = Annotated[
-    WorkloadHandling,
+    WorkloadHandling | None,
     typer.Option(
         "--workloads",
+        show_default="deny; a replay: the configuration's",
         help="How to judge Deployments and other templates, instead of the configuration's workloads: deny judges them "
         "like their Pods; final, warn and off work as in the configuration.",
         rich_help_panel=_RULES,
@@ -109,11 +110,12 @@ IgnoreUnknownKinds = Annotated[
     ),
 ]
 Namespace = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--namespace",
         "-n",
         callback=_namespace,
+        show_default=NAMESPACE,
         help="Namespace of objects that name none, for rules that match it.",
         rich_help_panel=_REQUESTER,
     ),

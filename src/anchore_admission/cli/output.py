@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -27,6 +27,7 @@ _WIDE = 10_000
 """Columns of a table that is not for a terminal: each row is one line, so that grep finds it whole."""
 _WITH_DIGEST = re.compile(r"with digest sha256:[0-9a-f]{64} (?=.)")
 _TEXT_LIMIT = 1000
+_VERDICT = "VERDICT"
 _LAST_OF_FOUR_DIGITS = 0xFFFF
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7e]")
 
@@ -61,14 +62,38 @@ _DENIED = {Effect.DENY: ImageOutcome.DENIED, Effect.WARN: ImageOutcome.WARNED, E
 
 def write(summary: Summary, output: OutputFormat, *, max_findings: int, objects: bool) -> None:
     """Print to stdout. Without ``objects``, the table has no column for the object that names the image."""
-    match output:
-        case OutputFormat.JSON:
-            _print(_escaped(to_json(as_document(summary), indent=2).decode(), pairs=True))
-        case OutputFormat.YAML:
-            text = yaml.dump(as_document(summary), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDE)
-            _print(_escaped(text.rstrip(), pairs=False))
-        case OutputFormat.TABLE:
-            _print_table(summary, max_findings, objects=objects)
+    if output is OutputFormat.TABLE:
+        _print_table(summary, max_findings, objects=objects)
+    else:
+        write_document(as_document(summary), output)
+
+
+def write_document(document: object, output: OutputFormat) -> None:
+    """Print a document to stdout as YAML, or else as JSON."""
+    if output is OutputFormat.YAML:
+        text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDE)
+        _print(_escaped(text.rstrip(), pairs=False))
+    else:
+        _print(_escaped(to_json(document, indent=2).decode(), pairs=True))
+
+
+def write_tables(parts: Sequence[RenderableType]) -> None:
+    """Print tables and lines to stdout: as wide as a terminal, or else each row on one line."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    # Rich fills each line with blanks up to the width of the table.
+    _print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def new_table(columns: Sequence[str]) -> Table:
+    """Return a table with lines on a terminal, and without them elsewhere."""
+    box_style = box.SIMPLE_HEAD if sys.stdout.isatty() else None
+    table = Table(box=box_style, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == _VERDICT)
+    return table
 
 
 def outcome_of(image: ImageVerdict) -> ImageOutcome:
@@ -108,6 +133,11 @@ _ABOUT_OBJECTS: tuple[tuple[str, str, Callable[[ManualReview], bool]], ...] = (
     ("not reviewed in time", "not reviewed in time", lambda review: bool(review.unreviewed)),
 )
 """The parts of the summary about objects, for one and for many, in their order."""
+
+
+def brief(message: str, image: str) -> str:
+    """Return a message for a terminal: without the image, which has its own column, and its digest."""
+    return _WITH_DIGEST.sub("", message.removeprefix(f"Image {image} "), count=1)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -156,27 +186,11 @@ def _print(text: str) -> None:
 
 def _print_table(summary: Summary, max_findings: int, *, objects: bool) -> None:
     terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else _WIDE, highlight=False)
-    table = _table(terminal=terminal, objects=objects)
+    table = new_table([*(["OBJECT"] if objects else []), "IMAGE", _VERDICT, "WHY"])
     for row in _rows(summary, max_findings):
         row.add_to(table, terminal=terminal, objects=objects)
-    with console.capture() as captured:
-        if table.row_count:
-            console.print(table)
-            console.print()
-        console.print(Text(summary_line(summary, objects=objects), style="bold"))
-    # Rich fills each line with blanks up to the width of the table.
-    _print("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def _table(*, terminal: bool, objects: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
-    if objects:
-        table.add_column("OBJECT", overflow="fold")
-    table.add_column("IMAGE", overflow="fold")
-    table.add_column("VERDICT", no_wrap=True)
-    table.add_column("WHY", overflow="fold")
-    return table
+    line = Text(summary_line(summary, objects=objects), style="bold")
+    write_tables([table, "", line] if table.row_count else [line])
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,17 +202,12 @@ class _Row:
     findings: tuple[str, ...] = ()
 
     def add_to(self, table: Table, *, terminal: bool, objects: bool) -> None:
-        message = self._short() if terminal else self.message
+        message = brief(self.message, self.image) if terminal else self.message
         why = Group(Text(message), *(Padding(Text(finding), (0, 0, 0, 2)) for finding in self.findings))
         cells: list[RenderableType] = [Text(self.image), Text(self.outcome, style=_STYLES[self.outcome]), why]
         if objects:
             cells.insert(0, Text(self.about))
         table.add_row(*cells)
-
-    def _short(self) -> str:
-        """Return the message for a terminal: without the image, which has its own column, and its digest."""
-        message = self.message.removeprefix(f"Image {self.image} ")
-        return _WITH_DIGEST.sub("", message, count=1)
 
 
 def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:

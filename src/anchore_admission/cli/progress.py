@@ -18,16 +18,16 @@ def _silent(_ended: int, _all: int) -> None:
 
 @contextmanager
 def progress_on_terminal() -> Iterator[Progress]:
-    """Provide a callback for the number of finished reviews; a few reviews draw no bar."""
+    """Provide a callback for the number of finished reviews; a few reviews draw no bar. A total of 0 is unknown."""
     if not sys.stderr.isatty():
         yield _silent
         return
     bar = _bar()
-    task = bar.add_task("")
+    task = bar.add_task("", total=None)
 
     def update(ended: int, of: int) -> None:
-        bar.update(task, completed=ended, total=of)
-        if of >= MANY and not bar.live.is_started:
+        bar.update(task, completed=ended, total=of or None)
+        if max(ended, of) >= MANY and not bar.live.is_started:
             bar.start()
 
     try:

@@ -1,23 +1,26 @@
-"""``anchore-admission review``: judge manifests as the controller would."""
+"""``anchore-admission review``: judge manifests, recorded requests or a live cluster as the controller would."""
 
 from collections.abc import Awaitable
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from anchore_admission.cli import options
+from anchore_admission.cli import options, replay
 from anchore_admission.cli.exit_codes import REVIEW_EXIT_CODES
 from anchore_admission.cli.inputs import read_documents
 from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.documents.objects import Requester
 from anchore_admission.models.configuration import WorkloadHandling
+from anchore_admission.models.review import UserInfo
 from anchore_admission.services.reviews.manual import ManualReviews, Progress, Timeouts
 from anchore_admission.services.reviews.summary import Summary
 
 EPILOG = REVIEW_EXIT_CODES
 
 Files = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--file",
         "-f",
@@ -27,41 +30,89 @@ Files = Annotated[
     ),
 ]
 
+TotalTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--total-timeout",
+        min=0.1,
+        max=options.MAX_TOTAL_TIMEOUT,
+        metavar="SECONDS",
+        show_default=f"{options.DEFAULT_TOTAL_TIMEOUT:g}; a replay: {replay.DEFAULT_TOTAL_TIMEOUT:g}",
+        help="Timeout of the whole run, once files are read; anything not reviewed by then has no verdict.",
+    ),
+]
+
 
 def command(
     *,
-    files: Files,
+    files: Files = None,
+    recorded: replay.Replay = None,
+    cluster: replay.Cluster = False,
+    against: replay.Against = None,
+    context: replay.Context = None,
     output: options.Output = options.OutputFormat.TABLE,
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
-    total_timeout: options.TotalTimeout = options.DEFAULT_TOTAL_TIMEOUT,
+    total_timeout: TotalTimeout = None,
     config: options.Config = None,
     anchore: options.AnchoreUrl = None,
     mode: options.Mode = None,
     policy: options.Policy = None,
-    workloads: options.Workloads = WorkloadHandling.DENY,
+    workloads: options.Workloads = None,
     ignore_unknown_kinds: options.IgnoreUnknownKinds = False,
-    namespace: options.Namespace = options.NAMESPACE,
+    namespace: options.Namespace = None,
     user: options.User = "",
     group: options.Groups = None,
 ) -> None:
-    """Review manifests as the admission controller would.
+    """Review manifests, recorded requests or a live cluster as the admission controller would.
 
     Reads the same input as kubectl: YAML with several documents, JSON, Lists; also AdmissionReviews, whose object is
     judged as if it were new. Objects without images are counted, and so are those of unknown kinds, whose images
     cannot be found. No analysis is requested.
+
+    With --replay or --cluster, requests are judged as the webhook judges them, and summed up: what --config denies, or
+    what changes from it to --against, or to itself under --mode or --policy.
 
     For example:
 
     [bold]anchore-admission review -f deploy/ --config configuration.yaml[/bold]
 
     [bold]helm template chart | anchore-admission review -f - --namespace shop -o json[/bold]
+
+    [bold]anchore-admission review --cluster --config configuration.yaml --mode strict[/bold]
     """
-    documents = read_documents(files)
-    requester = Requester(namespace, user, tuple(group or ()))
-    timeouts = Timeouts(timeout, total_timeout)
+    groups = tuple(group or ())
+    _check(files, recorded, against, context, cluster=cluster, names_requester=bool(namespace or user or groups))
+    overrides = Overrides(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
+    if not files:
+        source = replay.Source(recorded or (), context, namespace, UserInfo(user, list(groups)))
+        timeouts = Timeouts(timeout, total_timeout or replay.DEFAULT_TOTAL_TIMEOUT)
+        replay.compare(source, overrides, against, timeouts, output)
+    documents = read_documents(files or ())
+    requester = Requester(namespace or options.NAMESPACE, user, groups)
+    timeouts = Timeouts(timeout, total_timeout or options.DEFAULT_TOTAL_TIMEOUT)
 
     def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
         return manual.documents(documents, requester, timeouts, progress)
 
-    overrides = Overrides(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
+    overrides = replace(overrides, workloads=workloads or WorkloadHandling.DENY)
     judge(overrides, run, output, objects=True)
+
+
+def _check(
+    files: list[str] | None,
+    recorded: list[str] | None,
+    against: Path | None,
+    context: str | None,
+    *,
+    cluster: bool,
+    names_requester: bool,
+) -> None:
+    """Reject options that would have no effect."""
+    if len([given for given in (files, recorded, cluster) if given]) != 1:
+        raise typer.BadParameter("give one of -f FILE, --replay FILE and --cluster")
+    if files and against:
+        raise typer.BadParameter("--against compares recorded requests (--replay) or a live cluster (--cluster)")
+    if context and not cluster:
+        raise typer.BadParameter("--context needs --cluster")
+    if recorded and names_requester:
+        raise typer.BadParameter("recorded requests have their own namespace, user and groups")

@@ -38,6 +38,7 @@ class Volume(Shape, frozen=True):
 class OwnerReference(Shape, frozen=True):
     apiVersion: str | None = None
     kind: str | None = None
+    name: str | None = None
     controller: bool | None = None
 
 

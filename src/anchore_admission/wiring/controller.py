@@ -81,6 +81,7 @@ class ReviewServices:
     """The services behind reviews, over any Anchore and recorder."""
 
     memory: Memory
+    gathering: FactGathering
     submissions: Submissions
     reviews: Reviews
     manual: ManualReviews
@@ -106,7 +107,7 @@ def review_services(
         passive_wait=configuration.passive.wait,
     )
     reviews = Reviews(rules, gathering, recorder)
-    return ReviewServices(memory, submissions, reviews, ManualReviews(reviews))
+    return ReviewServices(memory, gathering, submissions, reviews, ManualReviews(reviews))
 
 
 def _memory(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
@@ -73,6 +74,15 @@ class _Turn:
         if self.asker.was_held_up or not self.is_alone:
             return AnchoreBusy()
         return ImageNotReached() if self.is_whole else DeadlineExceeded("no response before the deadline")
+
+
+class Facts(Protocol):
+    """The source of the facts that reviews rest on."""
+
+    async def facts(
+        self, questions: Sequence[Question], deadline: Deadline, *, namespace: str, side_effects: bool
+    ) -> list[ImageFacts]:
+        """Return the facts for each question in order; what could not be learned in time is an error in them."""
 
 
 class FactGathering:

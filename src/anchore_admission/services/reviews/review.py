@@ -16,7 +16,7 @@ from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Workload
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
-from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.facts import Facts
 from anchore_admission.services.reviews.gate import BY_HAND
 
 logger = logging.getLogger("anchore_admission.review")
@@ -52,7 +52,7 @@ class Rules:
 class Reviews:
     """The one path from a request to its verdict, for the API server's requests and for reviews by hand."""
 
-    def __init__(self, rules: Rules, gathering: FactGathering, recorder: Recorder) -> None:
+    def __init__(self, rules: Rules, gathering: Facts, recorder: Recorder) -> None:
         self._rules = rules
         self._gathering = gathering
         self._recorder = recorder

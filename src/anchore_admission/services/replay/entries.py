@@ -1,0 +1,38 @@
+"""The entries of a replay: requests to judge, and the parts of the input that hold none."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from anchore_admission.models.review import AdmissionRequest
+
+
+class LeftOut(StrEnum):
+    """A part of the input that is not judged."""
+
+    OTHER_EVENT = "other_event"
+    """An audit event about another resource, verb or stage."""
+    NO_OBJECT = "no_object"
+    """An audit event without the object, as at level Metadata."""
+    NO_RESULT = "no_result"
+    """A patch without the object that results from it, as at level Request."""
+    REJECTED = "rejected"
+    """A request that the API server rejected for another reason than admission."""
+
+
+class Recorded(Struct, frozen=True):
+    """A request to judge. ``assumes_new`` is True for an update whose old object is not known."""
+
+    request: AdmissionRequest
+    source: str = ""
+    assumes_new: bool = False
+
+
+class Unread(Struct, frozen=True):
+    """A part of the input that cannot be read. The reason never repeats the input."""
+
+    source: str
+    reason: str
+
+
+Entry = Recorded | LeftOut | Unread

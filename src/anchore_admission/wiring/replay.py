@@ -1,0 +1,51 @@
+"""Wire a replay: the reviews of one configuration or two, over one memory of Anchore's answers, and a live cluster."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.live import LiveObjects
+from anchore_admission.services.replay.accounts import OtherAccounts
+from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.wiring.controller import build, review_services
+
+
+@asynccontextmanager
+async def replay_reviews(
+    today: Configuration | None, new: Configuration
+) -> AsyncIterator[tuple[Reviews | None, Reviews]]:
+    """Build the reviews of both configurations; accounts of the same Anchore, user and account share their answers.
+
+    The memory and the limits of calls are those of ``today``. Raises ConfigurationError.
+    """
+    async with AsyncExitStack() as stack:
+        second = build(new)
+        stack.push_async_callback(second.aclose)
+        if today is None:
+            yield None, second.reviews
+            return
+        first = build(today)
+        stack.push_async_callback(first.aclose)
+        accounts: dict[str, Anchore] = dict(first.accounts)
+        names: dict[str, str] = {}
+        for name, anchore in second.accounts.items():
+            same = next((known for known, other in first.accounts.items() if other.identity == anchore.identity), None)
+            names[name] = same or f"{name} of the new configuration"
+            accounts.setdefault(names[name], anchore)
+        services = review_services(today, Rules.of(today), accounts, first.telemetry)
+        stack.push_async_callback(services.memory.aclose)
+        gathering = OtherAccounts(services.gathering, names)
+        yield services.reviews, Reviews(Rules.of(new), gathering, second.telemetry)
+
+
+@asynccontextmanager
+async def live_objects(context: str | None) -> AsyncIterator[LiveObjects]:
+    """Connect to a cluster. Raises ConfigurationError without access to a Kubernetes API."""
+    from anchore_admission.adapters.live import connect_live  # noqa: PLC0415 - costs time and memory
+
+    live = connect_live(context)
+    try:
+        yield live
+    finally:
+        await live.aclose()

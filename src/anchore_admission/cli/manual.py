@@ -93,7 +93,13 @@ def _only_anchore(url: str) -> Configuration:
 
 def _overridden(rule: RuleSection, overrides: Overrides) -> RuleSection:
     """Override a rule unless it skips; without a mode of its own it has that of the defaults, which may be skip."""
-    return rule.model_copy(update=_action(overrides, skips=rule.mode in {ModeName.SKIP, None}))
+    update = _action(overrides, skips=rule.mode in {ModeName.SKIP, None})
+    if overrides.mode and rule.mode_from:
+        modes = {key: mode if mode is ModeName.SKIP else overrides.mode for key, mode in rule.mode_from.allowed.items()}
+        update["mode_from"] = rule.mode_from.model_copy(update={"allowed": modes})
+    if overrides.policy:
+        update["policy_from"] = None
+    return rule.model_copy(update=update)
 
 
 def _action(overrides: Overrides, *, skips: bool) -> dict[str, object]:

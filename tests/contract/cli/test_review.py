@@ -376,11 +376,17 @@ def test_yaml_output_equals_json_output(program: CommandLine, anchore: str) -> N
     assert as_json.code == as_yaml.code == 1
 
 
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"name": "owned", "match": {"namespaces": ["kube-*"]}, "mode": "skip"},
     {"name": "alice", "match": {"users": ["alice"]}, "mode": "strict"},
     {"name": "ops", "match": {"groups": ["ops"]}, "mode": "analysis"},
     {"name": "shop", "match": {"namespaces": ["shop"]}, "mode": "strict", "policy": "unheard-of"},
+    {
+        "name": "chosen",
+        "match": {"namespaces": ["chosen"]},
+        "modeFrom": {"label": "mode", "allowed": {"lax": "analysis", "none": "skip"}},
+        "policyFrom": {"label": "policy", "allowed": {"own": "unheard-of"}},
+    },
 ]
 
 
@@ -412,6 +418,26 @@ def test_rules_see_the_user_and_options_override_rules(
 
     (image,) = ended.document["images"]
     assert (f"{image['rule']}/{image['mode']}", image["verdict"]) == (rule, verdict)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode", "outcome"),
+    [
+        ([], "lax", ("analysis", "admit")),
+        (["--mode", "strict"], "lax", ("strict", "no_verdict")),
+        (["--mode", "strict", "--policy", "2c53a13c-1765-11e8-82ef-23527761d060"], "lax", ("strict", "deny")),
+        (["--mode", "strict"], "none", ("skip", "admit")),
+    ],
+)
+def test_options_override_what_a_label_chooses(
+    program: CommandLine, config: Path, arguments: list[str], mode: str, outcome: tuple[str, str]
+) -> None:
+    labeled = pod(BAD, labels={"mode": mode, "policy": "own"}, namespace="chosen")
+
+    ended = program("review", "-f", "-", "-c", config, "-o", "json", *arguments, stdin=stream(labeled))
+
+    (image,) = ended.document["images"]
+    assert (image["mode"], image["verdict"]) == outcome
 
 
 def test_configuration_comes_from_the_environment_too(program: CommandLine, config: Path) -> None:

@@ -16,6 +16,8 @@ from e2e.cluster.waiting import until
 
 PKI: Final = STATE / "pki"
 ETCD: Final = "http://127.0.0.1:2379"
+REPLAYED: Final = "replayed"
+"""The namespace whose requests the audit log holds as a whole."""
 AUDIT_POLICY: Final = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -23,6 +25,8 @@ AUDIT_POLICY: Final = {
     "rules": [
         {"level": "None", "verbs": ["get", "list", "watch"]},
         {"level": "None", "resources": [{"group": "coordination.k8s.io"}, {"group": "", "resources": ["events"]}]},
+        # As docs/replay.md advises; everywhere, it would fill the log.
+        {"level": "RequestResponse", "verbs": ["create", "update", "patch"], "namespaces": [REPLAYED]},
         {"level": "Metadata"},
     ],
 }

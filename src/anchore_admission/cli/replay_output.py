@@ -17,7 +17,7 @@ from anchore_admission.core.scope import OutOfScope
 from anchore_admission.services.replay.blockers import Blocked
 from anchore_admission.services.replay.entries import LeftOut
 from anchore_admission.services.replay.outcomes import Change, Outcome
-from anchore_admission.services.replay.report import Changed, Report, Tally
+from anchore_admission.services.replay.report import OTHER_KIND, Changed, Report, Tally
 from anchore_admission.text import shown
 
 _MOST_BLOCKERS = 1000
@@ -49,6 +49,7 @@ _ALONE = {
 _LEFT_OUT = {
     LeftOut.NO_OBJECT: "audit events without an object: log these kinds at level RequestResponse",
     LeftOut.NO_RESULT: "patches without their result: log these kinds at level RequestResponse",
+    LeftOut.DENIED_PATCH: "patches that were denied, so that the log holds no result",
     LeftOut.REJECTED: "requests that the API server rejected for another reason",
     LeftOut.OTHER_EVENT: "audit events about other resources, verbs or stages",
 }
@@ -101,7 +102,7 @@ def _changes(changes: list[Changed], compared: Compared, max_findings: int) -> R
     is_terminal = sys.stdout.isatty()
     most = _ROWS_OF_CHANGES if is_terminal else len(changes)
     for changed in changes[:most]:
-        name = f"{changed.owner[0]} {shown(changed.namespace)}/{shown(changed.owner[1])}"
+        name = f"{shown(changed.owner[0])} {shown(changed.namespace)}/{shown(changed.owner[1])}"
         count = f" ({changed.requests} judged)" if changed.requests > 1 else ""
         before = [Text(changed.before.word)] if changed.before else []
         findings = [finding_line(finding) for finding in changed.findings[:max_findings]]
@@ -143,7 +144,8 @@ def _blockers(blocked: list[Blocked]) -> RenderableType:
 
 
 def _summary(report: Report, compared: Compared, words: Mapping[Change, str]) -> str:
-    judged = ", ".join(_number(count, kind) for kind, count in report.judged.most_common()) or "nothing"
+    kinds = ((kind, count) for kind, count in report.judged.most_common() if kind != OTHER_KIND)
+    judged = ", ".join(_number(count, kind) for kind, count in kinds) or "nothing"
     totals = report.totals()
     changes = [f"{_counted(totals[change])} {words[change]}" for change in words if totals[change].requests]
     subject = f"From {compared.today} to {compared.new}" if compared.today else f"Under {compared.new}"

@@ -16,6 +16,8 @@ class LeftOut(StrEnum):
     """An audit event without the object, as at level Metadata."""
     NO_RESULT = "no_result"
     """A patch without the object that results from it, as at level Request."""
+    DENIED_PATCH = "denied_patch"
+    """A patch that was denied: no log holds the object that would have resulted."""
     REJECTED = "rejected"
     """A request that the API server rejected for another reason than admission."""
 

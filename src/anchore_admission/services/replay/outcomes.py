@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from anchore_admission.core.decision import Decision, Effect
+from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import Finding
 from anchore_admission.core.messages import out_of_scope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
@@ -40,10 +40,15 @@ class Outcome(Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
     @property
+    def is_undecided(self) -> bool:
+        """True if Anchore gave no verdict; that the kind is not known is for the configuration to decide."""
+        return self.decision is Decision.NO_VERDICT and self.reason != Reason.UNKNOWN_KIND
+
+    @property
     def word(self) -> str:
         if not self.rule and self.decision is Decision.ADMIT:
             return "not judged"
-        if self.decision is Decision.NO_VERDICT:
+        if self.is_undecided:
             return f"undecided ({_EFFECTS[self.effect]})"
         if self.decision is Decision.DENY and self.effect is Effect.ALLOW:
             return "recorded"
@@ -88,7 +93,7 @@ def change(before: Outcome, after: Outcome) -> Change | None:
     """Return how the outcome changes; None if its effect stays."""
     if before.effect is not after.effect:
         if after.effect is Effect.DENY:
-            return Change.UNDECIDED if after.decision is Decision.NO_VERDICT else Change.DENIED
+            return Change.UNDECIDED if after.is_undecided else Change.DENIED
         if before.effect is Effect.DENY:
             return Change.NO_LONGER_DENIED
         return Change.WARNED if after.effect is Effect.WARN else Change.NO_LONGER_WARNED

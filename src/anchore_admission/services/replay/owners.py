@@ -4,6 +4,8 @@ from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Metadata, OwnerReference
 
 _MOST = 100_000
+_LONGEST = 253
+"""Characters of the longest object name in Kubernetes."""
 _BETWEEN = frozenset({"ReplicaSet", "Job"})
 """Kinds that stand between a Pod and the workload that people know."""
 Name = tuple[str, str]
@@ -32,7 +34,7 @@ class Owners:
         owner = controller_of(metadata)
         if owner is None or not owner.kind or not owner.name:
             return own
-        above = (owner.kind, owner.name)
+        above = _cut(owner.kind, owner.name)
         if own[0] in _BETWEEN and len(self._above) < _MOST:
             self._above[namespace, own] = above
         return self._above.get((namespace, above), above)
@@ -43,4 +45,9 @@ def name_of(request: AdmissionRequest) -> Name:
     metadata = request.object.metadata if request.object else None
     name = request.name or (metadata.name if metadata else None)
     generated = f"{metadata.generateName}*" if metadata and metadata.generateName else ""
-    return request.kind.kind, name or generated
+    return _cut(request.kind.kind, name or generated)
+
+
+def _cut(kind: str, name: str) -> Name:
+    """Cut what Kubernetes would reject: the report keeps the names of many objects."""
+    return kind[:_LONGEST], name[:_LONGEST]

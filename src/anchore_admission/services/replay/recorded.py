@@ -113,6 +113,8 @@ class RecordedRequests:
             return LeftOut.REJECTED
         if is_crowded(text):
             return Unread(source, "its object holds too many values")
+        if event.verb == "patch" and code == HTTPStatus.FORBIDDEN:
+            return LeftOut.DENIED_PATCH
         value = _object(event, kind)
         if isinstance(value, LeftOut):
             return value

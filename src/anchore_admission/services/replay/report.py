@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
+from anchore_admission.core import workload
 from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import Finding
 from anchore_admission.core.messages import worst_first
@@ -21,6 +22,8 @@ MOST_LISTED = 1000
 _MOST_TOLD_APART = 200_000
 """Objects, images, and images of objects in the counts; beyond that, the counts are lower limits."""
 _MOST_UNREAD = 20
+_LONGEST_NAMESPACE = 63
+OTHER_KIND = "other"
 _FINDINGS = 10
 _DENIALS = frozenset({Change.DENIED, Change.UNDECIDED})
 _GRAVITY = {change: place for place, change in enumerate(Change)}
@@ -135,7 +138,8 @@ class Report:
 
     def add(self, recorded: Recorded, before: ReviewVerdict | None, after: ReviewVerdict) -> None:
         """Add a judged request; ``before`` is None if there is one configuration only."""
-        request, namespace = recorded.request, recorded.request.namespace or ""
+        request = recorded.request
+        namespace = (request.namespace or "")[:_LONGEST_NAMESPACE]
         self.requests += 1
         owner = self._owners.of(request)
         verdicts = [verdict for verdict in (before, after) if verdict]
@@ -145,7 +149,8 @@ class Report:
         if not any(verdict.images or verdict.reason for verdict in verdicts):
             self.without_images += 1
             return
-        self.judged[request.kind.kind] += 1
+        # Anyone can make up kinds.
+        self.judged[request.kind.kind if workload.is_known(request.kind) else OTHER_KIND] += 1
         if namespace in self.judged_in or len(self.judged_in) < _MOST_TOLD_APART:
             self.judged_in[namespace] += 1
         self.assumed_new += recorded.assumes_new

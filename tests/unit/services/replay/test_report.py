@@ -44,6 +44,10 @@ WARNED = judged(DENY, Effect.WARN)
 RECORDED = judged(DENY, Effect.ALLOW)
 DENIED = judged(DENY, Effect.DENY)
 UNDECIDED = judged(NO_VERDICT, Effect.DENY)
+KIND_ALLOWED, KIND_WARNED, KIND_DENIED = (
+    judgement.unknown_kind(request({"apiVersion": "a.b/v1", "kind": "Run"}), choice)
+    for choice in (UnknownKinds.ALLOW, UnknownKinds.WARN, UnknownKinds.DENY)
+)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +108,9 @@ OUT = judgement.not_in_scope(OutOfScope.WORKLOADS_OFF)
         (verdict(DENIED), OUT, [(IMAGE, Change.NO_LONGER_DENIED)]),
         (OUT, verdict(DENIED), [(IMAGE, Change.DENIED)]),
         (OUT, TOO_MANY, [("", Change.DENIED)]),
+        (KIND_ALLOWED, KIND_DENIED, [("", Change.DENIED)]),
+        (KIND_ALLOWED, KIND_WARNED, [("", Change.WARNED)]),
+        (KIND_DENIED, KIND_WARNED, [("", Change.NO_LONGER_DENIED)]),
     ],
 )
 def test_decisions_about_whole_objects_are_compared_with_those_about_images(
@@ -205,8 +212,7 @@ def test_what_is_not_judged_is_counted() -> None:
         report.leave_out(Unread(f"line {number}", "broken"))
     report.add(recorded(), OUT, OUT)
     report.add(recorded(), nothing, nothing)
-    unknown = judgement.unknown_kind(request({"apiVersion": "a.b/v1", "kind": "Run"}), UnknownKinds.WARN)
-    report.add(recorded(), unknown, unknown)
+    report.add(recorded(), KIND_WARNED, KIND_WARNED)
     report.add(recorded(), verdict(ADMITTED), verdict(judged(ADMIT, Effect.ALLOW, by=rule(mode=ModeName.PASSIVE))))
 
     assert report.left_out[LeftOut.NO_OBJECT] == 1
@@ -214,6 +220,18 @@ def test_what_is_not_judged_is_counted() -> None:
     assert report.out_of_scope["workloads_off"] == 1
     assert (report.without_images, report.unknown_kinds, report.undecided, report.passive) == (1, 1, 0, 1)
     assert (report.requests, report.judged["Pod"]) == (4, 2)
+
+
+def test_made_up_kinds_and_names_stay_short_and_few() -> None:
+    report = Report()
+
+    for number in range(3):
+        body = {"apiVersion": "a.b/v1", "kind": f"Run{number}" + "x" * 1000, "metadata": {"name": "y" * 1000}}
+        made_up = request(body, name=None, namespace="z" * 1000)
+        report.add(Recorded(made_up), KIND_ALLOWED, KIND_DENIED)
+
+    assert report.judged == {"other": 3}
+    assert {(len(c.namespace), len(c.owner[0]), len(c.owner[1])) for c in report.changes()} == {(63, 253, 253)}
 
 
 def test_an_unreadable_object_is_denied_under_both() -> None:

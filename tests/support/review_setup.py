@@ -21,7 +21,7 @@ from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.recent import Recent
-from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.builders import UID, Json, request, rule
 from support.fakes import ACTIVE_POLICY, FakeAnchore, FakeRecorder, ManualClock, digest_of, settled
@@ -88,7 +88,7 @@ class ReviewSetup:
             sleep=self.clock.sleep,
         )
         self.gathering = self.gathering_over(self.submissions)
-        rules = Rules.of(Configuration.model_validate(self.settings))
+        rules = CurrentRules(Rules.of(Configuration.model_validate(self.settings)))
         self.reviews = Reviews(rules, self.gathering, self.recorder)
 
     def gathering_over(self, submissions: Submissions) -> FactGathering:

@@ -10,7 +10,7 @@ import httpx
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.reviews.manual import ManualReviews
-from anchore_admission.services.reviews.review import Rules
+from anchore_admission.services.reviews.review import CurrentRules, Rules
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint
@@ -41,7 +41,9 @@ class Webhook:
 
     def __post_init__(self) -> None:
         configuration = Configuration.model_validate({"passive": {"wait": 0}, **self.settings})
-        services = review_services(configuration, Rules.of(configuration), {"default": self.anchore}, self.recorder)
+        services = review_services(
+            configuration, CurrentRules(Rules.of(configuration)), {"default": self.anchore}, self.recorder
+        )
         self.submissions, self.reviews = services.submissions, services.reviews
         self.admission = AdmissionEndpoint(self.reviews, self.recorder, body_limit=self.body_limit, margin=0.2)
         manual = ManualEndpoint(ManualReviews(self.reviews, **self.manual_bounds)) if self.docs else None

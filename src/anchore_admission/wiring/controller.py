@@ -29,7 +29,7 @@ from anchore_admission.services.reviews.memory import Account, Memory
 from anchore_admission.services.reviews.notifications import Notifications
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Remembered
-from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
 from anchore_admission.services.reviews.shared_answers import SharedAnswers
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
@@ -89,7 +89,7 @@ class ReviewServices:
 
 def review_services(
     configuration: Configuration,
-    rules: Rules,
+    rules: CurrentRules,
     accounts: Mapping[str, Anchore],
     recorder: Recorder,
     store: FactStore | None = None,
@@ -142,8 +142,8 @@ def build(
         ConfigurationError: with every account that cannot be used.
     """
     telemetry = Telemetry()
-    rules = Rules.of(configuration)
-    used = _used_accounts(configuration, rules.book)
+    rules = CurrentRules(Rules.of(configuration))
+    used = _used_accounts(configuration, rules.current.book)
     sources = _sources(used, environ, wait_until_valid=wait_until_valid)
     timeouts = configuration.timeouts
     bounds = Bounds(connect=timeouts.connect, read=timeouts.read, response=configuration.limits.anchore_response)

@@ -7,7 +7,7 @@ from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.live import LiveObjects
 from anchore_admission.services.replay.accounts import OtherAccounts
-from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
 from anchore_admission.wiring.controller import build, review_services
 
 
@@ -33,10 +33,10 @@ async def replay_reviews(
             same = next((known for known, other in first.accounts.items() if other.identity == anchore.identity), None)
             names[name] = same or f"{name} of the new configuration"
             accounts.setdefault(names[name], anchore)
-        services = review_services(today, Rules.of(today), accounts, first.telemetry)
+        services = review_services(today, CurrentRules(Rules.of(today)), accounts, first.telemetry)
         stack.push_async_callback(services.memory.aclose)
         gathering = OtherAccounts(services.gathering, names)
-        yield services.reviews, Reviews(Rules.of(new), gathering, second.telemetry)
+        yield services.reviews, Reviews(CurrentRules(Rules.of(new)), gathering, second.telemetry)
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.recent import Recent
-from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.anchore_calls import client
 from support.anchore_stage import CVE, policy
@@ -63,7 +63,7 @@ class Replica:
         self.submissions = Submissions(accounts, self.recorder, Schedule(), clock=time.monotonic, recent=self.recent)
         memory = memory_over(accounts, self.recorder)
         gathering = FactGathering(memory, self.submissions, self.recorder, concurrency=32, passive_wait=0)
-        rules = Rules.of(Configuration.model_validate(self.settings))
+        rules = CurrentRules(Rules.of(Configuration.model_validate(self.settings)))
         self.reviews = Reviews(rules, gathering, self.recorder)
 
     async def review(self, image: str, *, namespace: str = "shop") -> ReviewVerdict:

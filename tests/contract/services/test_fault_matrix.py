@@ -27,7 +27,7 @@ from anchore_admission.models.review import decode
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
-from anchore_admission.services.reviews.review import Reviews, Rules
+from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.anchore_calls import client
 from support.anchore_servers import LOOPBACK, http_answer, own_certificate, reset, serving
@@ -321,7 +321,7 @@ def _rule(mode: ModeName, on_error: OnError) -> Json:
     return {"name": name, "match": {"namespaces": [name]}, **applied}
 
 
-RULES = Rules.of(Configuration.model_validate({"rules": [_rule(*case) for case in CASES]}))
+RULES = CurrentRules(Rules.of(Configuration.model_validate({"rules": [_rule(*case) for case in CASES]})))
 
 
 class Controller:

@@ -49,21 +49,29 @@ class Rules:
         )
 
 
+@dataclass(slots=True)
+class CurrentRules:
+    """The rules that reviews follow now. A reload replaces them as a whole; a review reads them once, at its start."""
+
+    current: Rules
+
+
 class Reviews:
     """The one path from a request to its verdict, for the API server's requests and for reviews by hand."""
 
-    def __init__(self, rules: Rules, gathering: Facts, recorder: Recorder) -> None:
+    def __init__(self, rules: CurrentRules, gathering: Facts, recorder: Recorder) -> None:
         self._rules = rules
         self._gathering = gathering
         self._recorder = recorder
 
     async def review(self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin) -> ReviewVerdict:
         """Judge a request by the deadline, which began when the request line was read."""
+        rules = self._rules.current
         try:
-            verdict = await self._verdict(request, deadline, origin)
+            verdict = await self._verdict(request, rules, deadline, origin)
         except Exception:
             logger.exception("review %s failed unexpectedly", request.uid)
-            verdict = judgement.failed(self._rules.book.using_anchore)
+            verdict = judgement.failed(rules.book.using_anchore)
         try:
             # In a block of its own: a verdict must not be lost to a failing log or metric.
             self._recorder.review(_record(request, verdict, origin, deadline.passed()))
@@ -71,21 +79,22 @@ class Reviews:
             logger.exception("recording review %s failed unexpectedly", request.uid)
         return verdict
 
-    async def _verdict(self, request: AdmissionRequest, deadline: Deadline, origin: Origin) -> ReviewVerdict:
-        reason = out_of_scope(request, self._rules.workloads)
+    async def _verdict(
+        self, request: AdmissionRequest, rules: Rules, deadline: Deadline, origin: Origin
+    ) -> ReviewVerdict:
+        reason = out_of_scope(request, rules.workloads)
         if reason:
             return judgement.not_in_scope(reason)
         if not workload.is_known(request.kind):
-            return judgement.unknown_kind(request, self._rules.unknown_kinds)
+            return judgement.unknown_kind(request, rules.unknown_kinds)
         if not isinstance(request.object, Workload):
             return judgement.unreadable(request.object.reason if request.object else "it is missing")
         view = workload.pod_view(request.kind, request.object)
-        return await self._judged(request, view, deadline, origin) if view else judgement.nothing_to_judge()
+        return await self._judged(request, view, rules, deadline, origin) if view else judgement.nothing_to_judge()
 
     async def _judged(
-        self, request: AdmissionRequest, view: PodView, deadline: Deadline, origin: Origin
+        self, request: AdmissionRequest, view: PodView, rules: Rules, deadline: Deadline, origin: Origin
     ) -> ReviewVerdict:
-        rules = self._rules
         handling = template_handling(request, rules.workloads)
         places = distinct_images(request, view)
         circumstances = circumstances_of(request, view)

@@ -246,6 +246,16 @@ class ClusterRefused(ClusterError):
     code = "refused"
 
 
+class ClusterExpired(ClusterError):
+    """A resource version or a page of a list that the API server no longer has (410)."""
+
+    code = "expired"
+
+
+class ClusterResponseInvalid(ClusterError):
+    code = "invalid_response"
+
+
 class ProbeFailed(ClusterError):
     code = "probe_failed"
 

@@ -1,4 +1,4 @@
-"""The port to a cluster, held to its contract by the real client with a real API server."""
+"""The ports to a cluster, held to their contracts by the real client with a real API server."""
 
 import sys
 from typing import Final
@@ -11,12 +11,13 @@ from support.paths import ROOT
 
 pytestmark = pytest.mark.cluster
 
-CONTRACT: Final = ROOT / "tests/contract/adapters/test_cluster_port.py"
+CONTRACTS: Final = ("test_cluster_port.py", "test_namespace_port.py")
 
 
-def test_the_client_keeps_the_promises_of_the_port(kubectl: Kubectl) -> None:
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_the_client_keeps_the_promises_of_the_port(kubectl: Kubectl, contract: str) -> None:
     """Run the contract tests in a process of its own with CONTRACT_KUBECONFIG set."""
-    tests = (sys.executable, "-m", "pytest", "-q", "-k", "real", str(CONTRACT))
+    tests = (sys.executable, "-m", "pytest", "-q", "-k", "real", str(ROOT / "tests/contract/adapters" / contract))
 
     done = kubectl.run("sh", "-c", f'{KUBECONFIG_VARIABLE}="$KUBECONFIG" exec "$@"', "sh", *tests)
 

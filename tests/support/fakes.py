@@ -14,6 +14,7 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.namespaces import LiveRead, NamespaceRecorder
 from anchore_admission.ports.telemetry import (
     BreakerState,
     ClusterRecorder,
@@ -293,7 +294,7 @@ class FakeAnchore(Anchore):
 
 
 @dataclass(slots=True)
-class FakeRecorder(Recorder, ClusterRecorder):
+class FakeRecorder(Recorder, ClusterRecorder, NamespaceRecorder):
     """A recorder that keeps every recorded review, Anchore call and cluster call."""
 
     reviews: list[ReviewRecord] = field(default_factory=list)
@@ -322,6 +323,10 @@ class FakeRecorder(Recorder, ClusterRecorder):
     store_lookups: list[StoreOutcome] = field(default_factory=list)
     store_puts: list[StorePut] = field(default_factory=list)
     store_claims: list[StoreClaim] = field(default_factory=list)
+    namespace_errors: list[tuple[str, str]] = field(default_factory=list)
+    known_namespaces: int = 0
+    namespace_lists: int = 0
+    namespace_reads: list[LiveRead] = field(default_factory=list)
 
     def review(self, record: ReviewRecord) -> None:
         self.reviews.append(record)
@@ -391,6 +396,18 @@ class FakeRecorder(Recorder, ClusterRecorder):
 
     def registration_left_in_place(self, fields: int) -> None:
         self.left_in_place = fields
+
+    def namespace_error(self, *, operation: str, code: str) -> None:
+        self.namespace_errors.append((operation, code))
+
+    def namespaces_known(self, count: int) -> None:
+        self.known_namespaces = count
+
+    def namespaces_listed(self) -> None:
+        self.namespace_lists += 1
+
+    def namespace_read(self, outcome: LiveRead) -> None:
+        self.namespace_reads.append(outcome)
 
     @property
     def outcomes(self) -> list[str]:

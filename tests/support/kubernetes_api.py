@@ -21,8 +21,10 @@ _REASONS = {
     403: "Forbidden",
     404: "NotFound",
     409: "Conflict",
+    410: "Expired",
     422: "Invalid",
     500: "InternalError",
+    503: "ServiceUnavailable",
 }
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ import binascii
 import datetime as dt
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from anchore_admission.core.webhook.drift import foreign_conditions
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
+    ClusterExpired,
     ClusterForbidden,
     ClusterNotFound,
     ClusterRefused,
@@ -42,13 +43,14 @@ CALL_SECONDS: Final = 5.0
 _GROUP, _VERSION, _KIND = "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
 # Untyped: a typed model would drop newer fields, and an applied configuration would always look changed.
 WebhookConfigurations = create_global_resource(_GROUP, _VERSION, _KIND, "validatingwebhookconfigurations")
-_ERRORS: Mapping[int, type[ClusterError]] = {
+ERRORS: Final[Mapping[int, type[ClusterError]]] = {
     400: ClusterRefused,
     # lightkube has already read a service account's token again before it reports this.
     401: ClusterForbidden,
     403: ClusterForbidden,
     404: ClusterNotFound,
     409: ClusterConflict,
+    410: ClusterExpired,
     413: ClusterRefused,
     422: ClusterRefused,
 }
@@ -61,7 +63,7 @@ _REMEDIES: Final[Mapping[int, str]] = {
 """Remedies for operators, logged with the error."""
 # lightkube builds on httpx2, whose exceptions are not those of httpx.
 _UNREACHED = (TimeoutError, httpx2.TransportError)
-_REACH = "; if it lasts, look for a NetworkPolicy or firewall between this Pod and the API server"
+REACH: Final = "; if it lasts, look for a NetworkPolicy or firewall between this Pod and the API server"
 _UNPROCESSABLE = 422
 _REASON_LIMIT = 500
 
@@ -182,24 +184,33 @@ class LightkubeCluster:
             why = cut(str(error), _REASON_LIMIT)
             if status == _UNPROCESSABLE and "metadata.uid" in why:
                 return ClusterConflict(f"{what} was deleted and created again")
-            return _ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}{_REMEDIES.get(status, '')}")
+            return ERRORS.get(status, ClusterUnavailable)(f"{what}: {status}: {why}{_REMEDIES.get(status, '')}")
         if isinstance(error, TimeoutError):
             why = f"no response from the API server within {self._seconds:g} s"
         else:
             why = cut(str(error) or type(error).__name__, _REASON_LIMIT)
-        return ClusterUnavailable(f"{what}: {why}{_REACH if isinstance(error, _UNREACHED) else ''}")
+        return ClusterUnavailable(f"{what}: {why}{REACH if isinstance(error, _UNREACHED) else ''}")
 
 
 def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
     """Connect by the Pod's service account, else by KUBECONFIG. Raises ConfigurationError without either."""
-    try:
-        config = KubeConfig.from_env().get()
+    with access() as config:
         transport = httpx2.AsyncHTTPTransport(verify=trust(config))
         client = AsyncClient(config, timeout=httpx2.Timeout(CALL_SECONDS), transport=transport)
+    return LightkubeCluster(client, names, recorder)
+
+
+@contextmanager
+def access() -> Iterator[SingleConfig | None]:
+    """Find the Pod's service account, else KUBECONFIG, for the block, which makes a client of it.
+
+    Raises ConfigurationError without access, or if the client cannot be made.
+    """
+    try:
+        yield KubeConfig.from_env().get()
     except (ConfigError, LookupError, OSError, ValueError) as error:
         why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
         raise ConfigurationError("cluster", [Problem("service account", why)]) from error
-    return LightkubeCluster(client, names, recorder)
 
 
 def trust(config: SingleConfig | None) -> ssl.SSLContext:

@@ -165,5 +165,5 @@ def test_the_audit_log_is_compared(
         ("newlyDenied", "Pod/lonely", FAILING),
         ("newlyWarned", "CronJob/nightly", PENDING),
     }
-    assert document["notJudged"]["no_object"] > 0
+    assert document["notJudged"]["withoutObject"] > 0
     assert document["unread"]["count"] == 0

@@ -4,7 +4,8 @@ lightkube's own lists build every member of every object. Here, a page is read i
 depends on, and no more than one page is in memory.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import httpx2
@@ -33,8 +34,11 @@ PAGE: Final = 500
 PAGE_BYTES: Final = 32 * 1024 * 1024
 """A larger page is asked for again with half as many objects."""
 CALL_SECONDS: Final = 60.0
+_CONNECT_SECONDS = 10.0
 _GONE = 410
 _RESTARTS = 3
+_PAUSES = (1.0, 4.0)
+"""Seconds before another attempt."""
 _REASON_LIMIT = 500
 _ERRORS: Final[Mapping[int, type[ClusterError]]] = {
     401: ClusterForbidden,
@@ -73,9 +77,16 @@ class _TooLarge(Exception):
 class LightkubeLive:
     """The ``LiveObjects`` of an API server."""
 
-    def __init__(self, client: httpx2.AsyncClient, *, page_bytes: int = PAGE_BYTES) -> None:
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        *,
+        page_bytes: int = PAGE_BYTES,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._client = client
         self._page_bytes = page_bytes
+        self._sleep = sleep
 
     async def pages(self, listed: LiveKind, namespace: str | None) -> AsyncIterator[Sequence[Workload | Unreadable]]:
         """List the objects of a kind page by page.
@@ -86,11 +97,11 @@ class LightkubeLive:
         follows, limit, restarts, last, passed = "", PAGE, 0, "", ""
         while True:
             try:
-                page = await self._page(listed, namespace, limit, follows)
+                page = await self._patiently(listed, namespace, limit, follows)
             except _TooLarge as error:
                 if limit == 1:
                     message = f"{listed}: one object is larger than {self._page_bytes // 1024 // 1024} MiB"
-                    raise ClusterUnavailable(message) from error
+                    raise ClusterRefused(message) from error
                 limit //= 2
                 continue
             except _Expired as expired:
@@ -109,6 +120,15 @@ class LightkubeLive:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    async def _patiently(self, listed: LiveKind, namespace: str | None, limit: int, follows: str) -> _List:
+        """Ask for a page again after a pause if the API server is busy or cannot be reached."""
+        for pause in _PAUSES:
+            try:
+                return await self._page(listed, namespace, limit, follows)
+            except ClusterUnavailable:
+                await self._sleep(pause)
+        return await self._page(listed, namespace, limit, follows)
 
     async def _page(self, listed: LiveKind, namespace: str | None, limit: int, follows: str) -> _List:
         kind = listed.kind
@@ -144,8 +164,9 @@ def connect_live(context: str | None = None) -> LightkubeLive:
     try:
         config = KubeConfig.from_env().get(context)
         verify = trust(config)
+        timeout = httpx2.Timeout(CALL_SECONDS, connect=_CONNECT_SECONDS)
         address, auth = (config.cluster.server, user_auth(config.user)) if config else ("", None)
-        client = httpx2.AsyncClient(base_url=address, verify=verify, auth=auth, timeout=CALL_SECONDS)
+        client = httpx2.AsyncClient(base_url=address, verify=verify, auth=auth, timeout=timeout)
     except (ConfigError, LookupError, OSError, ValueError) as error:
         why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
         raise ConfigurationError("cluster", [Problem("kubeconfig", why)]) from error

@@ -1,6 +1,6 @@
 """The real client's lists over an API in memory: pages, expired tokens, missing rights, too much of everything."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import httpx2
@@ -24,7 +24,11 @@ from support.live_api import LiveApi, kubeconfig
 PODS = LiveKind(GroupVersionKind("", "v1", "Pod"), "pods")
 DEPLOYMENTS = LiveKind(GroupVersionKind("apps", "v1", "Deployment"), "deployments")
 MANY = 2 * PAGE + 1
-Answer = Callable[[httpx2.Request], httpx2.Response]
+Answer = Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]]
+
+
+async def at_once(_seconds: float) -> None:
+    """Do not pause."""
 
 
 def named(number: int, namespace: str = "shop") -> str:
@@ -45,7 +49,7 @@ async def live(api: LiveApi) -> AsyncIterator[LightkubeLive]:
     await live.aclose()
 
 
-def client(answer: LiveApi | Answer) -> httpx2.AsyncClient:
+def client(answer: Answer) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url="http://kubernetes", transport=httpx2.MockTransport(answer))
 
 
@@ -97,7 +101,7 @@ async def test_a_page_that_is_too_large_is_asked_for_in_parts(api: LiveApi) -> N
 
 
 async def test_an_object_larger_than_any_page_ends_the_list(api: LiveApi) -> None:
-    with pytest.raises(ClusterUnavailable, match="pods: one object is larger than"):
+    with pytest.raises(ClusterRefused, match="pods: one object is larger than"):
         await names(LightkubeLive(client(api), page_bytes=100))
 
 
@@ -125,13 +129,32 @@ async def test_an_unreadable_object_does_not_hide_the_others(api: LiveApi, live:
     ],
 )
 async def test_failures_name_the_kind(answer: httpx2.Response | Exception, error: type[Exception], text: str) -> None:
-    def answered(_request: httpx2.Request) -> httpx2.Response:
+    async def answered(_request: httpx2.Request) -> httpx2.Response:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     with pytest.raises(error, match=text):
-        [page async for page in LightkubeLive(client(answered)).pages(DEPLOYMENTS, None)]
+        [page async for page in LightkubeLive(client(answered), sleep=at_once).pages(DEPLOYMENTS, None)]
+
+
+async def test_an_api_server_that_is_busy_is_asked_again(api: LiveApi) -> None:
+    busy: list[httpx2.Response | Exception] = [failure(500), httpx2.ReadTimeout("")]
+    pauses: list[float] = []
+
+    async def answered(request: httpx2.Request) -> httpx2.Response:
+        if api.requests and busy:
+            broken = busy.pop()
+            if isinstance(broken, Exception):
+                raise broken
+            return broken
+        return await api(request)
+
+    async def paused(seconds: float) -> None:
+        pauses.append(seconds)
+
+    assert await names(LightkubeLive(client(answered), sleep=paused)) == [named(number) for number in range(MANY)]
+    assert pauses == [1.0, 4.0]
 
 
 @pytest.mark.parametrize(

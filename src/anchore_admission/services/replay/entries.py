@@ -10,13 +10,13 @@ from anchore_admission.models.review import AdmissionRequest
 class LeftOut(StrEnum):
     """A part of the input that is not judged."""
 
-    OTHER_EVENT = "other_event"
+    OTHER_EVENT = "otherEvents"
     """An audit event about another resource, verb or stage."""
-    NO_OBJECT = "no_object"
+    NO_OBJECT = "withoutObject"
     """An audit event without the object, as at level Metadata."""
-    NO_RESULT = "no_result"
+    NO_RESULT = "patchesWithoutResult"
     """A patch without the object that results from it, as at level Request."""
-    DENIED_PATCH = "denied_patch"
+    DENIED_PATCH = "deniedPatches"
     """A patch that was denied: no log holds the object that would have resulted."""
     REJECTED = "rejected"
     """A request that the API server rejected for another reason than admission."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from anchore_admission.core import workload
 from anchore_admission.core.scope import MIRROR_ANNOTATION
-from anchore_admission.errors import ClusterError
+from anchore_admission.errors import ClusterError, ClusterUnavailable
 from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, UserInfo
 from anchore_admission.models.workload import OwnerReference, Unreadable, Workload
 from anchore_admission.ports.live import LiveKind, LiveObjects
@@ -42,12 +42,15 @@ _ACCOUNTS = "system:serviceaccounts"
 async def live_entries(live: LiveObjects, namespace: str | None, user: UserInfo) -> AsyncIterator[Sequence[Entry]]:
     """Yield the Pods and workloads of a cluster, page by page; ``user`` created what no known controller did.
 
-    A kind that cannot be listed does not stop the others.
+    A kind that may not be listed does not stop the others. An API server that does not respond does.
     """
     for listed in KINDS:
         try:
             async for page in live.pages(listed, namespace):
                 yield [_entry(listed.kind, found, user) for found in page]
+        except ClusterUnavailable as error:
+            yield [Unread("cluster", f"{error}; nothing else was listed")]
+            return
         except ClusterError as error:
             yield [Unread("cluster", str(error))]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.scope import OutOfScope, out_of_scope
-from anchore_admission.errors import ClusterError, ClusterForbidden
+from anchore_admission.errors import ClusterError, ClusterForbidden, ClusterUnavailable
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.review import UserInfo, read_workload
 from anchore_admission.models.workload import Unreadable, Workload
@@ -106,6 +106,12 @@ async def test_a_pod_that_is_being_deleted_is_judged_like_the_one_that_replaces_
     ending = await only(pod("a", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}))
 
     assert out_of_scope(ending.request, WorkloadHandling.FINAL) is None
+
+
+async def test_an_api_server_that_does_not_respond_ends_the_list() -> None:
+    live = Live(pod("a"), failing={"jobs.batch": ClusterUnavailable("jobs.batch: no route")})
+
+    assert await entries(live) == [Unread("cluster", "jobs.batch: no route; nothing else was listed")]
 
 
 async def test_one_namespace_alone_is_listed() -> None:

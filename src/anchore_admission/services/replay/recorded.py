@@ -22,6 +22,8 @@ from anchore_admission.services.replay.entries import Entry, LeftOut, Recorded, 
 _AUDIT = "audit.k8s.io/v1"
 _MOST_KNOWN = 10_000
 """Objects whose last state in the log is remembered."""
+_LARGEST_KNOWN = 8 * 1024
+"""Bytes of such a state; the next update of a larger object is judged as a whole."""
 _NOT_A_LINE = "expected one AdmissionReview or audit event as JSON on each line (jq -c . FILE writes such lines)"
 _NONE = msgspec.Raw(b"")
 _PLURALS = {
@@ -125,14 +127,20 @@ class RecordedRequests:
         key = (request.kind.kind, request.namespace or "", request.name or "")
         old = self._last.get(key)
         if is_kept and not request.dryRun and request.name and isinstance(request.object, Workload):
-            # Only the images are compared with those of the next update.
-            self._last[key] = structs.replace(request.object, metadata=None)
-            self._last.move_to_end(key)
-            if len(self._last) > _MOST_KNOWN:
-                self._last.popitem(last=False)
+            self._keep(key, request.object)
         if request.operation != "UPDATE":
             return Recorded(request, source)
         return Recorded(structs.replace(request, oldObject=old), source, assumes_new=old is None)
+
+    def _keep(self, key: tuple[str, str, str], value: Workload) -> None:
+        # Only the images are compared with those of the next update.
+        value = structs.replace(value, metadata=None)
+        self._last.pop(key, None)
+        if len(msgspec.json.encode(value)) > _LARGEST_KNOWN:
+            return
+        self._last[key] = value
+        if len(self._last) > _MOST_KNOWN:
+            self._last.popitem(last=False)
 
 
 def _review(line: bytes, source: str) -> Entry:

@@ -166,8 +166,6 @@ class Report:
         if owner is None or image is None:
             return
         self._namespaces[owner] = changed.namespace
-        if changed.change in _DENIALS:
-            self.blockers.add(changed.after, image, owner)
         pair = (owner, image)
         count = self._counts.get(pair)
         if count is None:
@@ -183,6 +181,9 @@ class Report:
         count.requests += 1
 
     def _list(self, pair: _Pair, changed: Changed) -> None:
+        if changed.change in _DENIALS:
+            owner, image = pair
+            self.blockers.add(changed.after, image, owner)
         listed = self._listed[changed.change]
         if len(listed) >= MOST_LISTED:
             return

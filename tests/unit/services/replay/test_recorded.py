@@ -173,6 +173,7 @@ def test_an_update_is_compared_with_the_last_state_in_the_log() -> None:
         pytest.param(event(responseStatus={"code": 403}), id="one that was denied"),
         pytest.param(event(requestURI="/x?dryRun=All"), id="a dry run"),
         pytest.param(event(resource="replicationcontrollers"), id="another kind"),
+        pytest.param(event(body=pod(NEW, "x" * 10_000)), id="one that is too large to be kept"),
     ],
 )
 def test_an_update_of_an_unknown_state_is_judged_as_a_whole(before: Json | None) -> None:

@@ -18,7 +18,7 @@ PATHS = {
     if listed.kind.group
     else f"/api/v1/{listed.plural}"
     for listed in KINDS
-}
+} | {"Namespace": "/api/v1/namespaces"}
 
 
 @dataclass
@@ -58,8 +58,8 @@ class LiveApi:
             offered = {"continue": str(start)} if self.offers else {}
             status = {"kind": "Status", "metadata": offered, "code": 410, "message": "the token is too old"}
             return httpx2.Response(410, json=status)
-        end = start + int(query["limit"])
-        metadata = {"continue": str(end)} if end < len(found) else {}
+        end = start + int(query.get("limit", len(found)))
+        metadata = {"resourceVersion": "1", **({"continue": str(end)} if end < len(found) else {})}
         return httpx2.Response(200, json={"kind": f"{kind}List", "metadata": metadata, "items": found[start:end]})
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -95,13 +95,14 @@ def compare(
 
 def _compared(overrides: Overrides, against: Path | None) -> Compared:
     """Name the configurations. Only a second file, mode or policy makes it a comparison."""
-    today = shown(str(overrides.config)) if overrides.config else ""
-    new = shown(str(against)) if against else today or "--anchore"
-    for option, value in (("--mode", overrides.mode), ("--policy", overrides.policy)):
-        new += f" with {option} {shown(str(value))}" if value else ""
     if against and not overrides.config:
         raise typer.BadParameter("--against needs --config FILE, the configuration of today")
-    return Compared(today if new != today else "", new)
+    today = shown(str(overrides.config)) if overrides.config else ""
+    new = shown(str(against)) if against else today or shown(overrides.anchore or "")
+    changes = {"--mode": overrides.mode, "--policy": overrides.policy}
+    for option, value in changes.items():
+        new += f" with {option} {shown(value)}" if value else ""
+    return Compared(today if against or any(changes.values()) else "", new)
 
 
 async def _report(

@@ -174,6 +174,23 @@ def test_one_configuration_shows_what_it_denies(program: CommandLine, configurat
     assert ended.out.splitlines()[-1] == f"Under {strict}: 1 object (1 image) denied. Judged: 2 Pods."
 
 
+def test_the_same_configuration_twice_changes_nothing(program: CommandLine, configuration: Configurations) -> None:
+    strict = configuration("strict", "strict")
+
+    ended = program("review", "--replay", "-", "-c", strict, "--against", strict, stdin=lines(created(BAD)))
+
+    assert (ended.code, ended.out) == (0, f"From {strict} to {strict}: nothing changes. Judged: 1 Pod.\n")
+
+
+def test_an_address_alone_judges_strictly(program: CommandLine, anchore: str) -> None:
+    ended = program("review", "--replay", "-", "--anchore", anchore, stdin=lines(created(BAD)))
+
+    assert (ended.code, ended.out.splitlines()[-1]) == (
+        1,
+        f"Under {anchore}: 1 object (1 image) denied. Judged: 1 Pod.",
+    )
+
+
 def test_the_document_is_the_same_in_yaml(program: CommandLine, configuration: Configurations) -> None:
     arguments = ("review", "--replay", "-", "-c", configuration("strict", "strict"))
 

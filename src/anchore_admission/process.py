@@ -18,6 +18,7 @@ from anchore_admission.files import read_text
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.config.load import fingerprint, parse_configuration
+from anchore_admission.services.reviews.expiry_notices import CHECK_SECONDS
 from anchore_admission.settings import Settings, spelled, unknown_variables
 from anchore_admission.watched import TICK_SECONDS, Watched, refresh_due
 from anchore_admission.web.listeners import notifications_port, operations_listener, webhook_port
@@ -89,6 +90,7 @@ def prepared(settings: Settings) -> Prepared:
         watched.append(cluster.ca_bundle.watched)
     _describe_configuration(controller, cluster.registration if cluster else None)
     _log_start(settings, configuration)
+    controller.expiry_notices.check()
     return Prepared(settings, controller, certificate, listeners, cluster, readiness, watched)
 
 
@@ -111,6 +113,9 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
         async with (
             supervised("analysis requests", controller.submissions.run),
             supervised("watching files", partial(repeated_in_thread, partial(refresh_due, process.watched), tick)),
+            supervised(
+                "watching exemptions", partial(repeated_in_thread, controller.expiry_notices.check, CHECK_SECONDS)
+            ),
             _sharing(controller),
             _hinting(controller),
             _reconciling(process.cluster),

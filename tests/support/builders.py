@@ -9,6 +9,7 @@ from anchore_admission.core.facts import AnalysisState, Finding, ImageFacts, Ima
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.reference import parse
 from anchore_admission.core.rules.book import Rule
+from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.verdict import ImageVerdict, Verdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError
@@ -102,8 +103,19 @@ def rule(
     on_error: OnError = OnError.DENY,
     request_analysis: bool = True,
     require_mapping: bool = False,
+    break_glass: str | None = None,
 ) -> Rule:
-    return Rule(name, mode, account, policy, enforcement, on_error, request_analysis, require_mapping)
+    return Rule(
+        name,
+        mode,
+        account,
+        policy,
+        enforcement,
+        on_error,
+        request_analysis,
+        require_mapping,
+        break_glass=break_glass,
+    )
 
 
 def record(
@@ -132,6 +144,7 @@ def image_verdict(
     by: Rule | None = None,
     facts: ImageFacts | None = None,
     effect: Effect = Effect.DENY,
+    exemptions: tuple[Use, ...] = (),
 ) -> ImageVerdict:
     """A verdict on the image of one container, a refusal where nothing else is said."""
     return ImageVerdict(
@@ -139,4 +152,5 @@ def image_verdict(
         facts=facts or ImageFacts(),
         verdict=verdict or Verdict(Decision.DENY, Reason.POLICY_FAILED, f"Image {image} failed"),
         effect=effect,
+        exemptions=exemptions,
     )

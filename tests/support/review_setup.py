@@ -70,6 +70,8 @@ class ReviewSetup:
     bounds: tuple[int, int] = (10_000, 10_000_000)
     policy_interval: float = 0.0
     store: FactStore | None = None
+    now: float = 0.0
+    """The Unix time, which exemptions are compared with."""
 
     def __post_init__(self) -> None:
         self.accounts = {"default": self.anchore, "other": self.other}
@@ -89,7 +91,7 @@ class ReviewSetup:
         )
         self.gathering = self.gathering_over(self.submissions)
         rules = CurrentRules(Rules.of(Configuration.model_validate(self.settings)))
-        self.reviews = Reviews(rules, self.gathering, self.recorder)
+        self.reviews = Reviews(rules, self.gathering, self.recorder, wall_clock=lambda: self.now)
 
     def gathering_over(self, submissions: Submissions) -> FactGathering:
         return FactGathering(

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.messages import finding_line, worst_first
+from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, gravest_first
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.ports.telemetry import ReviewRecord
@@ -113,6 +114,8 @@ def _fields(record: ReviewRecord, outcome: ReviewOutcome) -> dict[str, Any]:
         fields["scope"] = verdict.out_of_scope
     if verdict.reason:
         fields |= {"reason": verdict.reason, "detail": shortened(verdict.message, _IMAGE_LIMIT)}
+    if uses := dict.fromkeys(use for image in verdict.images for use in image.exemptions):
+        fields["exemptions"] = [_use(use) for use in uses]
     if len(verdict.images) > IMAGES_PER_LINE:
         fields["imagesOmitted"] = len(verdict.images) - IMAGES_PER_LINE
     fields["dryRun"] = record.dry_run
@@ -138,6 +141,8 @@ def _image(image: ImageVerdict) -> dict[str, Any]:
         "reason": verdict.reason,
         "effect": image.effect,
     }
+    if image.exemptions:
+        fields["admittedBy"] = [use.name for use in image.exemptions]
     if verdict.error:
         fields["error"] = shortened(verdict.error, _IMAGE_LIMIT)
     if image.facts.is_stale:
@@ -146,4 +151,11 @@ def _image(image: ImageVerdict) -> dict[str, Any]:
         fields["findings"] = [finding_line(finding) for finding in worst_first(verdict.findings, FINDINGS_PER_IMAGE)]
     if len(verdict.findings) > FINDINGS_PER_IMAGE:
         fields["findingsOmitted"] = len(verdict.findings) - FINDINGS_PER_IMAGE
+    return fields
+
+
+def _use(use: Use) -> dict[str, str]:
+    fields = {"kind": use.kind, "name": use.name, "reason": use.reason}
+    if use.kind is UseKind.EXEMPTION:
+        fields |= {"owner": use.owner, "ticket": use.ticket, "expires": use.expires}
     return fields

@@ -1,7 +1,7 @@
 """Prometheus metrics of the process; a review is also logged."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from prometheus_client import (
@@ -15,13 +15,14 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from anchore_admission import __version__
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
+from anchore_admission.core.rules.exemptions import Exemption
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.ports.telemetry import (
     BreakerState,
@@ -65,6 +66,21 @@ class _Tally(Collector):
         yield family
 
 
+class _Expiries(Collector):
+    """The end of each exemption. A reload may replace them at any time."""
+
+    def __init__(self, exemptions: Callable[[], Iterable[Exemption]]) -> None:
+        self._exemptions = exemptions
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        about = "Unix time at which an exemption ends, or has ended."
+        name = "anchore_admission_exemption_expiry_timestamp_seconds"
+        family = GaugeMetricFamily(name, about, labels=["exemption"])
+        for exemption in self._exemptions():
+            family.add_metric([exemption.name], exemption.expires)
+        yield family
+
+
 class Telemetry:
     """The ``Recorder`` of a process. Labels come from closed sets and configured names, never from names users choose.
 
@@ -85,6 +101,9 @@ class Telemetry:
             "origin",
         )
         self._image_verdicts = self._tally("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
+        self._exemption_uses = self._tally(
+            "exemption_uses", "Denied images that an exemption or break-glass admitted.", "exemption", "kind"
+        )
         self._malformed = self._counter("malformed_reviews", "Requests that could not be read.", "code")
         self._calls = self._counter("anchore_calls", "Finished calls to Anchore.", "account", "operation", "outcome")
         self._call_seconds = self._histogram(
@@ -141,6 +160,10 @@ class Telemetry:
         self._review_seconds.labels(mode, outcome, record.origin).observe(record.seconds)
         for image in verdict.images:
             self._image_verdicts.count(image.verdict.decision, image.verdict.reason, image.judged.rule.mode)
+            # A dry run and a review by hand admit nothing.
+            if image.exemptions and record.origin is Origin.ADMISSION and not record.dry_run:
+                for use in image.exemptions:
+                    self._exemption_uses.count(use.name, use.kind)
         log_review(record, outcome)
 
     def malformed_review(self, code: str, message: str) -> None:
@@ -228,6 +251,10 @@ class Telemetry:
         judged = Gauge("anchore_admission_anchore_judged", about, ["namespace"], registry=self._registry)
         for namespace in deadlocked:
             judged.labels(namespace).set(1)
+
+    def watch_exemptions(self, exemptions: Callable[[], Iterable[Exemption]]) -> None:
+        """Report the end of every exemption in use, whenever the metrics are read."""
+        self._registry.register(_Expiries(exemptions))
 
     def watch_unusable(self, what: WatchedSource, is_unusable: Callable[[], bool]) -> None:
         """Evaluate a source whenever the metrics are read; of several of one kind, one invalid source sets the 1."""

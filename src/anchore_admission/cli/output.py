@@ -17,7 +17,7 @@ from rich.text import Text
 
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.core.decision import Decision, Effect
-from anchore_admission.core.messages import finding_line, out_of_scope, worst_first
+from anchore_admission.core.messages import exempted, finding_line, out_of_scope, worst_first
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 from anchore_admission.text import shown
@@ -38,6 +38,7 @@ class ImageOutcome(StrEnum):
     ADMITTED = "admitted"
     WARNED = "warned"
     RECORDED = "recorded"
+    EXEMPT = "exempt"
     DENIED = "denied"
     UNDECIDED = "undecided"
     UNREAD = "unread"
@@ -50,6 +51,7 @@ _STYLES = {
     ImageOutcome.ADMITTED: "green",
     ImageOutcome.WARNED: "yellow",
     ImageOutcome.RECORDED: "yellow",
+    ImageOutcome.EXEMPT: "yellow",
     ImageOutcome.DENIED: "bold red",
     ImageOutcome.UNDECIDED: "bold magenta",
     ImageOutcome.UNREAD: "bold magenta",
@@ -98,6 +100,8 @@ def new_table(columns: Sequence[str]) -> Table:
 
 def outcome_of(image: ImageVerdict) -> ImageOutcome:
     """Return the word for a verdict on an image."""
+    if image.exemptions:
+        return ImageOutcome.EXEMPT
     match image.verdict.decision:
         case Decision.ADMIT:
             return ImageOutcome.ADMITTED
@@ -238,7 +242,8 @@ def _row(about: str, image: ImageVerdict, max_findings: int) -> _Row:
     lines = [finding_line(finding) for finding in findings[:max_findings]]
     if len(findings) > max_findings:
         lines.append(f"and {len(findings) - max_findings} more")
-    return _Row(about, shown(image.judged.text), outcome_of(image), message, tuple(lines))
+    uses = [exempted(use, [image.judged.text]) for use in image.exemptions]
+    return _Row(about, shown(image.judged.text), outcome_of(image), message, (*uses, *lines))
 
 
 def _about(review: ManualReview) -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from anchore_admission.core.messages import fitting
+from anchore_admission.core.messages import fitting, grounds
+from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.text import shown
 
@@ -21,6 +22,9 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
         "images": _joined([_image(image) for image in images]),
     }
     errors = [f"{shown(image.judged.text)}: {image.verdict.error}" for image in images if image.verdict.error]
+    uses = list(dict.fromkeys([use for image in images for use in image.exemptions]))
+    if uses:
+        annotations["exemptions"] = _uses(uses)
     if errors:
         annotations["errors"] = _joined(errors)
     stale = [f"{shown(image.judged.text)} {round(image.facts.age)} s" for image in images if image.facts.is_stale]
@@ -33,7 +37,19 @@ def _image(image: ImageVerdict) -> str:
     record = image.facts.record
     digest, architecture = image.digest, record.architecture if record else None
     known = f"{f' {digest}' if digest else ''}{f' {architecture}' if architecture else ''}"
-    return f"{shown(image.judged.text)}{known} {image.verdict.decision}: {image.verdict.reason}"
+    text = f"{shown(image.judged.text)}{known} {image.verdict.decision}: {image.verdict.reason}"
+    return f"{text}, admitted by {' and '.join(use.name for use in image.exemptions)}" if image.exemptions else text
+
+
+def _uses(uses: Sequence[Use]) -> str:
+    """Describe every exemption and break-glass in use; only their names if that is too long, because none may lack."""
+    described = "; ".join(_use(use) for use in uses)
+    return described if len(described.encode()) <= AUDIT_LIMIT else _joined([f"{use.kind} {use.name}" for use in uses])
+
+
+def _use(use: Use) -> str:
+    end = f" ({grounds(use)})" if use.kind is UseKind.EXEMPTION else ""
+    return f"{use.kind} {use.name}: {use.reason}{end}"
 
 
 def _joined(entries: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import structs
+
 from anchore_admission.core import messages
 from anchore_admission.core.audit import image_annotations
 from anchore_admission.core.decision import Decision, Effect, Reason
@@ -16,16 +18,23 @@ from anchore_admission.core.verdict import (
     ReviewVerdict,
     Verdict,
     effect_of,
+    full_effect,
     gravest_first,
     worst_decision,
     worst_effect,
 )
-from anchore_admission.models.configuration import ModeName, UnknownKinds, WorkloadHandling
+from anchore_admission.core.waivers import NO_WAIVERS, Waivers
+from anchore_admission.models.configuration import Enforcement, ModeName, UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
 
 
-def judge(image: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> ImageVerdict:
-    """Judge an image by its rule's mode. ``handling`` is DENY for a Pod, whose verdict is authoritative."""
+def judge(
+    image: JudgedImage, facts: ImageFacts, handling: WorkloadHandling, waivers: Waivers = NO_WAIVERS
+) -> ImageVerdict:
+    """Judge an image by its rule's mode, then let ``waivers`` lift a denial; the verdict itself never changes.
+
+    ``handling`` is DENY for a Pod, whose verdict is authoritative.
+    """
     rule, meaning = image.rule, image.meaning
     mode = MODES[rule.mode]
     if isinstance(meaning, Uncheckable) and not meaning.by_author:
@@ -35,7 +44,24 @@ def judge(image: JudgedImage, facts: ImageFacts, handling: WorkloadHandling) -> 
         verdict = mode.uncheckable(meaning.reason, messages.uncheckable(image, meaning.reason, meaning.problem))
     else:
         verdict = mode.judge(image.text, meaning, facts, rule)
+    if verdict.decision is not Decision.ADMIT and full_effect(verdict, rule) is Effect.DENY:
+        return _lifted(image, facts, verdict, handling, waivers)
     return ImageVerdict(image, facts, verdict, effect_of(verdict, rule, handling))
+
+
+def _lifted(
+    image: JudgedImage, facts: ImageFacts, verdict: Verdict, handling: WorkloadHandling, waivers: Waivers
+) -> ImageVerdict:
+    """Lift a denial if there are grounds for it, before the handling of templates and ``enforcement``."""
+    rule = image.rule
+    if uses := waivers.uses(image, facts):
+        effect = Effect.ALLOW if rule.enforcement is Enforcement.AUDIT else Effect.WARN
+        return ImageVerdict(image, facts, verdict, effect, uses)
+    effect = effect_of(verdict, rule, handling)
+    if effect is Effect.DENY and rule.break_glass and waivers.awaits_reason(image):
+        message = messages.with_break_glass(verdict.message, rule.break_glass)
+        verdict = structs.replace(verdict, message=message)
+    return ImageVerdict(image, facts, verdict, effect)
 
 
 def reduce(

@@ -18,6 +18,7 @@ from anchore_admission.core.facts import (
     SubmissionState,
 )
 from anchore_admission.core.images import JudgedImage
+from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.errors import AnchoreResponseTooLarge, ImageNotReached
@@ -31,6 +32,9 @@ WARNINGS = 10
 """Warnings of one review, including the notice and the line that counts the omitted ones."""
 _HEAD_LIMIT = 700
 _FINDING_LIMIT = 160
+_SUBJECT_LIMIT = 80
+_OWNER_LIMIT = 40
+_SHORTEST_REASON = 20
 
 _SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
 """Worst first. A finding without a severity (from a gate other than vulnerabilities) comes after HIGH."""
@@ -297,9 +301,43 @@ def judged_while_stale(image: ImageVerdict) -> str:
 
 
 def warnings(images: Sequence[ImageVerdict]) -> list[str]:
-    """Return one line per image that is admitted with a warning, and one per image judged by an outdated answer."""
-    warned = [image.verdict.warning or image.verdict.message for image in images if image.effect is Effect.WARN]
-    return warned + [judged_while_stale(image) for image in images if image.facts.is_stale]
+    """Return the warnings of a review.
+
+    First one line per exemption in use, then one per other image that is admitted with a warning, then one per image
+    that is judged by an outdated answer.
+    """
+    warned = [image for image in images if image.effect is Effect.WARN]
+    lines = [image.verdict.warning or image.verdict.message for image in warned if not image.exemptions]
+    return [*_uses(warned), *lines, *(judged_while_stale(image) for image in images if image.facts.is_stale)]
+
+
+def _uses(images: Sequence[ImageVerdict]) -> list[str]:
+    by_use: dict[Use, list[str]] = {}
+    for image in images:
+        for use in image.exemptions:
+            by_use.setdefault(use, []).append(image.judged.text)
+    return [exempted(use, found) for use, found in by_use.items()]
+
+
+def exempted(use: Use, images: Sequence[str]) -> str:
+    """Warn that denied images are admitted, with the grounds; the reason is cut, so that the rest always fits."""
+    rest = f" and {len(images) - 1} more" if len(images) > 1 else ""
+    name = f"Exemption {use.name}" if use.kind is UseKind.EXEMPTION else f"Break-glass of rule {use.name}"
+    head = f"{name} admits image {shown(images[0], _SUBJECT_LIMIT)}{rest}"
+    tail = f" ({grounds(use)})" if use.kind is UseKind.EXEMPTION else ""
+    room = max(WARNING_LIMIT - len(head) - len(tail) - 2, _SHORTEST_REASON)
+    return f"{head}: {shortened(use.reason, room)}{tail}"
+
+
+def grounds(use: Use) -> str:
+    """Name owner, ticket and end of an exemption."""
+    ticket = f", ticket {shown(use.ticket, _OWNER_LIMIT)}" if use.ticket else ""
+    return f"owner {shown(use.owner, _OWNER_LIMIT)}{ticket}, until {use.expires}"
+
+
+def with_break_glass(message: str, annotation: str) -> str:
+    """Add to a denial how a person who may break the glass does it."""
+    return f"{message}. In an emergency, give a reason in the Pod's annotation {shown(annotation)}"
 
 
 def capped(warnings: Iterable[str], notice: str = "") -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from anchore_admission.core.decision import FINAL_REASONS, Decision, Effect, Rea
 from anchore_admission.core.facts import Finding, ImageFacts
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.rules.book import Rule
+from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.models.configuration import Enforcement, OnError, WorkloadHandling
 
@@ -24,12 +25,16 @@ class Verdict(Struct, frozen=True):
 
 
 class ImageVerdict(Struct, frozen=True):
-    """The verdict on one image of a request, with the facts it rests on and its effect."""
+    """The verdict on one image of a request, with the facts it rests on and its effect.
+
+    ``exemptions`` are those because of which the image is not denied; the verdict stays what it is.
+    """
 
     judged: JudgedImage
     facts: ImageFacts
     verdict: Verdict
     effect: Effect
+    exemptions: tuple[Use, ...] = ()
 
     @property
     def digest(self) -> str | None:
@@ -81,18 +86,22 @@ def effect_of(verdict: Verdict, rule: Rule, handling: WorkloadHandling) -> Effec
 
     ``handling`` is DENY for a Pod, whose verdict is authoritative.
     """
-    if verdict.decision is Decision.ADMIT:
-        effect = Effect.WARN if verdict.warning else Effect.ALLOW
-    elif verdict.decision is Decision.DENY:
-        effect = Effect.DENY
-    else:
-        # The other modes promise to admit, whatever `onError` says.
-        effect = _ON_ERROR[rule.on_error] if rule.can_deny else Effect.WARN
+    effect = full_effect(verdict, rule)
     if effect is Effect.DENY and _only_warns(verdict, handling):
         effect = Effect.WARN
     if effect is Effect.DENY and rule.enforcement is Enforcement.WARN:
         effect = Effect.WARN
     return Effect.ALLOW if rule.enforcement is Enforcement.AUDIT else effect
+
+
+def full_effect(verdict: Verdict, rule: Rule) -> Effect:
+    """Return the effect on a Pod under ``enforcement: deny``; exemptions apply to a denial of this kind."""
+    if verdict.decision is Decision.ADMIT:
+        return Effect.WARN if verdict.warning else Effect.ALLOW
+    if verdict.decision is Decision.DENY:
+        return Effect.DENY
+    # The other modes promise to admit, whatever `onError` says.
+    return _ON_ERROR[rule.on_error] if rule.can_deny else Effect.WARN
 
 
 def worst_decision(decisions: Iterable[Decision]) -> Decision:

@@ -110,6 +110,7 @@ SUMMARY = {
             "effect": "deny",
             "message": _FAILED,
             "findings": [_FINDING],
+            "exemptions": [],
         }
     ],
     "warnings": [],

@@ -3,6 +3,7 @@
 from typing import Any
 
 from anchore_admission.core import messages
+from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 
@@ -49,7 +50,13 @@ def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:
         "effect": image.effect.value,
         "message": image.verdict.message,
         "findings": [messages.finding_line(finding) for finding in messages.worst_first(image.verdict.findings)],
+        "exemptions": [_use(use) for use in image.exemptions],
     }
+
+
+def _use(use: Use) -> dict[str, str]:
+    described = {"owner": use.owner, "ticket": use.ticket, "expires": use.expires}
+    return {"kind": use.kind.value, "name": use.name, "reason": use.reason, **{k: v for k, v in described.items() if v}}
 
 
 def _object(review: ManualReview) -> dict[str, str]:

@@ -21,6 +21,7 @@ from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Recorder, WatchedSource
 from anchore_admission.services.config.load import environment_name
 from anchore_admission.services.reviews.event_log import EventLogs
+from anchore_admission.services.reviews.expiry_notices import ExpiryNotices
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.gate import Gate
 from anchore_admission.services.reviews.hints import Hints
@@ -54,6 +55,7 @@ class Controller:
     manual: ManualReviews
     watched: Sequence[Watched[Any]]
     """Files of credentials and CAs."""
+    expiry_notices: ExpiryNotices
     shared: WiredStore | None = None
 
     def has_credentials(self) -> bool:
@@ -162,6 +164,7 @@ def build(
     shared = fact_store(configuration, telemetry) if shares else None
     services = review_services(configuration, rules, accounts, telemetry, shared.store if shared else None)
     hints = Hints(services.memory, clock=time.monotonic)
+    telemetry.watch_exemptions(rules.exemptions)
     watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
     return Controller(
         configuration,
@@ -175,6 +178,7 @@ def build(
         reviews=services.reviews,
         manual=services.manual,
         watched=watched,
+        expiry_notices=ExpiryNotices(rules.exemptions, time.time),
         shared=shared,
     )
 

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 import yaml
 
+from anchore_admission.documents.reader import load_documents
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.config.load import parse_configuration
 from support.charts import ANCHORE, ENDPOINT, EVERYTHING, NAMESPACE, RELEASE, Rendered, Values, merged, notes, render
+from support.examples import renewed
 from support.paths import ROOT
 
 STRICT, ANALYSIS = {"enableStrictGating": True}, {"enableAnalysisGating": True}
@@ -203,7 +205,8 @@ def test_without_a_shared_store_nothing_of_it_is_rendered() -> None:
 
 
 def test_config_is_the_file_key_for_key() -> None:
-    example = yaml.safe_load((ROOT / "examples" / "configuration" / "every-key.yaml").read_text())
+    text = renewed((ROOT / "examples" / "configuration" / "every-key.yaml").read_text())
+    [example] = load_documents(text, source="example", aliases=False)
     assert _configuration(render({"config": example})) == example
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-import yaml
 
+from anchore_admission.documents.reader import load_documents
 from support.command_line import CommandLine
 from support.paths import ROOT
 
@@ -58,7 +58,7 @@ def test_nothing_to_validate_is_no_success(program: CommandLine, arguments: list
 
 def test_the_schema_accepts_the_example_and_rejects_a_typo(program: CommandLine) -> None:
     schema = program("config", "schema", environ={}).document
-    example = yaml.safe_load(EXAMPLE.read_text())
+    [example] = load_documents(EXAMPLE.read_text(), source="example", aliases=False)
 
     jsonschema.validate(example, schema)
     with pytest.raises(jsonschema.ValidationError):

@@ -12,6 +12,7 @@ import yaml
 from anchore_admission.services.config.load import parse_configuration
 from support.charts import render, rendered, run
 from support.command_line import CREDENTIALS, CommandLine
+from support.examples import renewed
 from support.paths import ROOT
 from support.sandbox_server import sandbox_served
 
@@ -48,8 +49,10 @@ def test_every_example_stands_in_the_index() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
-def test_a_configuration_is_valid(path: Path, program: CommandLine) -> None:
-    ended = program("config", "validate", path, environ={})
+def test_a_configuration_is_valid(path: Path, program: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / path.name
+    file.write_text(renewed(path.read_text()))
+    ended = program("config", "validate", file, environ={})
 
     assert (ended.code, ended.err) == (0, "")
 
@@ -66,6 +69,10 @@ DECISIONS = [
     ("trusted-registries", "tools", "redis:7", "vendor", "allow"),
     ("trusted-registries", "tools", "nginx:1.25", "defaults", "deny"),
     ("trusted-registries", "tools", "evil.example.net/redis:7", "defaults", "deny"),
+    ("exemptions", "shop-prod", "nginx:1.25", "production", "warn"),
+    ("exemptions", "orders-prod", "nginx:1.25", "production", "deny"),
+    ("exemptions", "orders-prod", "postgres:16", "production", "warn"),
+    ("exemptions", "shop-prod", "postgres:16", "production", "deny"),
     ("several-accounts", "payments-prod", "redis:7", "payments", "allow"),
     ("several-accounts", "tools", "nginx:1.25", "defaults", "allow"),
 ]
@@ -82,7 +89,9 @@ def test_a_configuration_decides_as_its_comments_say(
     configuration, namespace, image, *expected = decision
     file = tmp_path / "configuration.yaml"
     text = (EXAMPLES / "configuration" / f"{configuration}.yaml").read_text()
-    file.write_text(text.replace("/credentials/payments", str(tmp_path)).replace("/credentials", str(tmp_path)))
+    file.write_text(
+        renewed(text).replace("/credentials/payments", str(tmp_path)).replace("/credentials", str(tmp_path))
+    )
     (tmp_path / "username").write_text("admin")
     (tmp_path / "password").write_text("foobar")
 

@@ -72,6 +72,7 @@ async def test_an_object_is_reported_image_by_image_with_all_reasons(webhook: We
         "effect": "deny",
         "message": f"Image {BAD} with digest {digest_of(BAD)} failed policy checks for policy bundle active",
         "findings": ["HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0"],
+        "exemptions": [],
     }
     assert document["errors"] == []
     assert document["objects"] == {"reviewed": 1, "withoutImages": 0, "notChecked": 0, "unread": 0, "notReviewed": 0}

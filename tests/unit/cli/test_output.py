@@ -15,6 +15,7 @@ from anchore_admission.cli.output import ImageOutcome, outcome_of, summary_line,
 from anchore_admission.cli.progress import MANY, progress_on_terminal
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.images import Uncheckable
+from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
@@ -255,3 +256,36 @@ def test_machines_get_everything(capsys: pytest.CaptureFixture[str], output: Out
     assert "it broke" in text
     if output is OutputFormat.JSON:
         assert [error["message"] for error in json.loads(text)["errors"]] == ["line 3: is odd", "it broke"]
+
+
+@pytest.mark.parametrize("verdict", [DENIED, UNTOLD])
+def test_an_exempt_image_counts_as_admitted_and_shows_its_grounds(
+    verdict: Verdict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = Use(UseKind.EXEMPTION, "hotfix", "not loaded", "team", "", "2027-01-01T00:00:00Z")
+    review = holding(image_verdict(verdict, effect=Effect.WARN, exemptions=(use,)))
+    out = printed(capsys, review)
+    assert exit_code(Summary((review,))) == 0
+    assert "ubuntu  exempt" in out
+    assert "Exemption hotfix admits image ubuntu: not loaded (owner team, until 2027-01-01T00:00:00Z)" in out
+    assert "1 image in 1 object: 1 exempt" in out
+
+    write(Summary((review,)), OutputFormat.JSON, max_findings=5, objects=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["allowed"] is True
+    assert document["images"][0]["exemptions"] == [
+        {
+            "kind": "exemption",
+            "name": "hotfix",
+            "reason": "not loaded",
+            "owner": "team",
+            "expires": "2027-01-01T00:00:00Z",
+        }
+    ]
+
+
+def test_an_exemption_decides_nothing_about_other_images() -> None:
+    use = Use(UseKind.BREAK_GLASS, "on-call", "why")
+    exempt = image_verdict(UNTOLD, effect=Effect.WARN, exemptions=(use,))
+    assert exit_code(Summary((holding(exempt, of(UNTOLD)),))) == 2
+    assert exit_code(Summary((holding(exempt, of(DENIED, Effect.DENY)),))) == 1

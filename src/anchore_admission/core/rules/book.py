@@ -31,6 +31,8 @@ class Rule(Struct, frozen=True):
     request_analysis: bool
     require_mapping: bool
     choices: tuple[Choice, ...] = ()
+    break_glass: str | None = None
+    """The annotation of a denied Pod that holds the reason to start it anyway."""
 
     @property
     def can_deny(self) -> bool:
@@ -191,6 +193,7 @@ def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
         request_analysis=defaults.request_analysis if section.request_analysis is None else section.request_analysis,
         require_mapping=defaults.require_mapping if section.require_mapping is None else section.require_mapping,
         choices=tuple(_choices(section)),
+        break_glass=section.break_glass.annotation if section.break_glass else None,
     )
     return max(_variants(rule), key=_strictness) if rule.choices else rule
 

@@ -1,9 +1,11 @@
 """The configuration file, key for key what users write."""
 
+from anchore_admission.models.configuration.exemptions import ExemptionSection
 from anchore_admission.models.configuration.file import Configuration
 from anchore_admission.models.configuration.rules import (
     EXPRESSION,
     ActionSection,
+    BreakGlassSection,
     DefaultsSection,
     Expression,
     LabelSelector,
@@ -29,9 +31,11 @@ __all__ = [
     "ActionSection",
     "AnchoreSection",
     "ApiVersion",
+    "BreakGlassSection",
     "Configuration",
     "DefaultsSection",
     "Enforcement",
+    "ExemptionSection",
     "Expression",
     "LabelSelector",
     "Match",

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from anchore_admission.models.configuration.base import Section
+from anchore_admission.models.configuration.exemptions import MAX_EXEMPTIONS, ExemptionSection
 from anchore_admission.models.configuration.rules import MAX_RULES, DefaultsSection, RuleSection
 from anchore_admission.models.configuration.sections import (
     AccountSection,
@@ -39,6 +40,8 @@ class Configuration(Section):
     """The values for images that no rule matches, and for keys that a rule leaves out."""
     rules: Annotated[list[RuleSection], Field(max_length=MAX_RULES)] = Field([])
     """The first rule that matches an image applies to it."""
+    exemptions: Annotated[list[ExemptionSection], Field(max_length=MAX_EXEMPTIONS)] = Field([])
+    """Images that are admitted although they are denied, for a reason and until a date."""
     passive: PassiveSection = PassiveSection()
     """Passive mode."""
     tags: TagsSection = TagsSection()

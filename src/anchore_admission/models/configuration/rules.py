@@ -148,6 +148,13 @@ class ActionSection(Section):
     """In strict mode, deny images that none of the policy's mappings covers."""
 
 
+class BreakGlassSection(Section):
+    """Lets a person start a denied Pod in an emergency, with a reason."""
+
+    annotation: Text
+    """The annotation of the Pod that holds the reason."""
+
+
 class RuleSection(ActionSection):
     """One entry of ``rules``; the first whose ``match`` holds for an image applies to it."""
 
@@ -161,6 +168,8 @@ class RuleSection(ActionSection):
     """Chooses the account by the value of a label or annotation, instead of ``account``."""
     policy_from: PolicyFrom | None = None
     """Chooses the policy by the value of a label or annotation, instead of ``policy``."""
+    break_glass: BreakGlassSection | None = None
+    """Admits a denied Pod whose annotation gives a reason; ``match`` must name the users or groups that may do so."""
 
 
 class DefaultsSection(Section):

@@ -183,6 +183,8 @@ class LimitsSection(Section):
     """A response from Anchore, decompressed. Default 4MiB."""
     images: Annotated[int, Field(ge=1, le=10_000), _WHOLE] = 200
     """How many different images an object may name; an object with more is denied without a check."""
+    exemption_days: Annotated[int, Field(ge=1, le=3650), _WHOLE] = 90
+    """How many days ahead an exemption may expire."""
 
 
 class MessagesSection(Section):

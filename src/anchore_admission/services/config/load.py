@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from anchore_admission.core.rules.book import DEFAULTS_NAME
 from anchore_admission.documents.reader import load_documents
 from anchore_admission.errors import ConfigurationError, DocumentError, Problem
 from anchore_admission.models.configuration import Configuration, DefaultsSection, ModeName
+from anchore_admission.ports.deadline import Clock
+from anchore_admission.services.config.exemptions import break_glass_problems, exemption_problems
 from anchore_admission.services.config.patterns import pattern_problems
 from anchore_admission.services.config.problems import problems_of
 from anchore_admission.text import shown
@@ -24,8 +27,8 @@ _FINGERPRINT = 12
 _SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def parse_configuration(text: str | bytes, source: str) -> Configuration:
-    """Read a configuration file. ``source`` names it in the error.
+def parse_configuration(text: str | bytes, source: str, *, wall_clock: Clock = time.time) -> Configuration:
+    """Read a configuration file. ``source`` names it in the error; ``wall_clock`` bounds the ends of exemptions.
 
     Raises:
         ConfigurationError: with every problem, each with its path; values that may be secret are not repeated.
@@ -39,6 +42,7 @@ def parse_configuration(text: str | bytes, source: str) -> Configuration:
         problems = problems_of(error)
     if isinstance(document, dict):
         problems.extend(_between_parts(document))
+        problems.extend(exemption_problems(document, wall_clock()))
         problems.extend(pattern_problems(document))
     if configuration is None or problems:
         raise ConfigurationError(source, problems)
@@ -78,11 +82,14 @@ def _between_parts(document: Part) -> Iterator[Problem]:
     """Yield contradictions between parts. The raw document is read, so they are found whatever else is wrong."""
     accounts = list(_entries(document, "accounts"))
     rules = list(_entries(document, "rules"))
+    fallback = _part(document, "defaults").get("mode") or ModeName.PASSIVE
     users = [("defaults", _part(document, "defaults")), *rules]
     yield from _same_names(accounts, environment_name, ": their environment variables would be the same")
     yield from _same_names(rules, str, "")
+    yield from _same_names(list(_entries(document, "exemptions")), str, "")
     for path, rule in rules:
         yield from _in_rule(path, rule)
+        yield from break_glass_problems(path, rule, fallback)
     names = {_text(account, "name") for _, account in accounts} | {IMPLICIT_ACCOUNT}
     for path, user in users:
         if _text(user, "account") not in {"", *names}:
@@ -119,7 +126,7 @@ def _used_accounts(users: list[tuple[str, Part]]) -> set[str]:
     used: set[str] = set()
     for _, user in users:
         outcome = {**fallback, **{key: value for key, value in user.items() if value is not None}}
-        modes = {mode for _, mode in _allowed(outcome, "modeFrom")} or {outcome["mode"]}
+        modes = {mode for _, mode in _allowed(outcome, "modeFrom")} or {_text(outcome, "mode")}
         if modes != {ModeName.SKIP}:
             used |= {account for _, account in _allowed(outcome, "accountFrom")} or {_text(outcome, "account")}
     return used

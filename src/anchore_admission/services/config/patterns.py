@@ -41,17 +41,24 @@ _KINDS = sorted(
 
 def pattern_problems(document: Part) -> Iterator[Problem]:
     """Yield every pattern that can never match; the model reports values of a wrong type."""
-    rules = document.get("rules")
-    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
-        if not isinstance(rule, dict):
-            continue
+    for number, rule in _sections(document.get("rules")):
         for key in ("modeFrom", "accountFrom", "policyFrom"):
             for location, problem in _choice(rule.get(key)):
                 yield Problem(path(("rules", number, key, *location)), problem)
-        match = rule.get("match")
-        if isinstance(match, dict):
-            for location, problem in _match(match):
-                yield Problem(path(("rules", number, "match", *location)), problem)
+        annotation = rule["breakGlass"].get("annotation") if isinstance(rule.get("breakGlass"), dict) else None
+        if isinstance(annotation, str) and annotation and (problem := _label_key(annotation)):
+            yield Problem(path(("rules", number, "breakGlass", "annotation")), problem)
+    for name in ("rules", "exemptions"):
+        for number, section in _sections(document.get(name)):
+            match = section.get("match")
+            for location, problem in _match(match) if isinstance(match, dict) else ():
+                yield Problem(path((name, number, "match", *location)), problem)
+
+
+def _sections(sections: Any) -> Iterator[tuple[int, Part]]:
+    for number, section in enumerate(sections if isinstance(sections, list) else ()):
+        if isinstance(section, dict):
+            yield number, section
 
 
 def _choice(choice: Any) -> Iterator[tuple[tuple[int | str, ...], str]]:

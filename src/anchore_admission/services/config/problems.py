@@ -19,8 +19,6 @@ _KEY_HINTS = {
     "passive.refreshInterval": "renamed to tags.refreshInterval",
     "analysis": "renamed to submissions",
     "limits.answer": "renamed to limits.anchoreResponse",
-    # Planned.
-    "exemptions": "not supported yet; a rule with mode: skip lets images through",
     # Keys of anchore/kubernetes-admission-controller.
     "validator": "a key of the original controller; use defaults.requestAnalysis",
     "anchoreEndpoint": "a key of the original controller; use anchore.endpoint",
@@ -72,6 +70,7 @@ _TEMPLATES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"expected at least {_number(context['ge'])}",
     "greater_than": lambda context: f"expected more than {_number(context['gt'])}",
     "less_than_equal": lambda context: f"expected at most {_number(context['le'])}",
+    "too_long": lambda context: f"expected at most {context['max_length']} entries",
     "string_too_long": lambda context: f"expected at most {context['max_length']} characters",
     "value_error": lambda context: str(context["error"]),
 }
@@ -97,7 +96,7 @@ def _words(kind: str, location: Location, context: Mapping[str, Any]) -> str:
 
 
 def _unit(location: Location) -> str:
-    return "" if location[-1] == "images" else _UNITS.get(str(location[0]), "")
+    return "" if location[-1] in {"images", "exemptionDays"} else _UNITS.get(str(location[0]), "")
 
 
 def _unknown_key(location: Location) -> str:

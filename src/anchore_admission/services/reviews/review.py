@@ -1,6 +1,8 @@
 """Review one request: find the images to judge, gather the facts about them, judge them, and record the verdict."""
 
 import logging
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anchore_admission.core import judgement, workload
@@ -8,13 +10,15 @@ from anchore_admission.core.facts import NOTHING_KNOWN
 from anchore_admission.core.images import circumstances_of, distinct_images, judged_images
 from anchore_admission.core.question import question_about
 from anchore_admission.core.rules.book import RuleBook, compile_rules
+from anchore_admission.core.rules.exemptions import NO_EXEMPTIONS, Exemption, ExemptionBook, compile_exemptions
 from anchore_admission.core.scope import out_of_scope, template_handling
 from anchore_admission.core.verdict import ReviewVerdict
+from anchore_admission.core.waivers import waivers_for
 from anchore_admission.core.workload import PodView
 from anchore_admission.models.configuration import Configuration, UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Workload
-from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
 from anchore_admission.services.reviews.facts import Facts
 from anchore_admission.services.reviews.gate import BY_HAND
@@ -35,6 +39,12 @@ class Rules:
     max_findings: int = 5
     max_images: int = 200
     notice: str = ""
+    exemptions: ExemptionBook = NO_EXEMPTIONS
+
+    @property
+    def needs_namespace_labels(self) -> bool:
+        """True if a verdict may depend on the labels of a namespace."""
+        return self.book.needs_namespace_labels or self.exemptions.index.needs_namespace_labels
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Rules":
@@ -46,6 +56,7 @@ class Rules:
             max_findings=configuration.messages.max_findings,
             max_images=configuration.limits.images,
             notice=configuration.messages.notice or "",
+            exemptions=compile_exemptions(configuration.exemptions, configuration.limits.exemption_days),
         )
 
 
@@ -55,14 +66,21 @@ class CurrentRules:
 
     current: Rules
 
+    def exemptions(self) -> Sequence[Exemption]:
+        """Return the exemptions of the rules, for metrics and announcements."""
+        return self.current.exemptions.all
+
 
 class Reviews:
     """The one path from a request to its verdict, for the API server's requests and for reviews by hand."""
 
-    def __init__(self, rules: CurrentRules, gathering: Facts, recorder: Recorder) -> None:
+    def __init__(
+        self, rules: CurrentRules, gathering: Facts, recorder: Recorder, *, wall_clock: Clock = time.time
+    ) -> None:
         self._rules = rules
         self._gathering = gathering
         self._recorder = recorder
+        self._wall_clock = wall_clock
 
     async def review(self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin) -> ReviewVerdict:
         """Judge a request by the deadline, which began when the request line was read."""
@@ -111,8 +129,11 @@ class Reviews:
             side_effects=origin is Origin.ADMISSION and not request.dryRun,
         )
         facts = iter(gathered)
+        # Exemptions expire: the time counts at which the facts are known.
+        exemptions = rules.exemptions.narrowed(circumstances, self._wall_clock()) if rules.exemptions.all else None
+        waivers = waivers_for(request, exemptions)
         verdicts = [
-            judgement.judge(image, next(facts) if question else NOTHING_KNOWN, handling)
+            judgement.judge(image, next(facts) if question else NOTHING_KNOWN, handling, waivers)
             for image, question in zip(images, questions, strict=True)
         ]
         notice = rules.notice if origin is Origin.ADMISSION else ""

@@ -69,11 +69,16 @@ class Summary:
 
     @property
     def undecided(self) -> bool:
-        """True if any image has no verdict, or any object was not read or reviewed, whatever ``onError`` says."""
-        if any(image.verdict.decision is Decision.NO_VERDICT for image in self.images):
+        """True if any image has no verdict, or any object was not read or reviewed, whatever ``onError`` says.
+
+        An image that an exemption admits needs none.
+        """
+        if any(image.verdict.decision is Decision.NO_VERDICT and not image.exemptions for image in self.images):
             return True
         return any(
-            r.error or r.unreviewed or (r.verdict and r.verdict.decision is Decision.NO_VERDICT)
+            r.error
+            or r.unreviewed
+            or (r.verdict and not r.verdict.images and r.verdict.decision is Decision.NO_VERDICT)
             for r in self.reviews
             if not r.unchecked and not r.is_denied_whole
         )

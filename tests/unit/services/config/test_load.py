@@ -50,11 +50,18 @@ def test_the_shortest_file() -> None:
 
 def test_the_example_has_the_documented_meaning() -> None:
     configuration = _parse(EXAMPLE)
-    assert [rule.name for rule in configuration.rules] == ["cluster-components", "payments", "production", "staging"]
+    assert [rule.name for rule in configuration.rules] == [
+        "cluster-components",
+        "payments",
+        "on-call",
+        "production",
+        "staging",
+    ]
     assert configuration.rules[1].require_mapping is True
     assert configuration.accounts[1].api_version is ApiVersion.V2
-    defaults = Configuration().model_dump(exclude={"anchore", "accounts", "rules"})
-    assert configuration.model_dump(exclude={"anchore", "accounts", "rules"}) == defaults
+    assert [exemption.name for exemption in configuration.exemptions] == ["log4j-hotfix"]
+    others = {"anchore", "accounts", "rules", "exemptions"}
+    assert configuration.model_dump(exclude=others) == Configuration().model_dump(exclude=others)
 
 
 def test_json_is_read_too() -> None:
@@ -109,7 +116,8 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
         ("accounts: [{name: a, api_key_file: f}]", "accounts[0].api_key_file: unknown key; did you mean apiKeyFile?"),
         ("token: hunter2", f"token: {_SECRETS}"),
         ("rules: [{name: a, match: {image: [x]}}]", "rules[0].match.image: unknown key; did you mean images?"),
-        ("exemptions: []", "exemptions: not supported yet; a rule with mode: skip lets images through"),
+        ("exemptions: {}", "exemptions: expected a list; remove the key if it is empty"),
+        ("limits: {exemptionDays: 0}", "limits.exemptionDays: expected at least 1"),
         (
             "rules: [{name: a, match: {namespaceSelector: {}}}]",
             "rules[0].match.namespaceSelector: give matchLabels or matchExpressions",
@@ -371,7 +379,7 @@ defaults: {mode: hunter2, account: gone}
 rules:
   - {match: {images: []}, account: gone, policy: 3}
   - x
-exemptions: []
+exemptions: {}
 """
     assert _problems(text) == [
         "anchore.verifyTls: expected true or false",
@@ -382,7 +390,7 @@ exemptions: []
         "rules[0].name: is required",
         "rules[0].match.images: must not be empty; leave the key out if anything may match",
         f"rules[1]: {_MAPPING}",
-        "exemptions: not supported yet; a rule with mode: skip lets images through",
+        "exemptions: expected a list; remove the key if it is empty",
         "accounts[1].name: is already the name of accounts[0]: their environment variables would be the same",
         "defaults.account: names an account that is not in accounts",
         "rules[0].account: names an account that is not in accounts",

@@ -1,0 +1,91 @@
+"""Lift the denial of an image: by exemptions of the configuration, or by the break-glass of its rule."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from anchore_admission.core import workload
+from anchore_admission.core.decision import Decision, Reason
+from anchore_admission.core.facts import ImageFacts
+from anchore_admission.core.images import JudgedImage, Uncheckable
+from anchore_admission.core.modes import MODES
+from anchore_admission.core.reference import parse
+from anchore_admission.core.rules.exemptions import (
+    Exemption,
+    NarrowedExemptions,
+    Use,
+    UseKind,
+    cleaned_reason,
+    excused,
+    use_of,
+)
+from anchore_admission.core.rules.match import image_names
+from anchore_admission.models.review import AdmissionRequest
+
+_UNIDENTIFIED = frozenset({Reason.IMAGE_ID, Reason.MALFORMED_REFERENCE, Reason.NO_IMAGE})
+"""Reasons for which it is not known which image would run, so that no exemption can name it."""
+
+
+class Waivers(Struct, frozen=True):
+    """Everything that may lift the denials of one object's images.
+
+    ``annotations`` are the Pod's own; None for a template, because its Pods carry the user of a controller.
+    """
+
+    exemptions: NarrowedExemptions | None = None
+    annotations: Mapping[str, str | None] | None = None
+
+    def uses(self, image: JudgedImage, facts: ImageFacts) -> tuple[Use, ...]:
+        """Return why a denied image is admitted: exemptions, else break-glass; nothing if it stays denied."""
+        exemptions = self._exemptions(image, facts) if self.exemptions else ()
+        return tuple(use_of(exemption) for exemption in exemptions) or self._break_glass(image)
+
+    def awaits_reason(self, image: JudgedImage) -> bool:
+        """Return whether a reason in the annotation of the rule's break-glass would admit the image."""
+        # Only a rule that certainly applies: the rule of another image is the most severe of those in question.
+        return self.annotations is not None and image.rule.break_glass is not None and image.reference is not None
+
+    def _break_glass(self, image: JudgedImage) -> tuple[Use, ...]:
+        annotation = image.rule.break_glass
+        if not annotation or not self.awaits_reason(image):
+            return ()
+        reason = cleaned_reason((self.annotations or {}).get(annotation) or "")
+        return (Use(UseKind.BREAK_GLASS, image.rule.name, reason),) if reason else ()
+
+    def _exemptions(self, image: JudgedImage, facts: ImageFacts) -> list[Exemption]:
+        """Return the exemptions that together lift the denial; limited ones first, to show the narrowest grounds."""
+        names = _names(image, facts)
+        holding = self.exemptions.holding(names) if self.exemptions and names else []
+        limited = [exemption for exemption in holding if exemption.is_limited]
+        if limited and (reference := image.reference):
+            # The mode judges again, so that nothing but the excused findings is overlooked.
+            without, used = excused(facts, limited)
+            again = MODES[image.rule.mode].judge(image.text, reference, without, image.rule)
+            if used and again.decision is Decision.ADMIT:
+                return used
+        return [exemption for exemption in holding if not exemption.is_limited][:1]
+
+
+NO_WAIVERS = Waivers()
+
+
+def waivers_for(request: AdmissionRequest, exemptions: NarrowedExemptions | None) -> Waivers:
+    """Return what may lift the denials of a request's images.
+
+    Break-glass reads the annotations of the Pod itself, also where an ephemeral container is added to it.
+    """
+    if not workload.is_pod(request.kind):
+        return Waivers(exemptions)
+    metadata = request.object.metadata if request.object else None
+    return Waivers(exemptions, (metadata.annotations if metadata else None) or {})
+
+
+def _names(image: JudgedImage, facts: ImageFacts) -> tuple[str, ...]:
+    """Return the names of an image: those that rules are compared with, and the repository with the judged digest."""
+    if isinstance(image.meaning, Uncheckable) and image.meaning.reason in _UNIDENTIFIED:
+        return ()
+    reference = image.reference or parse(image.text)
+    record = facts.record
+    digests = {record.digest, record.parent_digest} if record else {facts.digest}
+    by_digest = (f"{repository}@{digest}" for repository in reference.repositories for digest in digests if digest)
+    return (*image_names(reference), *by_digest)

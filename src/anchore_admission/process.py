@@ -27,6 +27,7 @@ from anchore_admission.web.server import Listener, serve
 from anchore_admission.web.tls import ServingCertificate
 from anchore_admission.wiring.cluster import ClusterWork, build_cluster_work
 from anchore_admission.wiring.controller import Controller, build
+from anchore_admission.wiring.namespaces import NamespaceOptions
 
 logger = logging.getLogger("anchore_admission")
 
@@ -55,7 +56,8 @@ def prepared(settings: Settings) -> Prepared:
         ConfigurationError: the configuration or a file is invalid.
     """
     configuration = _configuration(settings)
-    controller = build(configuration, wait_until_valid=True, shares=True)
+    namespaces = NamespaceOptions(file=settings.namespace_labels, uses_cluster=True)
+    controller = build(configuration, wait_until_valid=True, shares=True, namespaces=namespaces)
     telemetry = controller.telemetry
     certificate = None if settings.insecure_http else ServingCertificate(settings.tls_files, settings.client_ca_file)
     # Anchore has no client certificate.
@@ -81,7 +83,7 @@ def prepared(settings: Settings) -> Prepared:
 
     shared = controller.shared.watched if controller.shared else ()
     served = [file for serving in certificates for file in serving.watched]
-    watched = [*controller.watched, *shared, *served, *webhook.watched]
+    watched = [*controller.watched, *controller.namespaces.watched, *shared, *served, *webhook.watched]
     listeners = [webhook.listener, operations]
     if notifications:
         watched.extend(notifications.watched)
@@ -116,6 +118,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
             supervised(
                 "watching exemptions", partial(repeated_in_thread, controller.expiry_notices.check, CHECK_SECONDS)
             ),
+            supervised("following the labels of namespaces", controller.namespaces.run),
             _sharing(controller),
             _hinting(controller),
             _reconciling(process.cluster),

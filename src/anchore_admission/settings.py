@@ -138,6 +138,14 @@ class Settings(BaseSettings):
     ca_file: Annotated[
         Path | None, Setting(help="files: PEM CA bundle to publish in the webhook configuration.", group=_CLUSTER)
     ] = None
+    namespace_labels: Annotated[
+        Path | None,
+        Setting(
+            help="File with the labels of namespaces, instead of those that the API server has; used only if rules "
+            "need them.",
+            group=_CLUSTER,
+        ),
+    ] = None
     lease: Annotated[
         ObjectName | None,
         Setting(help="Name of the Lease, which must exist.", expected="the name of a Lease", group=_CLUSTER),

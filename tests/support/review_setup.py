@@ -17,6 +17,7 @@ from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import AnalysisRefused
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
@@ -72,6 +73,7 @@ class ReviewSetup:
     store: FactStore | None = None
     now: float = 0.0
     """The Unix time, which exemptions are compared with."""
+    namespaces: NamespaceLabels | None = None
 
     def __post_init__(self) -> None:
         self.accounts = {"default": self.anchore, "other": self.other}
@@ -91,7 +93,9 @@ class ReviewSetup:
         )
         self.gathering = self.gathering_over(self.submissions)
         rules = CurrentRules(Rules.of(Configuration.model_validate(self.settings)))
-        self.reviews = Reviews(rules, self.gathering, self.recorder, wall_clock=lambda: self.now)
+        self.reviews = Reviews(
+            rules, self.gathering, self.recorder, namespaces=self.namespaces, wall_clock=lambda: self.now
+        )
 
     def gathering_over(self, submissions: Submissions) -> FactGathering:
         return FactGathering(

@@ -69,6 +69,7 @@ def test_the_defaults_serve_on_all_addresses() -> None:
         "client_names": (),
         "notifications_port": None,
         "notifications_secret_file": None,
+        "namespace_labels": None,
         "docs": True,
         "log_level": LogLevel.INFO,
         "log_format": LogFormat.AUTO,

@@ -201,13 +201,13 @@ def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
 
 
 @contextmanager
-def access() -> Iterator[SingleConfig | None]:
+def access(context: str | None = None) -> Iterator[SingleConfig | None]:
     """Find the Pod's service account, else KUBECONFIG, for the block, which makes a client of it.
 
     Raises ConfigurationError without access, or if the client cannot be made.
     """
     try:
-        yield KubeConfig.from_env().get()
+        yield KubeConfig.from_env().get(context)
     except (ConfigError, LookupError, OSError, ValueError) as error:
         why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
         raise ConfigurationError("cluster", [Problem("service account", why)]) from error

@@ -167,9 +167,12 @@ class ApiNamespaces:
             await response.aclose()
 
 
-def connect_namespaces(recorder: NamespaceRecorder) -> ApiNamespaces:
-    """Connect by the Pod's service account, else by KUBECONFIG. Raises ConfigurationError without either."""
-    with access() as config:
+def connect_namespaces(recorder: NamespaceRecorder, context: str | None = None) -> ApiNamespaces:
+    """Connect by the Pod's service account, else by KUBECONFIG; ``context`` is one of the latter.
+
+    Raises ConfigurationError without either.
+    """
+    with access(context) as config:
         transport = httpx2.AsyncHTTPTransport(verify=trust(config), socket_options=_KEEPALIVE)
         address, auth = (config.cluster.server, user_auth(config.user)) if config else ("", None)
         return ApiNamespaces(httpx2.AsyncClient(base_url=address, auth=auth, transport=transport), recorder)

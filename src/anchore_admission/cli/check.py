@@ -32,6 +32,7 @@ def command(
     mode: options.Mode = None,
     policy: options.Policy = None,
     namespace: options.Namespace = None,
+    namespace_labels: options.NamespaceLabels = None,
     user: options.User = "",
     group: options.Groups = None,
 ) -> None:
@@ -52,4 +53,5 @@ def command(
     def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
         return manual.each_image(names, requester, timeouts, progress)
 
-    judge(Overrides(config, anchore, mode, policy), run, output, objects=False)
+    overrides = Overrides(config, anchore, mode, policy, namespace_labels=namespace_labels)
+    judge(overrides, run, output, objects=False)

@@ -1,9 +1,10 @@
 """The run behind ``review`` and ``check``: apply the command line to the configuration, judge, print, exit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic_core import to_json
@@ -15,11 +16,14 @@ from anchore_admission.cli.options import MAX_TOTAL_TIMEOUT, OutputFormat
 from anchore_admission.cli.output import write
 from anchore_admission.cli.progress import progress_on_terminal
 from anchore_admission.models.configuration import Configuration, MemorySection, ModeName, RuleSection, WorkloadHandling
+from anchore_admission.ports.namespaces import Labels
+from anchore_admission.services.cluster.known_namespaces import declared_namespaces, parse_namespace_labels
 from anchore_admission.services.config.load import parse_configuration
 from anchore_admission.services.reviews.manual import ManualReviews, Progress
 from anchore_admission.services.reviews.summary import Summary
 from anchore_admission.settings import variable
 from anchore_admission.wiring.controller import build
+from anchore_admission.wiring.namespaces import NamespaceOptions
 
 _FOR_THE_WHOLE_RUN = MemorySection().model_copy(
     update={
@@ -45,14 +49,18 @@ class Overrides:
     mode: ModeName | None = None
     policy: str | None = None
     workloads: WorkloadHandling | None = None
+    namespace_labels: Path | None = None
     ignores_unchecked: bool = False
 
 
-def judge(overrides: Overrides, run: Run, output: OutputFormat, *, objects: bool) -> None:
-    """Judge, print the verdicts, and end with their exit code."""
+def judge(
+    overrides: Overrides, run: Run, output: OutputFormat, *, objects: bool, documents: Iterable[Any] = ()
+) -> None:
+    """Judge, print the verdicts, and end with their exit code. ``documents`` may declare namespaces with labels."""
     configuration = configured(overrides)
+    namespaces = given_namespaces(overrides, documents)
     with progress_on_terminal() as progress:
-        summary = asyncio.run(_judged(configuration, run, progress))
+        summary = asyncio.run(_judged(configuration, namespaces, run, progress))
     summary = replace(summary, ignores_unchecked=overrides.ignores_unchecked)
     write(summary, output, max_findings=configuration.messages.max_findings, objects=objects)
     if any(image.judged.rule.mode is ModeName.PASSIVE for image in summary.images):
@@ -75,6 +83,15 @@ def configured(overrides: Overrides) -> Configuration:
         update["rules"] = [_overridden(rule, overrides) for rule in configuration.rules]
         update["defaults"] = defaults.model_copy(update=_action(overrides, skips=defaults.mode is ModeName.SKIP))
     return configuration.model_copy(update=update)
+
+
+def given_namespaces(overrides: Overrides, documents: Iterable[Any] = ()) -> NamespaceOptions:
+    """Return the labels of ``--namespace-labels``, and over them those of Namespace objects among documents."""
+    given: dict[str, Labels] = {}
+    if overrides.namespace_labels:
+        given = parse_namespace_labels(*read_configuration_file(overrides.namespace_labels))
+    given |= declared_namespaces(documents)
+    return NamespaceOptions(given=given or None)
 
 
 def _file(overrides: Overrides) -> Configuration:
@@ -111,8 +128,8 @@ def _action(overrides: Overrides, *, skips: bool) -> dict[str, object]:
     return update
 
 
-async def _judged(configuration: Configuration, run: Run, progress: Progress) -> Summary:
-    controller = build(configuration)
+async def _judged(configuration: Configuration, namespaces: NamespaceOptions, run: Run, progress: Progress) -> Summary:
+    controller = build(configuration, namespaces=namespaces)
     try:
         return await run(controller.manual, progress)
     finally:

@@ -120,6 +120,16 @@ Namespace = Annotated[
         rich_help_panel=_REQUESTER,
     ),
 ]
+NamespaceLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--namespace-labels",
+        metavar="FILE",
+        help="Labels of namespaces, for rules that need them: a mapping of namespaces to their labels, or what kubectl "
+        "get namespaces -o yaml prints; - for standard input.",
+        rich_help_panel=_REQUESTER,
+    ),
+]
 User = Annotated[
     str,
     typer.Option("--user", help="User who creates the objects, for rules about users.", rich_help_panel=_REQUESTER),

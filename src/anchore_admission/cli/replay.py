@@ -11,7 +11,7 @@ import typer
 
 from anchore_admission.cli.exit_codes import ExitCode
 from anchore_admission.cli.failures import note
-from anchore_admission.cli.manual import Overrides, configured
+from anchore_admission.cli.manual import Overrides, configured, given_namespaces
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.cli.progress import progress_on_terminal
 from anchore_admission.cli.recorded_lines import recorded_entries
@@ -24,8 +24,10 @@ from anchore_admission.services.replay.outcomes import Change
 from anchore_admission.services.replay.report import Report
 from anchore_admission.services.replay.run import replay
 from anchore_admission.services.reviews.manual import Progress, Timeouts
+from anchore_admission.services.reviews.review import Rules
 from anchore_admission.text import shown
-from anchore_admission.wiring.replay import live_objects, replay_reviews
+from anchore_admission.wiring.namespaces import NamespaceOptions
+from anchore_admission.wiring.replay import live_namespaces, live_objects, replay_reviews
 
 DEFAULT_TOTAL_TIMEOUT = 3600.0
 _PANEL = "Replay"
@@ -86,7 +88,7 @@ def compare(
     today = configured(replace(overrides, mode=None, policy=None)) if compared.today else None
     new = configured(replace(overrides, config=against or overrides.config))
     with progress_on_terminal() as progress:
-        report = asyncio.run(_report(source, (today, new), timeouts, progress))
+        report = asyncio.run(_report(source, (today, new), given_namespaces(overrides), timeouts, progress))
     write_report(report, compared, output, max_findings=new.messages.max_findings)
     if report.passive:
         note("Note: passive rules admit without a verdict from Anchore; --mode strict would judge their images.")
@@ -106,10 +108,17 @@ def _compared(overrides: Overrides, against: Path | None) -> Compared:
 
 
 async def _report(
-    source: Source, configurations: tuple[Configuration | None, Configuration], timeouts: Timeouts, progress: Progress
+    source: Source,
+    configurations: tuple[Configuration | None, Configuration],
+    namespaces: NamespaceOptions,
+    timeouts: Timeouts,
+    progress: Progress,
 ) -> Report:
+    needs_labels = any(it and Rules.of(it).needs_namespace_labels for it in configurations)
+    if needs_labels and namespaces.given is None and not source.files:
+        namespaces = await live_namespaces(source.context)
     async with AsyncExitStack() as stack:
-        judges = await stack.enter_async_context(replay_reviews(*configurations))
+        judges = await stack.enter_async_context(replay_reviews(*configurations, namespaces))
         entries: AsyncIterator[Sequence[Entry]]
         if source.files:
             entries = recorded_entries(source.files)

@@ -60,6 +60,7 @@ def command(
     workloads: options.Workloads = None,
     ignore_unknown_kinds: options.IgnoreUnknownKinds = False,
     namespace: options.Namespace = None,
+    namespace_labels: options.NamespaceLabels = None,
     user: options.User = "",
     group: options.Groups = None,
 ) -> None:
@@ -82,7 +83,9 @@ def command(
     """
     groups = tuple(group or ())
     _check(files, recorded, against, context, cluster=cluster, names_requester=bool(namespace or user or groups))
-    overrides = Overrides(config, anchore, mode, policy, workloads, ignores_unchecked=ignore_unknown_kinds)
+    overrides = Overrides(
+        config, anchore, mode, policy, workloads, namespace_labels, ignores_unchecked=ignore_unknown_kinds
+    )
     if not files:
         source = replay.Source(recorded or (), context, namespace, UserInfo(user, list(groups)))
         timeouts = Timeouts(timeout, total_timeout or replay.DEFAULT_TOTAL_TIMEOUT)
@@ -95,7 +98,7 @@ def command(
         return manual.documents(documents, requester, timeouts, progress)
 
     overrides = replace(overrides, workloads=workloads or WorkloadHandling.DENY)
-    judge(overrides, run, output, objects=True)
+    judge(overrides, run, output, objects=True, documents=[document.value for document in documents])
 
 
 def _check(

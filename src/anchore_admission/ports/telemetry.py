@@ -167,6 +167,7 @@ class WatchedSource(StrEnum):
     SHARED_STORE = "shared_store"
     SECRET_PATH = "secret_path"  # noqa: S105 - a label
     NOTIFICATIONS_SECRET = "notifications_secret"  # noqa: S105 - a label
+    NAMESPACE_LABELS = "namespace_labels"
 
 
 class Repair(StrEnum):

@@ -17,6 +17,7 @@ from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
 from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Recorder, WatchedSource
 from anchore_admission.services.config.load import environment_name
@@ -36,6 +37,7 @@ from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
 from anchore_admission.watched import Watched
 from anchore_admission.wiring.credentials import credential_sources
+from anchore_admission.wiring.namespaces import NO_NAMESPACES, NamespaceOptions, WiredNamespaces
 from anchore_admission.wiring.store import WiredStore, fact_store
 
 
@@ -56,6 +58,7 @@ class Controller:
     watched: Sequence[Watched[Any]]
     """Files of credentials and CAs."""
     expiry_notices: ExpiryNotices
+    namespaces: WiredNamespaces
     shared: WiredStore | None = None
 
     def has_credentials(self) -> bool:
@@ -68,7 +71,7 @@ class Controller:
         return self.memory.forget()
 
     async def aclose(self) -> None:
-        """Close the connections to Anchore."""
+        """Close the connections to Anchore, to the shared store and to the cluster."""
         # A stack closes each of them even if closing another one fails.
         async with AsyncExitStack() as stack:
             for anchore in self.accounts.values():
@@ -76,6 +79,7 @@ class Controller:
             if self.shared:
                 stack.push_async_callback(self.shared.store.aclose)
             stack.push_async_callback(self.memory.aclose)
+            stack.push_async_callback(self.namespaces.aclose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,9 @@ def review_services(
     rules: CurrentRules,
     accounts: Mapping[str, Anchore],
     recorder: Recorder,
+    *,
     store: FactStore | None = None,
+    namespaces: NamespaceLabels | None = None,
 ) -> ReviewServices:
     """Wire the services of reviews to the ports given; tests give fakes."""
     queue = configuration.submissions
@@ -108,7 +114,7 @@ def review_services(
         concurrency=configuration.lookups.concurrency,
         passive_wait=configuration.passive.wait,
     )
-    reviews = Reviews(rules, gathering, recorder)
+    reviews = Reviews(rules, gathering, recorder, namespaces=namespaces)
     return ReviewServices(memory, gathering, submissions, reviews, ManualReviews(reviews))
 
 
@@ -135,13 +141,14 @@ def build(
     environ: Mapping[str, str] = os.environ,
     wait_until_valid: bool = False,
     shares: bool = False,
+    namespaces: NamespaceOptions = NO_NAMESPACES,
 ) -> Controller:
     """Build the controller; ``wait_until_valid`` accepts credential files that are not valid yet.
 
     Only a replica ``shares`` what it learns, through the configured store; a command asks Anchore.
 
     Raises:
-        ConfigurationError: with every account that cannot be used.
+        ConfigurationError: with every account that cannot be used, or if labels of namespaces are needed and unknown.
     """
     telemetry = Telemetry()
     rules = CurrentRules(Rules.of(configuration))
@@ -162,7 +169,11 @@ def build(
         for s in used
     }
     shared = fact_store(configuration, telemetry) if shares else None
-    services = review_services(configuration, rules, accounts, telemetry, shared.store if shared else None)
+    labels = WiredNamespaces(namespaces, telemetry)
+    labels.require(rules.current)
+    services = review_services(
+        configuration, rules, accounts, telemetry, store=shared.store if shared else None, namespaces=labels
+    )
     hints = Hints(services.memory, clock=time.monotonic)
     telemetry.watch_exemptions(rules.exemptions)
     watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
@@ -179,6 +190,7 @@ def build(
         manual=services.manual,
         watched=watched,
         expiry_notices=ExpiryNotices(rules.exemptions, time.time),
+        namespaces=labels,
         shared=shared,
     )
 

@@ -3,29 +3,33 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from anchore_admission.adapters.namespace_metrics import NamespaceMetrics
+from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.live import LiveObjects
+from anchore_admission.services.cluster.namespaces import listed_namespaces
 from anchore_admission.services.replay.accounts import OtherAccounts
 from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
 from anchore_admission.wiring.controller import build, review_services
+from anchore_admission.wiring.namespaces import NamespaceOptions
 
 
 @asynccontextmanager
 async def replay_reviews(
-    today: Configuration | None, new: Configuration
+    today: Configuration | None, new: Configuration, namespaces: NamespaceOptions
 ) -> AsyncIterator[tuple[Reviews | None, Reviews]]:
     """Build the reviews of both configurations; accounts of the same Anchore, user and account share their answers.
 
     The memory and the limits of calls are those of ``today``. Raises ConfigurationError.
     """
     async with AsyncExitStack() as stack:
-        second = build(new)
+        second = build(new, namespaces=namespaces)
         stack.push_async_callback(second.aclose)
         if today is None:
             yield None, second.reviews
             return
-        first = build(today)
+        first = build(today, namespaces=namespaces)
         stack.push_async_callback(first.aclose)
         accounts: dict[str, Anchore] = dict(first.accounts)
         names: dict[str, str] = {}
@@ -33,10 +37,30 @@ async def replay_reviews(
             same = next((known for known, other in first.accounts.items() if other.identity == anchore.identity), None)
             names[name] = same or f"{name} of the new configuration"
             accounts.setdefault(names[name], anchore)
-        services = review_services(today, CurrentRules(Rules.of(today)), accounts, first.telemetry)
+        services = review_services(
+            today, CurrentRules(Rules.of(today)), accounts, first.telemetry, namespaces=first.namespaces
+        )
         stack.push_async_callback(services.memory.aclose)
         gathering = OtherAccounts(services.gathering, names)
-        yield services.reviews, Reviews(CurrentRules(Rules.of(new)), gathering, second.telemetry)
+        rules = CurrentRules(Rules.of(new))
+        yield services.reviews, Reviews(rules, gathering, second.telemetry, namespaces=second.namespaces)
+
+
+async def live_namespaces(context: str | None) -> NamespaceOptions:
+    """Read the labels of all namespaces of a cluster.
+
+    Raises ConfigurationError without access to a Kubernetes API, and ClusterError if it does not list them.
+    """
+    from anchore_admission.adapters.kubernetes_namespaces import (  # noqa: PLC0415 - costs time and memory
+        connect_namespaces,
+    )
+
+    source = connect_namespaces(NamespaceMetrics(Telemetry().registry), context)
+    try:
+        given, _ = await listed_namespaces(source)
+    finally:
+        await source.aclose()
+    return NamespaceOptions(given=given)
 
 
 @asynccontextmanager

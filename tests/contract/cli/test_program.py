@@ -101,7 +101,7 @@ def test_typo_is_met_with_a_suggestion(program: CommandLine) -> None:
         ("ch", ["check"]),
         ("config ", ["validate", "schema"]),
         ("review --mode ", ["passive", "analysis", "strict"]),
-        ("check --names", ["--namespace"]),
+        ("check --names", ["--namespace", "--namespace-labels"]),
     ],
 )
 def test_shells_complete_commands_options_and_values(program: CommandLine, words: str, offered: list[str]) -> None:

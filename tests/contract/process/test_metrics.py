@@ -20,6 +20,7 @@ from anchore_admission.core.facts import SubmissionState
 from anchore_admission.core.freshness import Freshness
 from anchore_admission.errors import EvaluationError
 from anchore_admission.models.configuration import ModeName
+from anchore_admission.ports.namespaces import LiveRead
 from anchore_admission.ports.telemetry import Origin, StoreOutcome
 from anchore_admission.process import prepared, run
 from support import charts
@@ -39,7 +40,7 @@ OTHERS: Final = {
 }
 VALUES: Final = {
     "outcome": {
-        *("ok", "not_found", *SubmissionState, *StoreOutcome),
+        *("ok", "not_found", *SubmissionState, *StoreOutcome, *LiveRead),
         *(kind.code for kind in EvaluationError.__subclasses__()),
     },
     "decision": set(Decision),
@@ -51,7 +52,10 @@ VALUES: Final = {
 """The values of labels whose values are a closed set."""
 CONFIGURATION: Final = {
     "defaults": {"mode": "strict"},
-    "rules": [{"name": "watched", "match": {"images": ["*/watched/*"]}, "mode": "passive"}],
+    "rules": [
+        {"name": "watched", "match": {"images": ["*/watched/*"]}, "mode": "passive"},
+        {"name": "labeled", "match": {"images": ["*/labeled/*"], "namespaceSelector": {"matchLabels": {"a": "b"}}}},
+    ],
     "submissions": {"queueSize": 1, "concurrency": 1},
 }
 """Configuration that judges some of several images, submits some and drops the last."""

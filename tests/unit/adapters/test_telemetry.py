@@ -167,6 +167,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "shared_store": 0,
         "secret_path": 0,
         "notifications_secret": 0,
+        "namespace_labels": 0,
     }
     first, second = [False], [True]
     telemetry.watch_unusable(WatchedSource.CREDENTIALS, lambda: first[0])
@@ -179,6 +180,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "shared_store": 0,
         "secret_path": 0,
         "notifications_secret": 0,
+        "namespace_labels": 0,
     }
     second[0] = False
     assert unusable(telemetry) == {
@@ -189,6 +191,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "shared_store": 0,
         "secret_path": 0,
         "notifications_secret": 0,
+        "namespace_labels": 0,
     }
 
 

@@ -34,6 +34,17 @@ _TOPIC = "namespaces"
 Sleep = Callable[[float], Awaitable[None]]
 
 
+async def listed_namespaces(source: NamespaceSource) -> tuple[dict[str, Labels], str]:
+    """Return the labels of all namespaces, and the version from which a watch continues. Raises ClusterError."""
+    page = await source.list_page("")
+    version = page.version  # of the first page: a watch from it repeats changes rather than miss any
+    labels = {namespace.name: namespace.labels for namespace in page.namespaces}
+    while page.next:
+        page = await source.list_page(page.next)
+        labels.update((namespace.name, namespace.labels) for namespace in page.namespaces)
+    return labels, version
+
+
 class NamespaceReflector:
     """The ``NamespaceLabels`` of a cluster, as its API server showed them last.
 
@@ -93,12 +104,7 @@ class NamespaceReflector:
 
     async def _list(self) -> None:
         """List all namespaces and replace the known ones, so that those that were deleted meanwhile are forgotten."""
-        page = await self._source.list_page("")
-        version = page.version  # of the first page: a watch from it repeats changes rather than miss any
-        labels = {namespace.name: namespace.labels for namespace in page.namespaces}
-        while page.next:
-            page = await self._source.list_page(page.next)
-            labels.update((namespace.name, namespace.labels) for namespace in page.namespaces)
+        labels, version = await listed_namespaces(self._source)
         self._labels, self._version, self._current_at = labels, version, self._clock()
         self._recorder.namespaces_listed()
         self._recorder.namespaces_known(len(labels))

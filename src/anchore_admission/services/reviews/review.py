@@ -19,6 +19,7 @@ from anchore_admission.models.configuration import Configuration, UnknownKinds, 
 from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Workload
 from anchore_admission.ports.deadline import Clock, Deadline
+from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
 from anchore_admission.services.reviews.facts import Facts
 from anchore_admission.services.reviews.gate import BY_HAND
@@ -40,23 +41,23 @@ class Rules:
     max_images: int = 200
     notice: str = ""
     exemptions: ExemptionBook = NO_EXEMPTIONS
-
-    @property
-    def needs_namespace_labels(self) -> bool:
-        """True if a verdict may depend on the labels of a namespace."""
-        return self.book.needs_namespace_labels or self.exemptions.index.needs_namespace_labels
+    needs_namespace_labels: bool = False
+    """True if a verdict may depend on the labels of a namespace."""
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Rules":
         """Compile the rules of a configuration."""
+        book = compile_rules(configuration.rules, configuration.defaults)
+        exemptions = compile_exemptions(configuration.exemptions, configuration.limits.exemption_days)
         return cls(
-            compile_rules(configuration.rules, configuration.defaults),
+            book,
             workloads=configuration.workloads,
             unknown_kinds=configuration.unknown_kinds,
             max_findings=configuration.messages.max_findings,
             max_images=configuration.limits.images,
             notice=configuration.messages.notice or "",
-            exemptions=compile_exemptions(configuration.exemptions, configuration.limits.exemption_days),
+            exemptions=exemptions,
+            needs_namespace_labels=book.needs_namespace_labels or exemptions.index.needs_namespace_labels,
         )
 
 
@@ -75,12 +76,19 @@ class Reviews:
     """The one path from a request to its verdict, for the API server's requests and for reviews by hand."""
 
     def __init__(
-        self, rules: CurrentRules, gathering: Facts, recorder: Recorder, *, wall_clock: Clock = time.time
+        self,
+        rules: CurrentRules,
+        gathering: Facts,
+        recorder: Recorder,
+        *,
+        namespaces: NamespaceLabels | None = None,
+        wall_clock: Clock = time.time,
     ) -> None:
         self._rules = rules
         self._gathering = gathering
         self._recorder = recorder
         self._wall_clock = wall_clock
+        self._namespaces = namespaces
 
     async def review(self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin) -> ReviewVerdict:
         """Judge a request by the deadline, which began when the request line was read."""
@@ -115,7 +123,12 @@ class Reviews:
     ) -> ReviewVerdict:
         handling = template_handling(request, rules.workloads)
         places = distinct_images(request, view)
-        circumstances = circumstances_of(request, view)
+        labels = None
+        if self._namespaces and rules.needs_namespace_labels:
+            # People may name any namespace: only the API server's own requests make us ask it.
+            may_ask = origin is Origin.ADMISSION
+            labels = await self._namespaces.labels_of(request.namespace or "", deadline, may_ask=may_ask)
+        circumstances = circumstances_of(request, view, labels)
         # Before any image is parsed or matched, because the author chooses how many there are.
         if len(places) > rules.max_images:
             possible = rules.book.narrowed(circumstances).possible()

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import Finding
-from anchore_admission.core.messages import out_of_scope
+from anchore_admission.core.messages import exempted, out_of_scope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
 
 WHOLE = ""
@@ -38,6 +38,7 @@ class Outcome(Struct, frozen=True):
     mode: str = ""
     message: str = ""
     findings: tuple[Finding, ...] = ()
+    is_exempt: bool = False
 
     @property
     def is_undecided(self) -> bool:
@@ -48,6 +49,8 @@ class Outcome(Struct, frozen=True):
     def word(self) -> str:
         if not self.rule and self.decision is Decision.ADMIT:
             return "not judged"
+        if self.is_exempt:
+            return "exempt"
         if self.is_undecided:
             return f"undecided ({_EFFECTS[self.effect]})"
         if self.decision is Decision.DENY and self.effect is Effect.ALLOW:
@@ -78,14 +81,16 @@ def outcomes(verdict: ReviewVerdict) -> dict[str, Outcome]:
 
 def _outcome(image: ImageVerdict) -> Outcome:
     verdict, rule = image.verdict, image.judged.rule
+    uses = "; ".join(exempted(use, [image.judged.text]) for use in image.exemptions)
     return Outcome(
         image.effect,
         verdict.decision,
         verdict.reason.value,
         rule.name,
         rule.mode.value,
-        verdict.warning or verdict.message,
+        uses or verdict.warning or verdict.message,
         verdict.findings,
+        is_exempt=bool(uses),
     )
 
 

@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from anchore_admission.core import judgement
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import Finding
 from anchore_admission.core.rules.book import Rule
+from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, Verdict
 from anchore_admission.models.configuration import ModeName, UnknownKinds, WorkloadHandling
@@ -43,6 +45,7 @@ ADMITTED = judged(ADMIT, Effect.ALLOW)
 WARNED = judged(DENY, Effect.WARN)
 RECORDED = judged(DENY, Effect.ALLOW)
 DENIED = judged(DENY, Effect.DENY)
+EXEMPT = structs.replace(WARNED, exemptions=(Use(UseKind.EXEMPTION, "log4j", "the fix is on its way", owner="shop"),))
 UNDECIDED = judged(NO_VERDICT, Effect.DENY)
 KIND_ALLOWED, KIND_WARNED, KIND_DENIED = (
     judgement.unknown_kind(request({"apiVersion": "a.b/v1", "kind": "Run"}), choice)
@@ -67,6 +70,9 @@ KIND_ALLOWED, KIND_WARNED, KIND_DENIED = (
         (DENIED, WARNED, Change.NO_LONGER_DENIED, ("denied", "warned")),
         (UNDECIDED, ADMITTED, Change.NO_LONGER_DENIED, ("undecided (denied)", "admitted")),
         (WARNED, ADMITTED, Change.NO_LONGER_WARNED, ("warned", "admitted")),
+        (DENIED, EXEMPT, Change.NO_LONGER_DENIED, ("denied", "exempt")),
+        (EXEMPT, DENIED, Change.DENIED, ("exempt", "denied")),
+        (ADMITTED, EXEMPT, Change.WARNED, ("admitted", "exempt")),
     ],
 )
 def test_a_change_is_one_of_the_effect(
@@ -78,6 +84,16 @@ def test_a_change_is_one_of_the_effect(
 
     found = [(c.change, c.before.word if c.before else "", c.after.word) for c in report.changes()]
     assert found == ([(change, *words)] if change else [])
+
+
+def test_an_exemption_is_named_with_its_grounds() -> None:
+    report = Report()
+
+    report.add(recorded(), verdict(DENIED), verdict(EXEMPT))
+
+    assert report.changes()[0].after.message.startswith(
+        f"Exemption log4j admits image {IMAGE}: the fix is on its way (owner shop"
+    )
 
 
 def test_one_configuration_shows_what_it_does_not_plainly_admit() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic_core import to_json
 
+from anchore_admission.cli.config_convert import convert_configuration
 from anchore_admission.cli.failures import guarded, note
 from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.models.configuration import Configuration
@@ -53,3 +54,4 @@ def _described(configuration: Configuration) -> str:
 
 command.command("validate")(guarded(validate))
 command.command("schema")(guarded(schema))
+command.command("convert")(guarded(convert_configuration))

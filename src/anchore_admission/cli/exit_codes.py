@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     """``health``: the controller is not ready or does not respond. Container engines know only 0 and 1."""
     NO_VERDICT = 1
     """``probe``: the webhook answers about an image without a verdict from Anchore."""
+    TO_DECIDE = 1
+    """``config convert``: a person has to decide or to complete something."""
     FAILED = 2
     """Something could not be judged, read or done in time. Click uses it, too, if it rejects the command line."""
     NO_ANSWER = 2

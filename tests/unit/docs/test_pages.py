@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
-from click import Command, Group
+from click import Command
 
 from anchore_admission.cli.main import COMMANDS, PROGRAM, load
 from support.paths import ROOT
@@ -109,7 +109,7 @@ def options(command: str) -> Mapping[str, frozenset[str]]:
         return frozenset({"--help", "-h"}.union(*({*each.opts, *each.secondary_opts} for each in found.params)))
 
     loaded = load(command)
-    below = {name: own(each) for name, each in loaded.commands.items()} if isinstance(loaded, Group) else {}
+    below = {name: own(each) for name, each in getattr(loaded, "commands", {}).items()}
     return {"": own(loaded)} | below
 
 

@@ -1,0 +1,1 @@
+"""Convert the configuration of anchore/kubernetes-admission-controller, the Go controller, into ours."""

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.core.decision import Decision, Effect
-from anchore_admission.core.messages import exempted, finding_line, out_of_scope, worst_first
+from anchore_admission.core.exemption_messages import exempted
+from anchore_admission.core.messages import finding_line, out_of_scope, worst_first
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 from anchore_admission.text import shown
@@ -242,7 +243,7 @@ def _row(about: str, image: ImageVerdict, max_findings: int) -> _Row:
     lines = [finding_line(finding) for finding in findings[:max_findings]]
     if len(findings) > max_findings:
         lines.append(f"and {len(findings) - max_findings} more")
-    uses = [exempted(use, [image.judged.text]) for use in image.exemptions]
+    uses = [exempted(use, [image.judged.text], _TEXT_LIMIT) for use in image.exemptions]
     return _Row(about, shown(image.judged.text), outcome_of(image), message, (*uses, *lines))
 
 

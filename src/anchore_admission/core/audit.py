@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from anchore_admission.core.messages import fitting, grounds
+from anchore_admission.core.exemption_messages import grounds
+from anchore_admission.core.messages import fitting
 from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.text import shown

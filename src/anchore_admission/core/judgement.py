@@ -58,9 +58,8 @@ def _lifted(
         effect = Effect.ALLOW if rule.enforcement is Enforcement.AUDIT else Effect.WARN
         return ImageVerdict(image, facts, verdict, effect, uses)
     effect = effect_of(verdict, rule, handling)
-    if effect is Effect.DENY and rule.break_glass and waivers.awaits_reason(image):
-        message = messages.with_break_glass(verdict.message, rule.break_glass)
-        verdict = structs.replace(verdict, message=message)
+    if effect is Effect.DENY and (advice := waivers.advice(image, facts)):
+        verdict = structs.replace(verdict, message=f"{verdict.message}. {advice}")
     return ImageVerdict(image, facts, verdict, effect)
 
 

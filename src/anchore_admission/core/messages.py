@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from anchore_admission.core.decision import Effect, Reason
+from anchore_admission.core.exemption_messages import exempted
 from anchore_admission.core.facts import (
     AnalysisState,
     Finding,
@@ -18,7 +19,7 @@ from anchore_admission.core.facts import (
     SubmissionState,
 )
 from anchore_admission.core.images import JudgedImage
-from anchore_admission.core.rules.exemptions import Use, UseKind
+from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.errors import AnchoreResponseTooLarge, ImageNotReached
@@ -32,9 +33,6 @@ WARNINGS = 10
 """Warnings of one review, including the notice and the line that counts the omitted ones."""
 _HEAD_LIMIT = 700
 _FINDING_LIMIT = 160
-_SUBJECT_LIMIT = 80
-_OWNER_LIMIT = 40
-_SHORTEST_REASON = 20
 
 _SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
 """Worst first. A finding without a severity (from a gate other than vulnerabilities) comes after HIGH."""
@@ -316,28 +314,7 @@ def _uses(images: Sequence[ImageVerdict]) -> list[str]:
     for image in images:
         for use in image.exemptions:
             by_use.setdefault(use, []).append(image.judged.text)
-    return [exempted(use, found) for use, found in by_use.items()]
-
-
-def exempted(use: Use, images: Sequence[str]) -> str:
-    """Warn that denied images are admitted, with the grounds; the reason is cut, so that the rest always fits."""
-    rest = f" and {len(images) - 1} more" if len(images) > 1 else ""
-    name = f"Exemption {use.name}" if use.kind is UseKind.EXEMPTION else f"Break-glass of rule {use.name}"
-    head = f"{name} admits image {shown(images[0], _SUBJECT_LIMIT)}{rest}"
-    tail = f" ({grounds(use)})" if use.kind is UseKind.EXEMPTION else ""
-    room = max(WARNING_LIMIT - len(head) - len(tail) - 2, _SHORTEST_REASON)
-    return f"{head}: {shortened(use.reason, room)}{tail}"
-
-
-def grounds(use: Use) -> str:
-    """Name owner, ticket and end of an exemption."""
-    ticket = f", ticket {shown(use.ticket, _OWNER_LIMIT)}" if use.ticket else ""
-    return f"owner {shown(use.owner, _OWNER_LIMIT)}{ticket}, until {use.expires}"
-
-
-def with_break_glass(message: str, annotation: str) -> str:
-    """Add to a denial how a person who may break the glass does it."""
-    return f"{message}. In an emergency, give a reason in the Pod's annotation {shown(annotation)}"
+    return [exempted(use, found, WARNING_LIMIT) for use, found in by_use.items()]
 
 
 def capped(warnings: Iterable[str], notice: str = "") -> tuple[str, ...]:

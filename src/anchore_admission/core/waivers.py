@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from anchore_admission.core import workload
+from anchore_admission.core import exemption_messages, workload
 from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import ImageFacts
 from anchore_admission.core.images import JudgedImage, Uncheckable
@@ -40,14 +40,30 @@ class Waivers(Struct, frozen=True):
         exemptions = self._exemptions(image, facts) if self.exemptions else ()
         return tuple(use_of(exemption) for exemption in exemptions) or self._break_glass(image)
 
-    def awaits_reason(self, image: JudgedImage) -> bool:
-        """Return whether a reason in the annotation of the rule's break-glass would admit the image."""
+    def advice(self, image: JudgedImage, facts: ImageFacts) -> str:
+        """Return what the author of an image that stays denied should know; empty if there is nothing."""
+        sentences = []
+        names = _names(image, facts) if self.exemptions else ()
+        if self.exemptions and names:
+            holding = [exemption.name for exemption in self.exemptions.holding(names)]
+            ended = self.exemptions.ended(names)
+            if holding:
+                sentences.append(exemption_messages.exempt_in_part(holding))
+            elif ended:
+                latest = max(ended, key=lambda exemption: exemption.expires)
+                sentences.append(exemption_messages.exemption_ended(use_of(latest)))
+        if annotation := self._annotation(image):
+            sentences.append(exemption_messages.break_glass(annotation))
+        return ". ".join(sentences)
+
+    def _annotation(self, image: JudgedImage) -> str | None:
+        """Return the annotation in which a reason admits the image; None if none does."""
         # Only a rule that certainly applies: the rule of another image is the most severe of those in question.
-        return self.annotations is not None and image.rule.break_glass is not None and image.reference is not None
+        return image.rule.break_glass if self.annotations is not None and image.reference else None
 
     def _break_glass(self, image: JudgedImage) -> tuple[Use, ...]:
-        annotation = image.rule.break_glass
-        if not annotation or not self.awaits_reason(image):
+        annotation = self._annotation(image)
+        if not annotation:
             return ()
         reason = cleaned_reason((self.annotations or {}).get(annotation) or "")
         return (Use(UseKind.BREAK_GLASS, image.rule.name, reason),) if reason else ()

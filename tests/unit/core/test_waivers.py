@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from anchore_admission.core import judgement
 from anchore_admission.core.decision import Decision, Effect, Reason
@@ -104,7 +105,9 @@ def test_the_denials_that_an_exemption_lifts(facts: ImageFacts, by: Rule, *, by_
     assert before.effect is Effect.DENY
     for exemption, lifts in (({}, by_all), (CVE, by_cve)):
         judged = _judged(facts, _waivers(exemption), by=by)
-        assert judged.verdict == before.verdict, "the recorded verdict never changes"
+        told = "" if lifts else ". Exemption e0 does not excuse all of this"
+        message = before.verdict.message + told
+        assert judged.verdict == structs.replace(before.verdict, message=message), "the recorded verdict never changes"
         assert (judged.effect, _used(judged)) == ((Effect.WARN, ["e0"]) if lifts else (Effect.DENY, []))
 
 
@@ -253,6 +256,26 @@ def test_without_a_reason_the_denial_asks_for_one(
     judged = _judged(FAILED, Waivers(None, annotations), by=by)
     assert (judged.effect, judged.exemptions) == (Effect.DENY, ())
     assert judged.verdict.message.endswith(f"give a reason in the Pod's annotation {KEY}") is asks
+
+
+@pytest.mark.parametrize(
+    ("exemptions", "told"),
+    [
+        ([CVE], "Exemption e0 does not excuse all of this"),
+        ([CVE, CVE, CVE], "Exemption e0 and 2 more do not excuse all of this"),
+        ([{"expires": "2026-11-26"}, {"expires": "2026-11-20"}], "Exemption e0 ended at 2026-11-27T00:00:00Z"),
+        ([{"expires": "2026-11-26"}, CVE], "Exemption e1 does not excuse all of this"),
+        ([{"expires": "2026-11-26", "match": {"images": ["other"]}}], ""),
+    ],
+)
+def test_a_denial_tells_why_an_exemption_does_not_apply(exemptions: list[dict[str, Any]], told: str) -> None:
+    facts = ImageFacts(record(), (failed(OTHER),))
+    message = _judged(facts, _waivers(*exemptions)).verdict.message
+    assert message == _judged(facts, NO_WAIVERS).verdict.message + (f". {told}" if told else "")
+    waivers = _waivers(*exemptions, annotations={})
+    both = _judged(facts, waivers, by=ON_CALL).verdict.message
+    assert both.endswith(f". In an emergency, give a reason in the Pod's annotation {KEY}")
+    assert told in both
 
 
 def test_a_denial_that_is_not_enforced_asks_for_no_reason() -> None:

@@ -1,6 +1,6 @@
 """Exemptions: denials that the operator lifts for some images, until a date."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -67,14 +67,18 @@ class NarrowedExemptions(Struct, frozen=True):
     now: float
 
     def holding(self, names: tuple[str, ...]) -> list[Exemption]:
-        """Return the exemptions of the image known by these names, in order.
-
-        While the labels of the namespace are not known, an exemption that depends on them does not apply.
-        """
-        matching = (self.book.all[n] for n in positions(self.narrowed.holding(names).certain))
+        """Return the exemptions that apply to the image known by these names, in order."""
         latest = latest_expiry(self.now, self.book.days)
         # An end that is too far ahead means that the clock is wrong: the configuration was checked when it was read.
-        return [exemption for exemption in matching if self.now < exemption.expires <= latest]
+        return [exemption for exemption in self._matching(names) if self.now < exemption.expires <= latest]
+
+    def ended(self, names: tuple[str, ...]) -> list[Exemption]:
+        """Return the exemptions that applied to the image until they ended, in order."""
+        return [exemption for exemption in self._matching(names) if exemption.expires <= self.now]
+
+    def _matching(self, names: tuple[str, ...]) -> Iterator[Exemption]:
+        # While the labels of the namespace are not known, an exemption that depends on them does not apply.
+        return (self.book.all[position] for position in positions(self.narrowed.holding(names).certain))
 
 
 class UseKind(StrEnum):

@@ -5,8 +5,9 @@ from enum import StrEnum
 from msgspec import Struct
 
 from anchore_admission.core.decision import Decision, Effect, Reason
+from anchore_admission.core.exemption_messages import exempted
 from anchore_admission.core.facts import Finding
-from anchore_admission.core.messages import exempted, out_of_scope
+from anchore_admission.core.messages import WARNING_LIMIT, out_of_scope
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
 
 WHOLE = ""
@@ -81,7 +82,7 @@ def outcomes(verdict: ReviewVerdict) -> dict[str, Outcome]:
 
 def _outcome(image: ImageVerdict) -> Outcome:
     verdict, rule = image.verdict, image.judged.rule
-    uses = "; ".join(exempted(use, [image.judged.text]) for use in image.exemptions)
+    uses = "; ".join(exempted(use, [image.judged.text], WARNING_LIMIT) for use in image.exemptions)
     return Outcome(
         image.effect,
         verdict.decision,

@@ -46,9 +46,13 @@ class Program:
 
     def review(self, *options: str, kubeconfig: str = "") -> tuple[int, dict[str, Any]]:
         """Compare the passive configuration with strict mode; return the exit code and the document."""
+        return self.compare(*options, "--mode", "strict", kubeconfig=kubeconfig)
+
+    def compare(self, *options: str, kubeconfig: str = "") -> tuple[int, dict[str, Any]]:
+        """Compare the passive configuration with what the options name."""
         given = {**_CREDENTIALS, **({"KUBECONFIG": kubeconfig} if kubeconfig else {})}
         variables = [f"{name}={value}" for name, value in given.items()]
-        arguments = ["review", *options, "--config", str(self.configuration), "--mode", "strict", "-o", "json"]
+        arguments = ["review", *options, "--config", str(self.configuration), "-o", "json"]
         done = self.kubectl.run("env", *variables, *_PROGRAM, *arguments)
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
@@ -65,7 +69,7 @@ def changes(document: Mapping[str, Any]) -> set[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def filled(api: Api, kubectl: Kubectl, namespaces: Namespaces) -> str:
     """A namespace with workloads, and a Deployment that gets a failing image only by an update."""
-    namespaces(REPLAYED)
+    namespaces(REPLAYED, env="replayed")
     things = [
         thing("Deployment", FAILING, name="web", replicas=2),
         thing("Deployment", PASSING, name="updated"),
@@ -109,6 +113,20 @@ def test_the_live_cluster_is_compared(program: Program, filled: str) -> None:
     }
     assert document["judged"]["PodTemplate"] == MANY
     assert document["unread"]["count"] == 0
+
+
+def test_the_labels_of_namespaces_are_those_of_the_cluster(program: Program, filled: str, tmp_path: Path) -> None:
+    new = json.loads(program.configuration.read_text())
+    selector = {"matchLabels": {"env": filled}}
+    new["rules"] = [{"name": "by-label", "match": {"namespaceSelector": selector}, "mode": "strict"}]
+    file = tmp_path / "new.yaml"
+    file.write_text(json.dumps(new))
+
+    code, document = program.compare("--cluster", "--against", str(file))
+
+    assert code == 1
+    assert ("newlyDenied", "Deployment/web", FAILING) in changes(document)
+    assert [row["namespace"] for row in document["namespaces"]] == [filled]
 
 
 def test_all_namespaces_are_compared(program: Program, filled: str) -> None:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from anchore_admission.adapters.namespace_metrics import NamespaceMetrics
 from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.errors import ClusterError, ConfigurationError, Problem
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.live import LiveObjects
@@ -49,7 +50,7 @@ async def replay_reviews(
 async def live_namespaces(context: str | None) -> NamespaceOptions:
     """Read the labels of all namespaces of a cluster.
 
-    Raises ConfigurationError without access to a Kubernetes API, and ClusterError if it does not list them.
+    Raises ConfigurationError without access to a Kubernetes API, and if it does not list them.
     """
     from anchore_admission.adapters.kubernetes_namespaces import (  # noqa: PLC0415 - costs time and memory
         connect_namespaces,
@@ -58,6 +59,9 @@ async def live_namespaces(context: str | None) -> NamespaceOptions:
     source = connect_namespaces(NamespaceMetrics(Telemetry().registry), context)
     try:
         given, _ = await listed_namespaces(source)
+    except ClusterError as error:
+        why = f"their labels are needed, but cannot be listed: {error}; --namespace-labels FILE gives them otherwise"
+        raise ConfigurationError("cluster", [Problem("namespaces", why)]) from error
     finally:
         await source.aclose()
     return NamespaceOptions(given=given)

@@ -380,6 +380,70 @@ def test_rules_about_users_apply_to_the_controllers(
     assert changes(alice) == [("newlyWarned", "Pod shop/lonely", BAD, "warned")]
 
 
+BY_LABEL = [{"name": "prod", "match": {"namespaceSelector": {"matchLabels": {"env": "prod"}}}, "mode": "strict"}]
+
+
+def test_the_labels_of_namespaces_come_from_the_cluster(
+    program: CommandLine, configuration: Configurations, cluster: LiveApi
+) -> None:
+    for name, env in {"shop": "prod", "pay": "test"}.items():
+        cluster.add({"kind": "Namespace", "metadata": {"name": name, "labels": {"env": env}}})
+        cluster.add({**pod(BAD), "metadata": {"name": "web", "namespace": name}})
+    today, new = configuration("today", "passive"), configuration("new", "passive", rules=BY_LABEL)
+
+    ended = program("review", "--cluster", "-c", today, "--against", new, "-o", "json")
+
+    assert ended.code == 1
+    assert changes(ended) == [("newlyDenied", "Pod shop/web", BAD, "denied")]
+
+
+def test_without_the_right_to_list_namespaces_a_file_gives_their_labels(
+    program: CommandLine, configuration: Configurations, cluster: LiveApi, tmp_path: Path
+) -> None:
+    cluster.add(in_shop(pod(BAD), "web"))
+    cluster.forbidden = frozenset({"Namespace"})
+    labels = tmp_path / "namespaces.yaml"
+    labels.write_text("shop: {env: prod}")
+    arguments = (
+        "review",
+        "--cluster",
+        "-n",
+        "shop",
+        "-c",
+        configuration("new", "passive", rules=BY_LABEL),
+        "-o",
+        "json",
+    )
+
+    refused, given = program(*arguments), program(*arguments, "--namespace-labels", labels)
+
+    assert (refused.code, refused.out) == (2, "")
+    assert "namespaces: their labels are needed, but cannot be listed: " in refused.err
+    assert "--namespace-labels FILE gives them otherwise" in refused.err
+    assert changes(given) == [("newlyDenied", "Pod shop/web", BAD, "denied")]
+
+
+def test_recorded_requests_need_a_file_with_the_labels(
+    program: CommandLine, configuration: Configurations, tmp_path: Path
+) -> None:
+    labels = tmp_path / "namespaces.yaml"
+    labels.write_text("shop: {env: prod}")
+    arguments = ("review", "--replay", "-", "-c", configuration("new", "passive", rules=BY_LABEL), "-o", "json")
+    recorded = lines(created(BAD), created(BAD, namespace="pay"))
+
+    refused, given = (
+        program(*arguments, stdin=recorded),
+        program(*arguments, "--namespace-labels", labels, stdin=recorded),
+    )
+
+    assert refused.code == 2
+    assert "--namespace-labels" in refused.err
+    assert changes(given) == [
+        ("newlyDenied", "Pod shop/web", BAD, "denied"),
+        ("newlyUndecided", "Pod pay/web", BAD, "undecided (denied)"),
+    ]
+
+
 def test_a_missing_right_is_named_and_the_other_kinds_are_judged(
     program: CommandLine, configuration: Configurations, cluster: LiveApi
 ) -> None:

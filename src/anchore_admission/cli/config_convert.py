@@ -19,8 +19,10 @@ from anchore_admission.cli.exit_codes import ExitCode
 from anchore_admission.cli.failures import note
 from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.core.convert.conversion import Conversion, convert
+from anchore_admission.core.convert.namespaces import Namespace
 from anchore_admission.core.convert.original import Rejected, read_configuration, read_credentials
 from anchore_admission.core.convert.values import ChartValues, read_values
+from anchore_admission.documents.objects import opened
 from anchore_admission.documents.reader import load_documents
 from anchore_admission.errors import ConfigurationError, DocumentError, Problem
 from anchore_admission.models.configuration import Enforcement
@@ -50,6 +52,14 @@ _Values = Annotated[
         help="The values of its chart; without CONFIG.JSON, the selectors are read from here.",
     ),
 ]
+_Namespaces = Annotated[
+    Path | None,
+    typer.Option(
+        "--namespaces",
+        metavar="FILE",
+        help="The cluster's namespaces (kubectl get namespaces -o json), to check selectors for namespaces on them.",
+    ),
+]
 _Output = Annotated[
     Path | None,
     typer.Option(
@@ -72,6 +82,7 @@ def convert_configuration(
     original: _Original = None,
     credentials: _Credentials = None,
     values: _Values = None,
+    namespaces: _Namespaces = None,
     output: _Output = None,
     force: _Force = False,
     enforcement: _Enforcement = Enforcement.AUDIT,
@@ -84,7 +95,7 @@ def convert_configuration(
     """
     if original is None and values is None:
         raise ConfigurationError("config convert", [Problem("", "give CONFIG.JSON, --values or both")])
-    conversion = _converted(original, credentials, values, enforcement)
+    conversion = _converted(original, credentials, values, namespaces, enforcement)
     problems = _problems(conversion)
     text = _reported(conversion, problems, report)
     if output is None:
@@ -100,7 +111,11 @@ def convert_configuration(
 
 
 def _converted(
-    original: Path | None, credentials: Path | None, values: Path | None, enforcement: Enforcement
+    original: Path | None,
+    credentials: Path | None,
+    values: Path | None,
+    namespaces: Path | None,
+    enforcement: Enforcement,
 ) -> Conversion:
     chart = _chart(values) if values else None
     configuration = _read(original, "configuration") if original else chart.configuration if chart else {}
@@ -110,7 +125,24 @@ def _converted(
         None if secret is None else _understood(credentials or values, read_credentials, secret),
         chart.deployment if chart else None,
         enforcement,
+        _cluster(namespaces) if namespaces else None,
     )
+
+
+def _cluster(path: Path) -> tuple[Namespace, ...]:
+    """Return the namespaces in a List. Raises ConfigurationError if there is none."""
+    found = [it for it in opened(_read(path, "namespaces")) if isinstance(it, dict) and it.get("kind") == "Namespace"]
+    metadata = [it["metadata"] for it in found if isinstance(it.get("metadata"), dict)]
+    if not metadata:
+        problem = Problem("", "expected namespaces, as kubectl get namespaces -o json prints them")
+        raise ConfigurationError(str(path), [problem])
+    return tuple(
+        Namespace(str(it.get("name")), _texts(it.get("labels")), _texts(it.get("annotations"))) for it in metadata
+    )
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {str(key): str(text) for key, text in value.items()} if isinstance(value, dict) else {}
 
 
 def _chart(values: Path) -> ChartValues:

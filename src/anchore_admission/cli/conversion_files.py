@@ -19,6 +19,7 @@ _WIDTH = 1_000_000
 """No line is broken: a person removes the key `undecided` as one line."""
 _STATUSES = {
     Status.EXACT: "exact",
+    Status.CHECKED: "checked",
     Status.STRICTER: "stricter",
     Status.DECIDE: "to decide",
     Status.UNUSED: "without effect",

@@ -264,3 +264,28 @@ def test_the_chart_rejects_values_with_something_to_decide(program: CommandLine,
     program("config", "convert", file, "--output", folder / "out")
 
     assert "additional properties 'undecided' not allowed" in refusal(loaded(folder / "out" / "values.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "code", "said"),
+    [
+        ({"kind": "List", "items": [{"kind": "Namespace", "metadata": {"name": "shop"}}]}, 0, "policy: checked\n"),
+        (
+            {"kind": "NamespaceList", "apiVersion": "v1", "items": [{"metadata": {"name": "dev"}}]},
+            1,
+            "policy: to decide\n",
+        ),
+        ({"kind": "List", "items": []}, 2, "expected namespaces, as kubectl get namespaces -o json prints them"),
+    ],
+)
+def test_selectors_for_namespaces_are_checked_on_those_of_the_cluster(
+    program: CommandLine, folder: Path, namespaces: Any, code: int, said: str
+) -> None:
+    selector = {"ResourceType": "namespace", "SelectorKeyRegex": "name", "SelectorValueRegex": "^shop$"}
+    file = written(
+        folder / "config.json", {**CONFIGURATION, "PolicySelectors": [{**SELECTORS[0], "Selector": selector}]}
+    )
+    ended = program("config", "convert", file, "--namespaces", written(folder / "namespaces.json", namespaces))
+
+    assert ended.code == code
+    assert said in ended.err

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from anchore_admission.core.convert.namespaces import Namespace
 from anchore_admission.core.convert.original import Credentials, Original
 from anchore_admission.core.convert.selectors import ConvertedSelector, Status, Surroundings, convert_selector
 from anchore_admission.core.convert.values import ConvertedValues
@@ -61,11 +62,12 @@ def convert(
     credentials: Credentials | None,
     values: ConvertedValues | None,
     enforcement: Enforcement = Enforcement.AUDIT,
+    namespaces: tuple[Namespace, ...] | None = None,
 ) -> Conversion:
-    """Convert what is given; ``credentials`` and ``values`` are None if they are not."""
+    """Convert what is given; ``credentials``, ``values`` and ``namespaces`` are None if they are not."""
     names = _account_names(original, credentials)
     known = None if credentials is None else frozenset(user.username for user in credentials.users)
-    surroundings = Surroundings(original.request_analysis, known, names, DEFAULT_ACCOUNT)
+    surroundings = Surroundings(original.request_analysis, known, names, DEFAULT_ACCOUNT, namespaces)
     selectors = tuple(_converted(original, surroundings))
     body = {
         "defaults": {

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from anchore_admission.core.convert.namespaces import Comparison, Namespace, compare
 from anchore_admission.core.convert.original import Selector
 from anchore_admission.core.convert.patterns import Searched, image_patterns, likely_images, searched, value_patterns
 from anchore_admission.models.configuration import EXPRESSION, ModeName
@@ -21,6 +22,7 @@ _LABEL_VALUE = re.compile(rf"(?:{_LABEL_NAME})?")
 _OBJECT_NAME = re.compile(r"[a-z0-9.*?-]{1,253}")
 _NAMESPACE_NAME = re.compile(r"[a-z0-9*?-]{1,63}")
 _SHOWN = 80
+_MAX_NAMES = 10
 
 _SPELLING = (
     "what it matches depends on how an author writes the image (nginx, docker.io/library/nginx:latest, a tag beside a "
@@ -37,6 +39,8 @@ class Status(StrEnum):
 
     EXACT = "exact"
     """They match the same images."""
+    CHECKED = "checked"
+    """They select the same of the namespaces that the cluster has today."""
     STRICTER = "stricter"
     """They admit fewer images without a check, never more."""
     DECIDE = "decide"
@@ -61,12 +65,16 @@ class ConvertedSelector:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a selector's rules depend on besides the selector: ``users`` is None if the credentials are not given."""
+    """What a selector's rules depend on besides the selector.
+
+    ``users`` is None if the credentials are not given, and ``namespaces`` if the namespaces of the cluster are not.
+    """
 
     request_analysis: bool
     users: frozenset[str] | None
     accounts: Mapping[str, str]
     default_account: str
+    namespaces: tuple[Namespace, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,21 @@ class _Parts:
     parts: tuple[_Part, ...]
     gaps: tuple[str, ...] = ()
 
+    @property
+    def reasons(self) -> list[str]:
+        """Everything that is not exact, each once."""
+        return list(dict.fromkeys([*self.gaps, *(part.reason for part in self.parts if part.reason)]))
+
 
 def convert_selector(number: int, selector: Selector, surroundings: Surroundings) -> ConvertedSelector:
     """Convert the selector with this number, from 1 on."""
     key, value = searched(selector.key), searched(selector.value)
     of_image = selector.resource_type not in {_RESOURCE, _NAMESPACE}
     found = _parts(selector, key, value)
+    compared = _compared(found, selector, key, value, surroundings.namespaces)
+    is_checked = compared is not None and compared.proves_something
+    if is_checked:
+        found = _Parts(tuple(replace(part, reason="") for part in found.parts))
     denied = _always_denied(selector, surroundings)
     if denied:
         found = _Parts(
@@ -100,8 +117,10 @@ def convert_selector(number: int, selector: Selector, surroundings: Surroundings
     parts, status = _settled(found, lax=lax, of_image=of_image)
     remarks = [*_remarks(selector, key, value), *_problems(selector, key, value)]
     if status in {Status.STRICTER, Status.DECIDE}:
-        reasons = dict.fromkeys([*found.gaps, *(part.reason for part in found.parts if part.reason)])
-        remarks += [f"not exact: {reason}" for reason in reasons]
+        remarks += [f"not exact: {reason}" for reason in found.reasons]
+    if compared:
+        remarks.append(_comparison(compared))
+    status = Status.CHECKED if is_checked and status is Status.EXACT else status
     rules = tuple(_rule(number, part, selector, surroundings) for part in parts)
     return ConvertedSelector(selector, status, rules, tuple(remarks))
 
@@ -123,6 +142,29 @@ def _settled(found: _Parts, *, lax: bool, of_image: bool) -> tuple[tuple[_Part, 
     reason = "; ".join(found.gaps)
     parts = tuple(replace(part, reason=part.reason or reason) for part in (matching if lax else found.parts))
     return parts or (_Part("", None, reason),), Status.DECIDE
+
+
+def _compared(
+    found: _Parts, selector: Selector, key: Searched, value: Searched, namespaces: tuple[Namespace, ...] | None
+) -> Comparison | None:
+    """Compare the rules of a selector for namespaces that are not exact, if the cluster's namespaces are given."""
+    matches = [part.match for part in found.parts]
+    if namespaces is None or selector.resource_type != _NAMESPACE or not found.reasons or not all(matches):
+        return None
+    return compare(key, value, matches, namespaces) if matches else None
+
+
+def _comparison(compared: Comparison) -> str:
+    if compared.proves_something:
+        return f"selects the same namespaces as its rules: {_listed(compared.selected)}"
+    if compared.different:
+        return f"differs from its rules for the namespaces {_listed(compared.different)}"
+    return "selects none of the cluster's namespaces, and neither do its rules"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_NAMES
+    return ", ".join(map(_short, names[:_MAX_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _parts(selector: Selector, key: Searched, value: Searched) -> _Parts:

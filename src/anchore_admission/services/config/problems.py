@@ -22,7 +22,7 @@ _KEY_HINTS = {
     # Keys of anchore/kubernetes-admission-controller.
     "validator": "a key of the original controller; use defaults.requestAnalysis",
     "anchoreEndpoint": "a key of the original controller; use anchore.endpoint",
-    "policySelectors": "a key of the original controller; use rules, with match, mode, account and policy",
+    "policySelectors": "a key of the original controller; use rules, or run config convert",
     "rules[].undecided": "config convert could not convert the selector exactly; check the rule, then remove this key",
     "rules[].selector": "a key of the original controller; use match",
     "rules[].policyReference": "a key of the original controller; use account and policy",

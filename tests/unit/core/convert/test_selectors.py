@@ -1,9 +1,11 @@
 """The rules that stand for a selector, and what is said about it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from anchore_admission.core.convert.namespaces import Namespace
 from anchore_admission.core.convert.original import Selector
 from anchore_admission.core.convert.selectors import ConvertedSelector, Status, Surroundings, convert_selector
 
@@ -11,14 +13,28 @@ Json = dict[str, Any]
 DECIDE, EXACT, STRICTER, UNUSED = Status.DECIDE, Status.EXACT, Status.STRICTER, Status.UNUSED
 
 
+NAMESPACES = (
+    Namespace("shop", {"kubernetes.io/metadata.name": "shop", "env": "prod"}, {}),
+    Namespace("pay", {"kubernetes.io/metadata.name": "pay", "env": "production"}, {"tier": "prod"}),
+    Namespace("dev", {"kubernetes.io/metadata.name": "dev"}, {"display-name": "pay"}),
+)
+
+
 def converted(
-    kind: str, key: str, value: str, mode: str = "policy", *, user: str = "admin", request_analysis: bool = True
+    kind: str,
+    key: str,
+    value: str,
+    mode: str = "policy",
+    *,
+    user: str = "admin",
+    request_analysis: bool = True,
+    namespaces: tuple[Namespace, ...] | None = None,
 ) -> ConvertedSelector:
     selector = Selector("PolicySelectors[0]", kind, key, value, user, "gate", mode)
     surroundings = Surroundings(
         request_analysis, frozenset({"admin", "ops"}), {"admin": "default", "ops": "ops"}, "default"
     )
-    return convert_selector(1, selector, surroundings)
+    return convert_selector(1, selector, replace(surroundings, namespaces=namespaces))
 
 
 @pytest.mark.parametrize(
@@ -151,3 +167,29 @@ def test_the_outcome_of_a_selector(mode: str, request_analysis: bool, user: str,
 )
 def test_what_a_selector_never_did_is_said(kind: str, key: str, value: str, said: str) -> None:
     assert any(said in remark for remark in converted(kind, key, value).remarks)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "mode", "status", "said"),
+    [
+        ("name", "^shop$", "policy", Status.CHECKED, "selects the same namespaces as its rules: shop"),
+        ("name", "^(shop|dev)$", "breakglass", Status.CHECKED, "selects the same namespaces as its rules: shop, dev"),
+        ("name", "^pay$", "policy", DECIDE, "differs from its rules for the namespaces dev"),
+        ("name", "^pay$", "breakglass", STRICTER, "differs from its rules for the namespaces dev"),
+        ("^env$", "^prod$", "policy", Status.CHECKED, "selects the same namespaces as its rules: shop"),
+        ("^env$", "^prod", "policy", DECIDE, "differs from its rules for the namespaces pay"),
+        ("^tier$", "^prod$", "policy", DECIDE, "differs from its rules for the namespaces pay"),
+        ("^env$", "^test$", "policy", DECIDE, "selects none of the cluster's namespaces, and neither do its rules"),
+        ("name", "^shop$", "Policy", DECIDE, "selects the same namespaces as its rules: shop"),
+    ],
+)
+def test_the_clusters_namespaces_settle_a_selector(key: str, value: str, mode: str, status: Status, said: str) -> None:
+    found = converted("namespace", key, value, mode, namespaces=NAMESPACES)
+
+    assert (found.status, found.remarks[-1]) == (status, said)
+    assert any("undecided" in rule for rule in found.rules) == (status is DECIDE)
+
+
+def test_namespaces_say_nothing_about_other_selectors() -> None:
+    assert converted("resource", "name", "^shop$", namespaces=NAMESPACES).status is DECIDE
+    assert converted("image", "", "^shop$", namespaces=NAMESPACES).status is DECIDE

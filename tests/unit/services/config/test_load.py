@@ -211,7 +211,7 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
         ("anchoreEndpoint: 'http://a'", "anchoreEndpoint: a key of the original controller; use anchore.endpoint"),
         (
             "policySelectors: []",
-            "policySelectors: a key of the original controller; use rules, with match, mode, account and policy",
+            "policySelectors: a key of the original controller; use rules, or run config convert",
         ),
         (
             "rules: [{name: a, Selector: {}}]",

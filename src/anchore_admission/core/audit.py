@@ -23,9 +23,9 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
         "images": _joined([_image(image) for image in images]),
     }
     errors = [f"{shown(image.judged.text)}: {image.verdict.error}" for image in images if image.verdict.error]
-    uses = list(dict.fromkeys([use for image in images for use in image.exemptions]))
+    uses = [use for image in images for use in image.exemptions]
     if uses:
-        annotations["exemptions"] = _uses(uses)
+        annotations["exemptions"] = _uses(list(dict.fromkeys(uses)))
     if errors:
         annotations["errors"] = _joined(errors)
     stale = [f"{shown(image.judged.text)} {round(image.facts.age)} s" for image in images if image.facts.is_stale]

@@ -304,9 +304,12 @@ def warnings(images: Sequence[ImageVerdict]) -> list[str]:
     First one line per exemption in use, then one per other image that is admitted with a warning, then one per image
     that is judged by an outdated answer.
     """
+    stale = [judged_while_stale(image) for image in images if image.facts.is_stale]
     warned = [image for image in images if image.effect is Effect.WARN]
+    if not warned:
+        return stale
     lines = [image.verdict.warning or image.verdict.message for image in warned if not image.exemptions]
-    return [*_uses(warned), *lines, *(judged_while_stale(image) for image in images if image.facts.is_stale)]
+    return [*_uses(warned), *lines, *stale]
 
 
 def _uses(images: Sequence[ImageVerdict]) -> list[str]:

@@ -1,6 +1,7 @@
 """``anchore-admission config``: validate a configuration file, or print its JSON Schema."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +9,12 @@ import typer
 from pydantic_core import to_json
 
 from anchore_admission.cli.config_convert import convert_configuration
+from anchore_admission.cli.exit_codes import ExitCode
 from anchore_admission.cli.failures import guarded, note
 from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.config.load import configuration_schema, parse_configuration
-from anchore_admission.services.config.unreachable import unreachable_rules
+from anchore_admission.services.config.warnings import warnings_about
 from anchore_admission.settings import variable
 
 command = typer.Typer(
@@ -29,16 +31,26 @@ File = Annotated[
 ]
 
 
-def validate(file: File) -> None:
+Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors: exit with 2.")]
+
+
+def validate(*, file: File, strict: Strict = False) -> None:
     """Report every problem of a configuration file, with its path.
 
-    Credentials are not read and Anchore is not contacted. Exit code: 0 the file is valid, 2 it is not. Rules that never
-    apply only cause a warning.
+    Credentials are not read and Anchore is not contacted. Warnings point out what is valid but probably not meant:
+    rules that never apply, rules that let everything through, skip rules that any author can use, exemptions that
+    expire.
+
+    Exit code: 0 the file is valid, 2 it is not. Warnings do not change it, except with --strict.
     """
     text, source = read_configuration_file(file)
     configuration = parse_configuration(text, source)
-    for problem in unreachable_rules(configuration):
+    warnings = list(warnings_about(configuration, time.time()))
+    for problem in warnings:
         note(f"Warning: {source}: {problem}", "yellow")
+    if warnings and strict:
+        note(f"Error: {source}: {len(warnings)} warning(s), which --strict does not accept", "red")
+        raise typer.Exit(ExitCode.FAILED)
     typer.echo(f"{source}: valid; {_described(configuration)}")
 
 

@@ -75,3 +75,17 @@ def test_a_rule_that_never_applies_is_a_warning(program: CommandLine) -> None:
         "Warning: standard input: rules[1]: shop never applies: rules[0] (all) above it matches every image\n"
     )
     assert ended.out.startswith("standard input: valid; rules in order: all (strict), shop (passive), ")
+
+
+def test_strict_makes_warnings_errors(program: CommandLine) -> None:
+    document = "anchore: {endpoint: http://anchore}\ndefaults: {mode: %s}\n"
+
+    warned = program("config", "validate", "--strict", "-", stdin=document % "passive")
+    valid = program("config", "validate", "--strict", "-", stdin=document % "strict")
+
+    assert (warned.code, warned.out) == (2, "")
+    assert warned.err.splitlines() == [
+        "Warning: standard input: defaults.mode: no image is ever denied: every mode in use is passive",
+        "Error: standard input: 1 warning(s), which --strict does not accept",
+    ]
+    assert (valid.code, valid.err) == (0, "")

@@ -38,11 +38,11 @@ class LabelMasks(Struct, frozen=True):
     @classmethod
     def of(cls, selectors: Iterable[tuple[int, LabelSelector]]) -> "LabelMasks":
         """Compile selectors, each with its position."""
-        found: dict[str, dict[int, list[_Comparison]]] = {}
+        found: dict[str, dict[int, list[Comparison]]] = {}
         keyed = 0
         for position, selector in selectors:
             keyed |= 1 << position
-            for comparison in _comparisons(selector):
+            for comparison in comparisons_of(selector):
                 found.setdefault(comparison.key, {}).setdefault(1 << position, []).append(comparison)
         return cls(tuple(_label(key, comparisons) for key, comparisons in found.items()), keyed)
 
@@ -54,21 +54,23 @@ class LabelMasks(Struct, frozen=True):
         return mask
 
 
-class _Comparison(Struct, frozen=True):
+class Comparison(Struct, frozen=True):
+    """One comparison of a selector with a label."""
+
     key: str
     operator: str
     values: tuple[str, ...]
 
 
-def _comparisons(selector: LabelSelector) -> Iterator[_Comparison]:
+def comparisons_of(selector: LabelSelector) -> Iterator[Comparison]:
     """Yield the comparisons of a selector; ``matchLabels`` is In with one value."""
     for key, value in selector.match_labels.items():
-        yield _Comparison(key, "In", (value,))
+        yield Comparison(key, "In", (value,))
     for expression in selector.match_expressions:
-        yield _Comparison(expression.key, expression.operator, tuple(expression.values))
+        yield Comparison(expression.key, expression.operator, tuple(expression.values))
 
 
-def _label(key: str, comparisons: Mapping[int, Sequence[_Comparison]]) -> _Label:
+def _label(key: str, comparisons: Mapping[int, Sequence[Comparison]]) -> _Label:
     """Compile the comparisons with one label, given by the bit of their match."""
     allowed: dict[str, int] = {}
     denied: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""``anchore-admission config``: validate a configuration file, or print its JSON Schema."""
+"""``anchore-admission config``: validate or convert a configuration file, or print its JSON Schema."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ command = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Validate a configuration file, or print its JSON Schema.",
+    help="Validate or convert a configuration file, or print its JSON Schema.",
 )
 
 File = Annotated[

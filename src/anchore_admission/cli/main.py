@@ -21,7 +21,7 @@ COMMANDS = {
     "serve": "Answer the API server's AdmissionReviews.",
     "review": "Review manifests, recorded requests or a live cluster as the admission controller would.",
     "check": "Check images as the admission controller would.",
-    "config": "Validate a configuration file, or print its JSON Schema.",
+    "config": "Validate or convert a configuration file, or print its JSON Schema.",
     "webhook": "Print the ValidatingWebhookConfiguration for kubectl apply -f -.",
     "probe": "Call the webhook the way an API server does, with a review that changes nothing.",
     "sandbox": "Run a simulated Anchore that needs no registry and no database.",

@@ -45,14 +45,13 @@ class NamespaceMetrics:
     def namespace_read(self, outcome: LiveRead) -> None:
         self._reads.labels(outcome).inc()
 
-    def watch(self, is_synced: Callable[[], bool], age: Callable[[], float]) -> None:
+    def watch(self, synced: Callable[[], float], age: Callable[[], float]) -> None:
         """Evaluate the state of the labels whenever the metrics are read."""
-        synced = Gauge(
+        Gauge(
             "anchore_admission_namespaces_synced",
-            "1 once all namespaces were listed.",
+            "1 once all namespaces were listed; not a number while no rule needs their labels.",
             registry=self._registry,
-        )
-        synced.set_function(lambda: float(is_synced()))
+        ).set_function(synced)
         Gauge(
             "anchore_admission_namespaces_age_seconds",
             "Seconds since the labels of namespaces were known to be current; not a number before the first list.",

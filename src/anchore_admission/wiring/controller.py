@@ -169,7 +169,7 @@ def build(
         for s in used
     }
     shared = fact_store(configuration, telemetry) if shares else None
-    labels = WiredNamespaces(namespaces, telemetry)
+    labels = WiredNamespaces(namespaces, telemetry, rules)
     labels.require(rules.current)
     services = review_services(
         configuration, rules, accounts, telemetry, store=shared.store if shared else None, namespaces=labels

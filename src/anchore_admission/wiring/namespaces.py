@@ -1,6 +1,7 @@
 """Wire the labels of namespaces: given ones, those of a file, or those of the API server once a rule needs them."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from anchore_admission.ports.namespaces import Labels
 from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.cluster.known_namespaces import KnownNamespaces, parse_namespace_labels
 from anchore_admission.services.cluster.namespaces import NamespaceReflector
-from anchore_admission.services.reviews.review import Rules
+from anchore_admission.services.reviews.review import CurrentRules, Rules
 from anchore_admission.settings import spelled
 from anchore_admission.watched import Watched
 
@@ -40,7 +41,8 @@ NO_NAMESPACES: Final = NamespaceOptions()
 class WiredNamespaces:
     """The ``NamespaceLabels`` of a process. Nothing is connected before rules ``require`` it."""
 
-    def __init__(self, options: NamespaceOptions, telemetry: Telemetry) -> None:
+    def __init__(self, options: NamespaceOptions, telemetry: Telemetry, rules: CurrentRules) -> None:
+        self._rules = rules
         self._uses_cluster = options.uses_cluster
         self._telemetry = telemetry
         self._metrics: NamespaceMetrics | None = None
@@ -71,8 +73,8 @@ class WiredNamespaces:
         except ConfigurationError as error:
             causes = "; ".join(problem.message for problem in error.problems)
             raise _missing(f"{causes}; or give {spelled('namespace_labels')}") from error
-        reflector = NamespaceReflector(self._source, self._metrics)
-        self._metrics.watch(reflector.is_synced, reflector.age)
+        reflector = NamespaceReflector(self._source, self._metrics, is_needed=self._is_needed)
+        self._metrics.watch(lambda: float(reflector.is_synced()) if self._is_needed() else math.nan, reflector.age)
         self._reflector = reflector
 
     async def labels_of(self, namespace: str, deadline: Deadline, *, may_ask: bool) -> Labels | None:
@@ -88,6 +90,9 @@ class WiredNamespaces:
     async def aclose(self) -> None:
         if self._source:
             await self._source.aclose()
+
+    def _is_needed(self) -> bool:
+        return self._rules.current.needs_namespace_labels
 
     def _followed(self, path: Path, known: KnownNamespaces) -> Watched[Any]:
         def read() -> dict[str, Labels]:

@@ -231,6 +231,51 @@ def test_rights(certificates: str, registration: str, rights: set[tuple[str, ...
     assert _rights(_release(certificates, registration)) == rights
 
 
+SELECTOR = {"namespaceSelector": {"matchLabels": {"env": "prod"}}}
+CHOICE = {"namespaceLabel": "policy", "allowed": {"a": "b"}}
+EXEMPTION = {"name": "it", "reason": "x", "owner": "team", "expires": "2099-12-31"}
+NAMESPACES = {("", "namespaces", "", "get,list,watch")}
+
+
+@pytest.mark.parametrize(
+    ("config", "reads"),
+    [
+        ({"rules": [{"name": "a"}, {"name": "it", "match": SELECTOR}]}, True),
+        ({"rules": [{"name": "it", "match": {"except": SELECTOR}}]}, True),
+        ({"rules": [{"name": "it", "policyFrom": CHOICE}]}, True),
+        ({"rules": [{"name": "it", "accountFrom": CHOICE}]}, True),
+        ({"rules": [{"name": "it", "modeFrom": {**CHOICE, "allowed": {"a": "strict"}}}]}, True),
+        ({"exemptions": [{**EXEMPTION, "match": SELECTOR}]}, True),
+        ({"exemptions": [{**EXEMPTION, "match": {"names": ["a"], "except": SELECTOR}}]}, True),
+        (
+            {"rules": [{"name": "it", "match": {"namespaces": ["a"], "objectSelector": {"matchLabels": {"a": "b"}}}}]},
+            False,
+        ),
+        ({"rules": [{"name": "it", "policyFrom": {"label": "policy", "allowed": {"a": "b"}}}]}, False),
+        ({"rules": [], "exemptions": [{**EXEMPTION, "match": {"names": ["a"]}}]}, False),
+    ],
+)
+@pytest.mark.parametrize("registration", ["controller", "chart"])
+def test_namespaces_are_read_only_if_a_rule_needs_their_labels(
+    registration: str, config: dict[str, Any], *, reads: bool
+) -> None:
+    egress = {"enabled": True, "rules": [{}]}
+    values = {"config": config, "networkPolicy": {"enabled": True, "egress": egress}}
+    rendered = _release("certManager", registration, values)
+    calls = reads or registration == "controller"
+    assert {right for right in _rights(rendered) if right[1] == "namespaces"} == (NAMESPACES if reads else set())
+    assert rendered.pod()["automountServiceAccountToken"] is calls
+    ports = [port["port"] for rule in rendered.get("NetworkPolicy")["spec"]["egress"] for port in rule.get("ports", ())]
+    assert (6443 in ports) is calls
+
+
+def test_the_right_to_read_namespaces_does_not_need_another_one() -> None:
+    values = {"config": {"rules": [{"name": "it", "match": SELECTOR}]}, "webhook": {"admitOtherReleases": False}}
+    rendered = _release("certManager", "chart", values)
+    assert _rights(rendered) == NAMESPACES
+    assert "ClusterRoleBinding" in {kind for kind, _ in rendered.names()}
+
+
 def test_the_rights_are_those_that_a_real_cluster_listed() -> None:
     """tests/data/chart/can-i.txt holds the output of `kubectl auth can-i --list` for the ServiceAccount."""
     text = (ROOT / "tests" / "data" / "chart" / "can-i.txt").read_text()

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.review import Rules
+from anchore_admission.services.reviews.review import CurrentRules, Rules
 from anchore_admission.wiring.namespaces import NO_NAMESPACES, NamespaceOptions, WiredNamespaces
 from support.fakes import settled
 from support.namespace_api import NamespaceApi
@@ -26,6 +27,12 @@ CLUSTER = NamespaceOptions(uses_cluster=True)
 
 def rules(rule: object) -> Rules:
     return Rules.of(Configuration.model_validate({"rules": [{"name": "it", **dict(rule)}]}))  # type: ignore[call-overload]
+
+
+def wired_with(
+    options: NamespaceOptions, telemetry: Telemetry | None = None, current: CurrentRules | None = None
+) -> WiredNamespaces:
+    return WiredNamespaces(options, telemetry or Telemetry(), current or CurrentRules(rules(NEEDS_NONE[0])))
 
 
 def _kubeconfig(folder: Path, patch: pytest.MonkeyPatch) -> None:
@@ -46,7 +53,7 @@ def _metrics(telemetry: Telemetry) -> list[str]:
 @pytest.mark.parametrize("rule", NEEDS_LABELS)
 def test_without_labels_such_rules_are_rejected(rule: object) -> None:
     with pytest.raises(ConfigurationError, match="but not known here: give --namespace-labels FILE"):
-        WiredNamespaces(NO_NAMESPACES, Telemetry()).require(rules(rule))
+        wired_with(NO_NAMESPACES).require(rules(rule))
 
 
 @pytest.mark.parametrize("rule", NEEDS_LABELS)
@@ -55,7 +62,7 @@ def test_without_a_cluster_such_rules_are_rejected(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     telemetry = Telemetry()
-    wired = WiredNamespaces(CLUSTER, telemetry)
+    wired = wired_with(CLUSTER, telemetry)
     for _ in range(2):
         with pytest.raises(ConfigurationError, match=r"no access to a Kubernetes API: .*; or give --namespace-labels"):
             wired.require(rules(rule))
@@ -68,7 +75,7 @@ def test_other_rules_need_neither(rule: object, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     telemetry = Telemetry()
     for options in (NO_NAMESPACES, CLUSTER):
-        WiredNamespaces(options, telemetry).require(rules(rule))
+        wired_with(options, telemetry).require(rules(rule))
     assert _metrics(telemetry) == []
 
 
@@ -79,7 +86,7 @@ async def test_given_labels_need_no_cluster(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     file = tmp_path / "labels.yaml"
     file.write_text("shop: {env: prod}")
-    wired = WiredNamespaces(options or NamespaceOptions(file=file, uses_cluster=True), Telemetry())
+    wired = wired_with(options or NamespaceOptions(file=file, uses_cluster=True))
     wired.require(rules(NEEDS_LABELS[0]))
     labels = await wired.labels_of("shop", Deadline.after(1), may_ask=True)
     assert labels is not None
@@ -90,7 +97,7 @@ async def test_given_labels_need_no_cluster(
 async def test_a_changed_file_is_followed(tmp_path: Path) -> None:
     file = tmp_path / "labels.yaml"
     file.write_text("shop: {env: prod}")
-    wired = WiredNamespaces(NamespaceOptions(file=file), Telemetry())
+    wired = wired_with(NamespaceOptions(file=file))
     (watched,) = wired.watched
     file.write_text("shop: {env: test}")
     watched.refresh()
@@ -104,7 +111,7 @@ async def test_a_changed_file_is_followed(tmp_path: Path) -> None:
 
 def test_an_invalid_file_is_rejected_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
-        WiredNamespaces(NamespaceOptions(file=tmp_path / "none"), Telemetry())
+        wired_with(NamespaceOptions(file=tmp_path / "none"))
 
 
 async def test_the_cluster_is_followed_once_rules_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,13 +120,17 @@ async def test_the_cluster_is_followed_once_rules_need_it(monkeypatch: pytest.Mo
     monkeypatch.setattr("anchore_admission.adapters.kubernetes_namespaces.connect_namespaces", api.source)
     monkeypatch.setattr("anchore_admission.wiring.namespaces._TICK_SECONDS", 0.0)
     telemetry = Telemetry()
-    wired = WiredNamespaces(CLUSTER, telemetry)
+    current = CurrentRules(rules(NEEDS_NONE[0]))
+    wired = wired_with(CLUSTER, telemetry, current)
     following = asyncio.create_task(wired.run())
     await settled()
     assert await wired.labels_of("shop", Deadline.after(1), may_ask=True) is None
     wired.require(rules(NEEDS_LABELS[0]))
-    assert telemetry.registry.get_sample_value("anchore_admission_namespaces_synced") == 0
     wired.require(rules(NEEDS_LABELS[1]))
+    synced = telemetry.registry.get_sample_value("anchore_admission_namespaces_synced")
+    assert math.isnan(synced or 0), "before these rules are in use"
+    current.current = rules(NEEDS_LABELS[1])
+    assert telemetry.registry.get_sample_value("anchore_admission_namespaces_synced") == 0
     await settled()
     labels = await wired.labels_of("shop", Deadline.after(1), may_ask=False)
     assert labels is not None

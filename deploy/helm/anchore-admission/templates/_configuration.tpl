@@ -107,6 +107,25 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- without (uniq $modes) "passive" "skip" | toYaml }}
 {{- end }}
 
+{{/* Not empty if a rule or an exemption depends on the labels of namespaces: the controller then reads them from the API server. */}}
+{{- define "anchore-admission.needsNamespaceLabels" -}}
+{{- $config := default dict .Values.config }}
+{{- range concat (default list $config.rules) (default list $config.exemptions) }}
+  {{- $match := default dict .match }}
+  {{- range list $match (default dict $match.except) }}
+    {{- if .namespaceSelector }}true{{ end }}
+  {{- end }}
+  {{- range list .policyFrom .accountFrom .modeFrom }}
+    {{- if (default dict .).namespaceLabel }}true{{ end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty if the controller calls the API server. */}}
+{{- define "anchore-admission.callsApiServer" -}}
+{{- if or (eq .Values.webhook.registration "controller") (include "anchore-admission.needsNamespaceLabels" .) }}true{{ end }}
+{{- end }}
+
 {{/* The keys of the credentials Secret that are mounted: those that a setting names as a file directly in /credentials. */}}
 {{- define "anchore-admission.credentialKeys" -}}
 {{- $config := include "anchore-admission.configuration" . | fromYaml }}

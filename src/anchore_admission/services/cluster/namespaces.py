@@ -26,6 +26,8 @@ EARLY_SECONDS: Final = 1.0
 """A watch that ends before that has failed, even if the API server ended it properly."""
 READ_SECONDS: Final = 2.0
 """The longest time that a review waits for the labels of a namespace that is not known."""
+IDLE_SECONDS: Final = 1.0
+"""How often to look whether a reload has brought rules that need the labels."""
 QUIET_FAILURES: Final = 3
 """Failures in a row before the first warning: a lost connection alone is normal."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -46,7 +48,7 @@ async def listed_namespaces(source: NamespaceSource) -> tuple[dict[str, Labels],
 
 
 class NamespaceReflector:
-    """The ``NamespaceLabels`` of a cluster, as its API server showed them last.
+    """The ``NamespaceLabels`` of a cluster, as its API server showed them last, while rules need them.
 
     Labels that are known stay in use while the API server cannot be reached. A namespace that is not known, because it
     is new or nothing was listed yet, is read alone.
@@ -57,12 +59,14 @@ class NamespaceReflector:
         source: NamespaceSource,
         recorder: NamespaceRecorder,
         *,
+        is_needed: Callable[[], bool] = lambda: True,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._source = source
         self._recorder = recorder
+        self._is_needed = is_needed
         self._clock = clock
         self._sleep = sleep
         self._uniform = uniform
@@ -89,8 +93,12 @@ class NamespaceReflector:
         return self._clock() - self._current_at
 
     async def run(self) -> None:
-        """Follow the namespaces until cancelled."""
+        """Follow the namespaces while they are needed, until cancelled."""
         while True:
+            if not self._is_needed():
+                self._forget()
+                await self._sleep(IDLE_SECONDS)
+                continue
             try:
                 if not self._version:
                     await self._list()
@@ -101,6 +109,12 @@ class NamespaceReflector:
             except ClusterError as failure:
                 error = failure
             await self._failed(error)
+
+    def _forget(self) -> None:
+        """Forget what would only grow old: without a rule that needs it, the right to read it may be gone."""
+        self._labels, self._version, self._current_at, self._failures = {}, "", math.nan, 0
+        self._warnings.clear(_TOPIC)
+        self._recorder.namespaces_known(0)
 
     async def _list(self) -> None:
         """List all namespaces and replace the known ones, so that those that were deleted meanwhile are forgotten."""

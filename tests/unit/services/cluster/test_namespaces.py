@@ -41,9 +41,11 @@ class Cluster:
         self.recorder = FakeRecorder()
         self.clock = ManualClock.of_loop()
         self.pauses: list[tuple[float, float]] = []
+        self.is_needed = True
         self.reflector = NamespaceReflector(
             self.api.source(self.recorder),
             self.recorder,
+            is_needed=lambda: self.is_needed,
             clock=self.clock,
             sleep=self.clock.sleep,
             uniform=self._highest,
@@ -339,6 +341,31 @@ async def test_a_missing_right_is_named_with_its_remedy(cluster: Cluster, caplog
     (warning,) = caplog.messages
     assert "403: as arranged; its ServiceAccount needs get, list and watch of namespaces" in warning
     assert warning.endswith("; each namespace is read when needed")
+
+
+async def test_labels_are_followed_only_while_they_are_needed(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster.is_needed = False
+    async with cluster.followed():
+        await cluster.clock.advance(10)
+        assert cluster.api.requests == []
+        cluster.is_needed = True
+        await cluster.clock.advance(1)
+        assert await cluster.labels() == PROD
+        # A reload removes the rule, and the chart removes the right.
+        cluster.is_needed = False
+        cluster.api.faults.append(failure(403))
+        cluster.api.watches[-1].reset()
+        await cluster.clock.advance(3600)
+        assert await cluster.labels() is None
+        assert not cluster.reflector.is_synced()
+        assert (cluster.recorder.known_namespaces, len(cluster.api.requests)) == (0, 2)
+        cluster.api.faults.clear()
+        cluster.is_needed = True
+        await cluster.clock.advance(1)
+        assert await cluster.labels() == PROD
+    assert caplog.messages == []
 
 
 async def test_a_namespace_that_is_not_known_is_read_alone(following: Cluster) -> None:

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import uvloop
 
-from bench import cold, footprint, objects, rules, storm, warm, write_docs
+from bench import cold, footprint, namespaces, objects, rules, storm, warm, write_docs
 from bench.figures import Result, load, save, table, this_machine
 
 RESULT = Path(__file__).with_name("result.json")
-CASES = {"warm": warm, "cold": cold, "storm": storm, "objects": objects, "rules": rules, "footprint": footprint}
+CASES = {
+    "warm": warm,
+    "cold": cold,
+    "storm": storm,
+    "objects": objects,
+    "rules": rules,
+    "footprint": footprint,
+    "namespaces": namespaces,
+}
 
 
 async def measure(names: list[str], *, quick: bool) -> Result:

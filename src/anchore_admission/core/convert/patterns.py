@@ -86,7 +86,7 @@ def searched(expression: str) -> Searched:
     if _ANY_BYTE.search(expression):
         return Searched(expression, r"\C is not supported", None)
     try:
-        return Searched(expression, "", rows_of(expression))
+        return Searched(expression, "", rows_of(expression) if len(expression) <= MAX_PATTERN else None)
     except NotRead:
         return Searched(expression, "", None)
 

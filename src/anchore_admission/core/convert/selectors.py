@@ -257,7 +257,9 @@ def _always_denied(selector: Selector, surroundings: Surroundings) -> str:
             f'Mode "{_short(selector.mode)}" is not one of policy, analysis and breakglass (case matters): '
             "the Go controller denies every image"
         )
-    if surroundings.users is not None and selector.username not in surroundings.users:
+    # Without credentials.json, it is only known that a selector without a user has no credentials.
+    missing = not selector.username if surroundings.users is None else selector.username not in surroundings.users
+    if missing:
         return f'user "{_short(selector.username)}" has no credentials: the Go controller denies every image'
     return ""
 

@@ -75,7 +75,10 @@ def read_values(document: Mapping[str, Any]) -> ChartValues:
     }
     values = _deployment(document)
     notes += _webhook(document, values)
-    return ChartValues(configuration, document.get("credentials") or None, ConvertedValues(values, tuple(notes)))
+    # An existing Secret takes precedence: the chart then does not mount the one that it makes.
+    existing = document.get("existingCredentialsSecret") or document.get("credentialsSecret")
+    credentials = None if existing else document.get("credentials") or None
+    return ChartValues(configuration, credentials, ConvertedValues(values, tuple(notes)))
 
 
 def _deployment(document: Mapping[str, Any]) -> dict[str, Any]:

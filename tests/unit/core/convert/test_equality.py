@@ -10,22 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchore_admission.core.convert.conversion import convert
-from anchore_admission.core.convert.original import Original, Selector, read_configuration
+from anchore_admission.core.convert.original import Original, Selector, read_configuration, read_credentials
 from anchore_admission.core.convert.patterns import image_patterns, searched, value_patterns
 from anchore_admission.core.convert.selectors import Status
 from anchore_admission.core.images import circumstances_of, distinct_images, judged_images
-from anchore_admission.core.reference import parse
+from anchore_admission.core.reference import parse, registry
 from anchore_admission.core.rules.book import DEFAULTS_NAME, compile_rules
 from anchore_admission.core.rules.index import MatchIndex
 from anchore_admission.core.rules.match import Circumstances, image_names
 from anchore_admission.core.workload import pod_view
+from anchore_admission.errors import InvalidImageReference
 from anchore_admission.models.configuration import Configuration, Match
 from anchore_admission.models.workload import Workload
 from anchore_admission.services.config.load import parse_configuration
 from support.builders import DIGEST, pod, request
 from support.go_selectors import ObjectMeta, match_string, new_configuration
+from support.paths import DATA
 
 Json = dict[str, Any]
+RECORDED: Json = json.loads((DATA / "go-controller" / "selections.json").read_text())
 ATOMS = (
     *("^", "$", "|", "(", ")", "?", "*", "+", "{2}", ".", r"\.", "/", ":", "@", ".*", ".+", "[a-z]+", "[^/]+", "[^:]*"),
     *("a", "ab", "r", r"r\.io", "r.io", "docker", "io", "library", "nginx", "latest", "1", "5000", "-", r"\d", r"\n"),
@@ -141,6 +144,42 @@ def test_the_rules_select_as_the_go_controller_does(
     assert {image: paths_of.get(ours[image], DEFAULTS_NAME) for image in compared} == {
         image: expected[image] for image in compared
     }
+
+
+def test_the_rules_select_as_the_go_controller_itself_did() -> None:
+    """Compare with what the program answered, for images whose registry is written as rules compare it."""
+    read_by_go = [row for row in RECORDED["configurations"] if "read" in row]
+    assert sum(map(compare_with_recorded, read_by_go)) > 200
+
+
+def compare_with_recorded(row: Json) -> int:
+    """Compare what is exact, and return in how many cases."""
+    conversion = convert(read_configuration(row["config"]), read_credentials(row.get("credentials")), None)
+    if not {found.status for found in conversion.selectors} <= {Status.EXACT, Status.UNUSED}:
+        return 0
+    configuration = {**conversion.configuration, "anchore": {"endpoint": "http://anchore"}}
+    outcomes = {
+        rule["name"]: [found.selector.mode, found.selector.username, found.selector.policy, ""]
+        for found in conversion.selectors
+        for rule in found.rules
+    }
+    compared = 0
+    for (place, image), recorded in zip(row["cases"], row["outcomes"], strict=True):
+        meta = ObjectMeta(**RECORDED["objects"][place])
+        if is_plain(image) and meta.namespace in RECORDED["namespaces"]:
+            namespace = ObjectMeta(meta.namespace, **RECORDED["namespaces"][meta.namespace])
+            rule = chosen(configuration, pod(image, metadata=of(meta)), namespace)[image]
+            assert outcomes.get(rule) == recorded
+            compared += 1
+    return compared
+
+
+def is_plain(image: str) -> bool:
+    try:
+        reference = parse(image)
+    except InvalidImageReference:
+        return False
+    return registry(reference.host) == reference.host
 
 
 def wrongly_matched(expression: str, texts: list[str]) -> list[str]:

@@ -53,6 +53,7 @@ def converted(
         ("image", "", r"^r\.io/app:latest$", DECIDE, [{"images": ["r.io/app:latest"]}]),
         ("image", "", "^[a-c]+$", DECIDE, [{"images": [r"regex:(?:docker\.io/(?:library/)?)?[a-c]+"]}]),
         ("image", "", "(?!x)", DECIDE, [None]),
+        ("image", "", f"^r.io/{'a' * 2000}", DECIDE, [None]),
         ("pod", "app", ".*", EXACT, [None]),
         (
             "resource",
@@ -140,6 +141,7 @@ def test_a_selector_that_admits_without_a_check_is_never_widened(
         ("Policy", True, "admin", DECIDE, {"mode": "strict", "policy": "gate"}),
         ("", True, "admin", DECIDE, {"mode": "strict", "policy": "gate"}),
         ("breakglass", True, "nobody", DECIDE, {"mode": "passive"}),
+        ("breakglass", True, "", DECIDE, {"mode": "passive"}),
     ],
 )
 def test_the_outcome_of_a_selector(mode: str, request_analysis: bool, user: str, status: Status, rule: Json) -> None:

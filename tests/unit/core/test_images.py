@@ -86,6 +86,12 @@ _HUB, _OURS, _ANY = ({"images": [glob]} for glob in ("docker.io/*", "registry.ex
         ([_named("hub", match=_HUB, mode="passive"), _named("ours", match=_OURS, mode="analysis")], "ours"),
         ([_named("ours", match=_OURS, mode="strict"), _named("rest", mode="passive")], "ours"),
         ([_named("tags", match={"images": ["*app:0*"]}, mode="skip"), _named("rest", mode="strict")], "rest"),
+        # The author of a workload chooses the digits of an ID.
+        ([_named("tags", match={"images": ["*:0*"]}, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("tags", match={"images": ["*:*"]}, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("name", match={"images": ["*0123*"]}, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("tags", match={"images": ["regex:.*:0.*"]}, mode="skip"), _named("rest", mode="strict")], "rest"),
+        ([_named("ids", match={"images": ["regex:sha256:0.*"]}, mode="skip"), _named("rest", mode="strict")], "ids"),
         ([_named("ids", match={"images": ["sha256:*"]}, mode="skip"), _named("rest", mode="strict")], "ids"),
         ([_named("ids", match={"images": ["sha256:01*"]}, mode="skip"), _named("rest", mode="strict")], "ids"),
         ([_named("any", match=_ANY, mode="skip"), _named("rest", mode="strict")], "any"),

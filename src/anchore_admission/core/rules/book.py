@@ -105,7 +105,7 @@ class NarrowedBook(Struct, frozen=True):
 
     def possible(self) -> list[Rule]:
         """Return every rule that some image of the object may fall under."""
-        return [self._chosen(rule).rule for rule in self._candidates(self.narrowed.holding_for_any(()))]
+        return [self._chosen(rule).rule for rule in self._candidates(self.narrowed.holding_for_any())]
 
     def strictest(self, image_id: str) -> Rule:
         """Return the strictest rule that may apply to an image ID.
@@ -113,7 +113,7 @@ class NarrowedBook(Struct, frozen=True):
         The ID may belong to any image, and the author of the workload must not be able to choose a laxer rule with it.
         Rules below one that matches image IDs (``sha256:*``) or everything (``*``) do not count.
         """
-        candidates = self._candidates(self.narrowed.holding_for_any((image_id,)))
+        candidates = self._candidates(self.narrowed.holding_for_any(image_id))
         rules = [self._chosen(rule).rule for rule in candidates]
         return max(reversed(rules), key=_strictness)
 

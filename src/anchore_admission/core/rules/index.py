@@ -10,7 +10,13 @@ from msgspec import Struct
 
 from anchore_admission.core.rules.labels import LabelMasks
 from anchore_admission.core.rules.match import Circumstances
-from anchore_admission.core.rules.patterns import Pattern, PatternMasks, image_pattern_of, pattern_of
+from anchore_admission.core.rules.patterns import (
+    Pattern,
+    PatternMasks,
+    image_pattern_of,
+    pattern_of,
+    stands_for_ids,
+)
 from anchore_admission.models.configuration import Match, MatchKeys
 
 EXCEPT = "except"
@@ -60,15 +66,23 @@ _WRITTEN = {"service_accounts": "serviceAccounts"}
 
 
 class _Images(Struct, frozen=True):
-    """The key ``images``. ``tagged`` are expressions that are compared with names without a digest only."""
+    """The key ``images``.
+
+    ``tagged`` are expressions that are compared with names without a digest only, ``ids`` the patterns for image IDs.
+    """
 
     patterns: PatternMasks
     tagged: PatternMasks
+    ids: PatternMasks
     unkeyed: int
 
     def holding(self, names: tuple[str, ...]) -> int:
         named = self.unkeyed | self.patterns.any_matching(names)
         return named | self.tagged.any_matching(name for name in names if "@" not in name)
+
+    def holding_for_id(self, image_id: str) -> int:
+        """Return the matches that hold for every image that the ID may belong to."""
+        return self.unkeyed | self.ids.matching(image_id)
 
 
 class _Keys(Struct, frozen=True):
@@ -165,13 +179,16 @@ class Narrowed(Struct, frozen=True):
             self.possible & images & ~(self.excepted & excepted),
         )
 
-    def holding_for_any(self, names: tuple[str, ...]) -> Holding:
-        """Return the matches that certainly hold for every image that these names may stand for, and all possible ones.
+    def holding_for_any(self, image_id: str = "") -> Holding:
+        """Return the matches that certainly hold for every image that the ID may belong to, and all possible ones.
 
-        An image ID may belong to any image, so that any match on images and any exception may hold for it.
+        It may belong to any image, so that any match on images and any exception may hold for it. Without an ID, the
+        image is one that has a name.
         """
-        certain = self.certain & self.index.matches.images.holding(names) & ~self.may_be_excepted
-        return Holding(certain, self.possible & ~(self.excepted & self.index.exceptions.images.unkeyed))
+        images = self.index.matches.images
+        certain = self.certain & (images.holding_for_id(image_id) if image_id else images.unkeyed)
+        unless_excepted = self.excepted & self.index.exceptions.images.unkeyed
+        return Holding(certain & ~self.may_be_excepted, self.possible & ~unless_excepted)
 
     def failing(self, position: int, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the keys because of which the match at a position does not hold for an image; empty if it holds."""
@@ -219,9 +236,11 @@ def _annotations(given: _Given) -> Iterator[tuple[str, PatternMasks, int]]:
 
 
 def _images(given: _Given) -> _Images:
-    patterns = [(image_pattern_of(glob), 1 << position) for position, match in given for glob in match.images or ()]
+    globs = [(glob, 1 << position) for position, match in given for glob in match.images or ()]
+    patterns = [(image_pattern_of(glob), mask) for glob, mask in globs]
     return _Images(
         PatternMasks.of((pattern, mask) for pattern, mask in patterns if not pattern.but_digests),
         PatternMasks.of((pattern, mask) for pattern, mask in patterns if pattern.but_digests),
+        PatternMasks.of((image_pattern_of(glob), mask) for glob, mask in globs if stands_for_ids(glob)),
         _mask(position for position, match in given if not match.images),
     )

@@ -83,10 +83,19 @@ def image_pattern_of(written: str) -> Pattern:
     if slash and names_host(host):
         if not _WILDCARDS.search(host):
             return _path_pattern(f"{registry(host)}/", rest)
-        return _compiled(f"{_registry_glob(host.lower())}/{_path_glob(rest)}", part=_longest_part(f"/{rest}"))
+        path, end = _without_any_tag(rest)
+        return _compiled(f"{_registry_glob(host.lower())}/{_path_glob(path)}{end}", part=_longest_part(f"/{path}"))
     if is_image_id(written):
         return _glob_pattern(written)
     return _path_pattern("" if written.startswith("*") else f"{DOCKER_HUB}/", written)
+
+
+def stands_for_ids(written: str) -> bool:
+    """Return whether a pattern for images is meant for image IDs, too: it begins like one, or matches everything.
+
+    The author of a workload chooses the digits of an ID, and these could be those of a tag (``*:5*``).
+    """
+    return is_image_id(written.removeprefix(EXPRESSION)) or written == f"{EXPRESSION}.*" or not written.strip("*")
 
 
 class PatternMasks(Struct, frozen=True):
@@ -188,10 +197,11 @@ def _glob_pattern(glob: str) -> Pattern:
 
 def _path_pattern(registry_part: str, glob: str) -> Pattern:
     """Translate a glob for the part after a registry without wildcards."""
-    source, whole = _path_glob(glob), registry_part + glob
-    if source == _glob(glob):
+    path, end = _without_any_tag(glob)
+    source, whole = _path_glob(path), registry_part + path
+    if not end and source == _glob(path):
         return _glob_pattern(whole)
-    return _compiled(re2.escape(registry_part) + source, beginning=_split(whole)[0], part=_longest_part(glob))
+    return _compiled(re2.escape(registry_part) + source + end, beginning=_split(whole)[0], part=_longest_part(path))
 
 
 def _split(glob: str) -> tuple[str, str, str]:
@@ -204,14 +214,25 @@ def _longest_part(glob: str) -> str:
     return max(_WILDCARDS.split(glob), key=len)
 
 
+def _without_any_tag(glob: str) -> tuple[str, str]:
+    """Split a star for the whole tag (``app:*``) off a glob, and return the expression for it.
+
+    It stands for every image of the repository, by digest too: otherwise an author could leave a rule with a digest.
+    """
+    repository, colon, tag = glob.rpartition(":")
+    if not colon or "@" in glob or tag.strip("*"):
+        return glob, ""
+    return repository, "" if repository.endswith("*") else "(?s:[:@].*)?"
+
+
 def _path_glob(glob: str) -> str:
     """Translate the part of a glob after the registry.
 
     A glob for tags matches no digest: ``app*:2*`` would hold for every digest that begins with a 2, and an author can
-    produce one. A star for the whole tag (``app*:*``) matches every image, by digest too.
+    produce one.
     """
     repository, colon, tag = glob.rpartition(":")
-    if not colon or "@" in glob or not tag.strip("*"):
+    if not colon or "@" in glob:
         return _glob(glob)
     return f"{_glob(repository, any_character='[^@]')}:{_glob(tag)}"
 

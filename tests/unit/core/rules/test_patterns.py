@@ -111,6 +111,9 @@ def test_one_pass_finds_what_each_pattern_finds(globs: list[str], text: str) -> 
         ("quay.io:5000/app*:2*", "quay.io:5000/app", Ending.AS_COMPILED, "app"),
         ("*/team/*", "", Ending.AS_COMPILED, "/team/"),
         ("*:latest", "", Ending.AS_COMPILED, ":latest"),
+        ("quay.io/app:*", "quay.io/app", Ending.AS_COMPILED, "app"),
+        ("quay.io/app*:*", "quay.io/app", Ending.ANYTHING, ""),
+        ("*:*", "", Ending.ANYTHING, ""),
         # Docker Hub has names that the glob's host does not contain.
         ("*.docker.com/team/*", "", Ending.AS_COMPILED, "/team/"),
         (r"regex:quay\.io/team-[0-9]+/.*", "quay.io/team-", Ending.AS_COMPILED, ""),

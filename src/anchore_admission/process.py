@@ -1,11 +1,15 @@
 """The life of the process, from top to bottom: prepare, serve, become ready, drain, stop."""
 
+import asyncio
 import logging
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from anchore_admission import __version__
@@ -18,6 +22,7 @@ from anchore_admission.files import read_text
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.config.load import fingerprint, parse_configuration
+from anchore_admission.services.config.reload import LoadedConfiguration, Reloader
 from anchore_admission.services.reviews.expiry_notices import CHECK_SECONDS
 from anchore_admission.settings import Settings, spelled, unknown_variables
 from anchore_admission.watched import TICK_SECONDS, Watched, refresh_due
@@ -45,6 +50,7 @@ class Prepared:
     listeners: Sequence[Listener]
     cluster: ClusterWork | None
     readiness: Readiness
+    reloader: Reloader
     watched: Sequence[Watched[Any]]
     """The files that are read again while the process runs."""
 
@@ -55,9 +61,10 @@ def prepared(settings: Settings) -> Prepared:
     Raises:
         ConfigurationError: the configuration or a file is invalid.
     """
-    configuration = _configuration(settings)
+    path = _configuration_file(settings)
+    configuration = parse_configuration(read_text(path), str(path))
     namespaces = NamespaceOptions(file=settings.namespace_labels, uses_cluster=True)
-    controller = build(configuration, wait_until_valid=True, shares=True, namespaces=namespaces)
+    controller = build(configuration, wait_until_valid=True, serves=True, namespaces=namespaces)
     telemetry = controller.telemetry
     certificate = None if settings.insecure_http else ServingCertificate(settings.tls_files, settings.client_ca_file)
     # Anchore has no client certificate.
@@ -70,7 +77,8 @@ def prepared(settings: Settings) -> Prepared:
 
     readiness = _readiness(controller, certificate)
     webhook = webhook_port(settings, controller, certificate)
-    operations = operations_listener(settings, controller, readiness)
+    reloader = Reloader(path, configuration, controller.rules, prepare=controller.prepare)
+    operations = operations_listener(settings, controller, readiness, reloader.described)
     notifications = notifications_port(settings, controller, open_to_all)
     cluster = None
     if settings.uses_cluster:
@@ -83,17 +91,19 @@ def prepared(settings: Settings) -> Prepared:
 
     shared = controller.shared.watched if controller.shared else ()
     served = [file for serving in certificates for file in serving.watched]
-    watched = [*controller.watched, *controller.namespaces.watched, *shared, *served, *webhook.watched]
+    files = [*controller.watched, *controller.namespaces.watched, *shared, *served, *webhook.watched]
+    watched: list[Watched[Any]] = [reloader.watched, *files]
     listeners = [webhook.listener, operations]
     if notifications:
         watched.extend(notifications.watched)
         listeners.append(notifications.listener)
     if cluster and cluster.ca_bundle:
         watched.append(cluster.ca_bundle.watched)
-    _describe_configuration(controller, cluster.registration if cluster else None)
+    telemetry.watch_unusable(WatchedSource.CONFIGURATION, reloader.watched.is_unusable)
+    reloader.start(partial(_describe_configuration, controller, cluster.registration if cluster else None))
     _log_start(settings, configuration)
     controller.expiry_notices.check()
-    return Prepared(settings, controller, certificate, listeners, cluster, readiness, watched)
+    return Prepared(settings, controller, certificate, listeners, cluster, readiness, reloader, watched)
 
 
 async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
@@ -122,6 +132,7 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
             _sharing(controller),
             _hinting(controller),
             _reconciling(process.cluster),
+            _reloading_on_hangup(process.reloader),
         ):
             # Bind the ports, then be ready. On SIGTERM be unready at once, so that the Service sends no more reviews;
             # keep answering for the shutdown delay, until every kube-proxy knows; then end the requests in progress.
@@ -173,15 +184,40 @@ async def _reconciling(cluster: ClusterWork | None) -> AsyncIterator[None]:
         await reconciler.leadership.release()
 
 
+@asynccontextmanager
+async def _reloading_on_hangup(reloader: Reloader) -> AsyncIterator[None]:
+    """Reload the configuration on SIGHUP, in a thread beside the event loop. Only the main thread receives signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    reloads: set[asyncio.Future[None]] = set()
+
+    def reload() -> None:
+        logger.info("SIGHUP: reading the configuration again")
+        reloading = loop.run_in_executor(None, reloader.reload)
+        # The loop itself keeps no reference to what it runs.
+        reloads.add(reloading)
+        reloading.add_done_callback(reloads.discard)
+
+    before = signal.getsignal(signal.SIGHUP)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)
+
+
 def _needs_another(settings: Settings) -> bool:
     """Return whether the port for notifications cannot use the webhook's TLS context."""
     return settings.notifications_port is not None and settings.client_ca_file is not None
 
 
-def _configuration(settings: Settings) -> Configuration:
+def _configuration_file(settings: Settings) -> Path:
     if settings.config is None:
         raise ConfigurationError("settings", [Problem(spelled("config"), "expected the path of a configuration file")])
-    return parse_configuration(read_text(settings.config), str(settings.config))
+    return settings.config
 
 
 def _readiness(controller: Controller, certificate: ServingCertificate | None) -> Readiness:
@@ -192,11 +228,14 @@ def _readiness(controller: Controller, certificate: ServingCertificate | None) -
     return readiness
 
 
-def _describe_configuration(controller: Controller, registration: Registration | None) -> None:
+def _describe_configuration(
+    controller: Controller, registration: Registration | None, loaded: LoadedConfiguration
+) -> str:
     """Publish the configuration's fingerprint, and warn if Anchore's own Pods depend on Anchore's verdict."""
-    configuration, webhooks = controller.configuration, registration.webhooks if registration else ()
+    configuration, webhooks = loaded.configuration, registration.webhooks if registration else ()
     digest, deadlocked = fingerprint(configuration, list(webhooks)), deadlocked_namespaces(configuration, webhooks)
     controller.telemetry.describe_configuration(digest, deadlocked)
+    controller.telemetry.configuration_loaded(loaded.at, needs_restart=bool(loaded.waiting))
     logger.info("configuration %s", digest)
     for namespace in deadlocked:
         logger.warning(
@@ -204,6 +243,7 @@ def _describe_configuration(controller: Controller, registration: Registration |
             "webhook.excludedNamespaces, or add a rule for it with mode skip and Anchore's images",
             namespace,
         )
+    return digest
 
 
 def _log_start(settings: Settings, configuration: Configuration) -> None:

@@ -109,6 +109,23 @@ class Telemetry:
         self._call_seconds = self._histogram(
             "anchore_call_duration_seconds", "Duration of calls to Anchore.", _CALL_BUCKETS, "account", "operation"
         )
+        self._configuration = self._gauge(
+            "configuration_info",
+            "Hash of the configuration in effect; replicas with different hashes follow different configurations.",
+            "hash",
+        )
+        self._configuration_loaded = self._gauge(
+            "configuration_loaded_timestamp_seconds", "Unix time at which the configuration in effect was loaded."
+        )
+        self._restart_needed = self._gauge(
+            "configuration_restart_needed",
+            "1 while changed keys of the configuration take effect only after a restart.",
+        )
+        self._anchore_judged = self._gauge(
+            "anchore_judged",
+            "1 for a reviewed namespace of Anchore, in which its Pods cannot start while Anchore is down.",
+            "namespace",
+        )
         self._malformed_log = MalformedLog()
         self._closed = self._counter(
             "connections_closed", "Connections that the controller closed before the client did.", "reason"
@@ -243,14 +260,17 @@ class Telemetry:
         gauge.set_function(not_after)
 
     def describe_configuration(self, fingerprint: str, deadlocked: Sequence[str] = ()) -> None:
-        """Report the configuration that runs, and the namespaces in which Anchore needs its own verdict to start."""
-        about = "Hash of the running configuration; replicas with different hashes run different configurations."
-        info = Gauge("anchore_admission_configuration_info", about, ["hash"], registry=self._registry)
-        info.labels(fingerprint).set(1)
-        about = "1 for a reviewed namespace of Anchore, in which its Pods cannot start while Anchore is down."
-        judged = Gauge("anchore_admission_anchore_judged", about, ["namespace"], registry=self._registry)
+        """Report the configuration in effect, and the namespaces in which Anchore needs its own verdict to start."""
+        self._configuration.clear()
+        self._configuration.labels(fingerprint).set(1)
+        self._anchore_judged.clear()
         for namespace in deadlocked:
-            judged.labels(namespace).set(1)
+            self._anchore_judged.labels(namespace).set(1)
+
+    def configuration_loaded(self, at: float, *, needs_restart: bool) -> None:
+        """Report when the configuration in effect was loaded (Unix time), and whether a part of it waits."""
+        self._configuration_loaded.set(at)
+        self._restart_needed.set(needs_restart)
 
     def watch_exemptions(self, exemptions: Callable[[], Iterable[Exemption]]) -> None:
         """Report the end of every exemption in use, whenever the metrics are read."""

@@ -166,6 +166,7 @@ class WatchedSource(StrEnum):
     ANCHORE_CA = "anchore_ca"
     SHARED_STORE = "shared_store"
     SECRET_PATH = "secret_path"  # noqa: S105 - a label
+    CONFIGURATION = "configuration"
     NOTIFICATIONS_SECRET = "notifications_secret"  # noqa: S105 - a label
     NAMESPACE_LABELS = "namespace_labels"
 

@@ -1,7 +1,7 @@
 """The process's ports: the webhook, operations, and notifications from Anchore."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -85,10 +85,12 @@ def webhook_port(settings: Settings, controller: Controller, certificate: Servin
     return WebhookPort(listener(guard), guard, [watched])
 
 
-def operations_listener(settings: Settings, controller: Controller, readiness: Readiness) -> Listener:
-    """Serve health, metrics and version, without TLS."""
+def operations_listener(
+    settings: Settings, controller: Controller, readiness: Readiness, configuration: Callable[[], Mapping[str, Any]]
+) -> Listener:
+    """Serve health, metrics and version, without TLS; ``configuration`` describes the one in effect."""
     return Listener(
-        create_operations(readiness, controller.telemetry.exposition, controller.forget),
+        create_operations(readiness, controller.telemetry.exposition, controller.forget, configuration),
         settings.host,
         settings.operations_port,
         setting="operations_port",

@@ -1,8 +1,9 @@
 """The operations port: liveness, readiness, version and metrics; and, for the Pod itself, forgetting."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -54,8 +55,16 @@ class Readiness:
         return {name: holds() for name, holds in self._conditions.items()}
 
 
-def create_operations(readiness: Readiness, exposition: Exposition, forget: Callable[[], int]) -> ASGIApp:
-    """Build the application; ``forget`` forgets Anchore's answers, and returns their number."""
+def create_operations(
+    readiness: Readiness,
+    exposition: Exposition,
+    forget: Callable[[], int],
+    configuration: Callable[[], Mapping[str, Any]] = dict,
+) -> ASGIApp:
+    """Build the application.
+
+    ``forget`` forgets Anchore's answers, and returns their number; ``configuration`` describes the one in effect.
+    """
 
     async def livez(_: Request) -> Response:
         """Respond while the event loop runs; nothing else is checked."""
@@ -68,7 +77,8 @@ def create_operations(readiness: Readiness, exposition: Exposition, forget: Call
         return JSONResponse({"ready": ready, "conditions": conditions}, 200 if ready else 503)
 
     async def version(_: Request) -> Response:
-        return JSONResponse({"version": __version__, "python": platform.python_version()})
+        about: dict[str, Any] = {"version": __version__, "python": platform.python_version()}
+        return JSONResponse({**about, "configuration": configuration()})
 
     async def metrics(request: Request) -> Response:
         body, media_type = exposition(request.headers.get("accept"))

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Recorder, WatchedSource
-from anchore_admission.services.config.load import environment_name
+from anchore_admission.services.config.load import IMPLICIT_ACCOUNT, environment_name
 from anchore_admission.services.reviews.event_log import EventLogs
 from anchore_admission.services.reviews.expiry_notices import ExpiryNotices
 from anchore_admission.services.reviews.facts import FactGathering
@@ -46,6 +46,7 @@ class Controller:
     """The parts of a running controller. Nothing is sent to Anchore before the first review."""
 
     configuration: Configuration
+    rules: CurrentRules
     telemetry: Telemetry
     accounts: Mapping[str, DetectingAnchore]
     memory: Memory
@@ -64,6 +65,17 @@ class Controller:
     def has_credentials(self) -> bool:
         """Return whether there are credentials for every account."""
         return all(source.is_ready() for source in self.watched)
+
+    def prepare(self, rules: Rules) -> None:
+        """Prepare for rules that are to take effect, from any thread.
+
+        Raises:
+            ConfigurationError: they use an account that is not connected, or need labels of namespaces in vain.
+        """
+        used = {rule.account for rule in rules.book.using_anchore}
+        if problems := [_not_connected(account) for account in sorted(used - self.accounts.keys())]:
+            raise ConfigurationError("configuration", problems)
+        self.namespaces.require(rules)
 
     def forget(self) -> int:
         """Forget everything that Anchore answered, and return the number of answers that were remembered."""
@@ -140,12 +152,13 @@ def build(
     *,
     environ: Mapping[str, str] = os.environ,
     wait_until_valid: bool = False,
-    shares: bool = False,
+    serves: bool = False,
     namespaces: NamespaceOptions = NO_NAMESPACES,
 ) -> Controller:
     """Build the controller; ``wait_until_valid`` accepts credential files that are not valid yet.
 
-    Only a replica ``shares`` what it learns, through the configured store; a command asks Anchore.
+    Only a replica (``serves``) shares what it learns through the configured store, and connects accounts that no rule
+    uses yet: a reload may begin to use them.
 
     Raises:
         ConfigurationError: with every account that cannot be used, or if labels of namespaces are needed and unknown.
@@ -154,6 +167,10 @@ def build(
     rules = CurrentRules(Rules.of(configuration))
     used = _used_accounts(configuration, rules.current.book)
     sources = _sources(used, environ, wait_until_valid=wait_until_valid)
+    if serves:
+        for section, source in _spare_accounts(configuration, list(used), environ):
+            used.append(section)
+            sources[section.name] = source
     timeouts = configuration.timeouts
     bounds = Bounds(connect=timeouts.connect, read=timeouts.read, response=configuration.limits.anchore_response)
     trust = _trust(configuration, used, telemetry)
@@ -168,7 +185,7 @@ def build(
         )
         for s in used
     }
-    shared = fact_store(configuration, telemetry) if shares else None
+    shared = fact_store(configuration, telemetry) if serves else None
     labels = WiredNamespaces(namespaces, telemetry, rules)
     labels.require(rules.current)
     services = review_services(
@@ -179,6 +196,7 @@ def build(
     watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
     return Controller(
         configuration,
+        rules,
         telemetry,
         accounts,
         memory=services.memory,
@@ -217,6 +235,19 @@ def _sources(
     if problems:
         raise ConfigurationError("credentials", problems)
     return sources
+
+
+def _spare_accounts(
+    configuration: Configuration, used: Sequence[AccountSection], environ: Mapping[str, str]
+) -> Iterator[tuple[AccountSection, CredentialSource]]:
+    """Yield the accounts that no rule uses and that have valid credentials now, with these."""
+    sections = {IMPLICIT_ACCOUNT: AccountSection(name=IMPLICIT_ACCOUNT)}
+    sections |= {section.name: section for section in configuration.accounts}
+    for section in sections.values():
+        if section not in used and (section.endpoint or configuration.anchore.endpoint):
+            with suppress(ConfigurationError):
+                for source in credential_sources([section], environ).values():
+                    yield section, source
 
 
 def _watched_credentials(sources: Iterable[CredentialSource], telemetry: Telemetry) -> list[Watched[Any]]:
@@ -276,4 +307,12 @@ def _without_credentials(account: AccountSection) -> Problem:
         f"account {account.name}",
         f"has no credentials: give usernameFile and passwordFile (or apiKeyFile), or {prefix}_USERNAME and "
         f"{prefix}_PASSWORD in the environment",
+    )
+
+
+def _not_connected(account: str) -> Problem:
+    return Problem(
+        f"account {account}",
+        "is not connected: it was not in the configuration, or had no valid credentials, when the controller started; "
+        "restart the controller",
     )

@@ -1,6 +1,7 @@
 """The objects that the Helm chart renders: valid for Kubernetes, hardened, spread, and as its values say."""
 
 import json
+import re
 import tomllib
 from functools import cache
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 from referencing import Registry, Resource
 
 from anchore_admission import __version__
 from anchore_admission.cli.main import load
+from anchore_admission.services.config.comparison import RELOADED, RELOADED_LIMITS
 from support.charts import (
     ANCHORE,
     CHART,
@@ -468,15 +471,75 @@ def test_the_image(image: Values, expected: str) -> None:
     assert images == {expected}
 
 
-def test_a_changed_configuration_replaces_the_replicas_and_an_unchanged_one_does_not() -> None:
-    def annotations(values: Values) -> Any:
-        return render(merged(ANCHORE, values)).get("Deployment")["spec"]["template"]["metadata"]["annotations"]
+def _annotations(values: Values) -> Any:
+    return render(merged(ANCHORE, values)).get("Deployment")["spec"]["template"]["metadata"]["annotations"]
 
-    before = annotations({})
-    assert annotations({"replicaCount": 3}) == before
-    assert annotations({"config": {"unknownKinds": "deny"}}) != before
+
+WAIVER: Values = {"name": "e", "match": {"images": ["a"]}, "reason": "r", "owner": "o", "expires": "2099-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("values", "replaced"),
+    [
+        ({"replicaCount": 3}, False),
+        ({"config": {"unknownKinds": "deny", "workloads": "off", "messages": {"maxFindings": 1}}}, False),
+        ({"config": {"rules": [{"name": "a", "mode": "skip"}], "limits": {"images": 3, "exemptionDays": 5}}}, False),
+        ({"config": {"exemptions": [WAIVER]}}, False),
+        ({"config": {"defaults": {"mode": "passive", "onError": "warn"}}}, False),
+        ({"config": {"limits": {"body": "1MiB"}}}, True),
+        ({"config": {"memory": {"pass": "50s"}}}, True),
+        ({"config": {"accounts": [{"name": "team"}]}}, True),
+        # The registered failurePolicy becomes Fail, and a replica does not read the registration again.
+        ({"config": {"defaults": {"mode": "strict"}}}, True),
+        ({"webhook": {"timeoutSeconds": 7}}, True),
+    ],
+)
+def test_only_what_cannot_be_reloaded_replaces_the_replicas(values: Values, replaced: bool) -> None:
+    assert (_annotations(values) != _annotations({})) == replaced
+
+
+def test_changed_credentials_replace_the_replicas() -> None:
     one, two = ({"anchore": {"credentialsSecret": "", "username": "u", "password": it}} for it in ("one", "two"))
-    assert annotations(one) != annotations(two)
+    assert _annotations(one) != _annotations(two)
+
+
+def test_the_chart_knows_what_a_replica_reloads() -> None:
+    text = (CHART / "templates/_configuration.tpl").read_text()
+    sections, limits = re.findall(r'omit [^"]*((?: "\w+")+)', text)
+    assert sections == "".join(f' "{to_camel(name)}"' for name in RELOADED)
+    assert limits == "".join(f' "{to_camel(name)}"' for name in RELOADED_LIMITS)
+
+
+def test_an_upgrade_first_validates_the_new_configuration_with_the_new_image() -> None:
+    rendered = render(merged(ANCHORE, {"config": {"unknownKinds": "deny"}}))
+    job, file = (rendered.get(kind, f"{RELEASE}-validation") for kind in ("Job", "ConfigMap"))
+    assert {it["metadata"]["annotations"]["helm.sh/hook"] for it in (job, file)} == {"pre-upgrade"}
+    weights = [int(it["metadata"]["annotations"]["helm.sh/hook-weight"]) for it in (file, job)]
+    assert weights == sorted(set(weights))
+    assert file["data"]["configuration.yaml"] == rendered.configuration()
+    pod = _pod_of(job)
+    assert pod["containers"][0]["image"] == rendered.container()["image"]
+    assert pod["containers"][0]["args"] == ["config", "validate", "/etc/anchore-admission/configuration.yaml"]
+    assert pod["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("account", "used"),
+    [
+        # The chart's own account may not exist before this upgrade.
+        ({}, "default"),
+        ({"serviceAccount": {"create": False, "name": "mine"}}, "mine"),
+    ],
+)
+def test_the_validation_runs_under_an_account_that_exists(account: Values, used: str) -> None:
+    job = render(merged(ANCHORE, account)).get("Job", f"{RELEASE}-validation")
+    assert _pod_of(job)["serviceAccountName"] == used
+
+
+def test_the_validation_can_be_switched_off() -> None:
+    assert ("Job", f"{RELEASE}-validation") in render(ANCHORE).names()
+    names = {name for _, name in render(merged(ANCHORE, {"validation": {"enabled": False}})).names()}
+    assert f"{RELEASE}-validation" not in names
 
 
 def test_proxies_never_stand_before_the_api_server_or_the_cluster() -> None:

@@ -82,7 +82,7 @@ async def replicas(anchore: str, server: StoreServer, keys: Sequence[Path]) -> A
             store["timeout"] = "1s"
             settings = {"anchore": {"endpoint": anchore}, "defaults": {"mode": "strict", "requestAnalysis": False}}
             configuration = Configuration.model_validate({**settings, "sharedStore": store})
-            controller = build(configuration, environ=CREDENTIALS, shares=True)
+            controller = build(configuration, environ=CREDENTIALS, serves=True)
             stack.push_async_callback(controller.aclose)
             assert controller.shared
             await stack.enter_async_context(supervised("the shared store", controller.shared.store.run))

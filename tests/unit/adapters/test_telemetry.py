@@ -168,6 +168,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "secret_path": 0,
         "notifications_secret": 0,
         "namespace_labels": 0,
+        "configuration": 0,
     }
     first, second = [False], [True]
     telemetry.watch_unusable(WatchedSource.CREDENTIALS, lambda: first[0])
@@ -181,6 +182,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "secret_path": 0,
         "notifications_secret": 0,
         "namespace_labels": 0,
+        "configuration": 0,
     }
     second[0] = False
     assert unusable(telemetry) == {
@@ -192,6 +194,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "secret_path": 0,
         "notifications_secret": 0,
         "namespace_labels": 0,
+        "configuration": 0,
     }
 
 

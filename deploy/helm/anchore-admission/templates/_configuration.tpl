@@ -144,3 +144,13 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- end }}
 {{- uniq $keys | sortAlpha | toYaml }}
 {{- end }}
+
+{{/* The parts of the mounted files that count only after a restart. A replica reloads the others itself (docs/operating.md). */}}
+{{- define "anchore-admission.fixedFiles" -}}
+{{- $config := include "anchore-admission.configuration" . | fromYaml }}
+{{- $config = omit $config "rules" "defaults" "exemptions" "workloads" "unknownKinds" "messages" }}
+{{- $_ := set $config "limits" (omit (default dict $config.limits) "images" "exemptionDays") }}
+{{- toYaml $config }}
+{{ if eq .Values.webhook.registration "controller" }}{{ include "anchore-admission.webhooks" . }}{{ end }}
+{{ .Values.certificates.caBundle }}
+{{- end }}

@@ -29,6 +29,8 @@ from anchore_admission.models.configuration import Enforcement
 from anchore_admission.services.config.load import parse_configuration
 from anchore_admission.text import printable
 
+_VALUES = "values"
+
 
 class ReportFormat(StrEnum):
     """The report as text for people, or as JSON."""
@@ -146,7 +148,7 @@ def _texts(value: Any) -> dict[str, str]:
 
 
 def _chart(values: Path) -> ChartValues:
-    document = _read(values, "values")
+    document = _read(values, _VALUES)
     if not isinstance(document, dict):
         raise ConfigurationError(str(values), [Problem("", "expected the values of the Go controller's chart")])
     return read_values(document)
@@ -158,6 +160,8 @@ def _read(path: Path, what: str) -> Any:
         documents = load_documents(text, source=source, aliases=True)
     except DocumentError as error:
         raise ConfigurationError(source, error.problems) from error
+    if not documents and what == _VALUES:  # `helm get values` prints null where none were given
+        return {}
     if len(documents) != 1:
         raise ConfigurationError(source, [Problem("", f"expected one document with the {what}")])
     return documents[0]

@@ -289,3 +289,13 @@ def test_selectors_for_namespaces_are_checked_on_those_of_the_cluster(
 
     assert ended.code == code
     assert said in ended.err
+
+
+def test_a_release_without_values_has_those_of_its_chart(program: CommandLine, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text("null\n")
+    ended = program("config", "convert", "--values", values, "--output", tmp_path / "out")
+
+    assert ended.code == 1
+    assert "policySelectors is not given: the chart's default is used, which admits every image" in ended.out
+    assert loaded(tmp_path / "out" / "values.yaml")["config"]["rules"] == [{"name": "selector-1", "mode": "passive"}]

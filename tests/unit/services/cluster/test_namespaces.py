@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -19,7 +20,7 @@ from anchore_admission.services.cluster.namespaces import (
 )
 from support.fakes import FakeRecorder, ManualClock, settled
 from support.kubernetes_api import failure
-from support.namespace_api import NamespaceApi, event, expired_event
+from support.namespace_api import NamespaceApi, Watch, event, expired_event
 
 PROD = {"kubernetes.io/metadata.name": "shop", "env": "prod"}
 TEST = {"kubernetes.io/metadata.name": "shop", "env": "test"}
@@ -229,6 +230,49 @@ async def test_after_a_410_the_list_replaces_what_was_known(
         assert await cluster.labels("bank") is None
         assert (cluster.recorder.known_namespaces, cluster.recorder.namespace_lists) == (1, 2)
         assert ("watch_namespaces", "expired") not in cluster.recorder.namespace_errors
+
+
+def _happen(rng: random.Random, cluster: Cluster) -> None:
+    """Change a namespace, or harm the connection."""
+    api, watch = cluster.api, cluster.api.watches[-1]
+    name = rng.choice("abcdef")
+    match rng.randrange(11):
+        case 0 | 1 | 2 | 3:
+            api.put(name, env=rng.choice(["prod", "test"]))
+        case 4 | 5 if name in api.namespaces:
+            api.delete(name)
+        case 6:
+            watch.send(b'{"type":"DELETED","object":{"metadata":{"name":"a"')
+            _end(rng, watch)
+        case 7:
+            watch.end()
+        case 8:
+            api.compact()
+            watch.send(expired_event() if rng.random() < 0.5 else b"")
+            _end(rng, watch)
+        case 9:
+            api.faults.append(rng.choice([*BROKEN, failure(410)]))
+        case _:
+            api.bookmark()
+
+
+def _end(rng: random.Random, watch: Watch) -> None:
+    if rng.random() < 0.5:
+        watch.reset()
+    else:
+        watch.end()
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_whatever_happens_the_labels_become_those_of_the_api_server(following: Cluster, seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311 - a test
+    for _ in range(100):
+        _happen(rng, following)
+        if rng.random() < 0.5:
+            await following.clock.advance(rng.choice([0, 0.1, 5]))
+    following.api.faults.clear()
+    await following.clock.advance(100)
+    assert following.reflector._labels == {name: found["labels"] for name, found in following.api.namespaces.items()}
 
 
 async def test_an_expired_page_begins_the_list_anew(cluster: Cluster) -> None:

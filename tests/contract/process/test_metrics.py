@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import datetime as dt
 import json
 import re
 import signal
@@ -56,9 +57,18 @@ CONFIGURATION: Final = {
         {"name": "watched", "match": {"images": ["*/watched/*"]}, "mode": "passive"},
         {"name": "labeled", "match": {"images": ["*/labeled/*"], "namespaceSelector": {"matchLabels": {"a": "b"}}}},
     ],
+    "exemptions": [
+        {
+            "name": "risk",
+            "match": {"images": ["*/exempt/*"]},
+            "reason": "accepted",
+            "owner": "security",
+            "expires": (dt.datetime.now(dt.UTC) + dt.timedelta(days=3)).date().isoformat(),
+        }
+    ],
     "submissions": {"queueSize": 1, "concurrency": 1},
 }
-"""Configuration that judges some of several images, submits some and drops the last."""
+"""Configuration that judges some of several images, exempts one, submits some and drops the last."""
 
 
 async def _exposition(folder: Path, patch: pytest.MonkeyPatch, anchore: str) -> str:
@@ -90,7 +100,7 @@ async def _exposition(folder: Path, patch: pytest.MonkeyPatch, anchore: str) -> 
 
 def _review() -> bytes:
     review = json.loads(POD_CREATE)
-    names = ("judged", *(f"watched/{number}" for number in range(4)))
+    names = ("judged", "exempt/it", *(f"watched/{number}" for number in range(4)))
     containers = [{"name": name.replace("/", "-"), "image": f"registry.example/{name}:1"} for name in names]
     review["request"]["object"]["spec"]["containers"] = containers
     return json.dumps(review).encode()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final
 
@@ -14,8 +15,9 @@ from e2e.cluster.api import Answer, Api
 from e2e.cluster.places import AUDIT_LOG
 from e2e.cluster.waiting import until
 from e2e.release import WEBHOOK, Release
-from e2e.things import Json
+from e2e.things import FAILING, Json
 
+BREAK_GLASS: Final = "example.com/break-glass-reason"
 LABEL: Final = "e2e.anchore.io/judged"
 CONFIGURATION: Final[Json] = {
     "defaults": {"mode": "strict"},
@@ -30,6 +32,22 @@ CONFIGURATION: Final[Json] = {
         {"name": "own", "match": {"namespaces": ["registries"], "images": ["*.corp.example/*"]}, "mode": "skip"},
         {"name": "public", "match": {"namespaces": ["registries"], "images": ["docker.io/*", "evil.example/*"]}},
         {"name": "others", "match": {"namespaces": ["registries"]}, "mode": "skip"},
+        {
+            "name": "on-call",
+            "match": {"namespaces": ["waived"], "groups": ["on-call"]},
+            "breakGlass": {"annotation": BREAK_GLASS},
+        },
+    ],
+    "exemptions": [
+        {
+            "name": "roll-back",
+            "match": {"namespaces": ["waived"], "names": ["exempt*"], "images": [FAILING]},
+            "reason": "until the new version works",
+            "owner": "team-e2e",
+            "ticket": "E2E-1",
+            "expires": (datetime.now(UTC) + timedelta(days=30)).date().isoformat(),
+            "excuses": {"findings": ["vulnerabilities:package"]},
+        },
     ],
     "passive": {"wait": "5s"},
 }

@@ -25,6 +25,7 @@ def command(
     *,
     images: Images,
     output: options.Output = options.OutputFormat.TABLE,
+    explain: options.Explain = False,
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
     total_timeout: options.TotalTimeout = options.DEFAULT_TOTAL_TIMEOUT,
     config: options.Config = None,
@@ -51,6 +52,7 @@ def command(
     timeouts = Timeouts(timeout, total_timeout)
 
     def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
+        manual = manual.explaining() if explain else manual
         return manual.each_image(names, requester, timeouts, progress)
 
     overrides = Overrides(config, anchore, mode, policy, namespace_labels=namespace_labels)

@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     """``health``: the controller is not ready or does not respond. Container engines know only 0 and 1."""
     NO_VERDICT = 1
     """``probe``: the webhook answers about an image without a verdict from Anchore."""
+    TEST_FAILED = 1
+    """``config test``: a case has another outcome than expected."""
     TO_DECIDE = 1
     """``config convert``: a person has to decide or to complete something."""
     FAILED = 2
@@ -25,7 +27,7 @@ class ExitCode(IntEnum):
     NO_ANSWER = 2
     """``probe``: the webhook does not answer."""
     NOT_CHECKED = 3
-    """``review``: something was not checked, because its kind is unknown."""
+    """``review`` and ``explain``: something was not checked, because its kind is unknown."""
     INTERRUPTED = 130
     """Interrupted by Ctrl-C: 128 and the number of SIGINT, as shells report it."""
     BROKEN_PIPE = 141
@@ -38,6 +40,9 @@ CHECK_EXIT_CODES = (
 REVIEW_EXIT_CODES = (
     f"{CHECK_EXIT_CODES.removesuffix('.')}, 3 something was not checked: its kind is unknown. With --replay or "
     "--cluster: 0 nothing would newly be denied, 1 something would; 2 and 3 as above."
+)
+EXPLAIN_EXIT_CODES = (
+    "Exit code: 0 all is explained, 2 something could not be read, 3 something was left out: its kind is unknown."
 )
 
 

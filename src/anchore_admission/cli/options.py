@@ -152,3 +152,7 @@ TotalTimeout = Annotated[
     ),
 ]
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="table for people, json or yaml for machines.")]
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Also show why each image falls under its rule: the keys of other rules that fail."),
+]

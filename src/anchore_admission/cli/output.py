@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from anchore_admission.cli.explanations import explained
 from anchore_admission.cli.options import OutputFormat
 from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.exemption_messages import exempted
@@ -244,7 +245,8 @@ def _row(about: str, image: ImageVerdict, max_findings: int) -> _Row:
     if len(findings) > max_findings:
         lines.append(f"and {len(findings) - max_findings} more")
     uses = [exempted(use, [image.judged.text], _TEXT_LIMIT) for use in image.exemptions]
-    return _Row(about, shown(image.judged.text), outcome_of(image), message, (*uses, *lines))
+    why = [f"{heading} {text}" for heading, text in explained(image.explanation)] if image.explanation else []
+    return _Row(about, shown(image.judged.text), outcome_of(image), message, (*uses, *lines, *why))
 
 
 def _about(review: ManualReview) -> str:

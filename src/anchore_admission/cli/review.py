@@ -51,6 +51,7 @@ def command(
     against: replay.Against = None,
     context: replay.Context = None,
     output: options.Output = options.OutputFormat.TABLE,
+    explain: options.Explain = False,
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
     total_timeout: TotalTimeout = None,
     config: options.Config = None,
@@ -82,6 +83,8 @@ def command(
     [bold]anchore-admission review --cluster --config configuration.yaml --mode strict[/bold]
     """
     groups = tuple(group or ())
+    if explain and not files:
+        raise typer.BadParameter("--explain needs -f FILE")
     _check(files, recorded, against, context, cluster=cluster, names_requester=bool(namespace or user or groups))
     overrides = Overrides(
         config, anchore, mode, policy, workloads, namespace_labels, ignores_unchecked=ignore_unknown_kinds
@@ -95,6 +98,7 @@ def command(
     timeouts = Timeouts(timeout, total_timeout or options.DEFAULT_TOTAL_TIMEOUT)
 
     def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
+        manual = manual.explaining() if explain else manual
         return manual.documents(documents, requester, timeouts, progress)
 
     overrides = replace(overrides, workloads=workloads or WorkloadHandling.DENY)

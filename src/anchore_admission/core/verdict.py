@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from anchore_admission.core.decision import FINAL_REASONS, Decision, Effect, Reason
+from anchore_admission.core.explain import Explanation
 from anchore_admission.core.facts import Finding, ImageFacts
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.rules.book import Rule
@@ -27,7 +28,8 @@ class Verdict(Struct, frozen=True):
 class ImageVerdict(Struct, frozen=True):
     """The verdict on one image of a request, with the facts it rests on and its effect.
 
-    ``exemptions`` are those because of which the image is not denied; the verdict stays what it is.
+    ``exemptions`` are those because of which the image is not denied; the verdict stays what it is. ``explanation`` is
+    given where one was asked for.
     """
 
     judged: JudgedImage
@@ -35,6 +37,7 @@ class ImageVerdict(Struct, frozen=True):
     verdict: Verdict
     effect: Effect
     exemptions: tuple[Use, ...] = ()
+    explanation: Explanation | None = None
 
     @property
     def digest(self) -> str | None:

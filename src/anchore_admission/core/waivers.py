@@ -56,6 +56,11 @@ class Waivers(Struct, frozen=True):
             sentences.append(exemption_messages.break_glass(annotation))
         return ". ".join(sentences)
 
+    def holding(self, image: JudgedImage, facts: ImageFacts) -> list[Exemption]:
+        """Return the exemptions that apply to an image; they may excuse only a part of its findings."""
+        names = _names(image, facts) if self.exemptions else ()
+        return self.exemptions.holding(names) if self.exemptions and names else []
+
     def _annotation(self, image: JudgedImage) -> str | None:
         """Return the annotation in which a reason admits the image; None if none does."""
         # Only a rule that certainly applies: the rule of another image is the most severe of those in question.
@@ -70,8 +75,7 @@ class Waivers(Struct, frozen=True):
 
     def _exemptions(self, image: JudgedImage, facts: ImageFacts) -> list[Exemption]:
         """Return the exemptions that together lift the denial; limited ones first, to show the narrowest grounds."""
-        names = _names(image, facts)
-        holding = self.exemptions.holding(names) if self.exemptions and names else []
+        holding = self.holding(image, facts)
         limited = [exemption for exemption in holding if exemption.is_limited]
         if limited and (reference := image.reference):
             # The mode judges again, so that nothing but the excused findings is overlooked.

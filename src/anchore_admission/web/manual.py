@@ -24,9 +24,20 @@ SECONDS = 8.0
 """The time for a whole review by hand: a person waits."""
 _OBJECTS = 1000
 _AT_ONCE = 2
-_PARAMETERS = ("namespace", "user")
+_PARAMETERS = ("namespace", "user", "explain")
+_EXPLAIN = {"": False, "false": False, "true": True}
+_PASSED_OVER = 50
+"""The rules that an explanation lists: there may be thousands of rules, and of images."""
 _NAME_LIMIT = 253
 _MEDIA_TYPES = frozenset({b"application/json", b"application/yaml", b"application/x-yaml", b"text/yaml", b"text/plain"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The query: who the objects are from, and whether to explain the rules."""
+
+    requester: Requester
+    explain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +55,12 @@ class ManualEndpoint:
                     f"{content_type(scope)}: send it with the header 'Content-Type: application/yaml', "
                     "or application/json"
                 )
-            requester = _requester(scope)
+            asked = _asked(scope)
             deadline = Deadline.after(SECONDS)
             async with self.bodies.read(scope, receive, await receive(), BODY_LIMIT, SECONDS / 2) as received:
                 if received.missing:
                     raise received.error()
-                answer = await self._in_turn(received, requester, deadline)
+                answer = await self._in_turn(received, asked, deadline)
         except Disconnected:
             return
         except ReviewError as error:
@@ -57,7 +68,7 @@ class ManualEndpoint:
             return
         await send_json(send, 200, answer)
 
-    async def _in_turn(self, received: Received, requester: Requester, deadline: Deadline) -> bytes:
+    async def _in_turn(self, received: Received, asked: _Asked, deadline: Deadline) -> bytes:
         """Review with few others at once: parsing takes memory, and reviews by hand must not slow down admission."""
         try:
             async with asyncio.timeout(deadline.left()):
@@ -66,15 +77,16 @@ class ManualEndpoint:
             raise Overloaded("too many reviews by hand at the moment; try again") from error
         try:
             documents = await asyncio.to_thread(_parsed, bytes(received.content))
-            return to_json(as_document(await self._review(documents, requester, deadline)))
+            return to_json(as_document(await self._review(documents, asked, deadline)))
         finally:
             self.turns.release()
 
-    async def _review(self, documents: list[Any], requester: Requester, deadline: Deadline) -> Summary:
+    async def _review(self, documents: list[Any], asked: _Asked, deadline: Deadline) -> Summary:
+        reviews = self.reviews.explaining(_PASSED_OVER) if asked.explain else self.reviews
         images = _images(documents)
         if images is not None:
-            return await self.reviews.images(images, requester, deadline.left())
-        return await self.reviews.objects(documents, requester, deadline.left(), most=_OBJECTS)
+            return await reviews.images(images, asked.requester, deadline.left())
+        return await reviews.objects(documents, asked.requester, deadline.left(), most=_OBJECTS)
 
 
 def _parsed(body: bytes) -> list[Any]:
@@ -101,16 +113,19 @@ def _images(documents: list[Any]) -> list[str] | None:
     return images
 
 
-def _requester(scope: Scope) -> Requester:
+def _asked(scope: Scope) -> _Asked:
     """Read the query. Raises MalformedReview for a parameter that would have no effect."""
     query = Request(scope).query_params
     for name in query:
         if name not in _PARAMETERS:
-            known = " or ".join(_PARAMETERS)
+            known = f"{', '.join(_PARAMETERS[:-1])} or {_PARAMETERS[-1]}"
             raise MalformedReview(f"unknown query parameter {shown(name, _NAME_LIMIT)}; expected {known}")
         if len(query.getlist(name)) > 1:
             raise MalformedReview(f"the query parameter {name} is given more than once")
     namespace = query.get("namespace") or DEFAULT_NAMESPACE
     if not is_namespace(namespace):
         raise MalformedReview("namespace: expected a name of lower-case letters, digits and '-', at most 63")
-    return Requester(namespace=namespace, user=shown(query.get("user") or "", _NAME_LIMIT))
+    explain = _EXPLAIN.get(query.get("explain", ""))
+    if explain is None:
+        raise MalformedReview("explain: expected true or false")
+    return _Asked(Requester(namespace=namespace, user=shown(query.get("user") or "", _NAME_LIMIT)), explain)

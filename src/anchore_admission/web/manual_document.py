@@ -3,7 +3,8 @@
 from typing import Any
 
 from anchore_admission.core import messages
-from anchore_admission.core.rules.exemptions import Use
+from anchore_admission.core.explain import Explanation
+from anchore_admission.core.rules.exemptions import Use, use_of
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 
@@ -23,6 +24,31 @@ def as_document(summary: Summary) -> dict[str, Any]:
         "errors": [{**_object(review), "message": text} for review in summary.reviews if (text := review.problem)],
         "notChecked": [{**_object(r), "message": r.unchecked} for r in summary.reviews if r.unchecked],
         "objects": _objects(summary),
+    }
+
+
+def as_explanations(summary: Summary) -> dict[str, Any]:
+    """Return the document about the selections alone, with one entry per image of every object."""
+    return {
+        "images": [
+            {
+                "image": image.judged.text,
+                "object": _object(review),
+                "places": [place.place for place in image.judged.places],
+                **_explanation(image.explanation),
+            }
+            for review in summary.reviews
+            if review.verdict
+            for image in review.verdict.images
+            if image.explanation
+        ],
+        "errors": [{**_object(review), "message": text} for review in summary.reviews if (text := review.problem)],
+        "notChecked": [{**_object(r), "message": r.unchecked} for r in summary.reviews if r.unchecked],
+        "outOfScope": [
+            {**_object(review), "message": messages.out_of_scope(review.verdict.out_of_scope)}
+            for review in summary.reviews
+            if review.verdict and review.verdict.out_of_scope
+        ],
     }
 
 
@@ -51,6 +77,27 @@ def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:
         "message": image.verdict.message,
         "findings": [messages.finding_line(finding) for finding in messages.worst_first(image.verdict.findings)],
         "exemptions": [_use(use) for use in image.exemptions],
+        **({"explanation": _explanation(image.explanation)} if image.explanation else {}),
+    }
+
+
+def _explanation(explanation: Explanation) -> dict[str, Any]:
+    rule = explanation.rule
+    return {
+        "rule": rule.name,
+        "mode": rule.mode.value,
+        "account": rule.account,
+        "policy": rule.policy,
+        "enforcement": rule.enforcement.value,
+        "onError": rule.on_error.value,
+        "breakGlass": rule.break_glass,
+        "problem": explanation.problem,
+        "exemptions": [
+            {**_use(use_of(exemption)), "excuses": sorted(exemption.cves | exemption.findings) or "everything"}
+            for exemption in explanation.exemptions
+        ],
+        "passedOver": [{"rule": passed.rule, "keys": list(passed.keys)} for passed in explanation.passed_over],
+        "passedOverMore": explanation.more,
     }
 
 

@@ -233,9 +233,10 @@ async def test_manual_reviews_and_their_page_can_be_switched_off() -> None:
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("unknown=1", "unknown query parameter unknown; expected namespace or user"),
-        ("namepsace=shop", "unknown query parameter namepsace; expected namespace or user"),
-        ("a%00b=", "unknown query parameter a?b; expected namespace or user"),
+        ("unknown=1", "unknown query parameter unknown; expected namespace, user or explain"),
+        ("namepsace=shop", "unknown query parameter namepsace; expected namespace, user or explain"),
+        ("explain=yes", "explain: expected true or false"),
+        ("a%00b=", "unknown query parameter a?b; expected namespace, user or explain"),
         ("namespace=shop&namespace=other", "the query parameter namespace is given more than once"),
         ("namespace=a%00b", "namespace: expected a name of lower-case letters, digits and '-', at most 63"),
         ("namespace=Shop", "namespace: expected a name of lower-case letters, digits and '-', at most 63"),
@@ -277,3 +278,34 @@ async def test_objects_past_the_deadline_are_reported_as_not_reviewed(monkeypatc
     late = [error for error in document["errors"] if "not reviewed: this call ran out of time" in error["message"]]
     assert [error["name"] for error in late] == ["p1", "p2"]
     assert document["objects"]["notReviewed"] == 2
+
+
+async def test_an_explanation_names_the_rules_passed_over(webhook: Webhook) -> None:
+    [image] = (await reviewed(webhook, [GOOD], query="explain=true"))["images"]
+    assert image["verdict"] == "admit"
+    assert image["explanation"] == {
+        "rule": "defaults",
+        "mode": "strict",
+        "account": "default",
+        "policy": None,
+        "enforcement": "deny",
+        "onError": "deny",
+        "breakGlass": None,
+        "problem": "",
+        "exemptions": [],
+        "passedOver": [{"rule": "sandbox", "keys": ["namespaces"]}, {"rule": "robots", "keys": ["users"]}],
+        "passedOverMore": 0,
+    }
+
+
+async def test_an_explanation_of_many_rules_is_bounded() -> None:
+    rules = [{"name": f"rule-{number}", "match": {"users": ["ci-*"]}} for number in range(60)]
+    [image] = (await reviewed(Webhook({"rules": rules}), [GOOD], query="explain=true"))["images"]
+    assert len(image["explanation"]["passedOver"]) == 50
+    assert image["explanation"]["passedOverMore"] == 10
+
+
+@pytest.mark.parametrize("query", ["", "explain=false"])
+async def test_without_the_wish_nothing_is_explained(webhook: Webhook, query: str) -> None:
+    [image] = (await reviewed(webhook, [GOOD], query=query))["images"]
+    assert "explanation" not in image

@@ -190,17 +190,21 @@ class Narrowed(Struct, frozen=True):
         unless_excepted = self.excepted & self.index.exceptions.images.unkeyed
         return Holding(certain & ~self.may_be_excepted, self.possible & ~unless_excepted)
 
-    def failing(self, position: int, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the keys because of which the match at a position does not hold for an image; empty if it holds."""
-        keys = [key for key, mask in self.index.matches.failing(self.circumstances) if mask >> position & 1]
-        if not self.index.matches.images.holding(names) >> position & 1:
-            keys.append("images")
+    def failing(self, names: tuple[str, ...], before: int) -> list[tuple[str, ...]]:
+        """Return, for each match before a position, the keys because of which it does not hold for an image."""
+        first = (1 << before) - 1
+        masks = [*self.index.matches.failing(self.circumstances), ("images", ~self.index.matches.images.holding(names))]
+        found: list[list[str]] = [[] for _ in range(before)]
+        for key, mask in masks:
+            for position in positions(mask & first):
+                found[position].append(key)
         holding = self.holding(names)
-        if not keys and not holding.possible >> position & 1:
-            keys.append(EXCEPT)
-        if not keys and not holding.certain >> position & 1:
-            keys.append(UNKNOWN_LABELS)
-        return tuple(keys)
+        for position, keys in enumerate(found):
+            if not keys and not holding.possible >> position & 1:
+                keys.append(EXCEPT)
+            if not keys and not holding.certain >> position & 1:
+                keys.append(UNKNOWN_LABELS)
+        return [tuple(keys) for keys in found]
 
 
 def _mask(found: Iterable[int]) -> int:

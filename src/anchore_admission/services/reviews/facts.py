@@ -10,7 +10,7 @@ from typing import Protocol
 
 from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
-from anchore_admission.core.facts import AnalysisState, ImageFacts, Submission, SubmissionState
+from anchore_admission.core.facts import NOTHING_KNOWN, AnalysisState, ImageFacts, Submission, SubmissionState
 from anchore_admission.core.freshness import Answer, Freshness
 from anchore_admission.core.names import analysis_request, anchore_repositories
 from anchore_admission.core.question import Question
@@ -83,6 +83,20 @@ class Facts(Protocol):
         self, questions: Sequence[Question], deadline: Deadline, *, namespace: str, side_effects: bool
     ) -> list[ImageFacts]:
         """Return the facts for each question in order; what could not be learned in time is an error in them."""
+
+
+class NoFacts:
+    """The source that asks nothing and knows nothing, to explain rules without Anchore."""
+
+    async def facts(
+        self,
+        questions: Sequence[Question],
+        deadline: Deadline,  # noqa: ARG002 - the port's
+        *,
+        namespace: str,  # noqa: ARG002 - the port's
+        side_effects: bool,  # noqa: ARG002 - the port's
+    ) -> list[ImageFacts]:
+        return [NOTHING_KNOWN] * len(questions)
 
 
 class FactGathering:

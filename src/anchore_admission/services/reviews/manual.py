@@ -16,7 +16,7 @@ from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, 
 from anchore_admission.models.workload import Container, Metadata, Workload, WorkloadSpec
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
-from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.review import Explain, Reviews
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 
 _POD = "images"
@@ -75,6 +75,12 @@ class ManualReviews:
         self._reviews = reviews
         self._max_images = max_images
         self._at_once = at_once
+
+    def explaining(self, most: int | None = None) -> "ManualReviews":
+        """Return the same reviews, which also explain each image; of rules passed over they list ``most``, or all."""
+        return ManualReviews(
+            self._reviews.explaining(Explain(most)), max_images=self._max_images, at_once=self._at_once
+        )
 
     async def objects(self, documents: Sequence[Any], requester: Requester, seconds: float, *, most: int) -> Summary:
         """Review ``most`` objects at most, within ``seconds`` in all; Lists are opened.

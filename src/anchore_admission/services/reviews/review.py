@@ -5,15 +5,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from anchore_admission.core import judgement, workload
+from anchore_admission.core.explain import explanation_of
 from anchore_admission.core.facts import NOTHING_KNOWN
 from anchore_admission.core.images import circumstances_of, distinct_images, judged_images
 from anchore_admission.core.question import question_about
-from anchore_admission.core.rules.book import RuleBook, compile_rules
+from anchore_admission.core.rules.book import NarrowedBook, RuleBook, compile_rules
 from anchore_admission.core.rules.exemptions import NO_EXEMPTIONS, Exemption, ExemptionBook, compile_exemptions
 from anchore_admission.core.scope import out_of_scope, template_handling
-from anchore_admission.core.verdict import ReviewVerdict
-from anchore_admission.core.waivers import waivers_for
+from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
+from anchore_admission.core.waivers import Waivers, waivers_for
 from anchore_admission.core.workload import PodView
 from anchore_admission.models.configuration import Configuration, UnknownKinds, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
@@ -61,6 +64,13 @@ class Rules:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """The wish to have each verdict explained; lists ``most`` of the rules that were passed over, or all."""
+
+    most: int | None = None
+
+
 @dataclass(slots=True)
 class CurrentRules:
     """The rules that reviews follow now. A reload replaces them as a whole; a review reads them once, at its start."""
@@ -83,12 +93,25 @@ class Reviews:
         *,
         namespaces: NamespaceLabels | None = None,
         wall_clock: Clock = time.time,
+        explain: Explain | None = None,
     ) -> None:
         self._rules = rules
         self._gathering = gathering
         self._recorder = recorder
         self._wall_clock = wall_clock
         self._namespaces = namespaces
+        self._explain = explain
+
+    def explaining(self, explain: Explain) -> "Reviews":
+        """Return the same reviews, whose verdicts also explain the selection of each rule."""
+        return Reviews(
+            self._rules,
+            self._gathering,
+            self._recorder,
+            namespaces=self._namespaces,
+            wall_clock=self._wall_clock,
+            explain=explain,
+        )
 
     async def review(self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin) -> ReviewVerdict:
         """Judge a request by the deadline, which began when the request line was read."""
@@ -149,8 +172,21 @@ class Reviews:
             judgement.judge(image, next(facts) if question else NOTHING_KNOWN, handling, waivers)
             for image, question in zip(images, questions, strict=True)
         ]
+        if self._explain:
+            verdicts = _explained(verdicts, rules.book.narrowed(circumstances), waivers, self._explain)
         notice = rules.notice if origin is Origin.ADMISSION else ""
         return judgement.reduce(verdicts, request, rules.max_findings, notice)
+
+
+def _explained(
+    verdicts: Sequence[ImageVerdict], book: NarrowedBook, waivers: Waivers, explain: Explain
+) -> list[ImageVerdict]:
+    explained = []
+    for image in verdicts:
+        exemptions = waivers.holding(image.judged, image.facts)
+        explanation = explanation_of(image.judged, book, exemptions, explain.most)
+        explained.append(structs.replace(image, explanation=explanation))
+    return explained
 
 
 def _record(request: AdmissionRequest, verdict: ReviewVerdict, origin: Origin, seconds: float) -> ReviewRecord:

@@ -1,0 +1,19 @@
+"""Wire explanations: reviews by hand that follow the rules, but ask Anchore nothing and need no credentials."""
+
+from anchore_admission.adapters.telemetry import Telemetry
+from anchore_admission.models.configuration import Configuration
+from anchore_admission.services.reviews.facts import NoFacts
+from anchore_admission.services.reviews.manual import ManualReviews
+from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.wiring.namespaces import NamespaceOptions, WiredNamespaces
+
+
+def explaining_reviews(configuration: Configuration, namespaces: NamespaceOptions) -> ManualReviews:
+    """Return reviews that explain every image. Their verdicts rest on no facts and mean nothing.
+
+    Raises ConfigurationError if a rule needs the labels of namespaces and none are given.
+    """
+    rules, telemetry = CurrentRules(Rules.of(configuration)), Telemetry()
+    known = WiredNamespaces(namespaces, telemetry, rules)
+    known.require(rules.current)
+    return ManualReviews(Reviews(rules, NoFacts(), telemetry, namespaces=known)).explaining()

@@ -68,7 +68,7 @@ def test_a_rolling_restart_is_not_noticed(serving: Release, load: Load, kubectl:
 def test_a_new_configuration_is_not_noticed(serving: Release, load: Load) -> None:
     before = {pod["metadata"]["uid"] for pod in serving.pods()}
 
-    serving.install({**STRICT, "config": {"messages": {"maxFindings": 1}}})
+    serving.install({**STRICT, "config": {"memory": {"pass": "50s"}}})  # which needs a restart
     until(lambda: serving.ready() and gone(serving, before), "the old replicas have gone", 180)
 
     assert unharmed(load)

@@ -59,7 +59,7 @@ def create_operations(
     readiness: Readiness,
     exposition: Exposition,
     forget: Callable[[], int],
-    configuration: Callable[[], Mapping[str, Any]] = dict,
+    configuration: Callable[[], Mapping[str, Any]],
 ) -> ASGIApp:
     """Build the application.
 

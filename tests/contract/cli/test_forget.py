@@ -25,7 +25,7 @@ async def test_controller_forgets() -> None:
         calls.append("forget")
         return 12
 
-    async with served(create_operations(Readiness(), Telemetry().exposition, forgotten)) as port:
+    async with served(create_operations(Readiness(), Telemetry().exposition, forgotten, dict)) as port:
         result = await asyncio.to_thread(run, "--operations-port", port)
 
     assert (result.exit_code, result.stdout) == (0, '{"forgotten":12}\n')

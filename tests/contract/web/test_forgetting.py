@@ -23,7 +23,7 @@ def operations(forgotten: list[int], client: str) -> httpx.AsyncClient:
         forgotten.append(7)
         return 7
 
-    app = create_operations(Readiness(), Telemetry().exposition, forget)
+    app = create_operations(Readiness(), Telemetry().exposition, forget, dict)
     transport = httpx.ASGITransport(app, client=(client, 50000))
     return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
 

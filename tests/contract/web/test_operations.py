@@ -17,7 +17,7 @@ def readiness() -> Readiness:
 
 @pytest.fixture
 async def client(readiness: Readiness) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_operations(readiness, Telemetry().exposition, lambda: 0)
+    app = create_operations(readiness, Telemetry().exposition, lambda: 0, lambda: {"hash": "0123456789ab"})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://operations") as client:
         yield client
 
@@ -62,7 +62,8 @@ def test_the_conditions_cannot_be_changed_from_outside(readiness: Readiness) -> 
 async def test_the_version_is_exposed(client: httpx.AsyncClient) -> None:
     version = json.loads((await client.get("/version")).content)
     assert version["version"] == __version__
-    assert version.keys() == {"version", "python"}
+    assert version["configuration"] == {"hash": "0123456789ab"}
+    assert version.keys() == {"version", "python", "configuration"}
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def parse_configuration(text: str | bytes, source: str, *, wall_clock: Clock = t
         configuration = None
         problems = problems_of(error)
     if isinstance(document, dict):
+        placed = {problem.path for problem in problems}
+        problems.extend(problem for problem in _empty_keys(document) if problem.path not in placed)
         problems.extend(_between_parts(document))
         problems.extend(exemption_problems(document, wall_clock()))
         problems.extend(pattern_problems(document))
@@ -76,6 +78,20 @@ def _document(text: str | bytes, source: str) -> Any:
     if len(documents) > 1:
         raise ConfigurationError(source, [Problem("", "expected one document; leave the line --- out")])
     return documents[0] if documents else {}
+
+
+def _empty_keys(document: Part) -> Iterator[Problem]:
+    """Yield the keys of rules and exemptions without a value, which YAML reads as null.
+
+    Without ``images``, a rule applies to every image, and without ``excuses``, an exemption excuses everything: a value
+    that was forgotten must not mean the same.
+    """
+    for path, section in (*_entries(document, "rules"), *_entries(document, "exemptions")):
+        match = _part(section, "match")
+        parts = {"": section, ".match": match, ".match.except": _part(match, "except")}
+        for place, part in {**parts, ".excuses": _part(section, "excuses")}.items():
+            for key in (key for key, value in part.items() if value is None and key != "policy"):
+                yield Problem(f"{path}{place}.{key}", "has no value; give one, or remove the key")
 
 
 def _between_parts(document: Part) -> Iterator[Problem]:

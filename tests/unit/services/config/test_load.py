@@ -397,6 +397,44 @@ exemptions: {}
     ]
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("mode", "account", "enforcement", "onError", "requestAnalysis", "requireMapping", "policyFrom", "breakGlass"),
+        *("match.images", "match.namespaces", "match.namespaceSelector", "match.objectSelector", "match.annotations"),
+        *("match.except", "match.except.images", "match.except.annotations"),
+    ],
+)
+def test_a_key_of_a_rule_without_a_value_does_not_count_as_left_out(key: str) -> None:
+    rule: Any = None
+    for part in reversed(key.split(".")):
+        rule = {part: rule}
+    text = json.dumps({"anchore": {"endpoint": "http://a"}, "rules": [{"name": "it", **rule}]})
+    assert _problems(text) == [f"rules[0].{key}: has no value; give one, or remove the key"]
+
+
+@pytest.mark.parametrize("key", ["excuses", "excuses.cves", "match.images", "ticket"])
+def test_a_key_of_an_exemption_without_a_value_does_not_count_as_left_out(key: str) -> None:
+    exemption: dict[str, Any] = {
+        "name": "it",
+        "match": {"namespaces": ["a"]},
+        "reason": "r",
+        "owner": "o",
+        "expires": "2020-01-01",
+        "excuses": {"findings": ["a:b"]},
+    }
+    first, _, second = key.partition(".")
+    exemption[first] = {**exemption[first], second: None} if second else None
+    text = json.dumps({"anchore": {"endpoint": "http://a"}, "exemptions": [exemption]})
+    assert _problems(text) == [f"exemptions[0].{key}: has no value; give one, or remove the key"]
+
+
+def test_the_active_policy_is_null() -> None:
+    rule = {"name": "a", "policy": None}
+    chosen = {"name": "b", "policyFrom": {"label": "a", "allowed": {"b": None}}}
+    _parse(json.dumps({"anchore": {"endpoint": "http://a"}, "rules": [rule, chosen]}))
+
+
 @pytest.mark.parametrize(("account", "name"), [("default", "DEFAULT"), ("team-a.eu", "TEAM_A_EU"), ("A_1", "A_1")])
 def test_environment_name(account: str, name: str) -> None:
     assert environment_name(account) == name

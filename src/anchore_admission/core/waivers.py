@@ -10,6 +10,7 @@ from anchore_admission.core.facts import ImageFacts
 from anchore_admission.core.images import JudgedImage, Uncheckable
 from anchore_admission.core.modes import MODES
 from anchore_admission.core.reference import parse
+from anchore_admission.core.requester import is_controller
 from anchore_admission.core.rules.exemptions import (
     Exemption,
     NarrowedExemptions,
@@ -30,10 +31,12 @@ class Waivers(Struct, frozen=True):
     """Everything that may lift the denials of one object's images.
 
     ``annotations`` are the Pod's own; None for a template, because its Pods carry the user of a controller.
+    ``component`` is the user if it is a component of the cluster or a service account.
     """
 
     exemptions: NarrowedExemptions | None = None
     annotations: Mapping[str, str | None] | None = None
+    component: str = ""
 
     def uses(self, image: JudgedImage, facts: ImageFacts) -> tuple[Use, ...]:
         """Return why a denied image is admitted: exemptions, else break-glass; nothing if it stays denied."""
@@ -64,7 +67,11 @@ class Waivers(Struct, frozen=True):
     def _annotation(self, image: JudgedImage) -> str | None:
         """Return the annotation in which a reason admits the image; None if none does."""
         # Only a rule that certainly applies: the rule of another image is the most severe of those in question.
-        return image.rule.break_glass if self.annotations is not None and image.reference else None
+        if self.annotations is None or not image.reference:
+            return None
+        # Authors choose the names of service accounts, so that a pattern for people (`*-on-call`) could match one.
+        is_named = not self.component or self.component in image.rule.break_glass_users
+        return image.rule.break_glass if is_named else None
 
     def _break_glass(self, image: JudgedImage) -> tuple[Use, ...]:
         annotation = self._annotation(image)
@@ -97,7 +104,8 @@ def waivers_for(request: AdmissionRequest, exemptions: NarrowedExemptions | None
     if not workload.is_pod(request.kind):
         return Waivers(exemptions)
     metadata = request.object.metadata if request.object else None
-    return Waivers(exemptions, (metadata.annotations if metadata else None) or {})
+    component = (request.userInfo.username or "") if request.userInfo and is_controller(request) else ""
+    return Waivers(exemptions, (metadata.annotations if metadata else None) or {}, component)
 
 
 def _names(image: JudgedImage, facts: ImageFacts) -> tuple[str, ...]:

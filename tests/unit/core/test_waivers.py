@@ -283,6 +283,31 @@ def test_a_denial_that_is_not_enforced_asks_for_no_reason() -> None:
     assert (judged.effect, KEY in judged.verdict.message) == (Effect.WARN, False)
 
 
+@pytest.mark.parametrize(
+    ("user", "named", "lifted"),
+    [
+        ("jane", (), True),
+        ("system:admin", (), True),
+        ("", (), True),
+        # Anyone who may create service accounts chooses their names.
+        ("system:serviceaccount:shop:x-on-call", (), False),
+        ("system:serviceaccount:shop:x-on-call", ("*-on-call",), False),
+        ("system:serviceaccount:ops:fix", ("system:serviceaccount:ops:fix",), True),
+        ("system:serviceaccount:ops:other", ("system:serviceaccount:ops:fix",), False),
+        ("system:node:a", ("*",), False),
+        ("system:kube-controller-manager", (), False),
+    ],
+)
+def test_a_service_account_has_break_glass_only_by_its_exact_name(
+    user: str, named: tuple[str, ...], *, lifted: bool
+) -> None:
+    asked = request(pod("a", metadata={"annotations": {KEY: "why"}}), userInfo={"username": user})
+    by = structs.replace(ON_CALL, break_glass_users=frozenset(named))
+    judged = _judged(FAILED, waivers_for(asked, None), by=by)
+    assert (judged.effect is Effect.WARN) is lifted
+    assert (KEY in judged.verdict.message) is False
+
+
 def test_an_exemption_goes_before_break_glass() -> None:
     judged = _judged(FAILED, _waivers(CVE, annotations={KEY: "why"}), by=ON_CALL)
     assert [use.kind for use in judged.exemptions] == [UseKind.EXEMPTION]

@@ -33,6 +33,8 @@ class Rule(Struct, frozen=True):
     choices: tuple[Choice, ...] = ()
     break_glass: str | None = None
     """The annotation of a denied Pod that holds the reason to start it anyway."""
+    break_glass_users: frozenset[str] = frozenset()
+    """The users whom the rule names exactly: service accounts have break-glass only if they are among these."""
 
     @property
     def can_deny(self) -> bool:
@@ -194,6 +196,7 @@ def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
         require_mapping=defaults.require_mapping if section.require_mapping is None else section.require_mapping,
         choices=tuple(_choices(section)),
         break_glass=section.break_glass.annotation if section.break_glass else None,
+        break_glass_users=frozenset((section.match.users if section.break_glass else None) or ()),
     )
     return max(_variants(rule), key=_strictness) if rule.choices else rule
 

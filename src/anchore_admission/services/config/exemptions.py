@@ -1,5 +1,6 @@
 """Reject exemptions that would last too long, and break-glass that is not limited to some users."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 from anchore_admission.core.rules.exemptions import latest_expiry
 from anchore_admission.core.rules.patterns import PatternMasks, pattern_of
 from anchore_admission.errors import InvalidPattern, Problem
-from anchore_admission.models.configuration import Configuration, ModeName
+from anchore_admission.models.configuration import EXPRESSION, Configuration, ModeName
 from anchore_admission.models.moments import parse_end, written_time
 
 Part = dict[str, Any]
 
+_SERVICE_ACCOUNTS = "system:serviceaccount"
+_NAME = re.compile(r"[a-z0-9:.-]{1,400}")
 _STRANGERS = ("a", "0", "jane.doe@example.com", "https://login.example.com#Jane Doe", "9b2e1c7e-6c1f-4a53-8e0e-2f1d")
 """Names that have nothing in common: a pattern that matches all of them matches everyone."""
 _EVERYONE = {
@@ -32,6 +35,9 @@ _EVERYONE = {
         "system:serviceaccount:kube-system:replicaset-controller",
         "system:serviceaccount:kube-system:deployment-controller",
         "system:serviceaccount:kube-system:job-controller",
+        "system:serviceaccount:kube-system:statefulset-controller",
+        "system:serviceaccount:kube-system:daemon-set-controller",
+        "system:serviceaccount:kube-system:replication-controller",
     ),
 }
 """Groups that every client of a kind belongs to, and users behind which any author may stand."""
@@ -70,6 +76,14 @@ def break_glass_problems(path: str, rule: Part, default_mode: object) -> Iterato
 
 
 def _too_wide(key: str, pattern: str) -> str:
+    """Return which users of other kinds than people a pattern is for, or everyone; empty if none."""
+    written = pattern.removeprefix(EXPRESSION)
+    if key == "groups" and written.startswith(f"{_SERVICE_ACCOUNTS}s:"):
+        return "is a group of service accounts"
+    if key == "users" and written.startswith("system:node:"):
+        return "is a node"
+    if key == "users" and written.startswith(f"{_SERVICE_ACCOUNTS}:") and not _NAME.fullmatch(pattern):
+        return "is a pattern for service accounts; write their exact names"
     try:
         patterns = PatternMasks.of([(pattern_of(pattern), 1)])
     except InvalidPattern:

@@ -198,6 +198,18 @@ def test_an_image_id_may_belong_to_any_image(rules: list[tuple[str, dict[str, An
     assert narrowed.strictest("sha256:0123").name == strictest
 
 
+def test_a_rule_knows_whom_its_break_glass_names() -> None:
+    users = {"users": ["jane", "*-on-call"]}
+    with_break_glass, without = _book(
+        {"name": "a", "match": users, "breakGlass": {"annotation": "b"}}, {"name": "c", "match": users}
+    ).rules
+    assert (with_break_glass.break_glass, with_break_glass.break_glass_users) == (
+        "b",
+        frozenset({"jane", "*-on-call"}),
+    )
+    assert (without.break_glass, without.break_glass_users) == (None, frozenset())
+
+
 _GLOBS = st.lists(st.sampled_from(["a", "b", "a*", "*b", "*", "regex:a|b", "regex:[^a].*"]), min_size=1, max_size=2)
 _SELECTOR = st.sampled_from(
     [

@@ -137,7 +137,6 @@ _TAIL = "; a rule with breakGlass must name the people who may use it"
                 ("system:authenticated", "system:authenticated"),
                 ("system:unauthenticated", "system:unauthenticated"),
                 ("system:serviceaccounts", "system:serviceaccounts"),
-                ("system:serviceaccounts:*", "system:serviceaccounts:default"),
                 ("system:*", "system:authenticated"),
                 ("*ted", "system:authenticated"),
                 ("system:nodes", "system:nodes"),
@@ -147,11 +146,40 @@ _TAIL = "; a rule with breakGlass must name the people who may use it"
         *(
             (f"match: {{users: ['{user}']}}, mode: strict", [f"match.users[0]: matches {found}{_TAIL}"])
             for user, found in [
-                ("system:serviceaccount:*", "system:serviceaccount:default:default"),
+                ("system:*", "system:anonymous"),
+                *(
+                    [
+                        (f"system:serviceaccount:kube-system:{name}-controller",) * 2
+                        for name in ("replicaset", "statefulset", "daemon-set", "replication", "job")
+                    ]
+                ),
                 ("system:anonymous", "system:anonymous"),
                 ("*-controller", "system:serviceaccount:kube-system:replicaset-controller"),
-                ("system:node:*", "system:node:node-1"),
             ]
+        ),
+        *(
+            (f"match: {{users: ['{user}']}}, mode: strict", [f"match.users[0]: {found}{_TAIL}"])
+            for user, found in [
+                ("system:node:*", "is a node"),
+                ("system:node:worker-7", "is a node"),
+                *(
+                    (user, "is a pattern for service accounts; write their exact names")
+                    for user in (
+                        "system:serviceaccount:*",
+                        "system:serviceaccount:shop:*",
+                        "system:serviceaccount:*:on-call",
+                        "system:serviceaccount:shop:on-cal?",
+                        "regex:system:serviceaccount:shop:.*",
+                    )
+                ),
+            ]
+        ),
+        *(
+            (
+                f"match: {{groups: ['{group}']}}, mode: strict",
+                [f"match.groups[0]: is a group of service accounts{_TAIL}"],
+            )
+            for group in ("system:serviceaccounts:*", "system:serviceaccounts:shop", "regex:system:serviceaccounts:a")
         ),
         (
             "match: {groups: [sre]}, mode: skip",

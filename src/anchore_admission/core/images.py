@@ -1,6 +1,6 @@
 """The images of a request that have to be judged: the new ones, each once, with the rule it falls under."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -53,13 +53,14 @@ def distinct_images(request: AdmissionRequest, view: PodView) -> dict[str, list[
 
 def judged_images(
     circumstances: Circumstances, book: RuleBook, places: Mapping[str, Sequence[ContainerImage]]
-) -> list[JudgedImage]:
-    """Parse each image text and select the rule that it falls under.
+) -> Iterator[JudgedImage]:
+    """Parse each image text and select the rule that it falls under, one after the other.
 
     Everything but the image is compared once for all images, see ``RuleBook.narrowed``.
     """
     narrowed = book.narrowed(circumstances)
-    return [_judged(text, tuple(found), narrowed) for text, found in places.items()]
+    for text, found in places.items():
+        yield _judged(text, tuple(found), narrowed)
 
 
 def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[ContainerImage]:

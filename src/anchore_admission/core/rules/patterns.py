@@ -30,6 +30,8 @@ from anchore_admission.models.configuration import EXPRESSION
 
 MAX_INSTRUCTIONS = 1000
 """Instructions of one compiled expression: RE2 takes up to as many steps for each character of a text."""
+COMPARED = 4096
+"""Characters of a text that are compared: an annotation may have 256 KiB. Images and names have fewer."""
 _BEGINNING = 256
 """Bytes of the longest beginning that RE2 is asked for."""
 _WILDCARDS = re.compile(r"[*?]+")
@@ -57,7 +59,8 @@ class Pattern(Struct, frozen=True):
     but_digests: bool = False
 
     def matches(self, text: str) -> bool:
-        """Compare with a text that has the beginning."""
+        """Compare with a text that has the beginning. It is cut, so that even a slow expression takes a few ms."""
+        text = text[:COMPARED]
         if self.part not in text:
             return False
         # A lone surrogate cannot be encoded; as in any text for output, it counts as a question mark.

@@ -1,9 +1,11 @@
 """Review one request: find the images to judge, gather the facts about them, judge them, and record the verdict."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -28,6 +30,8 @@ from anchore_admission.services.reviews.facts import Facts
 from anchore_admission.services.reviews.gate import BY_HAND
 
 logger = logging.getLogger("anchore_admission.review")
+FoundT = TypeVar("FoundT")
+_IMAGES_IN_A_TURN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ class Reviews:
         if len(places) > rules.max_images:
             possible = rules.book.narrowed(circumstances).possible()
             return judgement.too_many_images(len(places), rules.max_images, possible, handling)
-        images = judged_images(circumstances, rules.book, places)
+        images = await _in_turns(judged_images(circumstances, rules.book, places))
         questions = [question_about(image) for image in images]
         gathered = await self._gathering.facts(
             [question for question in questions if question],
@@ -168,25 +172,36 @@ class Reviews:
         # Exemptions expire: the time counts at which the facts are known.
         exemptions = rules.exemptions.narrowed(circumstances, self._wall_clock()) if rules.exemptions.all else None
         waivers = waivers_for(request, exemptions)
-        verdicts = [
+        verdicts = await _in_turns(
             judgement.judge(image, next(facts) if question else NOTHING_KNOWN, handling, waivers)
             for image, question in zip(images, questions, strict=True)
-        ]
+        )
         if self._explain:
-            verdicts = _explained(verdicts, rules.book.narrowed(circumstances), waivers, self._explain)
+            verdicts = await _in_turns(_explained(verdicts, rules.book.narrowed(circumstances), waivers, self._explain))
         notice = rules.notice if origin is Origin.ADMISSION else ""
         return judgement.reduce(verdicts, request, rules.max_findings, notice)
 
 
 def _explained(
-    verdicts: Sequence[ImageVerdict], book: NarrowedBook, waivers: Waivers, explain: Explain
-) -> list[ImageVerdict]:
-    explained = []
+    verdicts: Iterable[ImageVerdict], book: NarrowedBook, waivers: Waivers, explain: Explain
+) -> Iterator[ImageVerdict]:
     for image in verdicts:
         exemptions = waivers.holding(image.judged, image.facts)
         explanation = explanation_of(image.judged, book, exemptions, explain.most)
-        explained.append(structs.replace(image, explanation=explanation))
-    return explained
+        yield structs.replace(image, explanation=explanation)
+
+
+async def _in_turns(found: Iterable[FoundT]) -> list[FoundT]:
+    """Collect what is found for each image, and let other reviews have their turn after every few images.
+
+    An author chooses how many images there are, and texts that take long to compare with many patterns.
+    """
+    collected: list[FoundT] = []
+    for each in found:
+        collected.append(each)
+        if len(collected) % _IMAGES_IN_A_TURN == 0:
+            await asyncio.sleep(0)
+    return collected
 
 
 def _record(request: AdmissionRequest, verdict: ReviewVerdict, origin: Origin, seconds: float) -> ReviewRecord:

@@ -38,6 +38,11 @@ def _matches(written: str, text: str) -> bool:
         ("*", "", True),
         ("?", "", False),
         ("regex", "regex", True),
+        # The beginning of a long text counts: an annotation may have 256 KiB.
+        ("a*", "a" * 4096 + "b", True),
+        ("*b", "a" * 4095 + "b", True),
+        ("*b", "a" * 4096 + "b", False),
+        ("regex:a*", "a" * 4096 + "b", True),
     ],
 )
 def test_a_pattern_covers_the_whole_text(written: str, text: str, *, matches: bool) -> None:

@@ -297,6 +297,22 @@ class BrokenRecorder(FakeRecorder):
         raise ZeroDivisionError(record)
 
 
+async def test_many_images_hold_up_no_other_review() -> None:
+    setup = ReviewSetup(settings=defaults("skip"))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    await setup.review(pod(*(f"{APP}-{number}" for number in range(200))))
+    task.cancel()
+    assert turns >= 100
+
+
 async def test_verdict_does_not_depend_on_its_record() -> None:
     setup = ReviewSetup(settings=ANALYSIS, recorder=BrokenRecorder())
     setup.anchore.store(APP)

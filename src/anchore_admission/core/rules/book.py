@@ -1,6 +1,6 @@
 """The compiled rule book: an image of a workload falls under the first rule that matches."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from msgspec import Struct, structs
@@ -160,8 +160,9 @@ def _severity(rule: Rule) -> tuple[int, tuple[bool, int, bool]]:
 
 
 def _variants(rule: Rule) -> list[Rule]:
-    """Return the rule with each mode and account that it may choose."""
-    options: dict[str, Iterable[str | None]] = {choice.field: choice.allowed.values() for choice in rule.choices}
+    """Return the rule with each mode and account that it may choose; many values may stand for a few of them."""
+    choices = [choice for choice in rule.choices if choice.field != "policy"]
+    options = {choice.field: dict.fromkeys(choice.allowed.values()) for choice in choices}
     return [structs.replace(rule, **dict(zip(options, values, strict=True))) for values in product(*options.values())]
 
 

@@ -198,6 +198,15 @@ def test_an_image_id_may_belong_to_any_image(rules: list[tuple[str, dict[str, An
     assert narrowed.strictest("sha256:0123").name == strictest
 
 
+def test_many_values_that_choose_make_few_rules() -> None:
+    values = [f"v{number}" for number in range(1000)]
+    policy = {"label": "p", "allowed": {value: value for value in values}}
+    account = {"label": "a", "allowed": dict.fromkeys(values, "one")}
+    mode = {"label": "m", "allowed": dict.fromkeys(values, "analysis")}
+    book = _book({"name": "it", "policyFrom": policy, "accountFrom": account, "modeFrom": mode}, mode="skip")
+    assert [(rule.mode, rule.account) for rule in book.using_anchore] == [(ModeName.ANALYSIS, "one")]
+
+
 def test_a_rule_knows_whom_its_break_glass_names() -> None:
     users = {"users": ["jane", "*-on-call"]}
     with_break_glass, without = _book(

@@ -91,7 +91,7 @@ def _judged(text: str, places: tuple[ContainerImage, ...], book: NarrowedBook) -
         names = image_names(reference)
         problem = not_for_anchore(reference)
         meaning = Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem) if problem else reference
-    selection = book.select(names)
+    selection = book.select(names, is_checkable=isinstance(meaning, ImageReference))
     if selection.problem and isinstance(meaning, ImageReference):
         meaning = Uncheckable(selection.problem.reason, selection.problem.text, selection.problem.by_author)
     return JudgedImage(text, places, meaning, selection.rule)
@@ -118,7 +118,8 @@ def circumstances_of(
         names=_names(request.name, own),
         user=(user.username if user else None) or "",
         groups=tuple((user.groups if user else None) or ()),
-        service_accounts=(account, f"{namespace}/{account}"),
+        # A name with a slash could otherwise be that of another namespace's account.
+        service_accounts=(f"{namespace}/{account}",) if "/" in account else (account, f"{namespace}/{account}"),
         labels=_merged([metadata.labels for metadata in layers if metadata]),
         annotations=_merged([metadata.annotations for metadata in layers if metadata]),
     )

@@ -190,6 +190,29 @@ def test_a_reference_is_parsed() -> None:
 _POD = builders.workload(
     "Pod", pod_spec("nginx"), metadata={"labels": {"app": "own", "none": None}, "annotations": {"note": "own"}}
 )
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "reason"),
+    [
+        ("team/app", "severe", Reason.NAMESPACE_UNKNOWN),
+        # Its author caused that it cannot be checked, so no onError applies.
+        ("[::1]/team/app", "strict", Reason.UNSUPPORTED_REFERENCE),
+        ("team/App", "strict", Reason.MALFORMED_REFERENCE),
+        ("sha256:01", "strict", Reason.IMAGE_ID),
+    ],
+)
+def test_while_labels_are_not_known_an_image_that_cannot_be_checked_has_the_strictest_rule(
+    image: str, name: str, reason: Reason
+) -> None:
+    prod = {"namespaceSelector": {"matchLabels": {"env": "prod"}}}
+    severe = _named("severe", mode="analysis", enforcement="warn", onError="warn")
+    (subject,) = _subjects(_pod(image), _book(_named("strict", match=prod, mode="strict", onError="allow"), severe))
+    assert subject.rule.name == name
+    assert isinstance(subject.meaning, Uncheckable)
+    assert subject.meaning.reason is reason
+
+
 _POD_OF_BUILDER = _pod("nginx", serviceAccount="builder")
 _POD_OF_TWO = _pod("nginx", serviceAccountName="runner", serviceAccount="builder")
 _DEPLOYMENT = builders.workload(
@@ -216,6 +239,7 @@ _DEPLOYMENT = builders.workload(
         (_POD_OF_BUILDER, {"serviceAccounts": ["builder"]}, True),
         (_POD_OF_BUILDER, {"serviceAccounts": ["shop/builder"]}, True),
         (_POD_OF_BUILDER, {"serviceAccounts": ["default"]}, False),
+        (_pod("nginx", serviceAccountName="ci/builder"), {"serviceAccounts": ["ci/builder"]}, False),
         (_POD_OF_TWO, {"serviceAccounts": ["runner"]}, True),
         (_POD_OF_TWO, {"serviceAccounts": ["builder"]}, False),
         (_DEPLOYMENT, {"kinds": ["Deployment"]}, True),

@@ -90,11 +90,12 @@ class NarrowedBook(Struct, frozen=True):
     book: RuleBook
     narrowed: Narrowed
 
-    def select(self, names: tuple[str, ...]) -> Selection:
+    def select(self, names: tuple[str, ...], *, is_checkable: bool = True) -> Selection:
         """Return the first rule that matches the image known by these names.
 
         If the labels of the namespace are not known and decide which rule that is, the most severe one applies, with
-        the problem: a missing namespace is never "no match".
+        the problem: a missing namespace is never "no match". For an image that cannot be checked, which its author
+        caused, this is the strictest one, whatever its ``onError`` says.
         """
         holding = self.narrowed.holding(names)
         if not holding.possible:
@@ -103,7 +104,7 @@ class NarrowedBook(Struct, frozen=True):
         if first & holding.certain:
             return self._chosen(self.book.rules[first.bit_length() - 1])
         candidates = [self._chosen(rule).rule for rule in self._candidates(holding)]
-        return Selection(max(candidates, key=_severity), self._unknown_labels())
+        return Selection(max(candidates, key=_severity if is_checkable else _strictness), self._unknown_labels())
 
     def possible(self) -> list[Rule]:
         """Return every rule that some image of the object may fall under."""
@@ -168,7 +169,7 @@ def _variants(rule: Rule) -> list[Rule]:
 
 def _not_allowed(rule: Rule, choice: Choice, value: str | None) -> RuleProblem:
     place = f"{choice.source} {choice.key}"
-    found = f"is {shown(value, _VALUE_LIMIT)}" if value is not None else "is missing"
+    found = "is missing" if value is None else f"is {shown(value, _VALUE_LIMIT)}" if value else "is empty"
     expected = f"expected one of {', '.join(sorted(choice.allowed))}"
     text = f"rule {rule.name} chooses its {choice.field} by {place}, which {found}; {expected}"
     return RuleProblem(Reason.VALUE_NOT_ALLOWED, text, by_author=choice.by_author)

@@ -142,6 +142,7 @@ def test_a_value_chooses_the_policy(source: dict[str, Any], circumstances: dict[
         (_BY_NAMESPACE, {"namespace_labels": {}}, Reason.VALUE_NOT_ALLOWED, False, "namespaceLabel tier, which is mis"),
         (_BY_NAMESPACE, {"namespace_labels": {"tier": "x"}}, Reason.VALUE_NOT_ALLOWED, False, "which is x; expected"),
         (_BY_LABEL, {"labels": {"tier": "PCI"}}, Reason.VALUE_NOT_ALLOWED, True, "is PCI; expected one of pci"),
+        (_BY_LABEL, {"labels": {"tier": ""}}, Reason.VALUE_NOT_ALLOWED, True, "label tier, which is empty; expected"),
         (_BY_LABEL, {}, Reason.VALUE_NOT_ALLOWED, True, "label tier, which is missing"),
         # The labels of the namespace are no labels of the workload.
         (

@@ -7,7 +7,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final
 
 from anchore_admission.errors import ClusterError, ClusterExpired, ClusterUnavailable
@@ -76,17 +76,26 @@ class NamespaceReflector:
         self._version = ""
         self._current_at = math.nan
         self._failures = 0
+        self._listed = asyncio.Event()
 
     async def labels_of(self, namespace: str, deadline: Deadline, *, may_ask: bool) -> Labels | None:
         labels = self._labels.get(namespace)
         # The name becomes part of an address, and a caller of the webhook may have made it up.
         if labels is not None or not may_ask or not _NAME.fullmatch(namespace):
             return labels
-        return await self._reads.labels_of(namespace, min(READ_SECONDS, deadline.left() / 2))
+        limit = Deadline.after(min(READ_SECONDS, deadline.left() / 2), self._clock)
+        labels = await self._reads.labels_of(namespace, limit.left())
+        if labels is None and not self.is_synced():
+            # Right after a start or a reload, more namespaces may be new to us than we may read one by one.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit.left()):
+                    await self._listed.wait()
+            labels = self._labels.get(namespace)
+        return labels
 
     def is_synced(self) -> bool:
         """Return whether all namespaces were listed since the start."""
-        return not math.isnan(self._current_at)
+        return self._listed.is_set()
 
     def age(self) -> float:
         """Return the seconds since the labels were known to be current; not a number if they never were."""
@@ -113,6 +122,7 @@ class NamespaceReflector:
     def _forget(self) -> None:
         """Forget what would only grow old: without a rule that needs it, the right to read it may be gone."""
         self._labels, self._version, self._current_at, self._failures = {}, "", math.nan, 0
+        self._listed.clear()
         self._warnings.clear(_TOPIC)
         self._recorder.namespaces_known(0)
 
@@ -120,6 +130,7 @@ class NamespaceReflector:
         """List all namespaces and replace the known ones, so that those that were deleted meanwhile are forgotten."""
         labels, version = await listed_namespaces(self._source)
         self._labels, self._version, self._current_at = labels, version, self._clock()
+        self._listed.set()
         self._recorder.namespaces_listed()
         self._recorder.namespaces_known(len(labels))
 

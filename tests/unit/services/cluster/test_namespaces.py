@@ -12,9 +12,11 @@ import pytest
 
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.namespaces import Labels
+from anchore_admission.services.cluster.live_reads import BURST
 from anchore_admission.services.cluster.namespaces import (
     PAUSE_SECONDS,
     QUIET_FAILURES,
+    READ_SECONDS,
     WATCH_SECONDS,
     NamespaceReflector,
 )
@@ -425,6 +427,25 @@ async def test_a_namespace_that_is_not_known_is_read_alone(following: Cluster) -
 async def test_before_the_first_list_namespaces_are_read_alone(cluster: Cluster) -> None:
     assert await cluster.labels(may_ask=True) == PROD
     assert cluster.api.reads == ["shop"]
+
+
+async def test_before_the_first_list_reviews_wait_for_it_if_a_read_does_not_help(cluster: Cluster) -> None:
+    for number in range(2 * BURST):
+        cluster.api.put(f"n{number}")
+    names = [f"n{number}" for number in range(2 * BURST)]
+    reviews = [asyncio.create_task(cluster.labels(name, may_ask=True)) for name in names]
+    await settled()
+    assert len(cluster.api.reads) == BURST
+    async with cluster.followed():
+        assert None not in await asyncio.gather(*reviews)
+
+
+async def test_without_a_list_a_review_does_not_wait_for_ever(cluster: Cluster) -> None:
+    waiting = asyncio.create_task(cluster.labels("nowhere", may_ask=True))
+    await cluster.clock.advance(READ_SECONDS - 0.1)
+    assert not waiting.done()
+    await cluster.clock.advance(0.1)
+    assert await waiting is None
 
 
 async def test_a_namespace_that_was_deleted_is_not_remembered_from_a_read(following: Cluster) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from anchore_admission.core import workload
-from anchore_admission.core.reference import DIGEST_LENGTHS, DOCKER_HUB, is_image_id, names_host, parse
-from anchore_admission.core.rules.patterns import image_pattern_of, pattern_of
+from anchore_admission.core.reference import DIGEST_LENGTHS, DOCKER_HUB, is_image_id, names_host, parse, registry
+from anchore_admission.core.rules.patterns import Pattern, image_pattern_of, pattern_of
 from anchore_admission.errors import InvalidImageReference, InvalidPattern, Problem
 from anchore_admission.models.configuration import EXPRESSION
 from anchore_admission.models.problems import path
@@ -20,6 +20,7 @@ _SHOWN = 80
 _MAX = 1024
 """Characters of the longest glob; the model rejects longer ones for their length."""
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}://", re.IGNORECASE)
+_MISSPELT = re.compile(r"\s*regexp?\s*:", re.IGNORECASE)
 _REGEX_SIGNS = re.compile(r"\^|\$|\\|[(){}|+]|\.\*")
 _IMAGE = re.compile(r"(?:\[[0-9A-Fa-f:*?]+\](?::[0-9*?]+)?/)?[A-Za-z0-9._:/@*?-]+")
 _NAMESPACE = re.compile(r"[a-z0-9*?-]{1,63}")
@@ -89,7 +90,8 @@ def _match(match: Part) -> Iterator[tuple[tuple[int | str, ...], str]]:
 def _keys(match: Part) -> Iterator[tuple[tuple[int | str, ...], str]]:
     for key, check in _CHECKS.items():
         for number, pattern in _texts(match.get(key)):
-            if problem := _expression(key, pattern) if pattern.startswith(EXPRESSION) else check(pattern):
+            is_expression = pattern.startswith(EXPRESSION)
+            if problem := _expression(key, pattern) if is_expression else _misspelt(pattern) or check(pattern):
                 yield (key, number), problem
     yield from _annotations(match.get("annotations"))
     for key in ("objectSelector", "namespaceSelector"):
@@ -108,6 +110,8 @@ def _annotations(annotations: Any) -> Iterator[tuple[tuple[int | str, ...], str]
                 problem = _expression("annotations", pattern)
             elif pattern.startswith("^") or pattern in {".*", ".+"}:
                 problem = _regex(pattern)
+            else:
+                problem = _misspelt(pattern)
             if problem:
                 yield ("annotations", name, number), problem
 
@@ -141,18 +145,34 @@ def _expression(key: str, written: str) -> str:
     """Reject an expression that RE2 cannot read, and one for images that begins with something else than a registry."""
     if written == EXPRESSION:
         return "must not be empty after regex:"
+    if written[len(EXPRESSION)].isspace():
+        return "expected no space after regex:"
     try:
-        (image_pattern_of if key == "images" else pattern_of)(written)
+        pattern = (image_pattern_of if key == "images" else pattern_of)(written)
     except InvalidPattern as error:
         return f"is not an expression that RE2 can read: {error}"
+    return _registry_of(written, pattern) if key == "images" else ""
+
+
+def _registry_of(written: str, pattern: Pattern) -> str:
+    """Reject an expression that begins with a registry in a spelling that rules do not compare, or with none."""
+    if scheme := _SCHEME.match(pattern.beginning):
+        return f"an image reference does not begin with {scheme[0]}"
+    name, slash, _ = pattern.beginning.partition("/")
+    if slash and names_host(name) and registry(name) != name:
+        return f"a registry is compared in one spelling: write {_short(registry(name))}/"
     first, slash, rest = written.removeprefix(EXPRESSION).removeprefix("^").partition("/")
-    if key != "images" or not slash or not _LITERAL.fullmatch(first):
+    if not slash or not _LITERAL.fullmatch(first):
         return ""
     host = first.replace("\\", "")
     hub = f"{DOCKER_HUB}/{host}".replace(".", r"\.")
     return (
         "" if names_host(host) else f"an image's name begins with its registry: write {_short(f'regex:{hub}/{rest}')}"
     )
+
+
+def _misspelt(glob: str) -> str:
+    return "write regex: in lower case and without a space" if _MISSPELT.match(glob) else ""
 
 
 def _image(glob: str) -> str:
@@ -300,6 +320,8 @@ def _user(glob: str) -> str:
     """Reject clear regular expressions only: a user name may contain any character."""
     if glob.startswith("^") or re.search(r"(?:^|:)\.[*+]|\\\.|\.\*\$$", glob):
         return _regex(glob)
+    if glob != glob.strip():
+        return "begins or ends with a space"
     if glob.startswith(_ACCOUNT_USER) and "/" in glob:
         return f"the user of a service account has colons{_form(glob.replace('/', ':'))}"
     return ""

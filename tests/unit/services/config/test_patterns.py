@@ -10,6 +10,8 @@ from anchore_admission.services.config.patterns import pattern_problems
 from support.paths import DATA
 
 _DATA = DATA / "patterns"
+_MISSPELT = "write regex: in lower case and without a space"
+_SPELLING = "a registry is compared in one spelling: write "
 _REGEX = "is a regular expression; write regex: in front of it, or a glob (* matches any text, ? one character)"
 _KIND = "kinds are compared as Kubernetes writes them, without a version: write "
 _TAG = "a tag has letters, digits, '_', '.' and '-', at most 128, and begins with neither of the last two"
@@ -164,6 +166,20 @@ def _problems(match: dict[str, Any]) -> list[str]:
         ("users", ".*@example\\.com", f"{_REGEX}: write *@example.com"),
         ("groups", "^dev$", f"{_REGEX}: write dev"),
         ("groups", ".*", f"{_REGEX}: write *"),
+        ("groups", " dev", "begins or ends with a space"),
+        ("users", "jane ", "begins or ends with a space"),
+        ("users", "regexp:team-.*", _MISSPELT),
+        ("groups", "Regex:team-.*", _MISSPELT),
+        ("names", " regex:team-.*", _MISSPELT),
+        ("namespaces", "regex :team-.*", _MISSPELT),
+        ("images", "REGEX:quay", _MISSPELT),
+        ("groups", "regex: dev", "expected no space after regex:"),
+        ("images", r"regex:Quay\.io/.*", f"{_SPELLING}quay.io/"),
+        ("images", r"regex:\QQuay.IO\E/.*", f"{_SPELLING}quay.io/"),
+        ("images", r"regex:^quay\.io:443/.*", f"{_SPELLING}quay.io/"),
+        ("images", r"regex:index\.docker\.io/.*", f"{_SPELLING}docker.io/"),
+        ("images", r"regex:\[2001:db8:0::1\]/.*", f"{_SPELLING}[2001:db8::1]/"),
+        ("images", r"regex:https://quay\.io/.*", "an image reference does not begin with https://"),
     ],
     ids=lambda value: ascii(value)[:40],
 )
@@ -255,6 +271,16 @@ def test_pattern_that_can_never_match(key: str, glob: str, problem: str) -> None
         ("groups", "dev"),
         ("groups", "org/team"),
         ("groups", "oidc:dev"),
+        ("groups", "regexes"),
+        ("groups", "regex:dev ops"),
+        ("images", r"regex:quay\.io/.*"),
+        ("images", r"regex:quay.io:5000/.*"),
+        ("images", r"regex:localhost/.*"),
+        ("images", r"regex:\[2001:db8::1\]:5000/.*"),
+        ("images", r"regex:(?i)Quay\.io/.*"),
+        ("images", r"regex:(index\.)?docker\.io/.*"),
+        ("images", r"regex:[^/]*/team/.*"),
+        ("images", "regex:.*"),
     ],
     ids=lambda value: ascii(value)[:40],
 )

@@ -1,4 +1,4 @@
-"""``anchore-admission config``: validate or convert a configuration file, or print its JSON Schema."""
+"""``anchore-admission config``: validate, test or convert a configuration file, or print its JSON Schema."""
 
 import sys
 import time
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from pydantic_core import to_json
 
+from anchore_admission.cli.config_cases import run_cases
 from anchore_admission.cli.config_convert import convert_configuration
 from anchore_admission.cli.exit_codes import ExitCode
 from anchore_admission.cli.failures import guarded, note
@@ -22,7 +23,7 @@ command = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Validate or convert a configuration file, or print its JSON Schema.",
+    help="Validate, test or convert a configuration file, or print its JSON Schema.",
 )
 
 File = Annotated[
@@ -65,5 +66,6 @@ def _described(configuration: Configuration) -> str:
 
 
 command.command("validate")(guarded(validate))
+command.command("test")(guarded(run_cases))
 command.command("schema")(guarded(schema))
 command.command("convert")(guarded(convert_configuration))

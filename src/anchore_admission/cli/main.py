@@ -22,7 +22,7 @@ COMMANDS = {
     "review": "Review manifests, recorded requests or a live cluster as the admission controller would.",
     "check": "Check images as the admission controller would.",
     "explain": "Explain which rule applies to images or manifests, and why others do not.",
-    "config": "Validate or convert a configuration file, or print its JSON Schema.",
+    "config": "Validate, test or convert a configuration file, or print its JSON Schema.",
     "webhook": "Print the ValidatingWebhookConfiguration for kubectl apply -f -.",
     "probe": "Call the webhook the way an API server does, with a review that changes nothing.",
     "sandbox": "Run a simulated Anchore that needs no registry and no database.",

@@ -1,7 +1,11 @@
 """Wire explanations: reviews by hand that follow the rules, but ask Anchore nothing and need no credentials."""
 
+from collections.abc import Callable
+
 from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.namespaces import Labels
+from anchore_admission.services.reviews.cases import CaseLabels
 from anchore_admission.services.reviews.facts import NoFacts
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
@@ -17,3 +21,13 @@ def explaining_reviews(configuration: Configuration, namespaces: NamespaceOption
     known = WiredNamespaces(namespaces, telemetry, rules)
     known.require(rules.current)
     return ManualReviews(Reviews(rules, NoFacts(), telemetry, namespaces=known)).explaining()
+
+
+def reviews_for_cases(configuration: Configuration) -> Callable[[Labels | None], ManualReviews]:
+    """Return a function that makes such reviews for one case, given the labels of its namespace."""
+    rules, telemetry = CurrentRules(Rules.of(configuration)), Telemetry()
+
+    def reviews(labels: Labels | None) -> ManualReviews:
+        return ManualReviews(Reviews(rules, NoFacts(), telemetry, namespaces=CaseLabels(labels))).explaining()
+
+    return reviews

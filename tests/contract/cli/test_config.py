@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from anchore_admission.documents.reader import load_documents
-from support.command_line import CommandLine
+from support.command_line import CommandLine, Ended
 from support.paths import ROOT
 
 EXAMPLE = ROOT / "examples" / "configuration" / "every-key.yaml"
@@ -89,3 +89,61 @@ def test_strict_makes_warnings_errors(program: CommandLine) -> None:
         "Error: standard input: 1 warning(s), which --strict does not accept",
     ]
     assert (valid.code, valid.err) == (0, "")
+
+
+def _tested(program: CommandLine, tmp_path: Path, cases: str, *options: str) -> Ended:
+    file = tmp_path / "configuration.yaml"
+    file.write_text(
+        "anchore: {endpoint: http://anchore}\nrules: [{name: shop, match: {namespaces: [shop]}, mode: strict}]\n"
+    )
+    return program("config", "test", "-", "--config", file, *options, stdin=cases, environ={})
+
+
+def test_cases_are_run_and_the_differences_are_shown(program: CommandLine, tmp_path: Path) -> None:
+    cases = (
+        "cases:\n"
+        "  - {name: shop is strict, image: nginx, namespace: shop, expect: {rule: shop, mode: strict}}\n"
+        "  - {image: nginx, namespace: tools, expect: {rule: shop}}\n"
+    )
+    ended = _tested(program, tmp_path, cases)
+    document = _tested(program, tmp_path, cases, "-o", "json").document
+
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.splitlines() == [
+        "passed  shop is strict",
+        "FAILED  cases[1]",
+        "          rule: expected shop, got defaults (shop was passed over: namespaces)",
+        "",
+        "2 cases: 1 passed, 1 failed",
+    ]
+    assert (document["passed"], [case["passed"] for case in document["cases"]]) == (False, [True, False])
+
+
+@pytest.mark.parametrize(
+    ("cases", "problem"),
+    [
+        ("", "expected one document with the key cases"),
+        ("cases: [", "line 2, column 1: is not valid YAML: did not find expected node content"),
+        ("cases: []", "cases: must not be empty; leave the key out if anything may match"),
+        ("cases: [{image: a, expect: {rul: a}}]", "cases[0].expect.rul: unknown key; did you mean rule?"),
+        ("cases: [{image: a, expect: {}}]", "cases[0].expect: expected at least one key, such as rule or mode"),
+        ("cases: [{expect: {rule: a}}]", "cases[0]: give image or object"),
+        (
+            "cases: [{image: a, namespace: A, expect: {rule: a}}]",
+            "cases[0].namespace: expected the name of",
+        ),
+    ],
+)
+def test_cases_that_are_not_valid_are_no_success(
+    program: CommandLine, tmp_path: Path, cases: str, problem: str
+) -> None:
+    ended = _tested(program, tmp_path, cases)
+
+    assert ended.code == 2
+    assert problem in ended.err
+
+
+def test_cases_that_all_pass_are_a_success(program: CommandLine, tmp_path: Path) -> None:
+    ended = _tested(program, tmp_path, "cases: [{image: a, expect: {rule: defaults}}]")
+
+    assert (ended.code, ended.out) == (0, "passed  cases[0]\n\n1 case: 1 passed, 0 failed\n")

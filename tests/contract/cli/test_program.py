@@ -99,7 +99,7 @@ def test_typo_is_met_with_a_suggestion(program: CommandLine) -> None:
     ("words", "offered"),
     [
         ("ch", ["check"]),
-        ("config ", ["validate", "schema", "convert"]),
+        ("config ", ["validate", "test", "schema", "convert"]),
         ("review --mode ", ["passive", "analysis", "strict"]),
         ("check --names", ["--namespace", "--namespace-labels"]),
     ],

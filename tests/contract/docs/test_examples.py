@@ -57,6 +57,13 @@ def test_a_configuration_is_valid(path: Path, program: CommandLine, tmp_path: Pa
     assert (ended.code, ended.err) == (0, "")
 
 
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "tests").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_cases_of_a_configuration_pass(path: Path, program: CommandLine) -> None:
+    ended = program("config", "test", path, "--config", EXAMPLES / "configuration" / path.name, environ={})
+
+    assert (ended.code, ended.err) == (0, "")
+
+
 DECISIONS = [
     ("passive-first", "shop-staging", "nginx:1.25", "rehearsal", "allow"),
     ("passive-first", "shop-prod", "nginx:1.25", "defaults", "allow"),

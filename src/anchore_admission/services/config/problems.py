@@ -77,17 +77,17 @@ _TEMPLATES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
+def problems_of(error: ValidationError, file: type[BaseModel] = Configuration) -> list[Problem]:
     """Return every mistake, in the order of the file's sections; no text repeats the value found."""
     return [
-        Problem(path(details["loc"]), _words(details["type"], details["loc"], details.get("ctx", {})))
+        Problem(path(details["loc"]), _words(details["type"], details["loc"], details.get("ctx", {}), file))
         for details in error.errors(include_url=False, include_input=False)
     ]
 
 
-def _words(kind: str, location: Location, context: Mapping[str, Any]) -> str:
+def _words(kind: str, location: Location, context: Mapping[str, Any], file: type[BaseModel]) -> str:
     if kind == "extra_forbidden":
-        return _unknown_key(location)
+        return _unknown_key(location, file)
     if kind == "too_short" and location[-1] == "allowed":
         return "must list at least one value"
     if kind in _TEMPLATES:
@@ -100,11 +100,11 @@ def _unit(location: Location) -> str:
     return "" if location[-1] in {"images", "exemptionDays"} else _UNITS.get(str(location[0]), "")
 
 
-def _unknown_key(location: Location) -> str:
+def _unknown_key(location: Location, file: type[BaseModel]) -> str:
     key = str(location[-1])
     if hint := _hint(location):
         return hint
-    known = {_plain(name): name for name in _keys(location[:-1])}
+    known = {_plain(name): name for name in _keys(location[:-1], file)}
     close = difflib.get_close_matches(_plain(key), known, n=1)
     if _SECRET.search(key) and not (close and close[0] == _plain(key)):
         return "unknown key; secrets come from files (usernameFile, passwordFile, apiKeyFile) or the environment"
@@ -117,9 +117,9 @@ def _hint(location: Location) -> str:
     return next((hint for key, hint in _KEY_HINTS.items() if key.lower() == written), "")
 
 
-def _keys(location: Location) -> list[str]:
+def _keys(location: Location, file: type[BaseModel]) -> list[str]:
     """Return the keys that the section at a path has."""
-    model: type[BaseModel] | None = Configuration
+    model: type[BaseModel] | None = file
     for part in location:
         if isinstance(part, str) and model is not None:
             field = next((field for field in model.model_fields.values() if field.alias == part), None)

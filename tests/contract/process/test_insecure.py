@@ -1,12 +1,7 @@
 """``serve --insecure-http`` as a process of its own, called like from a tunnel that terminates TLS."""
 
 import json
-import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,12 +9,11 @@ import httpx
 import pytest
 import yaml
 
-from support.command_line import CREDENTIALS, CommandLine, clean_environment
-from support.listening import HOST
+from support.command_line import CommandLine
+from support.serving import serving
 from support.webhook import JSON, POD_CREATE
 
 SECRET = "s3cret-path-0123456789"
-LISTENING = re.compile(r"listening on (http://[^\"\s]+)")
 QUIETLY = ("--no-docs", "--log-level", "debug")
 
 pytestmark = pytest.mark.process
@@ -30,30 +24,12 @@ def _program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return CommandLine(capsys, monkeypatch)
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[str], str]]:
-    """The process, the lines of its log until it was ready, and the address of its webhook port."""
+def _files(folder: Path) -> tuple[Path, Path]:
+    """Write the configuration and the file of the secret path."""
     configuration, secret = folder / "configuration.json", folder / "secret-path"
     configuration.write_text(json.dumps({"anchore": {"endpoint": "http://127.0.0.1:1"}, "defaults": {"mode": "skip"}}))
     secret.write_text(f"{SECRET}\n")
-    ports = ("--host", HOST, "--port", "0", "--operations-port", "0")
-    guarded = ("--insecure-http", "--secret-path-file", secret)
-    with subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "anchore_admission", "serve", "--config", configuration, *ports, *guarded, *QUIETLY],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=clean_environment(CREDENTIALS),
-    ) as process:
-        assert process.stdout
-        lines: list[str] = []
-        try:
-            while len(addresses := LISTENING.findall("".join(lines))) < 2:
-                lines.append(process.stdout.readline())
-                assert lines[-1], lines
-            yield process, lines, addresses[0]
-        finally:
-            process.kill()
+    return configuration, secret
 
 
 def ask(address: str) -> httpx.Response:
@@ -66,9 +42,11 @@ def test_reviews_are_answered_only_at_the_printed_address_which_is_never_logged(
     printed = program("webhook", "--url", f"https://gate.example.com/validate/{SECRET}/").out
     path = urlsplit(yaml.safe_load(printed)["webhooks"][0]["clientConfig"]["url"]).path
     others = ("/validate", "/validate/", f"{path}/", path[:-1], "/review", "/docs", "/")
-    with serving(tmp_path) as (process, lines, address):
-        answer = ask(f"{address}{path}?timeout=10s")
-        refused = {other: ask(f"{address}{other}").status_code for other in others}
+    configuration, secret = _files(tmp_path)
+    with serving(configuration, "--secret-path-file", secret, *QUIETLY) as running:
+        process, lines = running.process, running.lines
+        answer = ask(f"{running.address}{path}?timeout=10s")
+        refused = {other: ask(f"{running.address}{other}").status_code for other in others}
         process.send_signal(signal.SIGTERM)
         assert process.stdout
         lines.extend(process.stdout)

@@ -3,10 +3,7 @@
 import asyncio
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -17,11 +14,9 @@ import httpx
 import pytest
 
 from support.builders import pod, review
-from support.command_line import CREDENTIALS, clean_environment
-from support.listening import HOST
+from support.serving import Serving, serving
 from support.webhook import JSON
 
-LISTENING = re.compile(r"listening on (http://[^\"\s]+)")
 ANCHORE = {"endpoint": "http://127.0.0.1:1"}
 
 pytestmark = pytest.mark.process
@@ -52,12 +47,8 @@ def configuration(mode: str, **more: Any) -> str:
 
 
 @dataclass
-class Running:
-    """A process, its output so far, and the addresses of its ports."""
-
-    process: subprocess.Popen[str]
-    address: str
-    operations: str
+class Running(Serving):
+    """A controller that follows its configuration."""
 
     def wait_for(self, text: str) -> str:
         """Return the first line of the log from now on that holds the text."""
@@ -86,24 +77,9 @@ class Running:
 
 
 @contextmanager
-def serving(file: Path) -> Iterator[Running]:
-    ports = ("--host", HOST, "--port", "0", "--operations-port", "0", "--insecure-http", "--log-level", "info")
-    with subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "anchore_admission", "serve", "--config", file, *ports],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=clean_environment(CREDENTIALS),
-    ) as process:
-        assert process.stdout
-        lines: list[str] = []
-        try:
-            while len(addresses := LISTENING.findall("".join(lines))) < 2:
-                lines.append(process.stdout.readline())
-                assert lines[-1], lines
-            yield Running(process, addresses[0], addresses[1])
-        finally:
-            process.kill()
+def running_with(file: Path) -> Iterator[Running]:
+    with serving(file) as started:
+        yield Running(started.process, started.lines, started.address, started.operations)
 
 
 @pytest.fixture
@@ -114,7 +90,7 @@ def mount(tmp_path: Path) -> Mount:
 
 
 def test_a_swapped_configmap_takes_effect_without_a_signal(mount: Mount) -> None:
-    with serving(mount.file) as running:
+    with running_with(mount.file) as running:
         assert running.allowed()
         before = running.version()
         mount.swap(configuration("strict"))
@@ -129,7 +105,7 @@ def test_a_swapped_configmap_takes_effect_without_a_signal(mount: Mount) -> None
 
 
 def test_the_last_valid_configuration_stays_in_use(mount: Mount) -> None:
-    with serving(mount.file) as running:
+    with running_with(mount.file) as running:
         before = running.version()["hash"]
         mount.swap(configuration("strikt"))
         running.hang_up()
@@ -177,7 +153,7 @@ async def test_no_review_fails_or_sees_half_of_a_change_under_load(mount: Mount)
 
     mount.swap(rules("skip"))
     answers: list[bool] = []
-    with serving(mount.file) as running:
+    with running_with(mount.file) as running:
         async with _hurrying(running, answers):
             for before, after in [("skip", "strict"), ("strict", "skip")] * 10:
                 mount.swap(rules(after))
@@ -189,7 +165,7 @@ async def test_no_review_fails_or_sees_half_of_a_change_under_load(mount: Mount)
 
 
 def test_a_hangup_does_not_stop_a_process_that_cannot_read_its_file(mount: Mount) -> None:
-    with serving(mount.file) as running:
+    with running_with(mount.file) as running:
         os.unlink(mount.file)  # noqa: PTH108 - the link, not what it points to
         running.hang_up()
         assert "No such file" in running.wait_for("invalid configuration")

@@ -91,9 +91,10 @@ def test_a_changed_rule_takes_effect_under_load_without_a_new_replica(serving: R
 def test_an_upgrade_with_an_invalid_configuration_fails_and_changes_nothing(serving: Release, kubectl: Kubectl) -> None:
     before, file = replicas(serving), serving.api.get(CONFIGMAP)["data"]
 
-    with pytest.raises(RuntimeError, match=f"{NAME}-validation"):
+    with pytest.raises(RuntimeError, match=f"{NAME}-validation") as caught:
         serving.install(BROKEN)
 
+    assert FIELD in str(caught.value)
     assert FIELD in kubectl("logs", "-n", NAME, f"job/{NAME}-validation")
     assert serving.api.get(CONFIGMAP)["data"] == file
     assert replicas(serving) == before

@@ -50,5 +50,5 @@ class Kubectl:
     def _said(self, *command: str, stdin: str | None = None, seconds: float = 300) -> str:
         done = self.run(*command, stdin=stdin, seconds=seconds)
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr or done.stdout}")
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr}{done.stdout}")
         return done.stdout

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -44,7 +45,7 @@ def _lines(names: Sequence[str]) -> Iterator[tuple[str, bytes | Unread]]:
                         yield place, Unread(place, f"the line is longer than {LINE_LIMIT // 1024 // 1024} MiB")
                     elif line.strip():
                         yield place, line
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             yield source, Unread(source, f"cannot be read: {reason}")
 

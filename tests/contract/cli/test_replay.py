@@ -252,12 +252,15 @@ def test_an_anchore_that_does_not_respond_is_no_denial(program: CommandLine, tmp
 def test_files_are_read_in_order_also_compressed(
     program: CommandLine, configuration: Configurations, tmp_path: Path
 ) -> None:
-    plain, compressed, broken = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz", tmp_path / "c.gz"
+    plain, compressed, broken, damaged = (tmp_path / name for name in ("a.jsonl", "b.jsonl.gz", "c.gz", "d.gz"))
     plain.write_text(lines(created(BAD, name="a")))
     compressed.write_bytes(gzip.compress(lines(created(BAD, name="b")).encode()))
     broken.write_bytes(gzip.compress(lines(created(BAD, name="c")).encode())[:-20])
+    damaged.write_bytes(gzip.compress(b"")[:10] + b"\xff" * 20)
     arguments = [
-        item for file in (plain, compressed, broken, tmp_path / "none", tmp_path) for item in ("--replay", file)
+        item
+        for file in (plain, compressed, broken, damaged, tmp_path / "none", tmp_path)
+        for item in ("--replay", file)
     ]
 
     ended = program("review", *arguments, "-c", configuration("strict", "strict"), "-o", "json")
@@ -268,6 +271,7 @@ def test_files_are_read_in_order_also_compressed(
     ]
     assert [entry["message"].partition(": ")[2] for entry in ended.document["unread"]["first"]] == [
         "Compressed file ended before the end-of-stream marker was reached",
+        "Error -3 while decompressing data: invalid block type",
         "No such file or directory",
         "Is a directory",
     ]

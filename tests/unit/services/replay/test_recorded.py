@@ -98,9 +98,18 @@ def test_the_impersonated_user_counts() -> None:
     assert recorded.userInfo.username == "bob"
 
 
-@pytest.mark.parametrize(("query", "is_dry"), [("dryRun=All", True), ("fieldManager=kubectl", False)])
-def test_a_dry_run_stays_one(query: str, is_dry: bool) -> None:
-    assert only(event(requestURI=f"/api/v1/namespaces/shop/pods?{query}")).request.dryRun is is_dry
+@pytest.mark.parametrize(
+    ("address", "is_dry"),
+    [
+        ("/api/v1/namespaces/shop/pods?dryRun=All", True),
+        ("/api/v1/namespaces/shop/pods?fieldManager=kubectl", False),
+        ("/api/v1/namespaces/shop/pods?%ff&&=;dryRun", False),
+        ("//[::1/api/v1/namespaces/shop/pods?dryRun=All", True),
+        ("", False),
+    ],
+)
+def test_a_dry_run_stays_one(address: str, is_dry: bool) -> None:
+    assert only(event(requestURI=address)).request.dryRun is is_dry
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,8 @@ def test_the_values_of_the_chart_are_enough(program: CommandLine, tmp_path: Path
         ({"selectors": SELECTORS}, "PolicySelectors has no entry"),
         ({"validator": {"enabled": True}}, "Validator.enabled has no effect"),
         ({"PolicySelectors": [{**SELECTORS[0], "Extra": 1}]}, "PolicySelectors[0].Extra is not a key"),
+        ({"AnchoreEndpoint": f"https://admin:{PASSWORD}@anchore/v2"}, "AnchoreEndpoint is left out"),
+        ({"AnchoreEndpoint": f"https://anchore/v2?token={PASSWORD}"}, "AnchoreEndpoint is left out"),
         ({"AnchoreEndpoint": 5}, 'AnchoreEndpoint is not text; the Go controller reads it as "5"'),
         ({"PolicySelectors": [SELECTORS[1], SELECTORS[0]]}, "is never reached: PolicySelectors[0] matches every image"),
         ({"PolicySelectors": SELECTORS}, "credentials are not given"),
@@ -197,6 +199,7 @@ def test_what_has_no_effect_is_reported(program: CommandLine, tmp_path: Path, do
 
     assert ended.code in {0, 1}
     assert said in ended.err
+    assert PASSWORD not in ended.out + ended.err
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -17,6 +17,8 @@ DEFAULT_ACCOUNT = "default"
 RELEASE = "anchore-admission"
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 _MAX_NAME = 40
+_MAY_HOLD_SECRETS = re.compile(r"[@?#]")
+"""Signs of credentials, a query or a fragment in an address, none of which our configuration accepts."""
 _NEVER_REACHED = "is never reached: {path} matches every image"
 
 
@@ -65,6 +67,8 @@ def convert(
     namespaces: tuple[Namespace, ...] | None = None,
 ) -> Conversion:
     """Convert what is given; ``credentials``, ``values`` and ``namespaces`` are None if they are not."""
+    if hides_endpoint := bool(_MAY_HOLD_SECRETS.search(original.endpoint)):
+        original = replace(original, endpoint="")
     names = _account_names(original, credentials)
     known = None if credentials is None else frozenset(user.username for user in credentials.users)
     surroundings = Surroundings(original.request_analysis, known, names, DEFAULT_ACCOUNT, namespaces)
@@ -89,7 +93,7 @@ def convert(
             if user.username in names
         ),
         findings=(
-            *_findings(original),
+            *_findings(original, hides_endpoint=hides_endpoint),
             *_credential_findings(original, credentials),
             *(Finding(*note) for note in (values.notes if values else ())),
         ),
@@ -180,7 +184,7 @@ def _values(
     return converted
 
 
-def _findings(original: Original) -> Iterable[Finding]:
+def _findings(original: Original, *, hides_endpoint: bool) -> Iterable[Finding]:
     for key in original.unused:
         lower = key.lower()
         if lower == "selectors":
@@ -193,7 +197,13 @@ def _findings(original: Original) -> Iterable[Finding]:
         yield Finding(path, f'is not text; the Go controller reads it as "{shown(text, 80)}"')
     if not original.selectors:
         yield Finding("PolicySelectors", "has no entry: the Go controller admits every image, and so do the defaults")
-    if not original.endpoint:
+    if hides_endpoint:
+        yield Finding(
+            "AnchoreEndpoint",
+            "is left out, because it may hold a secret: set anchore.endpoint to the address without credentials, query "
+            "and fragment",
+        )
+    elif not original.endpoint:
         yield Finding("AnchoreEndpoint", "is empty; set anchore.endpoint")
 
 

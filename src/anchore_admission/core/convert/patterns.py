@@ -82,7 +82,7 @@ def searched(expression: str) -> Searched:
     try:
         re2.compile(expression, _options())
     except re2.error as error:
-        return Searched(expression, str(error.args[0]), None)
+        return Searched(expression, error.args[0].decode(errors="replace"), None)
     if _ANY_BYTE.search(expression):
         return Searched(expression, r"\C is not supported", None)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Final
 
-from anchore_admission.errors import ClusterError, ClusterExpired, ClusterUnavailable
+from anchore_admission.errors import ClusterError, ClusterExpired, ClusterResponseInvalid, ClusterUnavailable
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.namespaces import Labels, NamespaceChange, NamespaceRecorder, NamespaceSource
 from anchore_admission.services.cluster.live_reads import LiveReads
@@ -30,6 +30,8 @@ IDLE_SECONDS: Final = 1.0
 """How often to look whether a reload has brought rules that need the labels."""
 QUIET_FAILURES: Final = 3
 """Failures in a row before the first warning: a lost connection alone is normal."""
+MAX_PAGES: Final = 10_000
+"""The most pages of a list: far more than any cluster has."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TOPIC = "namespaces"
 
@@ -41,10 +43,12 @@ async def listed_namespaces(source: NamespaceSource) -> tuple[dict[str, Labels],
     page = await source.list_page("")
     version = page.version  # of the first page: a watch from it repeats changes rather than miss any
     labels = {namespace.name: namespace.labels for namespace in page.namespaces}
-    while page.next:
+    for _ in range(MAX_PAGES):
+        if not page.next:
+            return labels, version
         page = await source.list_page(page.next)
         labels.update((namespace.name, namespace.labels) for namespace in page.namespaces)
-    return labels, version
+    raise ClusterResponseInvalid("the list of namespaces does not end")
 
 
 class NamespaceReflector:
@@ -158,9 +162,13 @@ class NamespaceReflector:
         self._warnings.clear(_TOPIC, lambda: logger.info("the labels of namespaces are up to date again"))
 
     async def _failed(self, error: ClusterError) -> None:
-        """Pause before the next attempt. Only if the API server was not reached does the version stay valid."""
+        """Pause before the next attempt.
+
+        The version stays valid if the API server was not reached, but not for ever: where no watch gets through, a list
+        may.
+        """
         self._failures += 1
-        if not isinstance(error, ClusterUnavailable):
+        if not isinstance(error, ClusterUnavailable) or self._failures >= QUIET_FAILURES:
             self._version = ""
         if isinstance(error, ClusterExpired) and self._failures == 1:
             return

@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager, suppress
 import httpx2
 import pytest
 
+from anchore_admission.errors import ClusterResponseInvalid
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.namespaces import Labels
+from anchore_admission.services.cluster import namespaces
 from anchore_admission.services.cluster.live_reads import BURST
 from anchore_admission.services.cluster.namespaces import (
     PAUSE_SECONDS,
@@ -19,6 +21,7 @@ from anchore_admission.services.cluster.namespaces import (
     READ_SECONDS,
     WATCH_SECONDS,
     NamespaceReflector,
+    listed_namespaces,
 )
 from support.fakes import FakeRecorder, ManualClock, settled
 from support.kubernetes_api import failure
@@ -287,6 +290,22 @@ async def test_an_expired_page_begins_the_list_anew(cluster: Cluster) -> None:
     async with cluster.followed():
         assert cluster.recorder.known_namespaces == 601
         assert cluster.clock.slept == []
+
+
+async def test_a_list_that_does_not_end_is_given_up(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "MAX_PAGES", 3)
+    cluster.api.put("bank")
+    cluster.api.faults.extend(cluster.api._list(1, "") for _ in range(4))
+    with pytest.raises(ClusterResponseInvalid, match="does not end"):
+        await listed_namespaces(cluster.api.source(cluster.recorder))
+    assert len(cluster.api.requests) == 4
+
+
+async def test_where_no_watch_gets_through_everything_is_listed_again(following: Cluster) -> None:
+    following.api.watches[-1].reset()
+    following.api.faults.extend(failure(503) for _ in range(namespaces.QUIET_FAILURES - 1))
+    await following.clock.advance(PAUSE_SECONDS[1])
+    assert following.api.lists == 2
 
 
 async def test_an_api_that_always_answers_410_is_not_asked_in_a_loop(following: Cluster) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from anchore_admission.core import workload
 from anchore_admission.core.reference import DIGEST_LENGTHS, DOCKER_HUB, is_image_id, names_host, parse, registry
-from anchore_admission.core.rules.patterns import Pattern, image_pattern_of, pattern_of
+from anchore_admission.core.rules.patterns import Pattern, PatternMasks, image_pattern_of, pattern_of
 from anchore_admission.errors import InvalidImageReference, InvalidPattern, Problem
 from anchore_admission.models.configuration import EXPRESSION
 from anchore_admission.models.problems import path
@@ -27,6 +27,11 @@ _NAMESPACE = re.compile(r"[a-z0-9*?-]{1,63}")
 _NAME = re.compile(r"[a-z0-9.*?-]{1,253}")
 _LITERAL = re.compile(r"(?:[A-Za-z0-9_:-]|\\[.-])+")
 _ACCOUNT = re.compile(r"(?:[a-z0-9*?-]{1,63}/)?[a-z0-9.*?-]{1,253}")
+_BEGINNINGS = {
+    "namespaces": re.compile(r"[a-z0-9-]*"),
+    "names": re.compile(r"[a-z0-9.-]*"),
+    "serviceAccounts": re.compile(r"[a-z0-9./-]*"),
+}
 _ACCOUNT_USER = "system:serviceaccount:"
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -151,7 +156,12 @@ def _expression(key: str, written: str) -> str:
         pattern = (image_pattern_of if key == "images" else pattern_of)(written)
     except InvalidPattern as error:
         return f"is not an expression that RE2 can read: {error}"
-    return _registry_of(written, pattern) if key == "images" else ""
+    if key == "images":
+        return _registry_of(written, pattern)
+    if key == "kinds" and not PatternMasks.of([(pattern, 1)]).any_matching(_KINDS):
+        return f"matches no kind that is judged: {', '.join(kind for kind in _KINDS if '/' not in kind)}"
+    valid = _BEGINNINGS.get(key)
+    return "" if not valid or valid.fullmatch(pattern.beginning) else f"none begins with {_short(pattern.beginning)}"
 
 
 def _registry_of(written: str, pattern: Pattern) -> str:

@@ -10,6 +10,10 @@ from anchore_admission.services.config.patterns import pattern_problems
 from support.paths import DATA
 
 _DATA = DATA / "patterns"
+_NO_EXPRESSION_KIND = (
+    "matches no kind that is judged: CronJob, DaemonSet, Deployment, EphemeralContainers, Job, Pod, PodTemplate, "
+    "ReplicaSet, ReplicationController, StatefulSet"
+)
 _MISSPELT = "write regex: in lower case and without a space"
 _SPELLING = "a registry is compared in one spelling: write "
 _REGEX = "is a regular expression; write regex: in front of it, or a glob (* matches any text, ? one character)"
@@ -174,6 +178,12 @@ def _problems(match: dict[str, Any]) -> list[str]:
         ("namespaces", "regex :team-.*", _MISSPELT),
         ("images", "REGEX:quay", _MISSPELT),
         ("groups", "regex: dev", "expected no space after regex:"),
+        ("kinds", "regex:(Deploy|Replica)", _NO_EXPRESSION_KIND),
+        ("kinds", "regex:pod", _NO_EXPRESSION_KIND),
+        ("namespaces", "regex:Prod-.*", "none begins with Prod-"),
+        ("namespaces", "regex:team/.*", "none begins with team/"),
+        ("names", "regex:Web.*", "none begins with Web"),
+        ("serviceAccounts", "regex:system:serviceaccount:ci:.*", "none begins with system:serviceaccount:ci:"),
         ("images", r"regex:Quay\.io/.*", f"{_SPELLING}quay.io/"),
         ("images", r"regex:\QQuay.IO\E/.*", f"{_SPELLING}quay.io/"),
         ("images", r"regex:^quay\.io:443/.*", f"{_SPELLING}quay.io/"),
@@ -274,6 +284,14 @@ def test_pattern_that_can_never_match(key: str, glob: str, problem: str) -> None
         ("groups", "regexes"),
         ("groups", "regex:dev ops"),
         ("images", r"regex:quay\.io/.*"),
+        ("kinds", "regex:(Deploy.*|ReplicaSet)"),
+        ("kinds", "regex:apps/.*"),
+        ("namespaces", "regex:(?i)Prod-.*"),
+        ("namespaces", "regex:prod-[0-9]+|test"),
+        ("names", r"regex:web-\d+\.example"),
+        ("serviceAccounts", "regex:(ci|cd)/build-.*"),
+        ("serviceAccounts", "regex:ci/build-.*"),
+        ("users", "regex:Jane.*"),
         ("images", r"regex:quay.io:5000/.*"),
         ("images", r"regex:localhost/.*"),
         ("images", r"regex:\[2001:db8::1\]:5000/.*"),

@@ -21,21 +21,27 @@ def changing(stage: Stage) -> Iterator[Stage]:
 @pytest.fixture(scope="module", params=["deny", "warn", "off"])
 def workloads(changing: Stage, request: pytest.FixtureRequest) -> str:
     chosen: str = request.param
-    renew(changing, {**VALUES, "config": {**CONFIGURATION, "workloads": chosen}, "shutdownDelay": "0s"})
+    renew(changing, {**VALUES, "config": {**CONFIGURATION, "workloads": chosen}})
     return chosen
 
 
 def renew(stage: Stage, values: Json) -> None:
-    """Install another configuration and wait until no replica runs the previous one."""
-    before = {pod["metadata"]["uid"] for pod in stage.release.pods()}
+    """Install another configuration and wait until every replica follows it."""
+    before = hashes(stage)
     stage.release.install(values)
-    labels = "labelSelector=app.kubernetes.io/component=webhook"
 
-    def gone() -> bool:
-        found = stage.api.get(f"/api/v1/namespaces/{stage.release.name}/pods?{labels}")["items"]
-        return not before & {pod["metadata"]["uid"] for pod in found}
+    def follow() -> bool:
+        stage.release.nudge()
+        now = hashes(stage)
+        return len(now) == 1 and now != before
 
-    until(gone, "the old replicas have gone", 180)
+    until(follow, "every replica follows the new configuration", 180, every=2)
+
+
+def hashes(stage: Stage) -> set[str]:
+    """Return the hashes of the configurations that the replicas follow."""
+    samples = stage.release.metrics("anchore_admission_configuration_info")
+    return {sample.labels["hash"] for each in samples for sample in each}
 
 
 @pytest.mark.parametrize("image", [FAILING, PENDING])

@@ -218,12 +218,12 @@ def _longest_part(glob: str) -> str:
 
 
 def _without_any_tag(glob: str) -> tuple[str, str]:
-    """Split a star for the whole tag (``app:*``) off a glob, and return the expression for it.
+    """Split a star for the whole tag (``app:*``, ``app:?*``) off a glob, and return the expression for it.
 
     It stands for every image of the repository, by digest too: otherwise an author could leave a rule with a digest.
     """
     repository, colon, tag = glob.rpartition(":")
-    if not colon or "@" in glob or tag.strip("*"):
+    if not colon or "@" in glob or "*" not in tag or tag.replace("*", "") not in {"", "?"}:
         return glob, ""
     return repository, "" if repository.endswith("*") else "(?s:[:@].*)?"
 

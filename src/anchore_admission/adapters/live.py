@@ -53,8 +53,8 @@ class _ListMetadata(Shape, frozen=True, rename={"follows": "continue"}):
 
 
 class _List(Shape, frozen=True):
+    items: list[msgspec.Raw] | None
     metadata: _ListMetadata = _ListMetadata()
-    items: list[msgspec.Raw] | None = None
 
 
 class _Status(Shape, frozen=True):

@@ -123,6 +123,7 @@ async def test_an_unreadable_object_does_not_hide_the_others(api: LiveApi, live:
         (failure(500), ClusterUnavailable, "deployments.apps: 500: as arranged"),
         (httpx2.Response(502, text="<html>"), ClusterUnavailable, "deployments.apps: 502: no reason given"),
         (httpx2.Response(200, text="<html>"), ClusterUnavailable, "deployments.apps: the API server's list cannot be"),
+        (httpx2.Response(200, json={}), ClusterUnavailable, "deployments.apps: the API server's list cannot be read"),
         (httpx2.Response(200, json={"items": 3}), ClusterUnavailable, "deployments.apps: the API server's list cannot"),
         (httpx2.ConnectError("no route"), ClusterUnavailable, "deployments.apps: no route"),
         (httpx2.ReadTimeout(""), ClusterUnavailable, "deployments.apps: ReadTimeout"),

@@ -305,7 +305,8 @@ class _Reader:
             return None
         inside, closed, _ = self._text[self._place :].partition("}")
         low, comma, high = inside.partition(",")
-        if not closed or not low.isdecimal() or not (high.isdecimal() or not high) or len(inside) > _MAX_REPEAT:
+        are_numbers = inside.isascii() and low.isdecimal() and (high.isdecimal() or not high)
+        if not closed or not are_numbers or len(inside) > _MAX_REPEAT:
             self.give_up()  # RE2 reads the brace as a character
         self._place += len(inside) + 1
         least, most = int(low), (int(high) if high else None) if comma else int(low)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from anchore_admission.cli.yaml_output import Dumper
 from anchore_admission.core.convert.conversion import Conversion, secret_name
 from anchore_admission.core.convert.selectors import ConvertedSelector, Status
 from anchore_admission.errors import ConfigurationError, Problem
@@ -155,4 +156,5 @@ def _values_text(conversion: Conversion) -> str:
 
 
 def _yaml(value: Mapping[str, Any] | Iterable[Any]) -> str:
-    return yaml.safe_dump(value, sort_keys=False, width=_WIDTH, allow_unicode=True)
+    text: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
+    return text

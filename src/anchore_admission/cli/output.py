@@ -17,6 +17,7 @@ from rich.text import Text
 
 from anchore_admission.cli.explanations import explained
 from anchore_admission.cli.options import OutputFormat
+from anchore_admission.cli.yaml_output import Dumper
 from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.exemption_messages import exempted
 from anchore_admission.core.messages import finding_line, out_of_scope, worst_first
@@ -146,13 +147,14 @@ def brief(message: str, image: str) -> str:
     return _WITH_DIGEST.sub("", message.removeprefix(f"Image {image} "), count=1)
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(Dumper):
     """A YAML writer that puts text that is unsafe for a terminal into double quotes, where YAML allows escapes."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
         """Choose the quotes."""
-        style = None if _is_shown_raw(text) else '"'
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+        if _is_shown_raw(text):
+            return super().represent_text(text)
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style='"')
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)

@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from anchore_admission.certificates import read_ca_bundle
+from anchore_admission.cli.yaml_output import Dumper
 from anchore_admission.core.webhook.entry import VALIDATE_PATH, WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.text import shortened
@@ -109,7 +110,7 @@ def command(
         excluded=excluded,
         match_conditions=not no_match_conditions,
     )
-    yaml.safe_dump(webhook_configuration(options), sys.stdout, sort_keys=False, width=120)
+    yaml.dump(webhook_configuration(options), sys.stdout, Dumper=Dumper, sort_keys=False, width=120)
 
 
 def _name_problems(option: str, names: Sequence[str | None]) -> Iterator[Problem]:

@@ -34,6 +34,7 @@ COMPARED = 4096
 """Characters of a text that are compared: an annotation may have 256 KiB. Images and names have fewer."""
 _BEGINNING = 256
 """Bytes of the longest beginning that RE2 is asked for."""
+_WORD_BOUNDARY = re.compile(rb"\\[bB]")
 _WILDCARDS = re.compile(r"[*?]+")
 
 
@@ -172,6 +173,8 @@ def _quiet() -> Any:
 
 def _beginning_of(compiled: Any) -> str:
     """Return the text that every match begins with: what the first and the last possible match have in common."""
+    if _WORD_BOUNDARY.search(compiled.pattern):
+        return ""  # RE2 overlooks matches that end at one: it gives aa for ^a\ba?, which matches a alone
     try:
         first, last = compiled.possiblematchrange(_BEGINNING)
     except re2.error:

@@ -27,6 +27,10 @@ def _matches(written: str, text: str) -> bool:
         ("regex:a.c", "a\nc", True),
         ("regex:.*", "", True),
         ("regex:^prod$", "prod", True),
+        # RE2 says that matches of these begin with prod- and aa.
+        (r"regex:^prod-?\b", "prod", True),
+        (r"regex:^prod-?\b", "prod-", False),
+        (r"regex:^a\ba?", "a", True),
         ("regex:\\w+", "é", False),
         ("regex:.", "é", True),
         ("a?c", "aéc", True),

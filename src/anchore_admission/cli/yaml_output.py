@@ -6,7 +6,7 @@ from typing import Any, Final
 import yaml
 
 _AMBIGUOUS: Final = re.compile(r"[yn]\Z|[-+.]{0,2}[0-9]", re.IGNORECASE)
-"""The beginning of such text: ``y`` is true to Helm, and ``1e3`` a number, but neither is to PyYAML, which would not quote them."""
+"""The beginning of such text: ``y`` is true to Helm, and ``1e3`` a number; PyYAML would quote neither."""
 
 
 class Dumper(yaml.SafeDumper):

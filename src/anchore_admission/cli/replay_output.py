@@ -154,9 +154,14 @@ def _summary(report: Report, compared: Compared, words: Mapping[Change, str]) ->
 
 
 def _notes(report: Report) -> Iterator[RenderableType]:
+    unanswered = report.undecided - report.unlabeled
     notes = [
         (report.is_truncated, "The counts of objects and images are lower limits: there are more than are told apart."),
-        (report.undecided, f"{report.undecided} judged without a verdict from Anchore; run again once it responds."),
+        (unanswered, f"{unanswered} judged without a verdict from Anchore; run again once it responds."),
+        (
+            report.unlabeled,
+            f"{report.unlabeled} in namespaces whose labels are not known; give them with --namespace-labels.",
+        ),
         (
             report.assumed_new,
             f"{report.assumed_new} updates whose former state is not known: all of their images were judged.",

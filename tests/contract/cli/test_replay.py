@@ -446,6 +446,9 @@ def test_recorded_requests_need_a_file_with_the_labels(
         ("newlyDenied", "Pod shop/web", BAD, "denied"),
         ("newlyUndecided", "Pod pay/web", BAD, "undecided (denied)"),
     ]
+    table = program(*arguments[:-2], "--namespace-labels", labels, stdin=recorded).out
+    assert "1 in namespaces whose labels are not known; give them with --namespace-labels." in table
+    assert "once it responds" not in table
 
 
 def test_a_missing_right_is_named_and_the_other_kinds_are_judged(

@@ -92,6 +92,8 @@ class Report:
         self.unread_count = 0
         self.undecided = 0
         """Requests with an image that has no verdict under one of the configurations."""
+        self.unlabeled = 0
+        """Those of them for which the labels of the namespace are not known."""
         self.unknown_kinds = 0
         self.passive = 0
         """Requests with an image that is judged in passive mode under the last configuration."""
@@ -157,6 +159,8 @@ class Report:
         is_unknown = after.reason is Reason.UNKNOWN_KIND
         self.unknown_kinds += is_unknown
         self.undecided += not is_unknown and any(v.decision is Decision.NO_VERDICT for v in verdicts)
+        images = [image for verdict in verdicts for image in verdict.images]
+        self.unlabeled += any(image.verdict.reason is Reason.NAMESPACE_UNKNOWN for image in images)
         self.passive += any(image.judged.rule.mode is ModeName.PASSIVE for image in after.images)
         for image, old, new, found in _differences(before, after):
             self._add(Changed(found, namespace, owner, image, old if before else None, new, recorded.source))

@@ -20,6 +20,8 @@ REASON_LIMIT = 200
 _READ = 1000
 """Characters of a reason that are looked at: an annotation may have 256 KiB."""
 _DAY = 86400
+_BLANKS = "\u115f\u1160\u3164\uffa0"
+"""Hangul fillers: to Unicode they are letters, but nothing is to be seen."""
 
 
 class Exemption(Struct, frozen=True):
@@ -108,8 +110,9 @@ def latest_expiry(now: float, days: int) -> float:
 
 
 def cleaned_reason(text: str) -> str:
-    """Return a reason for one line, printable and short; empty if nothing of it can be read."""
-    return shown(joined_lines(text[:_READ]).strip(), REASON_LIMIT)
+    """Return a reason for one line, printable and short; empty if it has no letter and no digit that can be seen."""
+    reason = shown(joined_lines(text[:_READ]).strip(), REASON_LIMIT)
+    return reason if any(c.isalnum() and c not in _BLANKS for c in reason) else ""
 
 
 def compile_exemptions(sections: Sequence[ExemptionSection], days: int) -> ExemptionBook:

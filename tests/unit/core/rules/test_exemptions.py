@@ -188,6 +188,11 @@ def test_the_latest_end_is_that_of_the_last_day_allowed(now: str, days: int, lat
         ("\u200b\n\x00", ""),
         (" " * 5000 + "hidden", ""),
         ("", ""),
+        (".", ""),
+        ("- ? !", ""),
+        ("\u3164\uffa0 \u115f", ""),
+        ("INC-42", "INC-42"),
+        ("修复", "修复"),
         ("x" * 300_000, "x" * 199 + "…"),
     ],
 )

@@ -114,9 +114,11 @@ class LightkubeLive:
             # The API server sorts by namespace and name.
             yield [found for found in objects if not passed or _place(found) > passed]
             last = _place(objects[-1]) if objects else last
-            follows = page.metadata.follows or ""
-            if not follows:
+            if not page.metadata.follows:
                 return
+            if page.metadata.follows == follows:
+                raise ClusterRefused(f"{listed}: the list does not end: each page names itself as the next one")
+            follows = page.metadata.follows
 
     async def aclose(self) -> None:
         await self._client.aclose()

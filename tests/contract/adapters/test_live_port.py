@@ -93,6 +93,18 @@ async def test_tokens_that_always_expire_end_the_list(api: LiveApi, live: Lightk
     assert len(api.requests) == 5
 
 
+async def test_a_list_that_does_not_end_is_given_up() -> None:
+    requests = []
+
+    async def again(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return httpx2.Response(200, json={"metadata": {"continue": "again"}, "items": []})
+
+    with pytest.raises(ClusterRefused, match="pods: the list does not end"):
+        await names(LightkubeLive(client(again)))
+    assert len(requests) == 2
+
+
 async def test_a_page_that_is_too_large_is_asked_for_in_parts(api: LiveApi) -> None:
     live = LightkubeLive(client(api), page_bytes=40_000)
 

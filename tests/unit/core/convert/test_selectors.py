@@ -53,6 +53,7 @@ def converted(
         ("image", "", r"^r\.io/app:latest$", DECIDE, [{"images": ["r.io/app:latest"]}]),
         ("image", "", "^[a-c]+$", DECIDE, [{"images": [r"regex:(?:docker\.io/(?:library/)?)?[a-c]+"]}]),
         ("image", "", "(?!x)", DECIDE, [None]),
+        ("image", "", "^r\\.io/a{\u0662}", DECIDE, [{"images": ["regex:.*(?-s:^r\\.io/a{\u0662}).*"]}]),
         ("image", "", f"^r.io/{'a' * 2000}", DECIDE, [None]),
         ("pod", "app", ".*", EXACT, [None]),
         (

@@ -1,11 +1,11 @@
 """Warnings about a valid configuration: rules that never apply or deny, guards that authors choose, old exemptions."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from anchore_admission.core.rules.coverage import is_everything, matches_everything
-from anchore_admission.core.rules.patterns import PatternMasks, pattern_of
+from anchore_admission.core.rules.coverage import matches_everything
+from anchore_admission.core.rules.patterns import Pattern, PatternMasks, image_pattern_of, pattern_of
 from anchore_admission.core.rules.shadows import shadowed
 from anchore_admission.errors import Problem
 from anchore_admission.models.configuration import Configuration, ExemptionSection, Match, ModeName, RuleSection
@@ -28,6 +28,18 @@ _OF_AUTHORS: Final = {
 }
 """Keys of ``match`` whose values the author of a workload chooses."""
 _POD: Final = "Pod"
+_DIGEST: Final = "sha256:" + "5" * 64
+_SAMPLES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
+    "images": (
+        ("docker.io/library/nginx", "docker.io/library/nginx:1.25", "docker.io/nginx", "docker.io/nginx:1.25"),
+        ("registry.example.com/team/app", "registry.example.com/team/app:latest"),
+        ("ghcr.io/x", f"ghcr.io/x@{_DIGEST}"),
+    ),
+    "namespaces": (("default",), ("kube-system",), ("team-1-prod",), ("x",)),
+    "users": (("alice",), ("bob@example.com",), ("system:serviceaccount:kube-system:job-controller",)),
+    "groups": (("developers",), ("system:authenticated",), ("x",)),
+}
+"""Values that have nothing in common, each with its names: patterns that match all of them restrict nothing."""
 
 
 def warnings_about(configuration: Configuration, now: float) -> Iterator[Problem]:
@@ -54,7 +66,7 @@ def _never_denied(configuration: Configuration) -> Iterator[Problem]:
     defaults = configuration.defaults.mode
     for number, rule in enumerate(configuration.rules):
         modes = _modes(rule, defaults)
-        if matches_everything(rule.match):
+        if _restricts_nothing(rule.match):
             if modes <= _LAX:
                 yield Problem(f"rules[{number}]", f"{rule.name} matches every image and denies none ({_listed(modes)})")
             return
@@ -85,7 +97,7 @@ def _about_exemption(path: str, exemption: ExemptionSection, now: float) -> Iter
         days = math.ceil(left / _DAY)
         when = f"at {written_time(exemption.expires)}, in {days} day{'' if days == 1 else 's'} at most"
         yield Problem(path, f"{exemption.name} expires {when}")
-    if matches_everything(exemption.match):
+    if _restricts_nothing(exemption.match):
         yield Problem(f"{path}.match", f"{exemption.name} matches every image; name the images that it is for")
 
 
@@ -94,9 +106,27 @@ def _modes(rule: RuleSection, defaults: ModeName) -> set[ModeName]:
 
 
 def _is_guarded(match: Match) -> bool:
-    """Return whether a key of the operator's restricts the rule; a list with ``*`` restricts nothing."""
-    given = [value for key in _OF_OPERATORS if (value := getattr(match, key))]
-    return any(not isinstance(value, list) or not any(map(is_everything, value)) for value in given)
+    """Return whether a key of the operator's restricts the rule."""
+    return any(getattr(match, key) and not _takes_all(key, getattr(match, key)) for key in _OF_OPERATORS)
+
+
+def _restricts_nothing(match: Match) -> bool:
+    """Return whether a match seems to hold for every image, also in disguise: ``*/*``, ``regex:.*``."""
+    given = match.model_fields_set
+    return given <= {"images", "namespaces", "users"} and not _is_guarded(match)
+
+
+def _takes_all(key: str, patterns: object) -> bool:
+    """Return whether the patterns of a key match all samples; a selector of labels does not."""
+    if not isinstance(patterns, list):
+        return False
+    translated = [(image_pattern_of if key == "images" else pattern_of)(written) for written in patterns]
+    return all(any(_takes(pattern, names) for pattern in translated) for names in _SAMPLES[key])
+
+
+def _takes(pattern: Pattern, names: Sequence[str]) -> bool:
+    compared = (name for name in names if not (pattern.but_digests and "@" in name))
+    return bool(PatternMasks.of([(pattern, 1)]).any_matching(compared))
 
 
 def _may_be_pod(match: Match) -> bool:

@@ -52,6 +52,68 @@ _EVERYTHING = {"match": {"images": ["*"]}}
             ["rules[0]: a matches every image and denies none (skip)"],
         ),
         (
+            {"defaults": {"mode": "strict"}, "rules": [{"name": "a", "mode": "skip", "match": {"images": ["*/*"]}}]},
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["regex:.*"]}}],
+            },
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["docker.io/*", "*:*"]}}],
+            },
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"namespaces": ["regex:.+"], "users": ["?*"]}}],
+            },
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["*/team/*"]}}],
+            },
+            [],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["regex:.*:.*"]}}],
+            },
+            [],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["*"], "groups": ["*"]}}],
+            },
+            [],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [
+                    {"name": "a", "mode": "skip", "match": {"images": ["*"], "except": {"namespaces": ["prod"]}}}
+                ],
+            },
+            [],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"namespaces": ["regex:[a-z]+"]}}],
+            },
+            [],
+        ),
+        (
             {"rules": [_STRICT, {"name": "a", **_EVERYTHING}]},
             ["rules[1]: a matches every image and denies none (passive)"],
         ),

@@ -54,13 +54,13 @@ def test_the_picture_in_the_readme_shows_the_output_of_the_demo(demo: str) -> No
 def test_every_mistake_of_a_configuration_is_named_at_once(tmp_path: Path) -> None:
     file = tmp_path / "configuration.yaml"
     file.write_text(
-        json.dumps({"defaults": {"mode": "strictt"}, "rules": [{"match": {"image": ["x"]}}], "exemptions": []})
+        json.dumps({"defaults": {"mode": "strictt"}, "rules": [{"match": {"image": ["x"]}}], "exemptions": [{}]})
     )
 
     failed = run("serve", "--config", str(file), "--insecure-http")
 
     assert failed.returncode == 2
-    for path in ("defaults.mode", "rules[0].name", "rules[0].match.image", "exemptions"):
+    for path in ("defaults.mode", "rules[0].name", "rules[0].match.image", "exemptions[0].name"):
         assert path in failed.stderr
     assert "Traceback" not in failed.stderr
 

@@ -234,8 +234,8 @@ def _describe_configuration(
     """Publish the configuration's fingerprint, and warn if Anchore's own Pods depend on Anchore's verdict."""
     configuration, webhooks = loaded.configuration, registration.webhooks if registration else ()
     digest, deadlocked = fingerprint(configuration, list(webhooks)), deadlocked_namespaces(configuration, webhooks)
-    controller.telemetry.describe_configuration(digest, deadlocked)
-    controller.telemetry.configuration_loaded(loaded.at, needs_restart=bool(loaded.waiting))
+    controller.telemetry.configuration.describe(digest, deadlocked)
+    controller.telemetry.configuration.set_loaded(loaded.at, needs_restart=bool(loaded.waiting))
     logger.info("configuration %s", digest)
     for namespace in deadlocked:
         logger.warning(

@@ -21,6 +21,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from anchore_admission import __version__
+from anchore_admission.adapters.configuration_metrics import ConfigurationMetrics
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
 from anchore_admission.core.rules.exemptions import Exemption
 from anchore_admission.core.verdict import ReviewVerdict
@@ -91,6 +92,7 @@ class Telemetry:
         # The `_created` series would double every counter, and none of our dashboards and alerts reads them.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
+        self.configuration = ConfigurationMetrics(self._registry)
         self._reviews = self._tally("reviews", "Finished reviews.", "outcome", "mode", "operation", "origin")
         self._review_seconds = self._histogram(
             "review_duration_seconds",
@@ -108,23 +110,6 @@ class Telemetry:
         self._calls = self._counter("anchore_calls", "Finished calls to Anchore.", "account", "operation", "outcome")
         self._call_seconds = self._histogram(
             "anchore_call_duration_seconds", "Duration of calls to Anchore.", _CALL_BUCKETS, "account", "operation"
-        )
-        self._configuration = self._gauge(
-            "configuration_info",
-            "Hash of the configuration in effect; replicas with different hashes follow different configurations.",
-            "hash",
-        )
-        self._configuration_loaded = self._gauge(
-            "configuration_loaded_timestamp_seconds", "Unix time at which the configuration in effect was loaded."
-        )
-        self._restart_needed = self._gauge(
-            "configuration_restart_needed",
-            "1 while changed keys of the configuration take effect only after a restart.",
-        )
-        self._anchore_judged = self._gauge(
-            "anchore_judged",
-            "1 for a reviewed namespace of Anchore, in which its Pods cannot start while Anchore is down.",
-            "namespace",
         )
         self._malformed_log = MalformedLog()
         self._closed = self._counter(
@@ -258,19 +243,6 @@ class Telemetry:
         """Report the Unix time at which the serving certificate expires; every webhook needs an alert on it."""
         gauge = self._gauge("certificate_expiry_timestamp_seconds", "Unix time of the serving certificate's expiry.")
         gauge.set_function(not_after)
-
-    def describe_configuration(self, fingerprint: str, deadlocked: Sequence[str] = ()) -> None:
-        """Report the configuration in effect, and the namespaces in which Anchore needs its own verdict to start."""
-        self._configuration.clear()
-        self._configuration.labels(fingerprint).set(1)
-        self._anchore_judged.clear()
-        for namespace in deadlocked:
-            self._anchore_judged.labels(namespace).set(1)
-
-    def configuration_loaded(self, at: float, *, needs_restart: bool) -> None:
-        """Report when the configuration in effect was loaded (Unix time), and whether a part of it waits."""
-        self._configuration_loaded.set(at)
-        self._restart_needed.set(needs_restart)
 
     def watch_exemptions(self, exemptions: Callable[[], Iterable[Exemption]]) -> None:
         """Report the end of every exemption in use, whenever the metrics are read."""

@@ -171,19 +171,12 @@ def build(
         for section, source in _spare_accounts(configuration, list(used), environ):
             used.append(section)
             sources[section.name] = source
-    timeouts = configuration.timeouts
-    bounds = Bounds(connect=timeouts.connect, read=timeouts.read, response=configuration.limits.anchore_response)
     trust = _trust(configuration, used, telemetry)
     accounts = {
-        s.name: _connected(
-            configuration,
-            s,
-            sources[s.name],
-            telemetry,
-            bounds=bounds,
-            trust=trust.get(_ca_file(configuration, s)),
+        section.name: _connected(
+            configuration, section, sources[section.name], telemetry, trust.get(_ca_file(configuration, section))
         )
-        for s in used
+        for section in used
     }
     shared = fact_store(configuration, telemetry) if serves else None
     labels = WiredNamespaces(namespaces, telemetry, rules)
@@ -262,11 +255,9 @@ def _connected(
     account: AccountSection,
     source: CredentialSource,
     telemetry: Telemetry,
-    *,
-    bounds: Bounds,
     trust: WatchedTrust | None,
 ) -> DetectingAnchore:
-    shared = configuration.anchore
+    shared, timeouts = configuration.anchore, configuration.timeouts
     endpoint = AnchoreEndpoint(
         url=str(account.endpoint or shared.endpoint or ""),
         api_version=account.api_version or shared.api_version,
@@ -278,7 +269,7 @@ def _connected(
         source,
         name=account.name,
         recorder=telemetry,
-        bounds=bounds,
+        bounds=Bounds(connect=timeouts.connect, read=timeouts.read, response=configuration.limits.anchore_response),
         anchore_account=account.anchore_account,
         trusted=trust.current if trust else None,
     )

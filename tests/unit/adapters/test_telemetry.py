@@ -317,7 +317,7 @@ def test_the_exposition_names_the_build_and_the_process() -> None:
 
 def test_the_exposition_names_the_running_configuration_and_where_anchore_is_judged() -> None:
     telemetry = Telemetry()
-    telemetry.describe_configuration("0123456789ab", ["default"])
+    telemetry.configuration.describe("0123456789ab", ["default"])
     assert only_labels(telemetry, "configuration_info") == {"hash": "0123456789ab"}
     assert only_labels(telemetry, "anchore_judged") == {"namespace": "default"}
 

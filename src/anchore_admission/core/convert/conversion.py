@@ -35,7 +35,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the files say without an effect, or what needs a look; ``path`` is its place."""
+    """A text of the files without an effect, or one that needs a look; ``path`` is its place."""
 
     path: str
     text: str

@@ -61,7 +61,7 @@ class Searched:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What may surprise the author of the expression."""
+        """The traits that may surprise the author of the expression."""
         if not self.expression:
             return ("is empty, and so matches everything",)
         if self.problem or self.finds_all(if_empty=False):

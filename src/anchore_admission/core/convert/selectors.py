@@ -35,7 +35,7 @@ _TOO_LONG = "the expression is too long for a rule"
 
 
 class Status(StrEnum):
-    """How well the rules stand for a selector."""
+    """The degree to which the rules stand for a selector."""
 
     EXACT = "exact"
     """They match the same images."""
@@ -65,7 +65,7 @@ class ConvertedSelector:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a selector's rules depend on besides the selector.
+    """The values besides the selector that its rules depend on.
 
     ``users`` is None if the credentials are not given, and ``namespaces`` if the namespaces of the cluster are not.
     """

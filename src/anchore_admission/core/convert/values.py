@@ -51,7 +51,7 @@ class ConvertedValues:
 
 @dataclass(frozen=True, slots=True)
 class ChartValues:
-    """What the chart makes of its values: the two files, and our values for the deployment."""
+    """The chart's output from its values: the two files, and our values for the deployment."""
 
     configuration: Mapping[str, Any]
     credentials: Mapping[str, Any] | None

@@ -1,4 +1,4 @@
-"""What denies images most: findings such as a CVE, and reasons such as an image that is not analyzed."""
+"""The most frequent reasons for denials: findings such as a CVE, and reasons such as an image that is not analyzed."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """What a blocker denies; ``alone`` counts the images that nothing else blocks."""
+    """The images that a blocker denies; ``alone`` counts the images that nothing else blocks."""
 
     blocker: Blocker
     objects: int

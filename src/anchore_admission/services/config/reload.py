@@ -107,7 +107,8 @@ class Reloader:
         """Validate the text whole, then swap the rules. Raises ConfigurationError; the rules then stay."""
         # Validating a long file takes time from reviews, so an invalid one is not validated at every read.
         if self._rejected and self._rejected[0] == text:
-            raise self._rejected[1]
+            # Without the traceback, which would grow with each read and keep every text that was read.
+            raise self._rejected[1].with_traceback(None)
         try:
             self._swap(text)
         except ConfigurationError as error:

@@ -1,9 +1,11 @@
 """Reloading the configuration file."""
 
+import gc
 import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -118,6 +120,20 @@ def test_an_invalid_file_changes_nothing(
     reloading.reloader.reload()
     assert reloading.state == "current"
     assert reloading.rules.current is before
+
+
+def test_a_file_that_stays_invalid_takes_no_more_memory_with_each_read(reloading: Reloading) -> None:
+    def tracebacks() -> int:
+        gc.collect()
+        return sum(isinstance(held, TracebackType) for held in gc.get_objects())
+
+    reloading.write(nonsense=1)
+    for _ in range(3):
+        reloading.tick()
+    before = tracebacks()
+    for _ in range(10):
+        reloading.tick()
+    assert tracebacks() <= before
 
 
 def test_the_age_and_hash_are_those_of_the_configuration_in_effect(reloading: Reloading) -> None:

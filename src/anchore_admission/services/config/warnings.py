@@ -37,9 +37,12 @@ _SAMPLES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
     ),
     "namespaces": (("default",), ("kube-system",), ("team-1-prod",), ("x",)),
     "users": (("alice",), ("bob@example.com",), ("system:serviceaccount:kube-system:job-controller",)),
-    "groups": (("developers",), ("system:authenticated",), ("x",)),
+    "groups": (("system:authenticated",),),
 }
-"""Values that have nothing in common, each with its names: patterns that match all of them restrict nothing."""
+"""Values that have nothing in common, each with its names: patterns that match all of them restrict nothing.
+
+Every user whom the API server knows is in the one group.
+"""
 
 
 def warnings_about(configuration: Configuration, now: float) -> Iterator[Problem]:
@@ -113,7 +116,7 @@ def _is_guarded(match: Match) -> bool:
 def _restricts_nothing(match: Match) -> bool:
     """Return whether a match seems to hold for every image, also in disguise: ``*/*``, ``regex:.*``."""
     given = match.model_fields_set
-    return given <= {"images", "namespaces", "users"} and not _is_guarded(match)
+    return given <= {"images", "namespaces", "users", "groups"} and not _is_guarded(match)
 
 
 def _takes_all(key: str, patterns: object) -> bool:

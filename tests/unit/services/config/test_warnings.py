@@ -48,6 +48,31 @@ _EVERYTHING = {"match": {"images": ["*"]}}
         ({"rules": [_STRICT]}, []),
         ({"defaults": {"mode": "analysis"}}, []),
         (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["*"], "groups": ["*"]}}],
+            },
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"groups": ["system:authenticated"]}}],
+            },
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [{"name": "a", "mode": "skip", "match": {"groups": ["oncall", "system:*"]}}],
+            },
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        (
+            {"defaults": {"mode": "strict"}, "rules": [{"name": "a", "mode": "skip", "match": {"groups": ["oncall"]}}]},
+            [],
+        ),
+        (
             {"defaults": {"mode": "strict"}, "rules": [{"name": "a", "mode": "skip", **_EVERYTHING}]},
             ["rules[0]: a matches every image and denies none (skip)"],
         ),
@@ -87,13 +112,6 @@ _EVERYTHING = {"match": {"images": ["*"]}}
             {
                 "defaults": {"mode": "strict"},
                 "rules": [{"name": "a", "mode": "skip", "match": {"images": ["regex:.*:.*"]}}],
-            },
-            [],
-        ),
-        (
-            {
-                "defaults": {"mode": "strict"},
-                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["*"], "groups": ["*"]}}],
             },
             [],
         ),

@@ -143,5 +143,8 @@ class PolicyVersions:
     async def _poll_for_ever(self) -> None:
         while True:
             await self.poll()
+            # Without any version, no result of a policy would stand in during an outage.
+            is_due_soon = self._known is None and not self._is_refused
+            seconds = min(self._interval, HURRY_SECONDS) if is_due_soon else self._interval
             # Jitter spreads the calls of replicas that started together.
-            await self._sleep(self._interval * random.uniform(*_JITTER))  # noqa: S311 - jitter
+            await self._sleep(seconds * random.uniform(*_JITTER))  # noqa: S311 - jitter

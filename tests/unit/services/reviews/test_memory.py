@@ -380,6 +380,18 @@ async def test_without_the_policies_versions_a_pass_is_remembered_while_it_is_fr
     assert questions(setup).count("check") == 2
 
 
+async def test_policies_that_could_not_be_listed_at_first_are_listed_soon(setup: ReviewSetup) -> None:
+    """An outage shortly after the start must find results that stand in."""
+    setup.anchore.fail("policies", OUTAGE)
+    await ask(setup)
+    setup.anchore.recover()
+    await setup.clock.advance(6)
+    await ask(setup)
+    setup.anchore.fail_all(OUTAGE)
+
+    assert (await after(setup, 100)).is_stale
+
+
 # Generations
 
 
@@ -544,6 +556,7 @@ async def test_dead_anchore_of_one_namespace_opens_the_breaker(setup: ReviewSetu
 
 
 async def test_policies_are_read_early_only_now_and_then(setup: ReviewSetup) -> None:
+    await ask(setup, f"{REGISTRY}/other:first")
     setup.anchore.fail("by_tag", OUTAGE)
     setup.anchore.fail("policies", OUTAGE)
     for number in range(FAILURES - 1):

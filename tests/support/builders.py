@@ -12,7 +12,7 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.verdict import ImageVerdict, Verdict
 from anchore_admission.core.workload import ContainerImage
-from anchore_admission.models.configuration import Enforcement, ModeName, OnError
+from anchore_admission.models.configuration import Enforcement, ModeName, OnError, Pin
 from anchore_admission.models.examples import example_review
 from anchore_admission.models.review import AdmissionRequest, AdmissionReview, decode
 from anchore_admission.models.workload import Unreadable
@@ -104,6 +104,7 @@ def rule(
     request_analysis: bool = True,
     require_mapping: bool = False,
     break_glass: str | None = None,
+    pin: Pin = Pin.OFF,
 ) -> Rule:
     return Rule(
         name,
@@ -115,6 +116,7 @@ def rule(
         request_analysis,
         require_mapping,
         break_glass=break_glass,
+        pin=pin,
     )
 
 

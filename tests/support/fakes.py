@@ -20,6 +20,7 @@ from anchore_admission.ports.telemetry import (
     ClusterRecorder,
     HintSource,
     NotificationOutcome,
+    PinningRecord,
     Recorder,
     Repair,
     ReviewRecord,
@@ -137,7 +138,9 @@ class FakeAnchore(Anchore):
         digest = digest or digest_of(full_tag)
         held = self._records.get(digest)
         others = tuple(tag for tag in held.tags if tag.full_tag != full_tag) if held else ()
-        record = ImageRecord(digest, state, (*others, TagRow(full_tag, detected_at)), parent_digest, "amd64")
+        record = ImageRecord(
+            digest, state, (*others, TagRow(full_tag, detected_at)), parent_digest, "amd64", parent_digest or digest
+        )
         self._records[digest] = record
         return record
 
@@ -298,6 +301,7 @@ class FakeRecorder(Recorder, ClusterRecorder, NamespaceRecorder):
     """A recorder that keeps every recorded review, Anchore call and cluster call."""
 
     reviews: list[ReviewRecord] = field(default_factory=list)
+    pinnings: list[PinningRecord] = field(default_factory=list)
     malformed: list[tuple[str, str]] = field(default_factory=list)
     anchore_calls: list[tuple[str, str, str]] = field(default_factory=list)
     """Account, operation and outcome."""
@@ -330,6 +334,9 @@ class FakeRecorder(Recorder, ClusterRecorder, NamespaceRecorder):
 
     def review(self, record: ReviewRecord) -> None:
         self.reviews.append(record)
+
+    def pinning(self, record: PinningRecord) -> None:
+        self.pinnings.append(record)
 
     def malformed_review(self, code: str, message: str) -> None:
         self.malformed.append((code, message))

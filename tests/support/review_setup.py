@@ -21,8 +21,11 @@ from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.judging import Judging
+from anchore_admission.services.reviews.pinning import Pinning
 from anchore_admission.services.reviews.recent import Recent
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.builders import UID, Json, request, rule
 from support.fakes import ACTIVE_POLICY, FakeAnchore, FakeRecorder, ManualClock, digest_of, settled
@@ -93,9 +96,9 @@ class ReviewSetup:
         )
         self.gathering = self.gathering_over(self.submissions)
         rules = CurrentRules(Rules.of(Configuration.model_validate(self.settings)))
-        self.reviews = Reviews(
-            rules, self.gathering, self.recorder, namespaces=self.namespaces, wall_clock=lambda: self.now
-        )
+        judging = Judging(self.gathering, self.namespaces, lambda: self.now)
+        self.reviews = Reviews(rules, judging, self.recorder)
+        self.pinning = Pinning(rules, judging, self.gathering, self.recorder)
 
     def gathering_over(self, submissions: Submissions) -> FactGathering:
         return FactGathering(

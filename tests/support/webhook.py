@@ -10,7 +10,7 @@ import httpx
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.reviews.manual import ManualReviews
-from anchore_admission.services.reviews.review import CurrentRules, Rules
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.manual import ManualEndpoint

@@ -30,6 +30,7 @@ from anchore_admission.ports.telemetry import (
     HintSource,
     NotificationOutcome,
     Origin,
+    PinningRecord,
     ReviewRecord,
     StoreClaim,
     StoreOutcome,
@@ -103,6 +104,9 @@ class Telemetry:
             "origin",
         )
         self._image_verdicts = self._tally("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
+        self._images_pinned = self._tally(
+            "images_pinned", "Images that a rule pins, by what became of their tags.", "result"
+        )
         self._exemption_uses = self._tally(
             "exemption_uses", "Denied images that an exemption or break-glass admitted.", "exemption", "kind"
         )
@@ -167,6 +171,10 @@ class Telemetry:
                 for use in image.exemptions:
                     self._exemption_uses.count(use.name, use.kind)
         log_review(record, outcome)
+
+    def pinning(self, record: PinningRecord) -> None:
+        for pin in record.pins:
+            self._images_pinned.count(pin.result)
 
     def malformed_review(self, code: str, message: str) -> None:
         self._reviews.count(ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION)

@@ -24,7 +24,7 @@ from anchore_admission.services.replay.outcomes import Change
 from anchore_admission.services.replay.report import Report
 from anchore_admission.services.replay.run import replay
 from anchore_admission.services.reviews.manual import Progress, Timeouts
-from anchore_admission.services.reviews.review import Rules
+from anchore_admission.services.reviews.rules import Rules
 from anchore_admission.text import shown
 from anchore_admission.wiring.namespaces import NamespaceOptions
 from anchore_admission.wiring.replay import live_namespaces, live_objects, replay_reviews

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from anchore_admission.core.answers import ByDigest, ByTag, Check, Query
-from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
+from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, ResolvedTag
 from anchore_admission.core.freshness import Answer
 from anchore_admission.core.names import check_tags, distinguishes, lookup_tags, newest
 from anchore_admission.core.question import Question
 from anchore_admission.core.reference import ImageReference
-from anchore_admission.core.tags import ResolvedTag
 from anchore_admission.errors import EvaluationError, ImageNotReached
 
 Known = Callable[[Query], Answer | EvaluationError | None]
@@ -34,6 +33,8 @@ class Assembled(Struct, frozen=True):
     by_tag: ImageRecord | None = None
     used: tuple[Answer, ...] = ()
     looked_up_at: float = float("-inf")
+    resolved: ResolvedTag | None = None
+    """Where the tag pointed to when it was submitted last."""
 
     @property
     def state(self) -> AnalysisState:
@@ -65,7 +66,7 @@ def assemble(question: Question, known: Known, resolved: Resolved) -> Assembled:
     looked_up_at = min([answer.at for answer in used])
     records = [answer.value for answer in used if isinstance(answer.value, ImageRecord)]
     record = newest(records, reference) if len(records) > 1 else records[0] if records else None
-    by_tag = None
+    by_tag = latest = None
     if reference.digest is None:
         by_tag = record
         latest = resolved(lookup_tags(reference))
@@ -77,8 +78,9 @@ def assemble(question: Question, known: Known, resolved: Resolved) -> Assembled:
             used += moved.answers
             record = next((answer.value for answer in moved.answers if isinstance(answer.value, ImageRecord)), None)
     if not question.needs.evaluation or record is None or record.state is not AnalysisState.ANALYZED:
-        return Assembled(record, by_tag=by_tag, used=used, looked_up_at=looked_up_at)
-    return _evaluated(question, record, known, by_tag, used, looked_up_at)
+        return Assembled(record, by_tag=by_tag, used=used, looked_up_at=looked_up_at, resolved=latest)
+    evaluated = _evaluated(question, record, known, by_tag, used, looked_up_at)
+    return structs.replace(evaluated, resolved=latest) if latest else evaluated
 
 
 def look_ups(reference: ImageReference) -> Sequence[Query]:

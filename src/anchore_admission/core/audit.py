@@ -19,18 +19,18 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
         return {}
     # The keys must be qualified names without a slash: the API server drops others, with only a line in its own log.
     annotations = {
-        "rules": _joined(list(dict.fromkeys([image.judged.rule.name for image in images]))),
-        "images": _joined([_image(image) for image in images]),
+        "rules": joined(list(dict.fromkeys([image.judged.rule.name for image in images]))),
+        "images": joined([_image(image) for image in images]),
     }
     errors = [f"{shown(image.judged.text)}: {image.verdict.error}" for image in images if image.verdict.error]
     uses = [use for image in images for use in image.exemptions]
     if uses:
         annotations["exemptions"] = _uses(list(dict.fromkeys(uses)))
     if errors:
-        annotations["errors"] = _joined(errors)
+        annotations["errors"] = joined(errors)
     stale = [f"{shown(image.judged.text)} {round(image.facts.age)} s" for image in images if image.facts.is_stale]
     if stale:
-        annotations["stale"] = _joined(stale)
+        annotations["stale"] = joined(stale)
     return annotations
 
 
@@ -45,7 +45,7 @@ def _image(image: ImageVerdict) -> str:
 def _uses(uses: Sequence[Use]) -> str:
     """Describe every exemption and break-glass in use; only their names if that is too long, because none may lack."""
     described = "; ".join(_use(use) for use in uses)
-    return described if len(described.encode()) <= AUDIT_LIMIT else _joined([f"{use.kind} {use.name}" for use in uses])
+    return described if len(described.encode()) <= AUDIT_LIMIT else joined([f"{use.kind} {use.name}" for use in uses])
 
 
 def _use(use: Use) -> str:
@@ -53,7 +53,7 @@ def _use(use: Use) -> str:
     return f"{use.kind} {use.name}: {use.reason}{end}"
 
 
-def _joined(entries: Sequence[str]) -> str:
+def joined(entries: Sequence[str]) -> str:
     """Join as many whole entries as fit, and count the others."""
     text = "; ".join(entries)
     if len(text.encode()) <= AUDIT_LIMIT:

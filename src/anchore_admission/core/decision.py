@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TOO_MANY_FINDINGS = "too_many_findings"
     RECORD_TOO_LARGE = "record_too_large"
     NO_IMAGE = "no_image"
+    NOT_PINNED = "not_pinned"
     NAMESPACE_UNKNOWN = "namespace_unknown"
     VALUE_NOT_ALLOWED = "value_not_allowed"
     UNREADABLE_OBJECT = "unreadable_object"

@@ -26,13 +26,19 @@ class TagRow:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """An active image record. ``digest`` is the platform digest, ``parent_digest`` that of its manifest list."""
+    """An active image record. ``digest`` is the platform digest, ``parent_digest`` that of its manifest list.
+
+    ``list_digest`` is the digest by which nodes of every platform can pull the image: that of the manifest list, or of
+    an image without one. None if Anchore does not tell, or if the record may be one platform of a list that Anchore
+    does not know.
+    """
 
     digest: str
     state: AnalysisState
     tags: tuple[TagRow, ...] = ()
     parent_digest: str | None = None
     architecture: str | None = None
+    list_digest: str | None = None
 
 
 class PolicyReason(StrEnum):
@@ -117,12 +123,35 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolvedTag:
+    """The digest that Anchore resolved a tag to when it was submitted.
+
+    ``before`` is the result of a look-up just before: a digest, empty where Anchore held none, None where there was no
+    look-up. ``at`` is the time of the response in monotonic seconds. ``list_digest`` is the response's, see
+    ``ImageRecord``.
+    """
+
+    digest: str
+    at: float
+    before: str | None = None
+    list_digest: str | None = None
+
+    def overrides(self, found: ImageRecord | None) -> bool:
+        """Return whether this is newer than the record that a look-up finds for the tag now.
+
+        Anchore reports the digest that it learned of last. While that is the one from before the submission, the
+        response is newer (a tag that went from A to B and back to A); any other has been added since.
+        """
+        return found is None or self.before == found.digest != self.digest
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFacts:
     """Everything known about one image; ``error`` is the reason why a part of it is not known.
 
     There is one evaluation for each name by which the policy may judge the image differently. ``age`` is that of the
     oldest answer that the facts rest on, in seconds; ``is_stale`` is True if one of them stands in for an Anchore that
-    cannot be asked.
+    cannot be asked. ``resolved`` tells where a tag pointed to when it was submitted last; no verdict depends on it.
     """
 
     record: ImageRecord | None = None
@@ -131,6 +160,7 @@ class ImageFacts:
     error: EvaluationError | None = None
     age: float = field(default=0.0, compare=False)
     is_stale: bool = False
+    resolved: ResolvedTag | None = field(default=None, compare=False)
 
     @property
     def state(self) -> AnalysisState:

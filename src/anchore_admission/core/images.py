@@ -7,7 +7,7 @@ from msgspec import Struct
 from anchore_admission.core import workload
 from anchore_admission.core.decision import Reason
 from anchore_admission.core.reference import ImageReference, is_image_id, not_for_anchore, parse
-from anchore_admission.core.rules.book import NarrowedBook, Rule, RuleBook
+from anchore_admission.core.rules.book import NarrowedBook, Rule
 from anchore_admission.core.rules.match import Circumstances, image_names, text_names
 from anchore_admission.core.workload import ContainerImage, PodView
 from anchore_admission.errors import InvalidImageReference
@@ -51,16 +51,10 @@ def distinct_images(request: AdmissionRequest, view: PodView) -> dict[str, list[
     return places
 
 
-def judged_images(
-    circumstances: Circumstances, book: RuleBook, places: Mapping[str, Sequence[ContainerImage]]
-) -> Iterator[JudgedImage]:
-    """Parse each image text and select the rule that it falls under, one after the other.
-
-    Everything but the image is compared once for all images, see ``RuleBook.narrowed``.
-    """
-    narrowed = book.narrowed(circumstances)
+def judged_images(book: NarrowedBook, places: Mapping[str, Sequence[ContainerImage]]) -> Iterator[JudgedImage]:
+    """Parse each image text and select the rule that it falls under, one after the other."""
     for text, found in places.items():
-        yield _judged(text, tuple(found), narrowed)
+        yield _judged(text, tuple(found), book)
 
 
 def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[ContainerImage]:

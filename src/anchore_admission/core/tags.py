@@ -6,31 +6,10 @@ interval (``Repeats``), and the digest of that response counts before a look-up 
 
 from dataclasses import dataclass, field, replace
 
-from anchore_admission.core.facts import ImageRecord, Submission, SubmissionState
+from anchore_admission.core.facts import ResolvedTag, Submission, SubmissionState
 
 FIRST_REPEAT = 30.0
 """Seconds before an image that stays unknown, refused or failed may be submitted again; doubled each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedTag:
-    """The digest that Anchore resolved a tag to when it was submitted.
-
-    ``before`` is the result of a look-up just before: a digest, empty where Anchore held none, None where there was no
-    look-up. ``at`` is the time of the response in monotonic seconds.
-    """
-
-    digest: str
-    at: float
-    before: str | None = None
-
-    def overrides(self, found: ImageRecord | None) -> bool:
-        """Return whether this is newer than the record that a look-up finds for the tag now.
-
-        Anchore reports the digest that it learned of last. While that is the one from before the submission, the
-        response is newer (a tag that went from A to B and back to A); any other has been added since.
-        """
-        return found is None or self.before == found.digest != self.digest
 
 
 @dataclass(frozen=True, slots=True)

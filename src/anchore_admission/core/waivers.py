@@ -64,6 +64,11 @@ class Waivers(Struct, frozen=True):
         names = _names(image, facts) if self.exemptions else ()
         return self.exemptions.holding(names) if self.exemptions and names else []
 
+    def unlimited(self, image: JudgedImage, facts: ImageFacts) -> tuple[Use, ...]:
+        """Return what would lift any denial of the image: an exemption without limits, else break-glass."""
+        exemptions = [exemption for exemption in self.holding(image, facts) if not exemption.is_limited]
+        return tuple(use_of(exemption) for exemption in exemptions[:1]) or self._break_glass(image)
+
     def _annotation(self, image: JudgedImage) -> str | None:
         """Return the annotation in which a reason admits the image; None if none does."""
         # Only a rule that certainly applies: the rule of another image is the most severe of those in question.

@@ -10,6 +10,9 @@ from anchore_admission.models.workload import Metadata, PodSpec, Workload
 
 _MAX_NAME = 253
 """Characters of the longest object name in Kubernetes."""
+_VOLUMES = "volumes"
+_NEVER = "Never"
+"""The pull policy of an image that must be on the node already; the API server sets the default of the others."""
 
 
 class PodView(Struct, frozen=True):
@@ -22,17 +25,25 @@ class PodView(Struct, frozen=True):
 class ContainerImage(Struct, frozen=True):
     """One place that pulls an image. ``image`` is empty where the workload names none.
 
-    Both texts are cut; a cut image text is still too long to be a valid reference.
+    Both texts are cut; a cut image text is still too long to be a valid reference. ``index`` is the place in the list
+    ``field``; ``is_never_pulled`` is True if the image must be on the node already.
     """
 
     field: str
     name: str
     image: str
+    index: int = 0
+    is_never_pulled: bool = False
 
     @property
     def place(self) -> str:
         """The place as messages name it: ``initContainers "setup"``."""
         return f'{self.field} "{self.name}"'
+
+    @property
+    def pointer(self) -> str:
+        """The JSON pointer of the image text in a Pod (RFC 6901)."""
+        return f"/spec/{self.field}/{self.index}/{'image/reference' if self.field == _VOLUMES else 'image'}"
 
 
 def _pod(workload: Workload) -> PodView | None:
@@ -102,16 +113,16 @@ def images(spec: PodSpec) -> list[ContainerImage]:
         ("ephemeralContainers", spec.ephemeralContainers),
     ):
         if containers:
-            found += [_place(field, c.name, c.image) for c in containers]
+            found += [_place(field, n, c.name, c.image, c.imagePullPolicy) for n, c in enumerate(containers)]
     # Image volumes (KEP-4639) pull from a registry as containers do; Kubernetes 1.35 enables them by default.
-    for volume in spec.volumes or ():
+    for index, volume in enumerate(spec.volumes or ()):
         if volume.image:
-            found.append(_place("volumes", volume.name, volume.image.reference))
+            found.append(_place(_VOLUMES, index, volume.name, volume.image.reference, volume.image.pullPolicy))
     return found
 
 
-def _place(field: str, name: str | None, image: str | None) -> ContainerImage:
-    return ContainerImage(field, (name or "")[:_MAX_NAME], (image or "")[: MAX_TEXT + 1])
+def _place(field: str, index: int, name: str | None, image: str | None, policy: str | None) -> ContainerImage:
+    return ContainerImage(field, (name or "")[:_MAX_NAME], (image or "")[: MAX_TEXT + 1], index, policy == _NEVER)
 
 
 def service_account(spec: PodSpec) -> str:

@@ -4,6 +4,7 @@ Source: k8s.io/api/admission/v1 and v1beta1, and the API server's checks of a re
 (k8s.io/apiserver, pkg/admission/plugin/webhook/request).
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -84,10 +85,18 @@ _REVIEW = msgspec.inspect.type_info(_ReviewOnTheWire)
 _WORKLOAD = msgspec.inspect.type_info(Workload)
 
 
+class Replacement(msgspec.Struct, frozen=True):
+    """A new value for an existing field of the object; ``path`` is its JSON pointer (RFC 6901)."""
+
+    path: str
+    value: str
+
+
 class AdmissionResponse(msgspec.Struct, frozen=True):
     """The verdict on a request.
 
     The API server shows ``message`` for a denial, ``warnings`` in either case, and keeps the audit annotations.
+    ``patch`` is for a mutating webhook only.
     """
 
     uid: str
@@ -95,6 +104,7 @@ class AdmissionResponse(msgspec.Struct, frozen=True):
     message: str = ""
     warnings: tuple[str, ...] = ()
     audit_annotations: Mapping[str, str] = {}
+    patch: tuple[Replacement, ...] = ()
 
 
 def decode(body: bytes | bytearray) -> AdmissionReview:
@@ -161,7 +171,10 @@ def _held_by_template(template: Workload | PodTemplate | None) -> int:
 
 
 def encode(version: str, response: AdmissionResponse) -> bytes:
-    """Write the response in the version received; without patch keys, which a validating webhook must not send."""
+    """Write the response in the version received; without patch keys unless there is a patch.
+
+    A validating webhook must not send them, and ``patch`` without ``patchType`` fails the call of a mutating one.
+    """
     encoded: dict[str, Any] = {"uid": response.uid, "allowed": response.allowed}
     if not response.allowed:
         # Without a code, the API server reports 400; kubectl prints "(Forbidden)" for the reason, not for the code.
@@ -173,6 +186,9 @@ def encode(version: str, response: AdmissionResponse) -> bytes:
         encoded["warnings"] = response.warnings
     if response.audit_annotations:
         encoded["auditAnnotations"] = response.audit_annotations
+    if response.patch:
+        operations = [{"op": "replace", "path": each.path, "value": each.value} for each in response.patch]
+        encoded |= {"patchType": "JSONPatch", "patch": base64.b64encode(msgspec.json.encode(operations)).decode()}
     # The API server fails a v1 call whose response differs in apiVersion, kind or uid.
     return msgspec.json.encode({"apiVersion": version, "kind": "AdmissionReview", "response": encoded})
 

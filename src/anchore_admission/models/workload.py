@@ -24,10 +24,12 @@ class Shape(Struct, frozen=True):
 class Container(Shape, frozen=True):
     name: str | None = None
     image: str | None = None
+    imagePullPolicy: str | None = None
 
 
 class ImageVolumeSource(Shape, frozen=True):
     reference: str | None = None
+    pullPolicy: str | None = None
 
 
 class Volume(Shape, frozen=True):

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from anchore_admission.core.pins import PinnedPlace
 from anchore_admission.core.verdict import ReviewVerdict
 
 
@@ -29,6 +30,20 @@ class ReviewRecord(Struct, frozen=True):
     verdict: ReviewVerdict
     seconds: float
     """From the request line to the verdict."""
+
+
+class PinningRecord(Struct, frozen=True):
+    """One call of the mutating webhook that ended; ``pins`` are the outcomes for images that a rule pins, or kept."""
+
+    uid: str
+    operation: str
+    namespace: str
+    name: str
+    user: str
+    dry_run: bool
+    pins: tuple[PinnedPlace, ...]
+    seconds: float
+    """From the request line to the response."""
 
 
 class BreakerState(IntEnum):
@@ -104,6 +119,9 @@ class Recorder(Protocol):
 
     def review(self, record: ReviewRecord) -> None:
         """Record a review that ended."""
+
+    def pinning(self, record: PinningRecord) -> None:
+        """Record a call of the mutating webhook that ended."""
 
     def malformed_review(self, code: str, message: str) -> None:
         """Record a call that could not be read; ``code`` is a ReviewError's."""

@@ -26,12 +26,14 @@ from anchore_admission.services.reviews.expiry_notices import ExpiryNotices
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.gate import Gate
 from anchore_admission.services.reviews.hints import Hints
+from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.memory import Account, Memory
 from anchore_admission.services.reviews.notifications import Notifications
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Remembered
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.services.reviews.shared_answers import SharedAnswers
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
@@ -126,7 +128,8 @@ def review_services(
         concurrency=configuration.lookups.concurrency,
         passive_wait=configuration.passive.wait,
     )
-    reviews = Reviews(rules, gathering, recorder, namespaces=namespaces)
+    judging = Judging(gathering, namespaces)
+    reviews = Reviews(rules, judging, recorder)
     return ReviewServices(memory, gathering, submissions, reviews, ManualReviews(reviews))
 
 

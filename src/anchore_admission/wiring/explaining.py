@@ -7,8 +7,10 @@ from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.namespaces import Labels
 from anchore_admission.services.reviews.cases import CaseLabels
 from anchore_admission.services.reviews.facts import NoFacts
+from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.manual import ManualReviews
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.wiring.namespaces import NamespaceOptions, WiredNamespaces
 
 
@@ -20,7 +22,7 @@ def explaining_reviews(configuration: Configuration, namespaces: NamespaceOption
     rules, telemetry = CurrentRules(Rules.of(configuration)), Telemetry()
     known = WiredNamespaces(namespaces, telemetry, rules)
     known.require(rules.current)
-    return ManualReviews(Reviews(rules, NoFacts(), telemetry, namespaces=known)).explaining()
+    return ManualReviews(Reviews(rules, Judging(NoFacts(), known), telemetry)).explaining()
 
 
 def reviews_for_cases(configuration: Configuration) -> Callable[[Labels | None], ManualReviews]:
@@ -28,6 +30,6 @@ def reviews_for_cases(configuration: Configuration) -> Callable[[Labels | None],
     rules, telemetry = CurrentRules(Rules.of(configuration)), Telemetry()
 
     def reviews(labels: Labels | None) -> ManualReviews:
-        return ManualReviews(Reviews(rules, NoFacts(), telemetry, namespaces=CaseLabels(labels))).explaining()
+        return ManualReviews(Reviews(rules, Judging(NoFacts(), CaseLabels(labels)), telemetry)).explaining()
 
     return reviews

@@ -16,7 +16,7 @@ from anchore_admission.ports.namespaces import Labels
 from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.cluster.known_namespaces import KnownNamespaces, parse_namespace_labels
 from anchore_admission.services.cluster.namespaces import NamespaceReflector
-from anchore_admission.services.reviews.review import CurrentRules, Rules
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.settings import spelled
 from anchore_admission.watched import Watched
 

@@ -11,7 +11,9 @@ from anchore_admission.ports.anchore import Anchore
 from anchore_admission.ports.live import LiveObjects
 from anchore_admission.services.cluster.namespaces import listed_namespaces
 from anchore_admission.services.replay.accounts import OtherAccounts
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.judging import Judging
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.wiring.controller import build, review_services
 from anchore_admission.wiring.namespaces import NamespaceOptions
 
@@ -44,7 +46,7 @@ async def replay_reviews(
         stack.push_async_callback(services.memory.aclose)
         gathering = OtherAccounts(services.gathering, names)
         rules = CurrentRules(Rules.of(new))
-        yield services.reviews, Reviews(rules, gathering, second.telemetry, namespaces=second.namespaces)
+        yield services.reviews, Reviews(rules, Judging(gathering, second.namespaces), second.telemetry)
 
 
 async def live_namespaces(context: str | None) -> NamespaceOptions:

@@ -21,8 +21,10 @@ from anchore_admission.models.review import decode
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.recent import Recent
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.anchore_calls import client
 from support.anchore_stage import CVE, policy
@@ -64,7 +66,7 @@ class Replica:
         memory = memory_over(accounts, self.recorder)
         gathering = FactGathering(memory, self.submissions, self.recorder, concurrency=32, passive_wait=0)
         rules = CurrentRules(Rules.of(Configuration.model_validate(self.settings)))
-        self.reviews = Reviews(rules, gathering, self.recorder)
+        self.reviews = Reviews(rules, Judging(gathering), self.recorder)
 
     async def review(self, image: str, *, namespace: str = "shop") -> ReviewVerdict:
         body = review(workload("Pod", pod_spec(image)), namespace=namespace)

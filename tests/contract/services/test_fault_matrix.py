@@ -27,7 +27,9 @@ from anchore_admission.models.review import decode
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.judging import Judging
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from support.anchore_calls import client
 from support.anchore_servers import LOOPBACK, http_answer, own_certificate, reset, serving
@@ -341,7 +343,7 @@ class Controller:
         gathering = FactGathering(
             self.memory, self.submissions, recorder, concurrency=32, passive_wait=SECONDS[Kind.OUTAGE]
         )
-        self.reviews = Reviews(RULES, gathering, recorder)
+        self.reviews = Reviews(RULES, Judging(gathering), recorder)
 
     async def review(self, mode: ModeName, on_error: OnError, image: str, seconds: float) -> ReviewVerdict:
         """Judge an image by a rule. Raises TimeoutError if the verdict is not there soon after the deadline."""

@@ -19,7 +19,7 @@ def _explained(*rules: dict[str, Any], image: str = _APP, most: int | None = Non
     configuration = Configuration.model_validate({"rules": list(rules), "defaults": {"mode": "strict"}})
     book = compile_rules(configuration.rules, configuration.defaults)
     circumstances = Circumstances(**values)
-    [judged] = judged_images(circumstances, book, {image: [ContainerImage("containers", "app", image)]})
+    [judged] = judged_images(book.narrowed(circumstances), {image: [ContainerImage("containers", "app", image)]})
     return explanation_of(judged, book.narrowed(circumstances), most=most)
 
 

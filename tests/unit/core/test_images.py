@@ -29,7 +29,7 @@ def _subjects(body: Any, book: RuleBook | None = None, **changes: Any) -> list[J
     view = workload.pod_view(request.kind, request.object)
     if not view:
         return []
-    return [*judged_images(circumstances_of(request, view), book or _book(), distinct_images(request, view))]
+    return [*judged_images((book or _book()).narrowed(circumstances_of(request, view)), distinct_images(request, view))]
 
 
 def _pod(*images: str | None, **more: Any) -> dict[str, Any]:

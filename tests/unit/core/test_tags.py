@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from anchore_admission.core.facts import Submission, SubmissionState
-from anchore_admission.core.tags import FIRST_REPEAT, LastSubmission, Repeats, ResolvedTag
+from anchore_admission.core.facts import ResolvedTag, Submission, SubmissionState
+from anchore_admission.core.tags import FIRST_REPEAT, LastSubmission, Repeats
 from support.builders import DIGEST, OTHER_DIGEST, record
 
 REPEATS = Repeats(600.0)

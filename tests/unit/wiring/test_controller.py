@@ -8,7 +8,7 @@ import pytest
 
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.services.reviews.review import Rules
+from anchore_admission.services.reviews.rules import Rules
 from anchore_admission.wiring.controller import Controller, build
 
 _USER = {"ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME": "u", "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD": "p"}

@@ -10,7 +10,7 @@ from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.review import CurrentRules, Rules
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.wiring.namespaces import NO_NAMESPACES, NamespaceOptions, WiredNamespaces
 from support.fakes import settled
 from support.namespace_api import NamespaceApi

@@ -109,7 +109,21 @@ def record(row: ImageRow) -> ImageRecord:
         ),
         parent_digest=parent or None,
         architecture=cleaned((metadata.arch if metadata else None) or "") or None,
+        list_digest=_list_digest(row),
     )
+
+
+def _list_digest(row: ImageRow) -> str | None:
+    """Return the digest by which every platform can pull the image, if the row tells.
+
+    A platform of a manifest list that was added by its own digest has that as its parent, like an image without a list.
+    Source: recorded responses of Anchore Engine 1.1.0.
+    """
+    parent = row.parent_digest
+    if not parent or not _DIGEST.fullmatch(parent):
+        return None
+    was_added_by_digest = any(detail.is_of_a_digest for detail in row.image_detail or ())
+    return None if parent == row.image_digest and was_added_by_digest else parent
 
 
 def analysis_state(text: str) -> AnalysisState:

@@ -9,7 +9,7 @@ from anchore_admission.core.decision import Reason
 from anchore_admission.core.rules.choices import Choice
 from anchore_admission.core.rules.index import Holding, MatchIndex, Narrowed, positions
 from anchore_admission.core.rules.match import Circumstances
-from anchore_admission.models.configuration import DefaultsSection, Enforcement, ModeName, OnError, RuleSection
+from anchore_admission.models.configuration import DefaultsSection, Enforcement, ModeName, OnError, Pin, RuleSection
 from anchore_admission.text import shown
 
 DEFAULTS_NAME = "defaults"
@@ -35,11 +35,17 @@ class Rule(Struct, frozen=True):
     """The annotation of a denied Pod that holds the reason to start it anyway."""
     break_glass_users: frozenset[str] = frozenset()
     """The users whom the rule names exactly: service accounts have break-glass only if they are among these."""
+    pin: Pin = Pin.OFF
 
     @property
     def can_deny(self) -> bool:
         """True if the mode may deny an image."""
         return self.mode in {ModeName.ANALYSIS, ModeName.STRICT}
+
+    @property
+    def pins(self) -> bool:
+        """True if tags are pinned; what is skipped has no judged digest."""
+        return self.pin is not Pin.OFF and self.mode is not ModeName.SKIP
 
 
 class RuleProblem(Struct, frozen=True):
@@ -198,6 +204,7 @@ def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
         require_mapping=defaults.require_mapping if section.require_mapping is None else section.require_mapping,
         choices=tuple(_choices(section)),
         break_glass=section.break_glass.annotation if section.break_glass else None,
+        pin=section.pin or defaults.pin,
         break_glass_users=frozenset((section.match.users if section.break_glass else None) or ()),
     )
     return max(_variants(rule), key=_strictness) if rule.choices else rule

@@ -21,6 +21,7 @@ from anchore_admission.models.configuration.words import (
     Enforcement,
     ModeName,
     OnError,
+    Pin,
     UnknownKinds,
     WorkloadHandling,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "MemorySection",
     "ModeName",
     "OnError",
+    "Pin",
     "RuleSection",
     "SharedStoreSection",
     "Topology",

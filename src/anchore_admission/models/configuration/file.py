@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from anchore_admission.models.configuration.base import Section
+from anchore_admission.models.configuration.base import Section, off_in
 from anchore_admission.models.configuration.exemptions import MAX_EXEMPTIONS, ExemptionSection
 from anchore_admission.models.configuration.rules import MAX_RULES, DefaultsSection, RuleSection
 from anchore_admission.models.configuration.sections import (
@@ -22,11 +22,6 @@ from anchore_admission.models.configuration.sections import (
 )
 from anchore_admission.models.configuration.store import SharedStoreSection
 from anchore_admission.models.configuration.words import UnknownKinds, WorkloadHandling
-
-
-def _off(value: object) -> object:
-    """Accept ``off`` without quotes, which YAML reads as a boolean."""
-    return WorkloadHandling.OFF if value is False else value
 
 
 class Configuration(Section):
@@ -62,7 +57,7 @@ class Configuration(Section):
     """The text of a denial."""
     shared_store: SharedStoreSection | None = None
     """A Redis or Valkey server that the replicas share; null uses none."""
-    workloads: Annotated[WorkloadHandling, BeforeValidator(_off)] = WorkloadHandling.FINAL
+    workloads: Annotated[WorkloadHandling, off_in(WorkloadHandling)] = WorkloadHandling.FINAL
     """The effect of a denial on templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
     unknown_kinds: UnknownKinds = UnknownKinds.WARN
     """The response to an object of a kind whose images cannot be found."""

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from anchore_admission.models.configuration.base import Name, Section, Text
-from anchore_admission.models.configuration.words import Enforcement, ModeName, OnError
+from anchore_admission.models.configuration.base import Name, Section, Text, off_in
+from anchore_admission.models.configuration.words import Enforcement, ModeName, OnError, Pin
 
 EXPRESSION = "regex:"
 """The beginning of a pattern that is a regular expression (RE2 syntax); any other is a glob."""
@@ -146,6 +146,8 @@ class ActionSection(Section):
     """Submit images that Anchore does not know for analysis."""
     require_mapping: bool | None = None
     """In strict mode, deny images that none of the policy's mappings covers."""
+    pin: Annotated[Pin | None, off_in(Pin)] = None
+    """Rewrite the tags of Pods to the judged digest; ``required`` denies a Pod with an image that has none."""
 
 
 class BreakGlassSection(Section):
@@ -189,3 +191,5 @@ class DefaultsSection(Section):
     """Submit images that Anchore does not know for analysis."""
     require_mapping: bool = False
     """In strict mode, deny images that none of the policy's mappings covers."""
+    pin: Annotated[Pin, off_in(Pin)] = Pin.OFF
+    """Rewrite the tags of Pods to the judged digest; ``required`` denies a Pod with an image that has none."""

@@ -28,6 +28,14 @@ class OnError(StrEnum):
     ALLOW = "allow"
 
 
+class Pin(StrEnum):
+    """The rewriting of a tag to the judged digest in Pods: never, where it is possible, or else deny the Pod."""
+
+    OFF = "off"
+    BEST_EFFORT = "bestEffort"
+    REQUIRED = "required"
+
+
 class WorkloadHandling(StrEnum):
     """The effect of a denial on the kinds that are templates of Pods (Deployment, Job, …)."""
 

@@ -16,7 +16,7 @@ from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.services.config.comparison import changes, in_effect, waiting_for_restart
 from anchore_admission.services.config.load import parse_configuration
-from anchore_admission.services.reviews.review import CurrentRules, Rules
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.watched import Watched
 
 RELOAD_SECONDS = 5.0

@@ -10,9 +10,16 @@ from typing import Protocol
 
 from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
-from anchore_admission.core.facts import NOTHING_KNOWN, AnalysisState, ImageFacts, Submission, SubmissionState
+from anchore_admission.core.facts import (
+    NOTHING_KNOWN,
+    AnalysisState,
+    ImageFacts,
+    ResolvedTag,
+    Submission,
+    SubmissionState,
+)
 from anchore_admission.core.freshness import Answer, Freshness
-from anchore_admission.core.names import analysis_request, anchore_repositories
+from anchore_admission.core.names import analysis_request, anchore_repositories, lookup_tags
 from anchore_admission.core.question import Question
 from anchore_admission.errors import AnchoreBusy, DeadlineExceeded, EvaluationError, ImageNotReached
 from anchore_admission.ports.deadline import Deadline
@@ -118,7 +125,7 @@ class FactGathering:
         self._workers: Counter[str] = Counter()
         """By namespace, without the first of each review."""
         self._whole = WholeFacts(memory.most_bytes // 4)
-        self._resubmissions: set[asyncio.Task[None]] = set()
+        self._resubmissions: dict[Question, asyncio.Task[None]] = {}
 
     async def facts(
         self, questions: Sequence[Question], deadline: Deadline, *, namespace: str, side_effects: bool
@@ -231,8 +238,9 @@ class FactGathering:
         now = turn.deadline.clock()
         if question.needs.awaits_submission:
             submission = await self._awaited(question, turn)
-        else:
-            submission, _ = self._submitted(question, assembled, now, side_effects=turn.side_effects)
+            resolved = self._submissions.resolved(question.account, lookup_tags(question.reference))
+            return _complete(assembled, submission, now, resolved)
+        submission, _ = self._submitted(question, assembled, now, side_effects=turn.side_effects)
         return _complete(assembled, submission, now)
 
     def _assembled(self, question: Question, outcomes: Outcomes, *, stores: bool) -> Assembled:
@@ -323,10 +331,29 @@ class FactGathering:
         The response counts before later look-ups if it differs from what Anchore held just before (``ResolvedTag``). A
         remembered look-up may be too old to tell.
         """
-        if len(self._resubmissions) < _RESUBMISSIONS:
+        if len(self._resubmissions) < _RESUBMISSIONS and question not in self._resubmissions:
             task = asyncio.create_task(self._resubmit(question))
-            self._resubmissions.add(task)
-            task.add_done_callback(self._resubmissions.discard)
+            self._resubmissions[question] = task
+            task.add_done_callback(lambda _: self._resubmissions.pop(question, None))
+
+    async def settled(self, question: Question, deadline: Deadline) -> None:
+        """Wait until the submission of a tag that a look-up for this question has begun is over, or the deadline is."""
+        if (task := self._resubmissions.get(question)) is not None:
+            await asyncio.wait([task], timeout=max(0.0, deadline.left()))
+        await self._submissions.settled(
+            question.account, lookup_tags(question.reference), seconds=max(0.0, deadline.left())
+        )
+
+    def know_by_digest(self, question: Question, digest: str, namespace: str) -> None:
+        """Let the answer about a tag count for the digest that it was pinned to, so that no further look-up is needed.
+
+        The record was found by the tag, so that the policy is evaluated for the same name.
+        """
+        assembled = self._assembled(question, {}, stores=False)
+        record = assembled.record
+        known = next((answer for answer in assembled.used if record is not None and answer.value is record), None)
+        if known is not None:
+            self._memory.know_by_digest(question.account, digest, known, namespace)
 
     async def _resubmit(self, question: Question) -> None:
         deadline = Deadline.after(FLIGHT_SECONDS, self._memory.clock)
@@ -354,7 +381,9 @@ class FactGathering:
             return _NOT_SUBMITTED
 
 
-def _complete(assembled: Assembled, submission: Submission, now: float) -> ImageFacts:
+def _complete(
+    assembled: Assembled, submission: Submission, now: float, resolved: ResolvedTag | None = None
+) -> ImageFacts:
     """Add the submission, and the age of the oldest answer."""
     used = assembled.used
     return ImageFacts(
@@ -364,4 +393,5 @@ def _complete(assembled: Assembled, submission: Submission, now: float) -> Image
         assembled.error,
         age=now - min([answer.at for answer in used], default=now),
         is_stale=any(answer.is_stale for answer in used),
+        resolved=resolved or assembled.resolved,
     )

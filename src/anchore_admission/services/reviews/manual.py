@@ -16,7 +16,8 @@ from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, 
 from anchore_admission.models.workload import Container, Metadata, Workload, WorkloadSpec
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
-from anchore_admission.services.reviews.review import Explain, Reviews
+from anchore_admission.services.reviews.judging import Explain
+from anchore_admission.services.reviews.review import Reviews
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 
 _POD = "images"

@@ -142,6 +142,22 @@ class Memory:
             return await self.ask(account, repositories, query, asker)  # what was known before does not count any more
         return self._standing_in(current, repositories) or outcome
 
+    def know_by_digest(self, account: str, digest: str, known: Answer, namespace: str) -> None:
+        """Remember a record that was found by another name as the answer to a look-up by its list's digest.
+
+        It is as old as the answer that it comes from. An answer of Anchore's own that is still fresh stays.
+        """
+        key = self._key(account, ByDigest(digest))
+        before = self._remembered.get(key)
+        if known.is_stale or (before is not None and before.freshness(self.clock()) is Freshness.FRESH):
+            return
+        found = answer(key.query, known.value, known.at, self._lifetimes)
+        if found.freshness(self.clock()) is Freshness.FRESH and not known.is_doubted:
+            self._recorder.forgotten(
+                self._remembered.keep(key, found, owner=namespace, dead_before=self.clock() - self._longest)
+            )
+            self._record_size()
+
     def expect_checks(self, account: str) -> None:
         """Begin to follow the versions of the account's policies: its results will be needed."""
         self._accounts[account].policies.start()

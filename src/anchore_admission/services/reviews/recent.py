@@ -5,9 +5,9 @@ from collections import OrderedDict
 from collections.abc import ItemsView, Sequence
 from dataclasses import dataclass, field, replace
 
-from anchore_admission.core.facts import Submission, SubmissionState
+from anchore_admission.core.facts import ResolvedTag, Submission, SubmissionState
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.core.tags import LastSubmission, ResolvedTag
+from anchore_admission.core.tags import LastSubmission
 
 REMEMBERED = 10_000
 """Images whose latest submission is kept; the least recently used are forgotten first."""

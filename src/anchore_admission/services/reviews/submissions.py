@@ -8,9 +8,9 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from anchore_admission.core.facts import Submission, SubmissionState
+from anchore_admission.core.facts import ResolvedTag, Submission, SubmissionState
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.core.tags import Repeats, ResolvedTag
+from anchore_admission.core.tags import Repeats
 from anchore_admission.errors import AnalysisRefused, AnchoreRefused, EvaluationError
 from anchore_admission.ports.anchore import AnchoreAccounts
 from anchore_admission.ports.deadline import Clock, Deadline
@@ -143,6 +143,15 @@ class Submissions:
                 await entry.heard.wait()
         return entry.last.submission
 
+    async def settled(self, account: str, names: Sequence[str], *, seconds: float) -> None:
+        """Wait at most ``seconds`` for the response to a submission of a tag that is under way, under any name."""
+        entries = [self._recent.use((account, AnalysisRequest(name))) for name in names]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for entry in entries:
+                    if entry is not None and entry.active:
+                        await entry.heard.wait()
+
     def resolved(self, account: str, names: Sequence[str]) -> ResolvedTag | None:
         """Return the digest that a submission under one of the tag's names resolved it to; None once it is too old."""
         latest = self._recent.resolved(account, names)
@@ -213,7 +222,7 @@ class Submissions:
             self._refused(entry, "the request for analysis failed", resolved=entry.last.resolved)
             self._settle(key, entry, "internal")
         else:
-            resolved = ResolvedTag(record.digest, self._clock(), entry.looked_up)
+            resolved = ResolvedTag(record.digest, self._clock(), entry.looked_up, record.list_digest)
             entry.last = replace(
                 entry.last,
                 submission=Submission(SubmissionState.ANSWERED, record.digest),

@@ -107,7 +107,7 @@ def chosen(configuration: Json, body: Json, namespace: ObjectMeta | None = None)
     view = pod_view(decoded.kind, decoded.object)
     assert view
     circumstances = circumstances_of(decoded, view, namespace.labels if namespace else None)
-    judged = [*judged_images(circumstances, book, distinct_images(decoded, view))]
+    judged = [*judged_images(book.narrowed(circumstances), distinct_images(decoded, view))]
     return {image.text: image.rule.name for image in judged}
 
 

@@ -16,7 +16,7 @@ from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.config.load import parse_configuration
 from anchore_admission.services.config.reload import LoadedConfiguration, Reloader
-from anchore_admission.services.reviews.review import CurrentRules, Rules
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from support.fakes import ManualClock
 
 _ANCHORE = {"endpoint": "http://anchore"}

@@ -8,8 +8,10 @@ from anchore_admission.models.cases import Case
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.reviews.cases import CaseLabels, differences
 from anchore_admission.services.reviews.facts import NoFacts
+from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.manual import ManualReviews
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from support.builders import pod_spec, template, workload
 from support.fakes import FakeRecorder
 
@@ -43,7 +45,7 @@ async def _differences(expect: dict[str, Any], **case: Any) -> list[str]:
     parsed = Case.model_validate({**about, "expect": expect})
     labels = CaseLabels(parsed.namespace_labels)
     rules = CurrentRules(Rules.of(CONFIGURATION))
-    reviews = Reviews(rules, NoFacts(), FakeRecorder(), namespaces=labels, wall_clock=lambda: NOW)
+    reviews = Reviews(rules, Judging(NoFacts(), labels, lambda: NOW), FakeRecorder())
     names = {"defaults", *(rule.name for rule in CONFIGURATION.rules)}
     return await differences(parsed, ManualReviews(reviews).explaining(), names)
 

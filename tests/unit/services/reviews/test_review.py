@@ -12,7 +12,9 @@ from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.telemetry import Origin, ReviewRecord
 from anchore_admission.services.reviews.facts import FactGathering
-from anchore_admission.services.reviews.review import CurrentRules, Reviews, Rules
+from anchore_admission.services.reviews.judging import Judging
+from anchore_admission.services.reviews.review import Reviews
+from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from support.builders import UID, containers, pod, template
 from support.fakes import FakeRecorder, settled
 from support.review_setup import APP, BAD, REGISTRY, ReviewSetup, defaults
@@ -282,7 +284,7 @@ async def test_unexpected_exception_is_for_the_default_rules_on_error(
     setup = ReviewSetup(settings=defaults("strict", onError=on_error))
     rules = CurrentRules(Rules.of(Configuration.model_validate(setup.settings)))
     broken = BrokenGathering(setup.memory, setup.submissions, setup.recorder, concurrency=1, passive_wait=0)
-    setup.reviews = Reviews(rules, broken, setup.recorder)
+    setup.reviews = Reviews(rules, Judging(broken), setup.recorder)
     verdict = await setup.review(pod(APP))
 
     text = "the review failed unexpectedly, see the controller's log"

@@ -12,6 +12,7 @@ from e2e.cluster.api import Api
 from e2e.cluster.cluster import Cluster, running
 from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.places import API_SERVER, KUBECONFIG, LOGS
+from e2e.cluster.registry import Registry, serving
 from e2e.cluster.waiting import until
 from e2e.release import ARCHIVE, BUILT, Release
 
@@ -32,6 +33,12 @@ def cluster(_wanted: None) -> Iterator[Cluster]:
         pytest.skip("E2E_KUBECONFIG names a cluster whose machines are not ours")
     with running() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def registry(cluster: Cluster) -> Iterator[Registry]:
+    with serving() as registry:
+        yield registry
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +131,7 @@ def _keep(kubectl: Kubectl, name: str) -> None:
         ("events.txt", "get events -A --sort-by=.lastTimestamp"),
         ("describe.txt", "describe pods -n anchore-admission"),
         ("logs.txt", "logs -n anchore-admission --prefix --tail=-1 -l app.kubernetes.io/part-of=anchore-admission"),
-        ("webhooks.yaml", "get validatingwebhookconfigurations -o yaml"),
+        ("webhooks.yaml", "get validatingwebhookconfigurations,mutatingwebhookconfigurations -o yaml"),
     ):
         done = kubectl.run("kubectl", *command.split())
         (folder / file).write_text(done.stdout + done.stderr)

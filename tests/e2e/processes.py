@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -26,9 +27,10 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def sandbox() -> Iterator[httpx.Client]:
-    """Anchore's API and the sandbox's own controls."""
-    daemon = Daemon("sandbox", _COMMAND, _environment())
+def sandbox(seed: Path | None = None) -> Iterator[httpx.Client]:
+    """Anchore's API and the sandbox's own controls; by default with the built-in seed."""
+    seeded = [] if seed is None else [f"--seed={seed}"]
+    daemon = Daemon("sandbox", [*_COMMAND, *seeded], _environment())
     daemon.start()
     with httpx.Client(base_url=SANDBOX, auth=("admin", "foobar"), trust_env=False) as client:
         try:

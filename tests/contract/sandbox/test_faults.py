@@ -185,6 +185,19 @@ async def test_a_tag_is_moved_and_made_an_error_at_run_time() -> None:
     assert wrong.status_code == 400
 
 
+async def test_a_tag_is_moved_to_another_manifest_list_at_run_time() -> None:
+    sandbox = Sandbox({"registry": [{"tag": "r.io/a:1", "digest": f"sha256:{'1' * 64}"}]})
+    child, listed = f"sha256:{'b' * 64}", f"sha256:{'c' * 64}"
+    before = await sandbox.add("r.io/a:1")
+
+    moved = {"tag": "r.io/a:1", "digest": child, "parentDigest": listed}
+    assert (await sandbox.call("PUT", "/sandbox/registry", json=moved)).status_code == 200
+    added = await sandbox.add("r.io/a:1")
+
+    assert before["parentDigest"] == before["imageDigest"] == f"sha256:{'1' * 64}"
+    assert (added["imageDigest"], added["parentDigest"]) == (child, listed)
+
+
 async def test_the_log_says_sandbox_and_holds_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "anchore_admission.sandbox"):
         sandbox = Sandbox()

@@ -47,8 +47,7 @@ def _build_images(deadline: float) -> None:
         binary = PROGRAMS / "pause"
         programs.Go(deadline).binary(images.PAUSE_SOURCE, binary)
         images.write(pause, [images.PAUSE], ["/bin/pause"], {"bin/pause": binary})
-    links = {f"bin/{name}": "busybox" for name in ("sh", "sleep", "nslookup", "cat")}
-    images.write(busybox, images.SLEEPING, ["/bin/sleep", "1000000"], {"bin/busybox": packages.BUSYBOX}, links)
+    images.write(busybox, images.SLEEPING, images.SLEEP, {"bin/busybox": packages.BUSYBOX}, images.LINKS)
 
 
 def why_not() -> str:

@@ -14,6 +14,9 @@ SLEEPING: Final = tuple(
     f"docker.io/library/{name}" for name in ("alpine:3.20", "nginx:1.25", "redis:7", "ubuntu:latest")
 )
 """The nodes know these names; each is busybox that sleeps."""
+LINKS: Final = {f"bin/{name}": "busybox" for name in ("sh", "sleep", "nslookup", "cat")}
+"""The programs of busybox that the images have."""
+SLEEP: Final = ("/bin/sleep", "1000000")
 USER: Final = "65532"
 PAUSE_SOURCE: Final = """package main
 
@@ -39,7 +42,7 @@ def write(
     links: Mapping[str, str] | None = None,
 ) -> None:
     """An image of one layer that holds these files."""
-    layer = _layer(files, links or {})
+    layer = pack({path: file.read_bytes() for path, file in files.items()}, links or {})
     digest = hashlib.sha256(layer).hexdigest()
     configuration = {
         "architecture": "amd64",
@@ -66,13 +69,14 @@ def repackage(source: Path, archive: Path, tag: str, label: str) -> None:
         _add(copy, "manifest.json", json.dumps([entry]).encode())
 
 
-def _layer(files: Mapping[str, Path], links: Mapping[str, str]) -> bytes:
+def pack(files: Mapping[str, bytes], links: Mapping[str, str]) -> bytes:
+    """Return a layer that holds these files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as layer:
         for folder, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777)):
             _add(layer, folder, type=tarfile.DIRTYPE, mode=mode)
-        for path, file in files.items():
-            _add(layer, path, file.read_bytes(), mode=0o755)
+        for path, data in files.items():
+            _add(layer, path, data, mode=0o755)
         for path, target in links.items():
             _add(layer, path, type=tarfile.SYMTYPE, linkname=target)
     return buffer.getvalue()

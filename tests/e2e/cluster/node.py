@@ -11,7 +11,7 @@ from e2e.cluster import packages
 from e2e.cluster.control_groups import GROUPS
 from e2e.cluster.daemon import Daemon
 from e2e.cluster.images import PAUSE
-from e2e.cluster.places import DNS_ADDRESS, IMAGES, NAME, STATE, Place
+from e2e.cluster.places import DNS_ADDRESS, IMAGES, NAME, REGISTRY, REGISTRY_ADDRESS, STATE, Place
 from e2e.cluster.programs import program, search_path
 from e2e.cluster.waiting import until
 
@@ -24,6 +24,8 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
   address = "{socket}"
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{folder}/registries"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "{pause}"
 [plugins."io.containerd.cri.v1.runtime"]
@@ -41,6 +43,11 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
         BinaryName = "{runc}"
         SystemdCgroup = false
 """
+_REGISTRY: Final = f"""server = "http://{REGISTRY_ADDRESS}"
+[host."http://{REGISTRY_ADDRESS}"]
+  capabilities = ["pull", "resolve"]
+"""
+"""A test may start the registry, or not."""
 
 
 class Node:
@@ -66,6 +73,9 @@ class Node:
         folder = self.place.folder
         (folder / "cni").mkdir(parents=True)
         self.static_pods.mkdir()
+        registry = folder / "registries" / REGISTRY
+        registry.mkdir(parents=True)
+        (registry / "hosts.toml").write_text(_REGISTRY)
         (folder / "containerd.toml").write_text(
             _CONTAINERD.format(
                 folder=folder,

@@ -16,17 +16,21 @@ NAMES: Final = (
 RUNC: Final = ROOT / "usr/sbin/runc"
 PLUGINS: Final = ROOT / "usr/lib/cni"
 BUSYBOX: Final = ROOT / "bin/busybox"
+REGISTRY: Final = TOOLS / "docker-registry"
+_TOOLS: Final = {"prometheus": "promtool", "docker-registry": REGISTRY.name}
+"""Packages of which one program is enough; it needs nothing but the C library."""
 
 
 def unpack() -> None:
     """Raises RuntimeError when the packages cannot be fetched."""
     if not ROOT.exists():
         _fetched(*NAMES).rename(ROOT)
-    if not TOOLS.exists():
-        part = _fetched("prometheus")
-        (part / "usr/bin/prometheus").unlink()  # promtool is enough, and needs nothing but the C library
-        (part / "usr/bin").rename(TOOLS)
-        shutil.rmtree(part)
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    for package, program in _TOOLS.items():
+        if not (TOOLS / program).exists():
+            part = _fetched(package)
+            (part / "usr/bin" / program).rename(TOOLS / program)
+            shutil.rmtree(part)
 
 
 def _fetched(*names: str) -> Path:

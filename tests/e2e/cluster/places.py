@@ -62,3 +62,6 @@ NODES: Final = (
 )
 MAIN: Final = NODES[0].address
 """The address of the control plane."""
+REGISTRY: Final = "images.e2e.example"
+"""Name of the registry in images; the nodes pull them from its address."""
+REGISTRY_ADDRESS: Final = f"{MAIN}:5000"

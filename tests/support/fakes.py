@@ -240,7 +240,7 @@ class FakeAnchore(Anchore):
             parent = held.parent_digest if held else None
             if request.digest:  # its label is no tag
                 tags = held.tags if held else ()
-                kept = ImageRecord(held.digest if held else digest, state, tags, parent, "amd64")
+                kept = ImageRecord(held.digest if held else digest, state, tags, parent, "amd64", parent)
                 self._records[kept.digest] = kept
                 return kept
             moved = f"2026-02-01T00:00:00.{next(self._moves):06}Z"

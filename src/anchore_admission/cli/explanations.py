@@ -21,6 +21,9 @@ def explained(explanation: Explanation) -> Iterator[tuple[str, str]]:
     yield "account", rule.account
     yield "policy", shown(rule.policy) if rule.policy else ACTIVE_POLICY
     yield "enforcement", f"{rule.enforcement}, onError {rule.on_error}"
+    if rule.pins:
+        conflict = f", but it is never pinned: {shown(explanation.pin_conflict)}" if explanation.pin_conflict else ""
+        yield "pin", f"{rule.pin}{conflict}"
     if rule.break_glass:
         yield "break-glass", f"annotation {rule.break_glass}"
     for exemption in explanation.exemptions:

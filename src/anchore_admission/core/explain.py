@@ -25,7 +25,9 @@ class Explanation(Struct, frozen=True):
     """The selection for one image.
 
     ``more`` is the number of rules that were passed over but are not listed. ``exemptions`` apply if the image is
-    denied. ``problem`` says why the rule is not certain, or why Anchore cannot check the image.
+    denied. ``problem`` says why the rule is not certain, or why Anchore cannot check the image. ``pin_digest`` is the
+    digest to which a manifest may pin the tag, as far as Anchore knows it now; ``not_pinned`` the reason why none is.
+    ``pin_conflict`` says why the pinned image would fall under another rule or exemption, so that it is never pinned.
     """
 
     rule: Rule
@@ -33,6 +35,9 @@ class Explanation(Struct, frozen=True):
     more: int = 0
     exemptions: tuple[Exemption, ...] = ()
     problem: str = ""
+    pin_digest: str = ""
+    not_pinned: str = ""
+    pin_conflict: str = ""
 
 
 def explanation_of(

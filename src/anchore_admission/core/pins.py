@@ -83,17 +83,30 @@ class Pinner(Struct, frozen=True):
         judged = image.judged
         if image.verdict.reason is Reason.NOT_REACHED or image.verdict.error == DeadlineExceeded.code:
             return Unpinned(PinResult.NO_TIME, "Anchore did not respond in time")
-        if image.effect is Effect.DENY or judged.reference is None or judged.reference.digest:
+        if image.effect is Effect.DENY or judged.reference is None:
             return Unpinned(PinResult.DENIED, "it is denied")
+        if judged.reference.digest:
+            return Unpinned(PinResult.KEPT, "it names a digest already")
         if image.verdict.decision is Decision.NO_VERDICT:
             return Unpinned(PinResult.NO_VERDICT, "there is no verdict on it")
         digest = self._listed(judged, image.facts)
         return digest if isinstance(digest, Unpinned) else self._selected(image, judged.reference, digest) or digest
 
+    def conflict(self, image: ImageVerdict) -> str:
+        """Return why the image would fall under another rule or exemption with any digest; empty if it would not."""
+        reference = image.judged.reference
+        if not image.judged.rule.pins or reference is None or reference.digest:
+            return ""
+        problem = self._selected(image, reference, _ANY_DIGEST)
+        return problem.reason if problem else ""
+
     def _listed(self, judged: JudgedImage, facts: ImageFacts) -> str | Unpinned:
         """Return the digest of the manifest list that was judged, if the tag still points to it."""
         record, resolved = facts.record, facts.resolved
-        if judged.rule.mode is not ModeName.PASSIVE and (record is None or record.state is not AnalysisState.ANALYZED):
+        is_passive = judged.rule.mode is ModeName.PASSIVE and self.fresh is not None
+        if not judged.rule.can_deny and not is_passive:
+            return Unpinned(PinResult.NOT_ANALYZED, f"mode {judged.rule.mode} looks nothing up in Anchore")
+        if not is_passive and (record is None or record.state is not AnalysisState.ANALYZED):
             return Unpinned(PinResult.NOT_ANALYZED, "Anchore has not analyzed it")
         if self.fresh is not None:
             if resolved is None:
@@ -173,6 +186,7 @@ class Pinner(Struct, frozen=True):
 
 _MINUTES_FROM = 120
 NEVER_PULLED = "its pull policy is Never"
+_ANY_DIGEST = f"sha256:{'0' * 64}"
 _WRITE = "write its digest"
 _REMEDIES = {
     PinResult.NO_PARENT: _WRITE,

@@ -91,6 +91,8 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
         "enforcement": rule.enforcement.value,
         "onError": rule.on_error.value,
         "breakGlass": rule.break_glass,
+        "pin": rule.pin.value,
+        "pinConflict": explanation.pin_conflict,
         "problem": explanation.problem,
         "exemptions": [
             {**_use(use_of(exemption)), "excuses": sorted(exemption.cves | exemption.findings) or "everything"}

@@ -291,6 +291,8 @@ async def test_an_explanation_names_the_rules_passed_over(webhook: Webhook) -> N
         "enforcement": "deny",
         "onError": "deny",
         "breakGlass": None,
+        "pin": "off",
+        "pinConflict": "",
         "problem": "",
         "exemptions": [],
         "passedOver": [{"rule": "sandbox", "keys": ["namespaces"]}, {"rule": "robots", "keys": ["users"]}],

@@ -29,6 +29,11 @@ class TagDetail(BaseModel):
         times = {comparable(self.tag_detected_at), comparable(self.created_at)}
         return LABEL_TIME in times or is_label((self.full_tag or "").rpartition(":")[2])
 
+    @property
+    def since(self) -> str:
+        """The earliest of the row's times; empty if it has none."""
+        return min(filter(None, (comparable(self.tag_detected_at), comparable(self.created_at))), default="")
+
 
 class Metadata(BaseModel):
     arch: str | None = None
@@ -116,14 +121,15 @@ def record(row: ImageRow) -> ImageRecord:
 def _list_digest(row: ImageRow) -> str | None:
     """Return the digest by which every platform can pull the image, if the row tells.
 
-    A platform of a manifest list that was added by its own digest has that as its parent, like an image without a list.
-    Source: recorded responses of Anchore Engine 1.1.0.
+    One platform of a manifest list that is added by its own digest has that as its parent for ever, like an image
+    without a list, also if the list's tag is added later. Its first tag is then the label of that digest.
+    Source: recorded responses of Anchore Engine 1.1.0, and its ``catalog_impl.add_or_update_image``.
     """
     parent = row.parent_digest
     if not parent or not _DIGEST.fullmatch(parent):
         return None
-    was_added_by_digest = any(detail.is_of_a_digest for detail in row.image_detail or ())
-    return None if parent == row.image_digest and was_added_by_digest else parent
+    first = min(row.image_detail or (), key=lambda detail: (detail.since, not detail.is_of_a_digest), default=None)
+    return None if parent == row.image_digest and (first is None or first.is_of_a_digest) else parent
 
 
 def analysis_state(text: str) -> AnalysisState:

@@ -150,6 +150,18 @@ class ActionSection(Section):
     """Rewrite the tags of Pods to the judged digest; ``required`` denies a Pod with an image that has none."""
 
 
+def _expect_pinnable(section: "RuleSection | DefaultsSection") -> None:
+    """Raise ValueError where a section's own keys contradict its ``pin``."""
+    if section.pin in {None, Pin.OFF}:
+        return
+    if section.mode is ModeName.SKIP:
+        raise ValueError("pin needs a mode that judges the image, not skip")
+    if section.pin is Pin.REQUIRED and section.mode is ModeName.PASSIVE and "mode" in section.model_fields_set:
+        raise ValueError("pin: required needs the mode analysis or strict, because passive always admits")
+    if section.pin is Pin.BEST_EFFORT and section.request_analysis is False:
+        raise ValueError("pin: bestEffort needs requestAnalysis, because submitting a tag tells where it points")
+
+
 class BreakGlassSection(Section):
     """Lets a person start a denied Pod in an emergency, with a reason."""
 
@@ -173,6 +185,11 @@ class RuleSection(ActionSection):
     break_glass: BreakGlassSection | None = None
     """Admits a denied Pod whose annotation gives a reason; ``match`` must name the users or groups that may do so."""
 
+    @model_validator(mode="after")
+    def _can_be_pinned(self) -> "RuleSection":
+        _expect_pinnable(self)
+        return self
+
 
 class DefaultsSection(Section):
     """The values for images that no rule matches, and for keys that a rule leaves out."""
@@ -193,3 +210,8 @@ class DefaultsSection(Section):
     """In strict mode, deny images that none of the policy's mappings covers."""
     pin: Annotated[Pin, off_in(Pin)] = Pin.OFF
     """Rewrite the tags of Pods to the judged digest; ``required`` denies a Pod with an image that has none."""
+
+    @model_validator(mode="after")
+    def _can_be_pinned(self) -> "DefaultsSection":
+        _expect_pinnable(self)
+        return self

@@ -8,7 +8,15 @@ from anchore_admission.core.rules.coverage import matches_everything
 from anchore_admission.core.rules.patterns import Pattern, PatternMasks, image_pattern_of, pattern_of
 from anchore_admission.core.rules.shadows import shadowed
 from anchore_admission.errors import Problem
-from anchore_admission.models.configuration import Configuration, ExemptionSection, Match, ModeName, RuleSection
+from anchore_admission.models.configuration import (
+    EXPRESSION,
+    Configuration,
+    ExemptionSection,
+    Match,
+    ModeName,
+    Pin,
+    RuleSection,
+)
 from anchore_admission.models.moments import written_time
 
 SOON_DAYS: Final = 14
@@ -51,6 +59,7 @@ def warnings_about(configuration: Configuration, now: float) -> Iterator[Problem
     yield from _never_denied(configuration)
     for number, rule in enumerate(configuration.rules):
         yield from _chosen_by_authors(f"rules[{number}]", rule, configuration.defaults.mode)
+        yield from _never_pinned(f"rules[{number}]", rule, configuration)
     for number, exemption in enumerate(configuration.exemptions):
         yield from _about_exemption(f"exemptions[{number}]", exemption, now)
 
@@ -90,6 +99,21 @@ def _chosen_by_authors(path: str, rule: RuleSection, defaults: ModeName) -> Iter
     if keys:
         why = f"its only guard is what the author of a workload chooses ({', '.join(keys)})"
         yield Problem(path, f"{rule.name} skips images, but {why}; add namespaces, users, groups or images")
+
+
+def _never_pinned(path: str, rule: RuleSection, configuration: Configuration) -> Iterator[Problem]:
+    """Yield why a rule's ``pin`` has no effect: a digest has no tag to match, and passive mode never denies."""
+    defaults = configuration.defaults
+    pin, modes = rule.pin or defaults.pin, _modes(rule, defaults.mode)
+    if pin is Pin.OFF or modes == {ModeName.SKIP}:
+        return
+    if pin is Pin.REQUIRED and modes <= _LAX:
+        why = f"its mode ({_listed(modes)}) denies nothing"
+        yield Problem(f"{path}.pin", f"{rule.name} requires pinned images, but {why}")
+    for number, pattern in enumerate(rule.match.images or ()):
+        if ":" in pattern.rpartition("/")[2] and "@" not in pattern and not pattern.startswith(EXPRESSION):
+            why = "a pinned image has no tag to match; name the repository without a tag"
+            yield Problem(f"{path}.match.images[{number}]", f"{rule.name} pins no image that {pattern} matches: {why}")
 
 
 def _about_exemption(path: str, exemption: ExemptionSection, now: float) -> Iterator[Problem]:

@@ -100,9 +100,15 @@ class Reviews:
 def _explained(
     verdicts: Iterable[ImageVerdict], book: NarrowedBook, waivers: Waivers, explain: Explain
 ) -> Iterator[ImageVerdict]:
+    pinner = Pinner(book, waivers)
     for image in verdicts:
+        pin = pinner.digest(image)
         exemptions = waivers.holding(image.judged, image.facts)
         explanation = explanation_of(image.judged, book, exemptions, explain.most)
+        digest, reason = (pin, "") if isinstance(pin, str) else ("", pin.reason)
+        explanation = structs.replace(
+            explanation, pin_digest=digest, not_pinned=reason, pin_conflict=pinner.conflict(image)
+        )
         yield structs.replace(image, explanation=explanation)
 
 

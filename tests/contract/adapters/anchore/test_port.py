@@ -82,6 +82,7 @@ class TestByTag:
     async def test_finds_the_image_by_each_of_its_tags(self, stage: Stage, full_tag: str) -> None:
         record = await by_tag(stage, full_tag)
         assert (record.digest, record.state, record.parent_digest) == (GOOD_DIGEST, AnalysisState.ANALYZED, None)
+        assert record.list_digest == GOOD_DIGEST
         assert record.architecture == "amd64"
         assert {tag.full_tag for tag in record.tags} == {GOOD, GOOD_TOO, SHORT}
         assert all(tag.detected_at.endswith("Z") for tag in record.tags)
@@ -107,7 +108,7 @@ class TestByDigest:
     async def test_finds_the_image_by_its_own_and_by_its_lists_digest(self, stage: Stage, digest: str) -> None:
         record = await stage.anchore.by_digest(digest, deadline())
         assert record is not None
-        assert (record.digest, record.parent_digest) == (MULTI_DIGEST, LIST_DIGEST)
+        assert (record.digest, record.parent_digest, record.list_digest) == (MULTI_DIGEST, LIST_DIGEST, LIST_DIGEST)
         assert [tag.full_tag for tag in record.tags] == [MULTI]
 
     async def test_none_where_anchore_surely_holds_none(self, stage: Stage) -> None:

@@ -221,3 +221,33 @@ def test_exemptions_that_end_or_exempt_everything_are_pointed_out(
 ) -> None:
     exemption = {"name": "e", "match": match, "reason": "r", "owner": "o", "expires": expires}
     assert _warnings({"rules": [_STRICT], "exemptions": [exemption]}) == warnings
+
+
+_NO_TAG = "a pinned image has no tag to match; name the repository without a tag"
+
+
+@pytest.mark.parametrize(
+    ("rule", "warnings"),
+    [
+        ({"match": {"images": ["quay.io/team/app"]}, "pin": "required"}, []),
+        ({"match": {"images": ["localhost:5000/team/*", "regex:quay[.]io/app:1"]}, "pin": "bestEffort"}, []),
+        ({"match": {"images": ["quay.io/app@sha256:*"]}, "pin": "bestEffort"}, []),
+        ({"match": {"images": ["quay.io/app:1.*"]}}, []),
+        (
+            {"match": {"images": ["quay.io/*", "quay.io/app:1.*"]}, "pin": "bestEffort"},
+            [f"rules[0].match.images[1]: a pins no image that quay.io/app:1.* matches: {_NO_TAG}"],
+        ),
+    ],
+)
+def test_a_pattern_with_a_tag_pins_nothing(rule: dict[str, Any], warnings: list[str]) -> None:
+    document = {"rules": [{"name": "a", "mode": "strict", **rule}], "defaults": {"mode": "strict"}}
+
+    assert _warnings(document) == warnings
+
+
+def test_a_rule_that_denies_nothing_requires_pins_in_vain() -> None:
+    rules = [{"name": "a", "match": {"namespaces": ["b"]}, "mode": "passive"}]
+
+    assert _warnings({"rules": rules, "defaults": {"mode": "strict", "pin": "required"}}) == [
+        "rules[0].pin: a requires pinned images, but its mode (passive) denies nothing"
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from anchore_admission.documents.placed import placing_decoder
 from anchore_admission.documents.yaml_reader import MAX_DEPTH, MAX_PROBLEMS, Reading, Rejected, YamlReader, too_deep
 from anchore_admission.errors import DocumentError, Problem
 from anchore_admission.text import shown
@@ -47,6 +48,15 @@ def load_manifests(text: str | bytes, *, source: str, line: int = 0) -> Manifest
         DocumentError: the text cannot be read.
     """
     return _loaded(text, Reading(source, aliases=True, repeats=True, line=line))
+
+
+def load_placed(text: str) -> list[Any]:
+    """Read a text as ``load_manifests`` does; its text values know their places (``PlacedText``).
+
+    Raises:
+        DocumentError: the text cannot be read.
+    """
+    return _loaded(text, Reading("", aliases=True, repeats=True, places=True)).documents
 
 
 def decode(text: bytes, source: str) -> str:
@@ -96,7 +106,7 @@ def _json(text: str, reading: Reading) -> Manifests:
             keys.extend(islice(repeated, MAX_PROBLEMS - len(keys)))
         return made
 
-    decoder = json.JSONDecoder(object_pairs_hook=mapping)
+    decoder = placing_decoder(mapping) if reading.places else json.JSONDecoder(object_pairs_hook=mapping)
     documents = []
     position = _after_space(text, 0)
     while position < len(text):

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from anchore_admission.documents.placed import PlacedText
 from anchore_admission.documents.scalars import key_text, plain
 from anchore_admission.errors import Problem
 from anchore_admission.text import shown
@@ -30,13 +31,17 @@ _MERGE = "<<"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Options for reading one text. ``repeats`` accepts duplicate keys, ``line`` counts the lines before the text."""
+    """Options for reading one text. ``repeats`` accepts duplicate keys, ``line`` counts the lines before the text.
+
+    ``places`` makes every text value a ``PlacedText``.
+    """
 
     source: str
     aliases: bool
     repeats: bool = False
     line: int = 0
     depth: int = MAX_DEPTH
+    places: bool = False
 
     def place(self, line: int, column: int) -> str:
         """Name a place in the text; both numbers count from 0."""
@@ -88,7 +93,8 @@ class YamlReader:
     def _built(self, event: Any, depth: int) -> Any:
         """Build a value; Kubernetes ignores the tags of mappings and lists."""
         if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event)
+            value = self._scalar(event)
+            return _placed(value, event) if self._reading.places and isinstance(value, str) else value
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(depth + 1)
         return self._mapping(depth + 1)
@@ -175,6 +181,12 @@ class YamlReader:
 
     def _reject(self, event: Any, message: str) -> NoReturn:
         raise Rejected(Problem(self._place(event), message))
+
+
+def _placed(value: str, event: Any) -> PlacedText:
+    span = (event.start_mark.index, event.end_mark.index)
+    style = "" if event.style in {None, ":"} else event.style
+    return PlacedText.at(value, span, style, is_tagged=event.tag is not None)
 
 
 def _is_merge(event: Any) -> bool:

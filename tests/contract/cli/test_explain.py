@@ -131,3 +131,25 @@ def test_a_check_can_explain_its_verdicts(program: CommandLine, anchore: str, tm
     assert "passed over shop: namespaces" in table.out
     [image] = document["images"]
     assert (image["verdict"], image["explanation"]["rule"]) == ("deny", "defaults")
+
+
+def test_a_pin_is_explained_with_what_prevents_it(program: CommandLine, tmp_path: Path) -> None:
+    config = tmp_path / "pins.yaml"
+    config.write_text(
+        "anchore: {endpoint: http://127.0.0.1:1}\n"
+        "defaults: {mode: strict, pin: off}\n"
+        "rules:\n"
+        "  - {name: by-tag, match: {images: ['quay.io/app:1.*']}, pin: required}\n"
+        "  - {name: by-name, match: {images: ['quay.io/*']}, pin: bestEffort}\n"
+    )
+
+    def pins(image: str) -> list[str]:
+        lines = program("explain", image, "--config", config, environ={}).out.splitlines()
+        return [line.split(maxsplit=1)[1] for line in lines if line.strip().startswith("pin ")]
+
+    assert pins("quay.io/app:2") == ["bestEffort"]
+    assert pins("docker.io/app:2") == []
+    assert pins("quay.io/app:1.2") == [
+        "required, but it is never pinned: with its digest, rule by-name applies to it instead of rule by-tag, whose "
+        "patterns name the tag"
+    ]

@@ -200,6 +200,24 @@ _DURATION = "expected a duration such as 500ms, 8s or 10m"
             "rules: [{name: a, policyFrom: {label: x, allowed: {'a b': p}}}]",
             f"rules[0].policyFrom.allowed['a b']: {_LABEL_VALUE}",
         ),
+        (
+            "rules: [{name: a, mode: skip, pin: bestEffort}]",
+            "rules[0]: pin needs a mode that judges the image, not skip",
+        ),
+        (
+            "rules: [{name: a, mode: passive, pin: required}]",
+            "rules[0]: pin: required needs the mode analysis or strict, because passive always admits",
+        ),
+        (
+            "defaults: {mode: passive, pin: required}",
+            "defaults: pin: required needs the mode analysis or strict, because passive always admits",
+        ),
+        (
+            "rules: [{name: a, pin: bestEffort, requestAnalysis: false}]",
+            "rules[0]: pin: bestEffort needs requestAnalysis, because submitting a tag tells where it points",
+        ),
+        ("rules: [{name: a, pin: sometimes}]", "rules[0].pin: expected one of off, bestEffort, required"),
+        ("rules: [{name: a, pin: null}]", "rules[0].pin: has no value; give one, or remove the key"),
         ("names: []", "names: unknown key"),
         ("passive: {refreshInterval: 10m}", "passive.refreshInterval: renamed to tags.refreshInterval"),
         ("analysis: {concurrency: 3}", "analysis: renamed to submissions"),

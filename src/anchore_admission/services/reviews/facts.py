@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from msgspec import structs
+
 from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
 from anchore_admission.core.facts import (
@@ -372,6 +374,8 @@ class FactGathering:
             return Submission()
         if not turn.side_effects:
             return Submission(SubmissionState.DRY_RUN)
+        if resolved := self._pinned(question):
+            return Submission(SubmissionState.ANSWERED, resolved.digest)
         seconds = min(turn.passive_end.left(), turn.deadline.left())
         try:
             request = analysis_request(question.reference)
@@ -379,6 +383,15 @@ class FactGathering:
         except Exception:
             logger.exception(_FAILED_SUBMISSION, question.reference.repository)
             return _NOT_SUBMITTED
+
+    def _pinned(self, question: Question) -> ResolvedTag | None:
+        """Return where a tag points that was pinned to this digest: Anchore has the image by its tag already."""
+        reference = question.reference
+        if not (reference.digest and reference.tag):
+            return None
+        names = lookup_tags(structs.replace(reference, digest=None))
+        resolved = self._submissions.resolved(question.account, names)
+        return resolved if resolved and resolved.list_digest == reference.digest else None
 
 
 def _complete(

@@ -62,7 +62,8 @@ class Pinning:
         # Before Kubernetes 1.22, ephemeral containers came as a kind of their own, whose places differ.
         if (request.kind.group, request.kind.kind) == ("", "Pod") and not out_of_scope(request, rules.workloads):
             view = workload.pod_view(request.kind, request.object) if isinstance(request.object, Workload) else None
-        if view is None:
+        # Without the old object, an update could not keep the digests that the Pod has.
+        if view is None or (request.operation == "UPDATE" and request.oldObject is None):
             return ()
         places = _places(request, workload.images(view.spec))
         staying = kept(request, places)

@@ -168,6 +168,16 @@ async def test_every_mode_that_judges_pins(mode: str) -> None:
         assert patched(pod(APP), await mutate(setup, pod(APP))) == pod(PINNED)
 
 
+async def test_passive_mode_does_not_submit_the_digest_that_a_tag_was_pinned_to() -> None:
+    setup = _setup(defaults("passive", pin="bestEffort"))
+    async with setup.running():
+        body = patched(pod(APP), await mutate(setup, pod(APP)))
+        verdict = await setup.review(body)
+
+    assert setup.submitted == [APP]
+    assert verdict.message.endswith(f"found mapped to digest {AMD64}")
+
+
 @pytest.mark.parametrize(
     ("body", "document"),
     [
@@ -227,6 +237,14 @@ async def test_an_update_pins_only_what_has_changed() -> None:
 
     assert patched(new, response) == _with({"a": PINNED, "b": BAD})
     assert setup.anchore.subjects("by_tag") == [APP]
+
+
+async def test_an_update_without_a_readable_old_object_changes_nothing() -> None:
+    setup = _setup()
+    asked = request(pod(APP), oldObject={"spec": 1}, operation="UPDATE")
+
+    assert (await setup.pinning.mutate(asked, setup.deadline())).patch == ()
+    assert setup.operations == []
 
 
 async def test_kubectl_debug_changes_the_new_container_only() -> None:

@@ -6,7 +6,7 @@ from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.namespaces import Labels
 from anchore_admission.services.reviews.cases import CaseLabels
-from anchore_admission.services.reviews.facts import NoFacts
+from anchore_admission.services.reviews.fact_source import NoFacts
 from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import Reviews

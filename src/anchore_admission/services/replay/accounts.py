@@ -7,7 +7,7 @@ from msgspec import structs
 from anchore_admission.core.facts import ImageFacts
 from anchore_admission.core.question import Question
 from anchore_admission.ports.deadline import Deadline
-from anchore_admission.services.reviews.facts import Facts
+from anchore_admission.services.reviews.fact_source import Facts
 
 
 class OtherAccounts:

@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from msgspec import structs
 
 from anchore_admission.core.answers import Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
 from anchore_admission.core.facts import (
-    NOTHING_KNOWN,
     AnalysisState,
     ImageFacts,
     ResolvedTag,
@@ -83,29 +81,6 @@ class _Turn:
         if self.asker.was_held_up or not self.is_alone:
             return AnchoreBusy()
         return ImageNotReached() if self.is_whole else DeadlineExceeded("no response before the deadline")
-
-
-class Facts(Protocol):
-    """The source of the facts that reviews rest on."""
-
-    async def facts(
-        self, questions: Sequence[Question], deadline: Deadline, *, namespace: str, side_effects: bool
-    ) -> list[ImageFacts]:
-        """Return the facts for each question in order; what could not be learned in time is an error in them."""
-
-
-class NoFacts:
-    """The source that asks nothing and knows nothing, to explain rules without Anchore."""
-
-    async def facts(
-        self,
-        questions: Sequence[Question],
-        deadline: Deadline,  # noqa: ARG002 - the port's
-        *,
-        namespace: str,  # noqa: ARG002 - the port's
-        side_effects: bool,  # noqa: ARG002 - the port's
-    ) -> list[ImageFacts]:
-        return [NOTHING_KNOWN] * len(questions)
 
 
 class FactGathering:

@@ -20,7 +20,7 @@ from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.telemetry import Origin
-from anchore_admission.services.reviews.facts import Facts
+from anchore_admission.services.reviews.fact_source import Facts
 from anchore_admission.services.reviews.gate import BY_HAND
 from anchore_admission.services.reviews.rules import Rules
 

@@ -7,7 +7,7 @@ import pytest
 from anchore_admission.models.cases import Case
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.services.reviews.cases import CaseLabels, differences
-from anchore_admission.services.reviews.facts import NoFacts
+from anchore_admission.services.reviews.fact_source import NoFacts
 from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.review import Reviews

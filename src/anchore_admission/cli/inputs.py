@@ -3,7 +3,9 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from anchore_admission.cli.failures import note
@@ -25,10 +27,56 @@ class _Unreadable(Exception):
     """A file or standard input cannot be read; the text is the cause."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a file, up to the next separator. ``line`` is the number of lines before it."""
+
+    text: str
+    line: int
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file or standard input. ``name`` is the one given, ``source`` the one for messages.
+
+    ``head`` is the text before the first part, which holds no document. ``parts`` of a file that cannot be read have no
+    text.
+    """
+
+    name: str
+    source: str
+    parts: tuple[Part, ...]
+    head: str = ""
+    is_utf16: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole text, with its byte order mark in UTF-8."""
+        return "".join([self.head, *(part.text for part in self.parts)])
+
+
 def read_documents(names: Sequence[str]) -> list[Document]:
     """Return the documents of files, directories and (``-``) standard input, each name once, in the order given."""
-    documents = [document for name in dict.fromkeys(names) for document in _named(name)]
-    return documents or [Document(source=", ".join(map(_source, names)), problem="holds nothing to review")]
+    return documents_of(_inputs(names)) or [_nothing(names)]
+
+
+def read_inputs(names: Sequence[str]) -> list[Input]:
+    """Return the same documents with the texts of their files."""
+    inputs = list(_inputs(names))
+    return inputs if documents_of(inputs) else [*inputs, Input("", "", (Part("", 0, (_nothing(names),)),))]
+
+
+def documents_of(inputs: Iterable[Input]) -> list[Document]:
+    return [document for each in inputs for part in each.parts for document in part.documents]
+
+
+def _inputs(names: Sequence[str]) -> Iterator[Input]:
+    return (each for name in dict.fromkeys(names) for each in _named(name))
+
+
+def _nothing(names: Sequence[str]) -> Document:
+    return Document(source=", ".join(map(_source, names)), problem="holds nothing to review")
 
 
 def read_images(images: Sequence[str]) -> list[str]:
@@ -78,25 +126,29 @@ def read_configuration_file(path: Path) -> tuple[bytes, str]:
         raise ConfigurationError(source, [Problem("", str(error))]) from error
 
 
-def _named(name: str) -> Iterator[Document]:
+def _named(name: str) -> Iterator[Input]:
     if not name:
-        yield Document(source='""', problem="names no file: the text is empty")
+        yield _unread(name, '""', "names no file: the text is empty")
         return
     if name == STANDARD_INPUT or not Path(name).is_dir():
-        yield from _documents(name)
+        yield _input(name)
         return
-    unreadable: list[Document] = []
+    unreadable: list[Input] = []
 
     def cannot_list(error: OSError) -> None:
         problem = f"cannot be read: {error.strerror or error}"
-        unreadable.append(Document(source=shown(str(error.filename or name)), problem=problem))
+        unreadable.append(_unread(name, shown(str(error.filename or name)), problem))
 
     files = sorted(_files(name, cannot_list))
     yield from unreadable
     if not files and not unreadable:
-        yield Document(source=shown(name), problem=f"holds no file that ends in {', '.join(_ENDINGS)}")
+        yield _unread(name, shown(name), f"holds no file that ends in {', '.join(_ENDINGS)}")
     for file in files:
-        yield from _documents(file)
+        yield _input(file)
+
+
+def _unread(name: str, source: str, problem: str) -> Input:
+    return Input(name, source, (Part("", 0, (Document(source=source, problem=problem),)),))
 
 
 def _files(directory: str, cannot_list: Callable[[OSError], None]) -> Iterator[str]:
@@ -112,24 +164,26 @@ def _files(directory: str, cannot_list: Callable[[OSError], None]) -> Iterator[s
                 yield str(Path(folder) / name)
 
 
-def _documents(name: str) -> Iterator[Document]:
+def _input(name: str) -> Input:
     source = _source(name)
     try:
-        text = decode(_read(name), source)
+        read = _read(name)
+        text = decode(read, source)
     except _Unreadable as error:
-        yield Document(source=source, problem=str(error))
-        return
+        return _unread(name, source, str(error))
     except DocumentError as error:
-        yield Document(source=source, problem="; ".join(map(str, error.problems)))
-        return
-    parts = _SEPARATOR.split(text)
-    if len(parts) > 1 and _is_blank(parts[0]):
-        del parts[0]
-    line = text.count("\n") - sum(part.count("\n") for part in parts)
-    for number, part in enumerate(parts, 1):
-        place = f"{source}, document {number}" if len(parts) > 1 else source
-        yield from _parsed(part, place, line)
+        return _unread(name, source, "; ".join(map(str, error.problems)))
+    head = _MARK if read.startswith(BOM_UTF8) else ""
+    texts = _SEPARATOR.split(text)
+    if len(texts) > 1 and _is_blank(texts[0]):
+        head += texts.pop(0)
+    parts = []
+    line = head.count("\n")
+    for number, part in enumerate(texts, 1):
+        place = f"{source}, document {number}" if len(texts) > 1 else source
+        parts.append(Part(part, line, tuple(_parsed(part, place, line))))
         line += part.count("\n")
+    return Input(name, source, tuple(parts), head, is_utf16=read.startswith((BOM_UTF16_LE, BOM_UTF16_BE)))
 
 
 def _parsed(part: str, source: str, line: int) -> Iterator[Document]:
@@ -143,6 +197,12 @@ def _parsed(part: str, source: str, line: int) -> Iterator[Document]:
         note(f"Note: {source}: {problem}")
     for value in manifests.documents:
         yield Document(value, source)
+
+
+def begins_with_separator(text: str) -> bool:
+    """Return whether nothing but comments stands before the first separator of a text."""
+    match = _SEPARATOR.search(text)
+    return match is not None and _is_blank(text[: match.start()])
 
 
 def _source(name: str) -> str:

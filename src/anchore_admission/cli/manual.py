@@ -1,7 +1,9 @@
 """The run behind ``review`` and ``check``: apply the command line to the configuration, judge, print, exit."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,17 +56,29 @@ class Overrides:
 
 
 def judge(
-    overrides: Overrides, run: Run, output: OutputFormat, *, objects: bool, documents: Iterable[Any] = ()
+    overrides: Overrides,
+    run: Run,
+    output: OutputFormat,
+    *,
+    objects: bool,
+    documents: Iterable[Any] = (),
+    then: Callable[[], None] | None = None,
 ) -> None:
-    """Judge, print the verdicts, and end with their exit code. ``documents`` may declare namespaces with labels."""
+    """Judge, print the verdicts, and end with their exit code. ``documents`` may declare namespaces with labels.
+
+    ``then`` prints something else to stdout; the verdicts go to stderr before it.
+    """
     configuration = configured(overrides)
     namespaces = given_namespaces(overrides, documents)
     with progress_on_terminal() as progress:
         summary = asyncio.run(_judged(configuration, namespaces, run, progress))
     summary = replace(summary, ignores_unchecked=overrides.ignores_unchecked)
-    write(summary, output, max_findings=configuration.messages.max_findings, objects=objects)
+    with redirect_stdout(sys.stderr) if then else nullcontext():
+        write(summary, output, max_findings=configuration.messages.max_findings, objects=objects)
     if any(image.judged.rule.mode is ModeName.PASSIVE for image in summary.images):
         note("Note: passive rules admit without a verdict from Anchore; --mode strict would judge their images.")
+    if then:
+        then()
     raise typer.Exit(exit_code(summary))
 
 

@@ -1,6 +1,5 @@
 """``anchore-admission review``: judge manifests, recorded requests or a live cluster as the controller would."""
 
-from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +8,9 @@ import typer
 
 from anchore_admission.cli import options, replay
 from anchore_admission.cli.exit_codes import REVIEW_EXIT_CODES
-from anchore_admission.cli.inputs import read_documents
+from anchore_admission.cli.inputs import documents_of, read_inputs
 from anchore_admission.cli.manual import Overrides, judge
+from anchore_admission.cli.pinned_files import PinFormat, write_pinned
 from anchore_admission.documents.objects import Requester
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.review import UserInfo
@@ -27,6 +27,15 @@ Files = Annotated[
         metavar="FILE",
         help="A file, - for standard input, or a directory: its *.yaml, *.yml and *.json, at any depth, except hidden "
         "ones. Repeatable.",
+    ),
+]
+
+Pin = Annotated[
+    PinFormat | None,
+    typer.Option(
+        "--pin",
+        help="Pin every admitted tag to the digest that was judged, for manifests in Git: print a diff for git apply, "
+        "or the whole document. The verdicts go to stderr.",
     ),
 ]
 
@@ -52,6 +61,7 @@ def command(
     context: replay.Context = None,
     output: options.Output = options.OutputFormat.TABLE,
     explain: options.Explain = False,
+    pin: Pin = None,
     timeout: options.Timeout = options.DEFAULT_TIMEOUT,
     total_timeout: TotalTimeout = None,
     config: options.Config = None,
@@ -80,11 +90,17 @@ def command(
 
     [bold]helm template chart | anchore-admission review -f - --namespace shop -o json[/bold]
 
+    [bold]anchore-admission review -f deploy/ --config configuration.yaml --pin diff | git apply --allow-empty[/bold]
+
     [bold]anchore-admission review --cluster --config configuration.yaml --mode strict[/bold]
     """
     groups = tuple(group or ())
     if explain and not files:
         raise typer.BadParameter("--explain needs -f FILE")
+    if pin and not files:
+        raise typer.BadParameter("--pin needs -f FILE")
+    if pin and output is not options.OutputFormat.TABLE:
+        raise typer.BadParameter("--pin prints the manifests instead of --output; the verdicts are a table on stderr")
     _check(files, recorded, against, context, cluster=cluster, names_requester=bool(namespace or user or groups))
     overrides = Overrides(
         config, anchore, mode, policy, workloads, namespace_labels, ignores_unchecked=ignore_unknown_kinds
@@ -93,16 +109,29 @@ def command(
         source = replay.Source(recorded or (), context, namespace, UserInfo(user, list(groups)))
         timeouts = Timeouts(timeout, total_timeout or replay.DEFAULT_TOTAL_TIMEOUT)
         replay.compare(source, overrides, against, timeouts, output)
-    documents = read_documents(files or ())
+    inputs = read_inputs(files or ())
+    documents = documents_of(inputs)
     requester = Requester(namespace or options.NAMESPACE, user, groups)
     timeouts = Timeouts(timeout, total_timeout or options.DEFAULT_TOTAL_TIMEOUT)
 
-    def run(manual: ManualReviews, progress: Progress) -> Awaitable[Summary]:
-        manual = manual.explaining() if explain else manual
-        return manual.documents(documents, requester, timeouts, progress)
+    reviewed: list[Summary] = []
+
+    async def run(manual: ManualReviews, progress: Progress) -> Summary:
+        # A pin is part of an explanation; without --explain, the other rules are of no interest.
+        manual = manual.explaining(None if explain else 0) if explain or pin else manual
+        summary = await manual.documents(documents, requester, timeouts, progress)
+        reviewed.append(summary)
+        return summary if explain or not pin else summary.without_explanations()
 
     overrides = replace(overrides, workloads=workloads or WorkloadHandling.DENY)
-    judge(overrides, run, output, objects=True, documents=[document.value for document in documents])
+    judge(
+        overrides,
+        run,
+        output,
+        objects=True,
+        documents=[document.value for document in documents],
+        then=(lambda: write_pinned(inputs, reviewed[0], pin)) if pin else None,
+    )
 
 
 def _check(

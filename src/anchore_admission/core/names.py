@@ -76,12 +76,13 @@ def analysis_request(reference: ImageReference, found: ImageRecord | None = None
 
 def newest(records: list[ImageRecord], reference: ImageReference) -> ImageRecord | None:
     """Return the record whose matching tag was detected last, of those found under several names."""
+    return max(records, key=lambda record: detected_at(record, reference), default=None)
+
+
+def detected_at(record: ImageRecord, reference: ImageReference) -> str:
+    """Return the time at which Anchore saw the reference's tag at the record first, as far as it tells."""
     names = lookup_tags(reference)
-
-    def detected(record: ImageRecord) -> str:
-        return max((tag.detected_at for tag in record.tags if tag.full_tag in names), default="")
-
-    return max(records, key=detected, default=None)
+    return max((tag.detected_at for tag in record.tags if tag.full_tag in names), default="")
 
 
 def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...]:

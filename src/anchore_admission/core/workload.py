@@ -87,6 +87,14 @@ KINDS: dict[tuple[str, str], Callable[[Workload], PodView | None]] = {
     ("batch", "Job"): _template,
     ("batch", "CronJob"): _cron_job,
 }
+_SPECS: dict[Callable[[Workload], PodView | None], tuple[str, ...]] = {
+    _pod: ("spec",),
+    _template: ("spec", "template", "spec"),
+    _pod_template: ("template", "spec"),
+    _cron_job: ("spec", "jobTemplate", "spec", "template", "spec"),
+    _ephemeral_containers: (),
+}
+"""The keys that lead to what holds the containers."""
 POD_KINDS = frozenset({("", "Pod"), ("", "EphemeralContainers")})
 """The kinds whose images are pulled at once; all others are templates of future Pods."""
 
@@ -102,6 +110,12 @@ def is_pod(kind: GroupVersionKind) -> bool:
 def pod_view(kind: GroupVersionKind, workload: Workload | None) -> PodView | None:
     """Return the Pod spec of a workload of a known kind; None where the workload carries none (yet)."""
     return KINDS[kind.group, kind.kind](workload) if workload else None
+
+
+def image_path(kind: GroupVersionKind, place: ContainerImage) -> tuple[str | int, ...]:
+    """Return the keys and indexes that lead from an object of a known kind to the text of an image."""
+    text = ("image", "reference") if place.field == _VOLUMES else ("image",)
+    return (*_SPECS[KINDS[kind.group, kind.kind]], place.field, place.index, *text)
 
 
 def images(spec: PodSpec) -> list[ContainerImage]:

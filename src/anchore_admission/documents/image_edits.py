@@ -18,7 +18,7 @@ Path = tuple[str | int, ...]
 
 _ANCHOR = re.compile(r"&[^\s,\[\]{}]{1,200}[ \t]{1,200}")
 _BLOCK = frozenset("|>")
-_ABSENT = "it cannot be found in the text"
+ABSENT = "it cannot be found in the text"
 _TAGGED = "a YAML tag stands before it"
 _LINES = "it is a block of lines"
 _UNUSUAL = "it is written in an unusual way"
@@ -74,7 +74,7 @@ class _Edits:
         self.results: dict[Path, Result] = {}
         breaks = [match.start() for match in re.finditer("\n", text)]
         for path in additions:
-            value = _at(self._documents, path)
+            value = value_at(self._documents, path)
             offset = _end(text, value)
             if isinstance(offset, int):
                 self.offsets[path] = offset
@@ -101,10 +101,10 @@ class _Edits:
             return every
         expected = _copy(self._documents)
         for path in self.offsets:
-            _at(expected, path[:-1])[path[-1]] += self._additions[path]
+            value_at(expected, path[:-1])[path[-1]] += self._additions[path]
         found: set[int] = set()
         for path in _differences(expected, documents):
-            offset = _end(self._text, _at(self._documents, path))
+            offset = _end(self._text, value_at(self._documents, path))
             if not isinstance(offset, int) or offset not in every:
                 return every
             found.add(offset)
@@ -116,7 +116,7 @@ class _Edits:
             self.results[path] = Result(self.results[path].line, _SHARED)
 
 
-def _at(value: Any, path: Path) -> Any:
+def value_at(value: Any, path: Path) -> Any:
     """Return the value at the end of a path, None if there is none."""
     for key in path:
         try:
@@ -132,7 +132,7 @@ def _end(text: str, value: Any) -> int | str:
     An anchor may stand before the value: whatever its aliases mean is compared afterwards.
     """
     if not isinstance(value, PlacedText):
-        return _ABSENT
+        return ABSENT
     if value.is_tagged:
         return _TAGGED
     if value.style in _BLOCK:

@@ -36,17 +36,23 @@ def opened(document: Any) -> Iterator[Any]:
     Like kubectl, treat a document with ``items`` as a List, whatever its kind. If the kind does not end in ``List``, as
     in a Pod with ``items``, also yield the document itself, because other clients send it as an object.
     """
+    return (value for _, value in opened_with_paths(document))
+
+
+def opened_with_paths(document: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield what ``opened`` does, each with the keys and indexes that lead to it."""
     kind = _text(_mapping(document).get("kind"))
     items = _mapping(document).get("items", ())
     if items is None and kind.endswith(_LIST):
         return
     if not isinstance(items, list):
-        yield document
+        yield path, document
         return
     if not kind.endswith(_LIST):
-        yield {key: value for key, value in document.items() if key != "items"}
-    for item in items:
-        yield from opened(_with_kind_of_list(item, kind, document.get("apiVersion")))
+        yield path, {key: value for key, value in document.items() if key != "items"}
+    for index, item in enumerate(items):
+        value = _with_kind_of_list(item, kind, document.get("apiVersion"))
+        yield from opened_with_paths(value, (*path, "items", index))
 
 
 def _with_kind_of_list(item: Any, kind: str, version: Any) -> Any:
@@ -70,7 +76,7 @@ def under_review(value: Any, requester: Requester) -> tuple[Any, GroupVersionKin
             or namespace than its request names.
     """
     kind = kind_of(value)
-    if kind is None or (kind.group, kind.kind) != ("admission.k8s.io", "AdmissionReview"):
+    if kind is None or not is_review(kind):
         return value, kind, requester
     request = _mapping(value.get("request"))
     if request.get("object") is None:
@@ -94,6 +100,10 @@ def under_review(value: Any, requester: Requester) -> tuple[Any, GroupVersionKin
         groups=tuple(map(_text, groups)) if isinstance(groups, list) else requester.groups,
     )
     return request["object"], requested if requested.kind else written, requester
+
+
+def is_review(kind: GroupVersionKind) -> bool:
+    return (kind.group, kind.kind) == ("admission.k8s.io", "AdmissionReview")
 
 
 def kind_of(value: Any) -> GroupVersionKind | None:

@@ -50,6 +50,19 @@ def test_ephemeral_containers_of_kubernetes_before_1_22() -> None:
     assert _images("", "EphemeralContainers", body) == [ContainerImage("ephemeralContainers", "debug", "e/debug:1")]
 
 
+@pytest.mark.parametrize(("group", "kind"), list(KINDS), ids=lambda part: part or "core")
+def test_the_path_of_an_image_leads_to_its_text(group: str, kind: str) -> None:
+    body = {**builders.workload(kind, _ALL), **(_ALL if kind == "EphemeralContainers" else {})}
+    found = []
+    for image in _images(group, kind, body):
+        value: Any = body
+        for key in workload.image_path(GroupVersionKind(group=group, version="v1", kind=kind), image):
+            value = value[key]
+        found.append((value, image.image))
+    assert len(found) == (1 if kind == "EphemeralContainers" else len(_IN_ORDER))
+    assert [value for value, _ in found] == [image for _, image in found]
+
+
 def test_places_are_named() -> None:
     places = [image.place for image in _images("", "Pod", builders.workload("Pod", _ALL))]
     assert places == [

@@ -1,6 +1,8 @@
 """The results of a review by hand: one per object, and their sum."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from msgspec import structs
 
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
@@ -92,6 +94,10 @@ class Summary:
     def images(self) -> list[ImageVerdict]:
         return [image for review in self.reviews if review.verdict for image in review.verdict.images]
 
+    def without_explanations(self) -> "Summary":
+        """Return the same summary without the explanations of images."""
+        return replace(self, reviews=tuple(map(_without_explanations, self.reviews)))
+
     @property
     def others(self) -> int:
         """The number of objects that hold no images."""
@@ -106,3 +112,10 @@ class Summary:
     def unreviewed(self) -> int:
         """The number of objects, or of images reviewed on their own, for which there was no time or room."""
         return sum(1 for review in self.reviews if review.unreviewed)
+
+
+def _without_explanations(review: ManualReview) -> ManualReview:
+    if not review.verdict:
+        return review
+    images = tuple(structs.replace(image, explanation=None) for image in review.verdict.images)
+    return replace(review, verdict=structs.replace(review.verdict, images=images))

@@ -10,13 +10,11 @@ from playwright.async_api import Locator, Page, async_playwright, expect
 
 from anchore_admission.cli.demo_data import SEED, configuration
 from anchore_admission.models.configuration import Configuration
-from anchore_admission.web.admission import AdmissionEndpoint
-from anchore_admission.web.app import Surfaces, create_app
-from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.wiring.controller import build
 from support.command_line import CREDENTIALS
 from support.sandbox_server import sandbox_served
 from support.served import HOST, served
+from support.webhook import app_over
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -71,9 +69,7 @@ class Visit:
 async def visit() -> AsyncIterator[Visit]:
     with sandbox_served({**SEED, "images": ANALYZED}) as sandbox:
         controller = build(Configuration.model_validate(configuration(sandbox)), environ=CREDENTIALS)
-        admission = AdmissionEndpoint(controller.reviews, controller.telemetry, body_limit=1024 * 1024, margin=0.2)
-        app = create_app(Surfaces(admission, ManualEndpoint(controller.manual)))
-        async with aclosing(controller), served(app) as port, async_playwright() as playwright:
+        async with aclosing(controller), served(app_over(controller)) as port, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             yield Visit(await browser.new_page(), f"http://{HOST}:{port}")
             await browser.close()
@@ -123,20 +119,20 @@ async def test_a_reader_reviews_a_pod_on_the_page(media_type: str, visit: Visit)
 
 
 async def test_every_example_can_be_chosen_and_is_answered_with_a_verdict(visit: Visit) -> None:
-    for route in ("/validate", "/review"):
+    for route in ("/validate", "/mutate", "/review"):
         operation = await visit.open(route)
         examples = operation.locator(".opblock-section-request-body .examples-select option")
         names: list[Any] = await examples.all_text_contents()
-        assert len(names) >= 3
+        assert names
         for name in names:
             await choose(operation, name)
             await expect(await execute(operation)).to_contain_text('"allowed":')
     assert_at_home(visit)
 
 
-async def test_the_page_shows_its_two_routes_and_no_list_of_schemas(visit: Visit) -> None:
+async def test_the_page_shows_its_routes_and_no_list_of_schemas(visit: Visit) -> None:
     await visit.page.goto(f"{visit.url}/docs")
-    await expect(visit.page.locator(".opblock-summary-path")).to_have_text(["/validate", "/review"])
+    await expect(visit.page.locator(".opblock-summary-path")).to_have_text(["/validate", "/mutate", "/review"])
     await expect(visit.page.locator("section.models")).to_have_count(0)
     await expect(visit.page).to_have_title("Anchore admission controller")
     assert_at_home(visit)

@@ -1,20 +1,29 @@
 """The webhook port's application over a faked Anchore, called as an API server or a person would."""
 
+import asyncio
+import base64
+import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.manual import ManualReviews
+from anchore_admission.services.reviews.pinning import PIN_SECONDS
 from anchore_admission.services.reviews.rules import CurrentRules, Rules
-from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.admission import AdmissionEndpoint, judged_by
 from anchore_admission.web.app import Surfaces, create_app
+from anchore_admission.web.bodies import Bodies
 from anchore_admission.web.manual import ManualEndpoint
-from anchore_admission.wiring.controller import review_services
+from anchore_admission.wiring.controller import Controller, ReviewServices, review_services
 from support.builders import vulnerability
 from support.fakes import ACTIVE_POLICY, FakeAnchore, FakeRecorder
 from support.paths import DATA
@@ -45,9 +54,9 @@ class Webhook:
             configuration, CurrentRules(Rules.of(configuration)), {"default": self.anchore}, self.recorder
         )
         self.submissions, self.reviews = services.submissions, services.reviews
-        self.admission = AdmissionEndpoint(self.reviews, self.recorder, body_limit=self.body_limit, margin=0.2)
         manual = ManualEndpoint(ManualReviews(self.reviews, **self.manual_bounds)) if self.docs else None
-        self.app = create_app(Surfaces(self.admission, manual))
+        self.surfaces = surfaces_over(services, self.recorder, manual, body_limit=self.body_limit)
+        self.app = create_app(self.surfaces)
         self.http = caller(self.app)
 
     def fail(self, full_tag: str, digest: str = "") -> None:
@@ -58,8 +67,31 @@ class Webhook:
 
     async def validate(self, body: Any, *, query: str = "timeout=10s") -> httpx.Response:
         """Post a document, or bytes as they are, to /validate."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.http.post(f"/validate?{query}", content=content, headers={"content-type": JSON})
+        return await self._post(f"/validate?{query}", body)
+
+    async def mutate(self, body: Any, *, query: str = "timeout=3s") -> httpx.Response:
+        """Post a document, or bytes as they are, to /mutate."""
+        return await self._post(f"/mutate?{query}", body)
+
+    async def mutated(self, body: Any) -> Json:
+        """The response of an answer that must be a mutating webhook's, with its patch decoded."""
+        answer = await self.mutate(body)
+        assert answer.status_code == 200, answer.text
+        response: Json = answer.json()["response"]
+        assert response["allowed"] is True
+        assert response.keys() <= {"uid", "allowed", "auditAnnotations", "patchType", "patch"}
+        assert response.pop("patchType", None) == ("JSONPatch" if "patch" in response else None)
+        return response | {"patch": json.loads(base64.b64decode(response.get("patch", "W10="), validate=True))}
+
+    @asynccontextmanager
+    async def submitting(self) -> AsyncIterator["Webhook"]:
+        """Send the submissions that are queued."""
+        task = asyncio.create_task(self.submissions.run())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def judged(self, body: Any) -> Json:
         """The response of an answer that must be a verdict."""
@@ -67,6 +99,42 @@ class Webhook:
         assert answer.status_code == 200, answer.text
         response: Json = answer.json()["response"]
         return response
+
+    async def _post(self, path: str, body: Any) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.http.post(path, content=content, headers={"content-type": JSON})
+
+
+def surfaces_over(
+    services: Controller | ReviewServices,
+    recorder: Recorder,
+    manual: ManualEndpoint | None,
+    *,
+    body_limit: int = 1024 * 1024,
+) -> Surfaces:
+    """Return the endpoints of the webhook port, as the process serves them."""
+    endpoint = partial(AdmissionEndpoint, recorder=recorder, body_limit=body_limit, margin=0.2, bodies=Bodies())
+    return Surfaces(endpoint(judged_by(services.reviews)), endpoint(services.pinning.mutate, most=PIN_SECONDS), manual)
+
+
+def app_over(controller: Controller) -> ASGIApp:
+    """Return the application of the webhook port over a controller."""
+    return create_app(surfaces_over(controller, controller.telemetry, ManualEndpoint(controller.manual)))
+
+
+def patched(document: Any, response: Json) -> Any:
+    """Apply a response's patch to an object as an API server would: each path must exist."""
+    found = copy.deepcopy(document)
+    for operation in response["patch"]:
+        assert operation.keys() == {"op", "path", "value"}
+        assert operation["op"] == "replace"
+        *way, last = operation["path"].removeprefix("/").split("/")
+        at = found
+        for step in way:
+            at = at[int(step) if isinstance(at, list) else step]
+        assert isinstance(at[last], str)
+        at[last] = operation["value"]
+    return found
 
 
 def caller(app: Callable[..., Any]) -> httpx.AsyncClient:

@@ -1,14 +1,22 @@
-"""POST /validate: judge an AdmissionReview within its deadline."""
+"""POST /validate and POST /mutate: read an AdmissionReview and answer it within its deadline."""
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from starlette.types import Message, Receive, Scope, Send
 
-from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import Overloaded, ReviewError
-from anchore_admission.models.review import AdmissionResponse, AdmissionReview, decode, decode_start, encode, held_bytes
+from anchore_admission.models.review import (
+    AdmissionRequest,
+    AdmissionResponse,
+    AdmissionReview,
+    decode,
+    decode_start,
+    encode,
+    held_bytes,
+)
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder
 from anchore_admission.services.reviews.review import Reviews
@@ -25,19 +33,24 @@ _LEAST = 0.2
 # The largest ``timeoutSeconds`` of admissionregistration.k8s.io/v1.
 _MOST = 30.0
 
+Answer = Callable[[AdmissionRequest, Deadline], Awaitable[AdmissionResponse]]
+"""Decides about a request; never raises. The request's object may be ``Unreadable``."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdmissionEndpoint:
     """An ASGI application for one route. It works on bytes: a typed body parameter would cost another 100 µs a call.
 
-    ``body_limit`` is in bytes; ``margin`` is the time in seconds for encoding and sending the response.
+    ``body_limit`` is in bytes; ``margin`` is the time in seconds for encoding and sending the response, and ``most``
+    the longest time for the answer, however long the API server would wait.
     """
 
-    reviews: Reviews
+    answer: Answer
     recorder: Recorder
     body_limit: int
     margin: float
     bodies: Bodies = field(default_factory=Bodies)
+    most: float = _MOST
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
@@ -45,17 +58,17 @@ class AdmissionEndpoint:
             expect_json(scope)
             message = await receive()
             if is_small(message):
-                await self._judge_small(message.get("body", b""), scope, send, began)
+                await self._answer_small(message.get("body", b""), scope, send, began)
             else:
-                await self._judge_large(message, scope, receive, send, began)
+                await self._answer_large(message, scope, receive, send, began)
         except Disconnected:
             return
         except ReviewError as error:
             self.recorder.malformed_review(error.code, str(error))
             await send_error(send, error)
 
-    async def _judge_small(self, body: bytes | bytearray, scope: Scope, send: Send, began: float) -> None:
-        """Judge a review at once, unless it would hold much more memory than its bytes during the calls to Anchore."""
+    async def _answer_small(self, body: bytes | bytearray, scope: Scope, send: Send, began: float) -> None:
+        """Answer a review at once, unless it would hold much more memory than its bytes during the calls to Anchore."""
         review = decode(body)
         held = held_bytes(review.request)
         if held <= SMALL:
@@ -63,48 +76,57 @@ class AdmissionEndpoint:
             return
         del review  # free its memory while this request waits for room; it is decoded again
         # Wait for room at most half of the time: the rest is for the calls to Anchore.
-        async with self.bodies.room(held, budget(scope["query_string"], self.margin) / 2) as has_room:
+        async with self.bodies.room(held, self._budget(scope) / 2) as has_room:
             known = decode(body) if has_room else decode_start(body, NO_ROOM)
             if known is None:
                 raise Overloaded(NO_ROOM)
             await self._respond(known, scope, send, began)
 
-    async def _judge_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
-        """Judge a review that arrives in parts. If it cannot be held in memory, its first part is enough to deny it."""
+    async def _answer_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
+        """Answer a review that arrives in parts. If it cannot be held in memory, its first part is enough."""
         if message["type"] == "http.disconnect":
             raise Disconnected
-        wait_seconds = budget(scope["query_string"], self.margin) / 2
+        wait_seconds = self._budget(scope) / 2
         async with self.bodies.read(scope, receive, message, self.body_limit, wait_seconds) as received:
             if received.missing is None and len(received.content) <= SMALL:
-                # Judged after the block, which releases its share: small reviews hold no room.
+                # Answered after the block, which releases its share: small reviews hold no room.
                 small = received.content
             else:
-                await self._judge_received(received, scope, send, began)
+                await self._answer_received(received, scope, send, began)
                 return
-        await self._judge_small(small, scope, send, began)
+        await self._answer_small(small, scope, send, began)
 
-    async def _judge_received(self, received: Received, scope: Scope, send: Send, began: float) -> None:
+    async def _answer_received(self, received: Received, scope: Scope, send: Send, began: float) -> None:
         review = _decoded(received)
         received.content = b""  # the review may wait for Anchore
         received.hold(held_bytes(review.request))
         await self._respond(review, scope, send, began)
 
     async def _respond(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
-        deadline = Deadline.after(budget(scope["query_string"], self.margin), began=began)
-        verdict = await self.reviews.review(review.request, deadline, origin=Origin.ADMISSION)
+        deadline = Deadline.after(self._budget(scope), began=began)
+        response = await self.answer(review.request, deadline)
         # Also for a denial: any status outside 200 to 206 is a failed call, for which ``failurePolicy`` decides.
         # Source: k8s.io/apiserver, pkg/admission/plugin/webhook.
-        await send_json(send, 200, encode(review.apiVersion, _response(review.request.uid, verdict)))
+        await send_json(send, 200, encode(review.apiVersion, response))
+
+    def _budget(self, scope: Scope) -> float:
+        return min(self.most, budget(scope["query_string"], self.margin))
 
 
-def _response(uid: str, verdict: ReviewVerdict) -> AdmissionResponse:
-    return AdmissionResponse(
-        uid=uid,
-        allowed=verdict.allowed,
-        message=verdict.message,
-        warnings=verdict.warnings,
-        audit_annotations=verdict.audit_annotations,
-    )
+def judged_by(reviews: Reviews) -> Answer:
+    """Return the validating webhook's answer: the verdict of a review."""
+
+    async def judge(request: AdmissionRequest, deadline: Deadline) -> AdmissionResponse:
+        verdict = await reviews.review(request, deadline, origin=Origin.ADMISSION)
+        return AdmissionResponse(
+            uid=request.uid,
+            allowed=verdict.allowed,
+            message=verdict.message,
+            warnings=verdict.warnings,
+            audit_annotations=verdict.audit_annotations,
+        )
+
+    return judge
 
 
 def _decoded(received: Received) -> AdmissionReview:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
-from anchore_admission.core.webhook.entry import VALIDATE_PATH
+from anchore_admission.core.webhook.entry import MUTATE_PATH, VALIDATE_PATH
 from anchore_admission.web.admission import AdmissionEndpoint
 from anchore_admission.web.documentation import DOCUMENT, PAGE, documentation
 from anchore_admission.web.manual import ManualEndpoint
@@ -12,6 +12,7 @@ from anchore_admission.web.routing import Route, Routes
 from anchore_admission.web.safe_headers import SAFE_HEADERS, SafeHeaders
 
 VALIDATE = VALIDATE_PATH
+MUTATE = MUTATE_PATH
 REVIEW = "/review"
 
 
@@ -19,14 +20,15 @@ REVIEW = "/review"
 class Surfaces:
     """The endpoints of the webhook port; without ``manual`` there are no reviews by hand and no documentation."""
 
-    admission: AdmissionEndpoint
+    validate: AdmissionEndpoint
+    mutate: AdmissionEndpoint
     manual: ManualEndpoint | None
 
 
 def create_app(surfaces: Surfaces) -> ASGIApp:
-    """Build the application. Only API servers call ``/validate``, so its responses need no headers for browsers."""
-    routes = {VALIDATE: Route("POST", surfaces.admission)}
-    listed = f"POST {VALIDATE}"
+    """Build the application. Only API servers call the webhooks, so their responses need no headers for browsers."""
+    routes = {VALIDATE: Route("POST", surfaces.validate), MUTATE: Route("POST", surfaces.mutate)}
+    listed = f"POST {VALIDATE}, POST {MUTATE}"
     if surfaces.manual:
         for path, route in {REVIEW: Route("POST", surfaces.manual), **documentation()}.items():
             routes[path] = route._replace(app=SafeHeaders(route.app))

@@ -1,9 +1,11 @@
 """Examples on the documentation page: requests to try, and responses that they may get."""
 
+import json
 from textwrap import indent
 from typing import Any
 
 from anchore_admission.models.examples import UID, example_pod, example_review
+from anchore_admission.models.review import AdmissionResponse, Replacement, encode
 
 Json = dict[str, Any]
 DIGEST = "sha256:" + "3" * 64
@@ -39,6 +41,28 @@ RESPONSES = {
     mode: {"summary": f"{mode} mode", "value": _response(message, allowed=mode == "passive")}
     for mode, message in _MESSAGES.items()
 }
+
+
+def _mutated(*patch: Replacement, **annotations: str) -> Json:
+    response = AdmissionResponse(UID, allowed=True, audit_annotations=annotations, patch=patch)
+    document: Json = json.loads(encode("admission.k8s.io/v1", response))
+    return document
+
+
+_NEW_IMAGE = Replacement("/spec/containers/0/image", f"{_WEB}@{DIGEST}")
+PINNABLE = {
+    "tag": {"summary": "A Pod that names a tag", "value": example_review(example_pod(_WEB, namespace="strict"))},
+    "digest": {
+        "summary": "A Pod that names a digest",
+        "value": example_review(example_pod(f"{_WEB}@{DIGEST}", namespace="strict")),
+    },
+}
+"""Requests to ``/mutate``."""
+PINNED = {
+    "tag": {"summary": "The tag is pinned", "value": _mutated(_NEW_IMAGE, pinned=f"containers/example={DIGEST}")},
+    "digest": {"summary": "There is nothing to pin", "value": _mutated()},
+}
+"""Responses of ``/mutate``."""
 
 _POD = {
     "apiVersion": "v1",

@@ -9,9 +9,10 @@ from typing import Any
 from anchore_admission.memory import memory_limit, room_for_bodies
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.telemetry import WatchedSource
+from anchore_admission.services.reviews.pinning import PIN_SECONDS
 from anchore_admission.settings import Settings
 from anchore_admission.watched import Watched
-from anchore_admission.web.admission import AdmissionEndpoint
+from anchore_admission.web.admission import AdmissionEndpoint, judged_by
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.bodies import ROOM, Bodies
 from anchore_admission.web.clients import ClientNames
@@ -60,14 +61,19 @@ def webhook_port(settings: Settings, controller: Controller, certificate: Servin
     """
     configuration = controller.configuration
     bodies = _bodies(configuration)
-    admission = AdmissionEndpoint(
-        controller.reviews,
-        controller.telemetry,
+    endpoint = partial(
+        AdmissionEndpoint,
+        recorder=controller.telemetry,
         body_limit=configuration.limits.body,
         margin=configuration.timeouts.margin,
         bodies=bodies,
     )
-    app = create_app(Surfaces(admission, ManualEndpoint(controller.manual, bodies) if settings.docs else None))
+    surfaces = Surfaces(
+        validate=endpoint(judged_by(controller.reviews)),
+        mutate=endpoint(controller.pinning.mutate, most=PIN_SECONDS),
+        manual=ManualEndpoint(controller.manual, bodies) if settings.docs else None,
+    )
+    app = create_app(surfaces)
     names = ClientNames(frozenset(settings.client_names)) if settings.client_names else None
     listener = partial(
         Listener,

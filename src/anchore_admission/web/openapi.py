@@ -18,9 +18,11 @@ def openapi_document() -> bytes:
     text = files("anchore_admission.web").joinpath(_FILE).read_bytes()
     (document,) = load_documents(text, source=_FILE, aliases=True)
     document["info"]["version"] = __version__
-    validate, review = (document["paths"][path]["post"] for path in ("/validate", "/review"))
+    validate, mutate, review = (document["paths"][path]["post"] for path in ("/validate", "/mutate", "/review"))
     _request(validate)[_JSON]["examples"] = examples.REVIEWS
     _response(validate)[_JSON]["examples"] = examples.RESPONSES
+    _request(mutate)[_JSON]["examples"] = examples.PINNABLE
+    _response(mutate)[_JSON]["examples"] = examples.PINNED
     for media_type, offered in examples.SUBJECTS.items():
         _request(review)[media_type]["examples"] = offered
     _response(review)[_JSON]["example"] = examples.SUMMARY

@@ -1,4 +1,4 @@
-"""Restrict an exposed webhook port to callers that know a secret path: any other path under /validate is a 404."""
+"""Restrict an exposed webhook port to callers that know a secret path: any other path under a webhook's is a 404."""
 
 import hmac
 import re
@@ -16,15 +16,19 @@ from anchore_admission.ports.deadline import Clock
 from anchore_admission.redaction import remember
 from anchore_admission.settings import spelled
 from anchore_admission.watched import Watched
-from anchore_admission.web.app import VALIDATE
+from anchore_admission.web.app import MUTATE, VALIDATE
 from anchore_admission.web.body import send_error
 
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,253}")
+_GUARDED: Final = (VALIDATE, MUTATE)
+_PREFIXES: Final = tuple(plain.encode() for plain in _GUARDED)
 _ELSEWHERE: Final = "path not found; this port serves reviews at a secret path only"
 
 
 class SecretPath:
-    """Serve reviews at ``/validate/<secret>`` only; compare in constant time, so that it cannot be guessed bit by bit.
+    """Serve the webhooks at ``/validate/<secret>`` and ``/mutate/<secret>`` only.
+
+    Paths are compared in constant time, so that the secret cannot be guessed bit by bit.
 
     There may be several secrets while one replaces another: replicas see a mounted Secret change at different times.
     """
@@ -38,15 +42,16 @@ class SecretPath:
         expect_secrets(secrets, "secret_path_file")
         # API servers are told the first one only; the others stay served while one replaces another.
         self.registered = secrets[0]
-        self._paths = [f"{VALIDATE}/{secret}".encode() for secret in secrets]
+        self._paths = [(f"{plain}/{secret}".encode(), plain) for plain in _GUARDED for secret in secrets]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path = str(scope["path"]).encode("utf-8", "surrogateescape")
-            if any([hmac.compare_digest(path, own) for own in self._paths]):  # noqa: C419 - all, for constant time
+            # All of them, for constant time.
+            if served := [plain for own, plain in self._paths if hmac.compare_digest(path, own)]:
                 # The application sees the plain path only, so its messages cannot repeat the secret.
-                scope = {**scope, "path": VALIDATE, "raw_path": VALIDATE.encode()}
-            elif path.startswith(VALIDATE.encode()):
+                scope = {**scope, "path": served[0], "raw_path": served[0].encode()}
+            elif path.startswith(_PREFIXES):
                 await send_error(send, NotServed(_ELSEWHERE))
                 return
         await self._app(scope, receive, send)

@@ -30,6 +30,7 @@ from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.memory import Account, Memory
 from anchore_admission.services.reviews.notifications import Notifications
+from anchore_admission.services.reviews.pinning import Pinning
 from anchore_admission.services.reviews.policy_versions import PolicyVersions
 from anchore_admission.services.reviews.remembered import Remembered
 from anchore_admission.services.reviews.review import Reviews
@@ -57,6 +58,7 @@ class Controller:
     notifications: Notifications
     submissions: Submissions
     reviews: Reviews
+    pinning: Pinning
     manual: ManualReviews
     watched: Sequence[Watched[Any]]
     """Files of credentials and CAs."""
@@ -104,6 +106,7 @@ class ReviewServices:
     gathering: FactGathering
     submissions: Submissions
     reviews: Reviews
+    pinning: Pinning
     manual: ManualReviews
 
 
@@ -130,7 +133,8 @@ def review_services(
     )
     judging = Judging(gathering, namespaces)
     reviews = Reviews(rules, judging, recorder)
-    return ReviewServices(memory, gathering, submissions, reviews, ManualReviews(reviews))
+    pinning = Pinning(rules, judging, gathering, recorder)
+    return ReviewServices(memory, gathering, submissions, reviews, pinning, ManualReviews(reviews))
 
 
 def _memory(
@@ -201,6 +205,7 @@ def build(
         notifications=Notifications({section.name: section.anchore_account for section in used}, hints, telemetry),
         submissions=services.submissions,
         reviews=services.reviews,
+        pinning=services.pinning,
         manual=services.manual,
         watched=watched,
         expiry_notices=ExpiryNotices(rules.exemptions, time.time),

@@ -12,15 +12,12 @@ import yaml
 from anchore_admission.background import supervised
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.models.examples import example_review
-from anchore_admission.web.admission import AdmissionEndpoint
-from anchore_admission.web.app import Surfaces, create_app
-from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.wiring.controller import build
 from support.charts import RELEASE, render
 from support.command_line import CREDENTIALS
 from support.paths import ROOT
 from support.sandbox_server import sandbox_served
-from support.webhook import caller
+from support.webhook import app_over, caller
 
 PAGE = (ROOT / "docs" / "quick-start.md").read_text()
 _SHOWN = re.compile(r"^\$ kubectl create --namespace trial -f (\S+)\n((?:[^$`].*\n)+)", re.MULTILINE)
@@ -41,8 +38,7 @@ async def webhook(sandbox: str) -> AsyncIterator[httpx.AsyncClient]:
     del settings["accounts"]  # files in the Pod; here, the environment has the same credentials
     controller = build(Configuration.model_validate(settings), environ=CREDENTIALS)
     async with aclosing(controller), supervised("analysis requests", controller.submissions.run):
-        admission = AdmissionEndpoint(controller.reviews, controller.telemetry, body_limit=1024 * 1024, margin=0.2)
-        yield caller(create_app(Surfaces(admission, ManualEndpoint(controller.manual))))
+        yield caller(app_over(controller))
 
 
 def of_kubectl(file: str, shown: Any, response: dict[str, Any]) -> str:

@@ -9,13 +9,10 @@ from anchore_admission.background import supervised
 from anchore_admission.cli.demo_data import POLICY, SEED, configuration
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.models.examples import example_pod, example_review
-from anchore_admission.web.admission import AdmissionEndpoint
-from anchore_admission.web.app import Surfaces, create_app
-from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.wiring.controller import build
 from support.command_line import CREDENTIALS
 from support.sandbox_server import sandbox_served
-from support.webhook import caller
+from support.webhook import app_over, caller
 
 Json = dict[str, Any]
 LOW = {"id": "CVE-2016-2781", "severity": "low", "package": "coreutils", "version": "8.32-4", "fix": None}
@@ -43,8 +40,7 @@ async def webhook(sandbox: str, version: str) -> AsyncIterator[httpx.AsyncClient
     settings["passive"] = {"wait": 60}
     controller = build(Configuration.model_validate(settings), environ=CREDENTIALS)
     async with aclosing(controller), supervised("analysis requests", controller.submissions.run):
-        admission = AdmissionEndpoint(controller.reviews, controller.telemetry, body_limit=1024 * 1024, margin=0.2)
-        yield caller(create_app(Surfaces(admission, ManualEndpoint(controller.manual))))
+        yield caller(app_over(controller))
 
 
 async def judged(webhook: httpx.AsyncClient, namespace: str) -> Json:

@@ -190,7 +190,7 @@ def crowded() -> bytes:
 
 async def test_small_reviews_that_take_much_memory_share_the_room_of_large_ones() -> None:
     webhook = Webhook()
-    bodies = webhook.admission.bodies
+    bodies = webhook.surfaces.validate.bodies
     async with bodies.room(bodies.largest, 0.0):
         refused = (await webhook.validate(crowded(), query="timeout=1s")).json()["response"]
         plain = (await webhook.validate(POD_CREATE)).json()["response"]

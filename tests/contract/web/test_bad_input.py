@@ -197,7 +197,9 @@ async def test_json_is_known_by_its_type_alone(content_type: str) -> None:
         ("PUT", "/validate", 405),
         ("HEAD", "/validate", 405),
         ("OPTIONS", "/validate", 405),
+        ("GET", "/mutate", 405),
         ("POST", "/validate/", 404),
+        ("POST", "/mutate/", 404),
         ("POST", "/", 404),
         ("GET", "/no-such-path", 404),
         ("GET", "/static-offline-docs/../../pyproject.toml", 404),
@@ -211,17 +213,19 @@ async def test_other_methods_and_paths_are_not_served(method: str, path: str, st
 
 
 @pytest.mark.parametrize("docs", [True, False])
-@pytest.mark.parametrize("path", ["/", "/validat", "/validate/", "/validate/secret", "/static-offline-docs/none"])
+@pytest.mark.parametrize(
+    "path", ["/", "/validat", "/validate/", "/mutate/", "/validate/secret", "/static-offline-docs/none"]
+)
 async def test_another_path_is_answered_with_the_paths_that_are_served(path: str, docs: bool) -> None:
     answer = await Webhook(docs=docs).http.post(path, content=POD_CREATE, headers={"content-type": JSON})
     code, reason, text = failure(answer)
     assert (code, reason) == (404, "NotFound")
-    assert "POST /validate" in text
+    assert "POST /validate, POST /mutate" in text
     assert ("POST /review" in text) is docs
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
-@pytest.mark.parametrize(("path", "allowed"), [("/validate", "POST"), ("/review", "POST")])
+@pytest.mark.parametrize(("path", "allowed"), [("/validate", "POST"), ("/mutate", "POST"), ("/review", "POST")])
 async def test_another_method_is_answered_with_the_allowed_one(path: str, allowed: str, method: str) -> None:
     answer = await Webhook().http.request(method, path)
     assert answer.headers["allow"] == allowed

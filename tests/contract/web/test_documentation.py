@@ -34,6 +34,7 @@ async def described(webhook: Webhook) -> Json:
         ("GET", "/static-offline-docs/favicon.png", 200),
         ("POST", "/review", 415),
         ("GET", "/validate", 405),
+        ("GET", "/mutate", 405),
         ("GET", "/no-such-path", 404),
     ],
 )
@@ -66,12 +67,16 @@ async def test_the_page_may_load_its_own_assets_only_and_names_them_relatively(w
 
 async def test_only_public_routes_are_described(webhook: Webhook) -> None:
     paths = await described(webhook)
-    assert {path: set(methods) for path, methods in paths.items()} == {"/validate": {"post"}, "/review": {"post"}}
+    assert [(path, *methods) for path, methods in paths.items()] == [
+        ("/validate", "post"),
+        ("/mutate", "post"),
+        ("/review", "post"),
+    ]
     for methods in paths.values():
         assert set(methods["post"]["responses"]) == {"200", "400", "413", "415"}
 
 
-@pytest.mark.parametrize("path", ["/validate", "/review"])
+@pytest.mark.parametrize("path", ["/validate", "/mutate", "/review"])
 async def test_every_example_matches_its_schema_and_gets_a_verdict(path: str, webhook: Webhook) -> None:
     content = (await described(webhook))[path]["post"]["requestBody"]["content"]
     assert content
@@ -94,7 +99,8 @@ async def test_examples_keep_their_names_from_one_media_type_to_the_other(webhoo
 
 async def test_responses_match_the_documentation(webhook: Webhook) -> None:
     paths = await described(webhook)
-    for path, body in (("/validate", POD_CREATE), ("/review", POD_CREATE), ("/validate", b"{}"), ("/review", b"")):
+    good = [(path, POD_CREATE) for path in paths]
+    for path, body in (*good, ("/validate", b"{}"), ("/mutate", b"{}"), ("/review", b"")):
         answer = await webhook.http.post(path, content=body, headers={"content-type": JSON})
         offered = paths[path]["post"]["responses"][str(answer.status_code)]["content"][JSON]
         jsonschema.validate(answer.json(), offered["schema"])

@@ -166,28 +166,34 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         ("/validate%0a%0a", 404),
         ("/validate%00", 404),
         (f"/validate/{SECRET}%0A", 404),
+        ("/validate/mutate", 404),
+        (f"/validate/mutate/{SECRET}", 404),
     ],
 )
-async def test_reviews_are_answered_at_the_secret_path_only(path: str, status: int) -> None:
+@pytest.mark.parametrize("webhook", ["/validate", "/mutate"])
+async def test_reviews_are_answered_at_the_secret_path_only(path: str, status: int, webhook: str) -> None:
+    path = path.replace("/validate", webhook)
     transport = httpx.ASGITransport(SecretPath(echo, [SECRET]))
     async with httpx.AsyncClient(transport=transport, base_url="https://x") as asking:
         answer = await asking.post(path)
     assert answer.status_code == status
     assert SECRET not in answer.text
     if status == 200:
-        assert answer.text == "/validate"
+        assert answer.text == webhook
 
 
+@pytest.mark.parametrize("path", ["/validate", "/mutate"])
 @pytest.mark.parametrize("docs", [True, False])
-async def test_a_path_that_only_looks_like_the_one_for_reviews_is_not_served(docs: bool) -> None:
+async def test_a_path_that_only_looks_like_the_one_for_reviews_is_not_served(docs: bool, path: str) -> None:
     """Starlette's router overlooks a line break at the end of a path."""
     webhook = Webhook(docs=docs)
     for app in (webhook.app, SecretPath(webhook.app, [SECRET])):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://x") as asking:
-            answer = await asking.post("/validate%0A", content=POD_CREATE, headers={"content-type": JSON})
+            answer = await asking.post(f"{path}%0A", content=POD_CREATE, headers={"content-type": JSON})
         assert answer.status_code == 404
         assert answer.json()["reason"] == "NotFound"
     assert not webhook.recorder.reviews
+    assert not webhook.recorder.pinnings
 
 
 async def test_other_paths_are_as_they_were() -> None:
@@ -235,7 +241,9 @@ async def test_two_secrets_are_answered_while_one_replaces_the_other(tmp_path: P
             assert guard.registered == registered
             for secret in (SECRET, new):
                 assert (await asking.post(f"/validate/{secret}")).status_code == 200
+                assert (await asking.post(f"/mutate/{secret}")).status_code == 200
             assert (await asking.post("/validate")).status_code == 404
+            assert (await asking.post("/mutate")).status_code == 404
 
 
 def test_a_file_without_a_secret_is_rejected() -> None:

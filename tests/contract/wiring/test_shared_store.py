@@ -12,15 +12,13 @@ import pytest
 from anchore_admission.background import supervised
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.models.examples import example_review
-from anchore_admission.web.admission import AdmissionEndpoint
-from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.wiring.controller import Controller, build
 from support.builders import pod
 from support.command_line import CREDENTIALS
 from support.listening import HOST
 from support.sandbox_server import sandbox_served
 from support.stores import StoreServer, started
-from support.webhook import Json, caller
+from support.webhook import Json, app_over, caller
 
 IMAGES = [f"registry.example.com/team/app-{number}:1" for number in range(3)]
 FAILING, UNKNOWN = "registry.example.com/team/fails:1", "registry.example.com/team/unknown:1"
@@ -34,8 +32,7 @@ class Replica:
 
     async def judged(self, *images: str, dry_run: bool = False) -> Json:
         review = example_review(pod(*images, metadata={"name": "web", "namespace": "shop"}), dryRun=dry_run)
-        admission = AdmissionEndpoint(self.controller.reviews, self.controller.telemetry, body_limit=2**20, margin=0.2)
-        async with caller(create_app(Surfaces(admission, None))) as webhook:
+        async with caller(app_over(self.controller)) as webhook:
             answer = await webhook.post("/validate?timeout=30s", json=review)
         response: Json = answer.json()["response"]
         return response

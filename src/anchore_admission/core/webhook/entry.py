@@ -10,6 +10,7 @@ from typing import Any
 
 SUFFIX = "admission.anchore.io"
 VALIDATE_PATH = "/validate"
+MUTATE_PATH = "/mutate"
 # The cluster usually needs Pods of this namespace (network, DNS) before any replica of ours can run.
 NEVER_JUDGED = "kube-system"
 # DELETE and CONNECT start no container; while the webhook is down, objects can still be deleted.

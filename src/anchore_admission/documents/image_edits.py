@@ -141,8 +141,7 @@ def _end(text: str, value: Any) -> int | str:
     written = text[anchor.end() if anchor else value.start : value.end]
     if not value.style:
         return value.end if written == value else _UNUSUAL
-    is_quoted = len(written) > 1 and written[0] == written[-1] == value.style
-    return value.end - 1 if is_quoted else _UNUSUAL
+    return value.end - 1 if written[:1] == written[-1:] == value.style else _UNUSUAL
 
 
 def _copy(value: Any) -> Any:

@@ -205,6 +205,28 @@ def test_utf16_is_converted_and_has_no_diff(program: CommandLine, anchore: str) 
     )
 
 
+def test_reasons_of_the_verdict_come_first(program: CommandLine, anchore: str) -> None:
+    lines = ["  - image: >-", "      bad:1", f"  - image: {'x' * 3000}"]
+    text = "\n".join(["apiVersion: v1", "kind: Pod", "spec:", "  containers:", *lines, ""])
+    Path("a.yaml").write_bytes(b"\xff\xfe" + text.encode("utf-16-le"))
+
+    ended = program("review", "-f", "a.yaml", "--anchore", anchore, "--pin", "diff")
+
+    assert notes(ended) == [
+        "a.yaml:5: bad:1 not pinned: it is denied",
+        f"a.yaml:7: {'x' * 299}… not pinned: it is denied",
+        "0 images pinned, 2 not pinned",
+    ]
+
+
+def test_marks_between_documents_stay(program: CommandLine, anchore: str) -> None:
+    text = f"{pod('multi:1')}\n\ufeff---\n{pod('single')}\n"
+
+    ended = program("review", "-f", "-", "--anchore", anchore, "--pin", "document", stdin=text)
+
+    assert ended.out == f"{pod(f'multi:1@{LIST}')}\n\ufeff---\n{pod(f'single:latest@{SINGLE}')}\n"
+
+
 @pytest.mark.parametrize("pin", ["diff", "document"])
 def test_unreadable_files_stay_as_they_are(program: CommandLine, anchore: str, pin: str) -> None:
     text = f"---\n{pod('multi:1')}\n---\nkind: [\n"

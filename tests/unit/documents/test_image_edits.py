@@ -181,11 +181,25 @@ def test_aliases_that_want_different_texts_stay() -> None:
     assert {result.reason for result in edited.results.values()} == {SHARED}
 
 
-def test_text_that_would_get_another_meaning_stays() -> None:
-    edited = append("a: app\nb: app", {(0, "a"): ": x: y", (0, "b"): D})
+@pytest.mark.parametrize(
+    ("text", "addition"),
+    [
+        ("a: app\nb: app", ": x: y"),
+        ("a: app\nb: app", " # x"),
+        ("{a: app, b: app}", ", c: x"),
+        ("a: &list [app]\nb: *list\nc: app", ", x"),
+        ("b: app\na: app", "\nb: x"),
+        ("a: app\nb: app", "\n---\na: x"),
+    ],
+)
+def test_nothing_changes_if_the_text_would_have_another_meaning(text: str, addition: str) -> None:
+    (document,) = load_manifests(text, source="").documents
+    path = (0, "a", 0) if isinstance(document["a"], list) else (0, "a")
 
-    assert edited.text == "a: app\nb: app"
-    assert {result.reason for result in edited.results.values()} == {SHARED}
+    edited = append(text, {path: addition})
+
+    assert edited.text == text
+    assert [result.reason for result in edited.results.values()] == [SHARED]
 
 
 def test_several_documents_are_counted_as_they_are_read() -> None:

@@ -49,7 +49,9 @@ def manifest_pins(documents: Sequence[Any], reviews: Sequence[ManualReview]) -> 
     )
     # A digest must never follow another image than the one that it belongs to.
     return [
-        pin if value_at(documents, pin.path) == pin.image else ManifestPin(pin.path, pin.image, reason=ABSENT)
+        ManifestPin(pin.path, pin.image, reason=ABSENT)
+        if pin.addition and value_at(documents, pin.path) != pin.image
+        else pin
         for pin in pins
     ]
 

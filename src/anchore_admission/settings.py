@@ -160,7 +160,8 @@ class Settings(BaseSettings):
     secret_path_file: Annotated[
         Path | None,
         Setting(
-            help="File with one or more secrets, one per line; reviews are served only at /validate/<secret>.",
+            help="File with one or more secrets, one per line; the webhooks are served only at /validate/<secret> and "
+            "/mutate/<secret>.",
             group=_ACCESS,
         ),
     ] = None

@@ -22,7 +22,9 @@ from prometheus_client.registry import Collector
 
 from anchore_admission import __version__
 from anchore_admission.adapters.configuration_metrics import ConfigurationMetrics
+from anchore_admission.adapters.pinning_log import PinningLog
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
+from anchore_admission.core.pins import PinResult
 from anchore_admission.core.rules.exemptions import Exemption
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.ports.telemetry import (
@@ -40,6 +42,8 @@ from anchore_admission.ports.telemetry import (
 
 _REVIEW_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30)
 """From a warm review to the longest timeout that the API server grants a webhook."""
+_PINNING_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5)
+"""From facts in memory to the longest time that a call may take, and a little more."""
 _CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
@@ -60,6 +64,10 @@ class _Tally(Collector):
 
     def count(self, *labels: str) -> None:
         self._counts[labels] += 1
+
+    def show(self, *labels: str) -> None:
+        """Export a count of 0 from now on, so that a rate sees the first increase."""
+        self._counts[labels] += 0
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         family = self._family()
@@ -107,6 +115,11 @@ class Telemetry:
         self._images_pinned = self._tally(
             "images_pinned", "Images that a rule pins, by what became of their tags.", "result"
         )
+        for result in PinResult:
+            self._images_pinned.show(result)
+        self._pinning_seconds = self._histogram(
+            "pinning_duration_seconds", "Time from a call of the mutating webhook to its patch.", _PINNING_BUCKETS
+        )
         self._exemption_uses = self._tally(
             "exemption_uses", "Denied images that an exemption or break-glass admitted.", "exemption", "kind"
         )
@@ -116,6 +129,7 @@ class Telemetry:
             "anchore_call_duration_seconds", "Duration of calls to Anchore.", _CALL_BUCKETS, "account", "operation"
         )
         self._malformed_log = MalformedLog()
+        self._pinning_log = PinningLog()
         self._closed = self._counter(
             "connections_closed", "Connections that the controller closed before the client did.", "reason"
         )
@@ -175,6 +189,8 @@ class Telemetry:
     def pinning(self, record: PinningRecord) -> None:
         for pin in record.pins:
             self._images_pinned.count(pin.result)
+        self._pinning_seconds.observe(record.seconds)
+        self._pinning_log.write(record)
 
     def malformed_review(self, code: str, message: str) -> None:
         self._reviews.count(ReviewOutcome.MALFORMED, _NO_MODE, _OTHER, Origin.ADMISSION)

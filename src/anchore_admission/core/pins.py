@@ -1,6 +1,6 @@
 """Pin tags to the judged digest: what is pinned, to which digest, and why not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, structs
@@ -180,7 +180,7 @@ class Pinner(Struct, frozen=True):
             return NEVER_PULLED
         digest = self.digest(image)
         if isinstance(digest, Unpinned):
-            return f"{digest.reason}; {_REMEDIES.get(digest.result, 'try again in a moment')}"
+            return f"{digest.reason}; {REMEDIES.get(digest.result, 'try again in a moment')}"
         return "the mutating webhook has not pinned it; try again, or write its digest"
 
 
@@ -188,11 +188,12 @@ _MINUTES_FROM = 120
 NEVER_PULLED = "its pull policy is Never"
 _ANY_DIGEST = f"sha256:{'0' * 64}"
 _WRITE = "write its digest"
-_REMEDIES = {
+REMEDIES: Mapping[PinResult, str] = {
     PinResult.NO_PARENT: _WRITE,
     PinResult.RULE_DIFFERS: "name the repository without a tag in the rules, or write its digest",
     PinResult.EXEMPTION_DIFFERS: "name the repository without a tag in the exemption, or write its digest",
 }
+"""The remedies for outcomes that do not pass by themselves."""
 
 
 def _unresolved(judged: JudgedImage) -> str:

@@ -16,9 +16,10 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from anchore_admission.core.decision import Decision
+from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import SubmissionState
 from anchore_admission.core.freshness import Freshness
+from anchore_admission.core.pins import PinResult
 from anchore_admission.errors import EvaluationError
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.ports.namespaces import LiveRead
@@ -47,6 +48,8 @@ VALUES: Final = {
     "decision": set(Decision),
     "mode": {*ModeName, "mixed", "none"},
     "origin": set(Origin),
+    "reason": set(Reason),
+    "result": set(PinResult),
     "use": {*Freshness, "asked"},
     "error_type": {"calling_webhook_error", "apiserver_internal_error", "no_error"},
 }

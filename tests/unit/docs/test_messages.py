@@ -20,6 +20,7 @@ EXPLAINED = {
     ("process.py", "…"): "the warnings of settings.unknown_variables, see ELSEWHERE",
     ("throttled.py", "…"): "what warn() is given, collected where it is called",
     ("adapters/review_log.py", "… …"): "the line of every review, whose fields say it: see operating.md",
+    ("adapters/pinning_log.py", "… …"): "the same for a call of the mutating webhook, never above INFO",
 }
 ELSEWHERE = ("… is not known and ignored…",)
 """Texts that are logged, but made where nothing says so."""

@@ -1,6 +1,7 @@
 """A warm review: a Pod of 8.5 kB and 4 images whose facts are remembered, against uvicorn returning fixed bytes.
 
-In strict mode the review has a verdict to find; ``skip`` is the cost of a review that has none. All are measured in
+In strict mode the review has a verdict to find; ``skip`` is the cost of a review that has none. A call of the mutating
+webhook answers with the digests of the same images. All are measured in
 turn, in an order that changes from round to round, so that other work of the machine affects all of them. The ratio is
 the median of the rounds'.
 
@@ -9,6 +10,8 @@ to wake the client for each response, which counts as the controller's CPU. At t
 server sleeps and is woken for every request, as in a cluster.
 """
 
+import base64
+import json
 import math
 import statistics
 import sys
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import Figure
-from bench.load import drive, pod_review, request
+from bench.load import TIMEOUT, drive, pod_review, request
 from bench.processes import controller, cpu_seconds, free_port, running, strict, wait_until_ready
 from bench.standin import Steady, serving
 
@@ -35,6 +38,7 @@ class Target:
     name: str
     pid: int
     port: int
+    path: str = "/validate"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Cost:
 
 async def cost_of(target: Target, body: bytes, requests: int, *, rate: float = math.inf) -> Cost:
     before = cpu_seconds(target.pid)
-    load = await drive([target.port], [request(body)] * requests, connections=CONNECTIONS, rate=rate)
+    wire = request(body, f"{target.path}?timeout={TIMEOUT}s")
+    load = await drive([target.port], [wire] * requests, connections=CONNECTIONS, rate=rate)
     return Cost((cpu_seconds(target.pid) - before) / requests * 1e6, requests / load.seconds)
 
 
@@ -59,12 +64,14 @@ async def measure(*, quick: bool) -> list[Figure]:
         running(sys.executable, Path(__file__).with_name("bare.py"), str(bare_port)) as bare,
         controller(strict(anchore_port)) as judging,
         controller({"defaults": {"mode": "skip"}}) as skipping,
+        controller(strict(anchore_port, defaults={"mode": "strict", "pin": "bestEffort"})) as pinning,
     ):
         await wait_until_ready(bare_port, "/")
         targets = [
             Target("bare", bare, bare_port),
             Target("strict", judging.pid, judging.port),
             Target("skip", skipping.pid, skipping.port),
+            Target("mutate", pinning.pid, pinning.port, "/mutate"),
         ]
         measured: list[dict[str, Cost]] = []
         paced: list[dict[str, Cost]] = []
@@ -72,7 +79,15 @@ async def measure(*, quick: bool) -> list[Figure]:
             order = targets[:: 1 if turn % 2 else -1]
             measured.append({target.name: await cost_of(target, BODY, requests) for target in order})
             paced.append({target.name: await cost_of(target, BODY, requests // 3, rate=_RATE) for target in order})
+        await _expect_digests(pinning.port)
     return list(_figures(measured[1:], paced[1:]))  # the first round warms up
+
+
+async def _expect_digests(port: int) -> None:
+    load = await drive([port], [request(BODY, f"/mutate?timeout={TIMEOUT}s")], connections=1)
+    (response,) = load.responses
+    patch = base64.b64decode(json.loads(response)["response"]["patch"])
+    assert patch.count(b"@sha256:") == len(IMAGES), response
 
 
 def _figures(rounds: list[dict[str, Cost]], paced: list[dict[str, Cost]]) -> list[Figure]:
@@ -86,6 +101,7 @@ def _figures(rounds: list[dict[str, Cost]], paced: list[dict[str, Cost]]) -> lis
         Figure("warm.strict", "warm Pod of 4 images, strict", ratio("strict"), unit, goal=3, floor=1),
         Figure("warm.skip", "the same, skip", ratio("skip"), unit, floor=1),
         Figure("warm.paced", f"strict, all at {_RATE:,.0f} requests/s", ratio("strict", paced), unit, floor=1),
+        Figure("warm.mutate", "the digests for the same Pod", ratio("mutate"), unit, floor=1),
         Figure("warm.cpu", "warm Pod of 4 images, strict", cpu, "us of CPU", steady=False),
         Figure(
             "warm.rate",

@@ -23,11 +23,12 @@ from anchore_admission.adapters.trust import system_trust
 from anchore_admission.core.freshness import Lifetimes
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.models.configuration import ApiVersion, Configuration, ModeName, OnError
-from anchore_admission.models.review import decode
+from anchore_admission.models.review import AdmissionRequest, AdmissionResponse, decode
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.judging import Judging
+from anchore_admission.services.reviews.pinning import PIN_SECONDS, Pinning
 from anchore_admission.services.reviews.review import Reviews
 from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.services.reviews.submissions import Schedule, Submissions
@@ -323,7 +324,14 @@ def _rule(mode: ModeName, on_error: OnError) -> Json:
     return {"name": name, "match": {"namespaces": [name]}, **applied}
 
 
-RULES = CurrentRules(Rules.of(Configuration.model_validate({"rules": [_rule(*case) for case in CASES]})))
+PINNED = {
+    "name": "pinned",
+    "match": {"namespaces": ["pinned"]},
+    "mode": "strict",
+    "onError": "allow",
+    "pin": "required",
+}
+RULES = CurrentRules(Rules.of(Configuration.model_validate({"rules": [*(_rule(*case) for case in CASES), PINNED]})))
 
 
 class Controller:
@@ -343,15 +351,23 @@ class Controller:
         gathering = FactGathering(
             self.memory, self.submissions, recorder, concurrency=32, passive_wait=SECONDS[Kind.OUTAGE]
         )
-        self.reviews = Reviews(RULES, Judging(gathering), recorder)
+        judging = Judging(gathering)
+        self.reviews = Reviews(RULES, judging, recorder)
+        self.pinning = Pinning(RULES, judging, gathering, recorder)
 
     async def review(self, mode: ModeName, on_error: OnError, image: str, seconds: float) -> ReviewVerdict:
         """Judge an image by a rule. Raises TimeoutError if the verdict is not there soon after the deadline."""
-        user = {"username": CONTROLLER}
-        body = review(pod(image), namespace=f"{mode}-{on_error}", userInfo=user)
-        request = decode(json.dumps(body).encode()).request
+        return await self.judged(_asked(image, f"{mode}-{on_error}"), seconds)
+
+    async def judged(self, request: AdmissionRequest, seconds: float) -> ReviewVerdict:
+        """Judge a request, as ``review`` does."""
         async with asyncio.timeout(seconds + MARGIN):
             return await self.reviews.review(request, Deadline.after(seconds, self.clock), origin=Origin.ADMISSION)
+
+    async def mutate(self, request: AdmissionRequest, seconds: float) -> AdmissionResponse:
+        """Pin the images of a request. Raises TimeoutError as ``review`` does."""
+        async with asyncio.timeout(seconds + MARGIN):
+            return await self.pinning.mutate(request, Deadline.after(seconds, self.clock))
 
     async def remember(self, known: Known) -> None:
         """Let the image pass, and let time pass; an unknown one follows another image, so that the API is known."""
@@ -364,6 +380,11 @@ class Controller:
         """Judge the image by all rules at once."""
         verdicts = await asyncio.gather(*(self.review(*case, IMAGE, self.seconds) for case in CASES))
         return dict(zip(CASES, verdicts, strict=True))
+
+
+def _asked(image: str, namespace: str) -> AdmissionRequest:
+    body = review(pod(image), namespace=namespace, userInfo={"username": CONTROLLER})
+    return decode(json.dumps(body).encode()).request
 
 
 def _answer(verdict: ReviewVerdict) -> Answer:
@@ -421,3 +442,20 @@ async def test_anchore_of_another_version_is_asked_again(tmp_path: Path, monkeyp
             assert not verdict.allowed
         verdict = await built.review(ModeName.STRICT, OnError.DENY, IMAGE, built.seconds)
         assert verdict.allowed
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_no_fault_lets_a_tag_in_where_a_digest_is_required(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutating webhook admits and changes nothing; the validating one denies, although ``onError`` is allow."""
+    fault, asked = FAULTS[name], _asked(IMAGE, "pinned")
+    async with fault.broken(World(tmp_path, monkeypatch)) as road, controller(SECONDS[fault.kind]) as built:
+        await built.remember(Known.COLD)
+        built.road.to = road
+        response = await built.mutate(asked, min(built.seconds, PIN_SECONDS))
+        verdict = await built.judged(asked, built.seconds)
+
+    assert (response.allowed, response.patch) == (True, ())
+    assert "not-pinned" in response.audit_annotations
+    assert not verdict.allowed

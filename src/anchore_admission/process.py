@@ -16,6 +16,7 @@ from anchore_admission import __version__
 from anchore_admission.background import repeated_in_thread, supervised
 from anchore_admission.core.dependency import deadlocked_namespaces
 from anchore_admission.core.webhook.drift import Registration
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.files import read_text
@@ -100,7 +101,7 @@ def prepared(settings: Settings) -> Prepared:
     if cluster and cluster.ca_bundle:
         watched.append(cluster.ca_bundle.watched)
     telemetry.watch_unusable(WatchedSource.CONFIGURATION, reloader.watched.is_unusable)
-    reloader.start(partial(_describe_configuration, controller, cluster.registration if cluster else None))
+    reloader.start(partial(_describe_configuration, controller, cluster.registrations if cluster else ()))
     _log_start(settings, configuration)
     controller.expiry_notices.check()
     return Prepared(settings, controller, certificate, listeners, cluster, readiness, reloader, watched)
@@ -229,11 +230,13 @@ def _readiness(controller: Controller, certificate: ServingCertificate | None) -
 
 
 def _describe_configuration(
-    controller: Controller, registration: Registration | None, loaded: LoadedConfiguration
+    controller: Controller, registrations: Sequence[Registration], loaded: LoadedConfiguration
 ) -> str:
     """Publish the configuration's fingerprint, and warn if Anchore's own Pods depend on Anchore's verdict."""
-    configuration, webhooks = loaded.configuration, registration.webhooks if registration else ()
-    digest, deadlocked = fingerprint(configuration, list(webhooks)), deadlocked_namespaces(configuration, webhooks)
+    configuration = loaded.configuration
+    digest = fingerprint(configuration, [list(wanted.webhooks) for wanted in registrations])
+    judging = [it for wanted in registrations if wanted.kind is WebhookKind.VALIDATING for it in wanted.webhooks]
+    deadlocked = deadlocked_namespaces(configuration, judging)
     controller.telemetry.configuration.describe(digest, deadlocked)
     controller.telemetry.configuration.set_loaded(loaded.at, needs_restart=bool(loaded.waiting))
     logger.info("configuration %s", digest)

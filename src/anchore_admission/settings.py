@@ -130,8 +130,8 @@ class Settings(BaseSettings):
     registration: Annotated[
         Path | None,
         Setting(
-            help="File with a ValidatingWebhookConfiguration; its webhooks are applied to the existing object of that "
-            "name.",
+            help="File with a ValidatingWebhookConfiguration, and maybe a MutatingWebhookConfiguration; their webhooks "
+            "are applied to the existing objects of those names.",
             group=_CLUSTER,
         ),
     ] = None

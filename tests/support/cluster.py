@@ -1,10 +1,11 @@
-"""A cluster in memory: one Secret, one Lease, one ValidatingWebhookConfiguration, and their errors."""
+"""A cluster in memory: one Secret, one Lease, the webhook configurations, and their errors."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.errors import ClusterConflict, ClusterError, ClusterNotFound, ProbeFailed
 from anchore_admission.ports.cluster import LeaseState, SecretContent, WebhookConfiguration
 
@@ -20,6 +21,8 @@ class InMemoryCluster:
         self.secret: SecretContent | None = SecretContent({}, self._version())
         self.lease: LeaseState | None = LeaseState("", 0, 0, self._version())
         self.registered: dict[str, WebhookConfiguration] = {NAME: WebhookConfiguration("uid-1", ())}
+        self.mutating: dict[str, WebhookConfiguration] = {}
+        self.applied: list[WebhookKind] = []
         self.failing: dict[str, ClusterError] = {}
         self.operations: list[str] = []
         self.taken: list[bool] = []
@@ -47,17 +50,28 @@ class InMemoryCluster:
         self.taken.append(taken)
         return self.lease
 
-    async def read_webhooks(self, name: str) -> WebhookConfiguration:
+    async def read_webhooks(self, name: str, kind: WebhookKind = WebhookKind.VALIDATING) -> WebhookConfiguration:
         self._begin("read_webhooks")
-        return _found(self.registered.get(name))
+        return _found(self._configurations(kind).get(name))
 
-    async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
+    async def apply_webhooks(
+        self,
+        name: str,
+        uid: str,
+        webhooks: Sequence[Mapping[str, Any]],
+        kind: WebhookKind = WebhookKind.VALIDATING,
+    ) -> WebhookConfiguration:
         self._begin("apply_webhooks")
-        live = self.registered.get(name)
+        registered = self._configurations(kind)
+        live = registered.get(name)
         _expect(live is not None and live.uid == uid)
         kept = [entry for entry in _found(live).webhooks if entry["name"] not in {each["name"] for each in webhooks}]
-        self.registered[name] = WebhookConfiguration(uid, [*kept, *webhooks])
-        return self.registered[name]
+        registered[name] = WebhookConfiguration(uid, [*kept, *webhooks])
+        self.applied.append(kind)
+        return registered[name]
+
+    def _configurations(self, kind: WebhookKind) -> dict[str, WebhookConfiguration]:
+        return self.mutating if kind is WebhookKind.MUTATING else self.registered
 
     def fill(self, data: Mapping[str, bytes]) -> None:
         """Write the Secret as another client."""

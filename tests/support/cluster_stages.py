@@ -19,11 +19,12 @@ from lightkube.types import PatchType
 
 from anchore_admission.adapters.kubernetes import (
     CALL_SECONDS,
+    WEBHOOK_CONFIGURATIONS,
     LightkubeCluster,
     ObjectNames,
-    WebhookConfigurations,
     connect,
 )
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.ports.cluster import Cluster, WebhookConfiguration
 from support.cluster import InMemoryCluster
 from support.fakes import FakeRecorder
@@ -34,7 +35,8 @@ KUBECONFIG_VARIABLE = "CONTRACT_KUBECONFIG"
 _NAMESPACE = "contract"
 _SECRET = f"/api/v1/namespaces/{_NAMESPACE}/secrets/{NAME}"
 _LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{_NAMESPACE}/leases/{NAME}"
-_WEBHOOKS = f"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/{NAME}"
+_WEBHOOKS = {kind: f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s/{NAME}" for kind in WebhookKind}
+VALIDATING = WebhookKind.VALIDATING
 Entries = Sequence[Mapping[str, Any]]
 
 
@@ -48,9 +50,9 @@ class Stage(Protocol):
 
     async def put_lease(self) -> None: ...
 
-    async def put_webhooks(self, entries: Entries) -> None: ...
+    async def put_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None: ...
 
-    async def change_webhooks(self, entries: Entries) -> None: ...
+    async def change_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None: ...
 
     async def delete_everything(self) -> None: ...
 
@@ -66,11 +68,15 @@ class InMemoryStage:
     async def put_lease(self) -> None:
         self.memory.renew("", 0, 0)
 
-    async def put_webhooks(self, entries: Entries) -> None:
-        self.memory.registered[NAME] = WebhookConfiguration(str(uuid.uuid4()), entries)
+    async def put_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None:
+        self._registered(kind)[NAME] = WebhookConfiguration(str(uuid.uuid4()), entries)
 
-    async def change_webhooks(self, entries: Entries) -> None:
-        self.memory.registered[NAME] = WebhookConfiguration(self.memory.registered[NAME].uid, entries)
+    async def change_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None:
+        registered = self._registered(kind)
+        registered[NAME] = WebhookConfiguration(registered[NAME].uid, entries)
+
+    def _registered(self, kind: WebhookKind) -> dict[str, WebhookConfiguration]:
+        return self.memory.registered if kind is VALIDATING else self.memory.mutating
 
     async def delete_everything(self) -> None:
         self.memory.secret = self.memory.lease = None
@@ -93,11 +99,11 @@ class RecordedApiStage:
     async def put_lease(self) -> None:
         self.api.put(_LEASE)
 
-    async def put_webhooks(self, entries: Entries) -> None:
-        self.api.put(_WEBHOOKS, webhooks=list(entries))
+    async def put_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None:
+        self.api.put(_WEBHOOKS[kind], webhooks=list(entries))
 
-    async def change_webhooks(self, entries: Entries) -> None:
-        self.api.objects[_WEBHOOKS]["webhooks"] = list(entries)
+    async def change_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None:
+        self.api.objects[_WEBHOOKS[kind]]["webhooks"] = list(entries)
 
     async def delete_everything(self) -> None:
         self.api.objects.clear()
@@ -120,18 +126,21 @@ class RealStage:
     async def put_lease(self) -> None:
         await self.client.create(Lease(metadata=self._metadata()))
 
-    async def put_webhooks(self, entries: Entries) -> None:
+    async def put_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None:
+        resource = WEBHOOK_CONFIGURATIONS[kind]
         with suppress(ApiError):
-            await self.client.delete(WebhookConfigurations, NAME)
-        await self.client.create(WebhookConfigurations(metadata=ObjectMeta(name=NAME), webhooks=list(entries)))
+            await self.client.delete(resource, NAME)
+        await self.client.create(resource(metadata=ObjectMeta(name=NAME), webhooks=list(entries)))
 
-    async def change_webhooks(self, entries: Entries) -> None:
+    async def change_webhooks(self, entries: Entries, kind: WebhookKind = VALIDATING) -> None:
         change = {"webhooks": list(entries)}
-        await self.client.patch(WebhookConfigurations, NAME, change, patch_type=PatchType.MERGE, field_manager="other")
+        resource = WEBHOOK_CONFIGURATIONS[kind]
+        await self.client.patch(resource, NAME, change, patch_type=PatchType.MERGE, field_manager="other")
 
     async def delete_everything(self) -> None:
-        with suppress(ApiError):
-            await self.client.delete(WebhookConfigurations, NAME)
+        for resource in WEBHOOK_CONFIGURATIONS.values():
+            with suppress(ApiError):
+                await self.client.delete(resource, NAME)
         for kind in (Secret, Lease):
             with suppress(ApiError):
                 await self.client.delete(kind, NAME, namespace=self.namespace)

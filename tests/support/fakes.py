@@ -11,6 +11,7 @@ from hashlib import sha256
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation, PolicyVersion, TagRow
 from anchore_admission.core.hints import Event, Events
 from anchore_admission.core.names import AnalysisRequest
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.errors import PolicyNotFound
 from anchore_admission.ports.anchore import Anchore, Identity
 from anchore_admission.ports.deadline import Deadline
@@ -395,13 +396,13 @@ class FakeRecorder(Recorder, ClusterRecorder, NamespaceRecorder):
     def cluster_error(self, *, operation: str, code: str) -> None:
         self.cluster_errors.append((operation, code))
 
-    def registration_current(self, current: bool) -> None:
+    def registration_current(self, kind: WebhookKind, current: bool) -> None:  # noqa: ARG002 - most tests have one
         self.current.append(current)
 
     def registration_repaired(self, when: Repair) -> None:
         self.repaired.append(when)
 
-    def registration_left_in_place(self, fields: int) -> None:
+    def registration_left_in_place(self, kind: WebhookKind, fields: int) -> None:  # noqa: ARG002 - as above
         self.left_in_place = fields
 
     def namespace_error(self, *, operation: str, code: str) -> None:

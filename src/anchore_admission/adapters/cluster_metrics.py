@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.ports.telemetry import Repair
 
 
@@ -18,9 +19,10 @@ class ClusterMetrics:
             ["operation", "code"],
             registry=registry,
         )
+        self._current_of: dict[WebhookKind, bool] = {}
         self._current = Gauge(
             "anchore_admission_registration_current",
-            "1 while the webhook is registered as intended; only the leader checks, followers report 0.",
+            "1 while the webhooks are registered as intended; only the leader checks, followers report 0.",
             registry=registry,
         )
         self._repairs = Counter(
@@ -32,6 +34,7 @@ class ClusterMetrics:
         # Prometheus' increase() does not see a counter that appears with its first event.
         for when in Repair:
             self._repairs.labels(when)
+        self._left_of: dict[WebhookKind, int] = {}
         self._left = Gauge(
             "anchore_admission_registration_left_in_place",
             "Fields of the webhook configuration that other clients set and the leader keeps; 0 on followers.",
@@ -41,14 +44,16 @@ class ClusterMetrics:
     def cluster_error(self, *, operation: str, code: str) -> None:
         self._errors.labels(operation, code).inc()
 
-    def registration_current(self, current: bool) -> None:
-        self._current.set(current)
+    def registration_current(self, kind: WebhookKind, current: bool) -> None:
+        self._current_of[kind] = current
+        self._current.set(all(self._current_of.values()))
 
     def registration_repaired(self, when: Repair) -> None:
         self._repairs.labels(when).inc()
 
-    def registration_left_in_place(self, fields: int) -> None:
-        self._left.set(fields)
+    def registration_left_in_place(self, kind: WebhookKind, fields: int) -> None:
+        self._left_of[kind] = fields
+        self._left.set(sum(self._left_of.values()))
 
     def watch_leadership(self, leads: Callable[[], bool]) -> None:
         """Evaluate leadership whenever the metrics are read."""

@@ -22,6 +22,7 @@ from lightkube.types import PatchType
 
 from anchore_admission.adapters.trust import lenient
 from anchore_admission.core.webhook.drift import foreign_conditions
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.errors import (
     ClusterConflict,
     ClusterError,
@@ -40,9 +41,11 @@ from anchore_admission.redaction import cut
 FIELD_MANAGER: Final = "anchore-admission"
 CALL_SECONDS: Final = 5.0
 """Limit of a call: half the time that the holder of a Lease may take to renew it."""
-_GROUP, _VERSION, _KIND = "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
+_GROUP, _VERSION = "admissionregistration.k8s.io", "v1"
 # Untyped: a typed model would drop newer fields, and an applied configuration would always look changed.
-WebhookConfigurations = create_global_resource(_GROUP, _VERSION, _KIND, "validatingwebhookconfigurations")
+WEBHOOK_CONFIGURATIONS: Final = {
+    kind: create_global_resource(_GROUP, _VERSION, kind.value, f"{kind.value.lower()}s") for kind in WebhookKind
+}
 ERRORS: Final[Mapping[int, type[ClusterError]]] = {
     400: ClusterRefused,
     # lightkube has already read a service account's token again before it reports this.
@@ -129,23 +132,30 @@ class LightkubeCluster:
                 )
             )
 
-    async def read_webhooks(self, name: str) -> WebhookConfiguration:
-        async with self._call("read_webhooks", f"{_KIND} {name}"):
-            return _webhooks(await self._client.get(WebhookConfigurations, name))
+    async def read_webhooks(self, name: str, kind: WebhookKind = WebhookKind.VALIDATING) -> WebhookConfiguration:
+        async with self._call("read_webhooks", f"{kind} {name}"):
+            return _webhooks(await self._client.get(WEBHOOK_CONFIGURATIONS[kind], name))
 
-    async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
+    async def apply_webhooks(
+        self,
+        name: str,
+        uid: str,
+        webhooks: Sequence[Mapping[str, Any]],
+        kind: WebhookKind = WebhookKind.VALIDATING,
+    ) -> WebhookConfiguration:
+        resource = WEBHOOK_CONFIGURATIONS[kind]
         body = {
             "apiVersion": f"{_GROUP}/{_VERSION}",
-            "kind": _KIND,
+            "kind": kind.value,
             "metadata": {
                 "name": name,
                 "uid": uid,
             },  # with a uid, a deleted object is a conflict, not created again
             "webhooks": list(webhooks),
         }
-        async with self._call("apply_webhooks", f"{_KIND} {name}"):
+        async with self._call("apply_webhooks", f"{kind} {name}"):
             applied = await self._client.patch(
-                WebhookConfigurations,
+                resource,
                 name,
                 body,
                 patch_type=PatchType.APPLY,
@@ -159,9 +169,7 @@ class LightkubeCluster:
                 live = str(applied["metadata"]["resourceVersion"])
                 version = {"op": "replace", "path": "/metadata/resourceVersion", "value": live}
                 removals = [{"op": "remove", "path": f"/webhooks/{i}/matchConditions/{j}"} for i, j in foreign]
-                applied = await self._client.patch(
-                    WebhookConfigurations, name, [version, *removals], patch_type=PatchType.JSON
-                )
+                applied = await self._client.patch(resource, name, [version, *removals], patch_type=PatchType.JSON)
             return _webhooks(applied)
 
     async def aclose(self) -> None:

@@ -13,7 +13,14 @@ import yaml
 
 from anchore_admission.certificates import read_ca_bundle
 from anchore_admission.cli.yaml_output import Dumper
-from anchore_admission.core.webhook.entry import VALIDATE_PATH, WebhookOptions, service_client, webhook_configuration
+from anchore_admission.core.webhook.entry import (
+    MUTATE_PATH,
+    VALIDATE_PATH,
+    WebhookKind,
+    WebhookOptions,
+    service_client,
+    webhook_configuration,
+)
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.text import shortened
 
@@ -26,6 +33,8 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"([A-Za-z0-9._~:/\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 HTTPS_ADDRESS = "expected https:// and an address without user, query, fragment or blanks"
 """The message about an invalid address, without the address: its path may be a secret."""
+_SECONDS, _MUTATING_SECONDS = 10, 3
+"""The default timeouts. A creation waits for both webhooks, one after the other."""
 _SERVICE, _URL = "Reached as a Service", "Reached by an address"
 
 
@@ -44,7 +53,7 @@ _Port = Annotated[int, typer.Option(help="Port of the Service.", min=1, max=6553
 _Url = Annotated[
     str | None,
     typer.Option(
-        help="https address that API servers can reach; the path defaults to /validate.",
+        help="https address that API servers can reach; the path defaults to /validate, or /mutate.",
         rich_help_panel=_URL,
     ),
 ]
@@ -52,11 +61,25 @@ _CaFile = Annotated[
     Path | None, typer.Option(help="PEM CA bundle to trust; by default, API servers trust the CAs of their system.")
 ]
 _Name = Annotated[str, typer.Option(help="Name of the configuration.")]
-_Policy = Annotated[
-    FailurePolicy,
-    typer.Option(help="The decision of API servers when the webhook does not answer.", case_sensitive=False),
+_Mutating = Annotated[
+    bool,
+    typer.Option(
+        "--mutating",
+        help="Print the MutatingWebhookConfiguration instead, which pins the tags of Pods to digests.",
+    ),
 ]
-_Timeout = Annotated[int, typer.Option(help="How long API servers wait, in seconds.", min=1, max=30)]
+_Policy = Annotated[
+    FailurePolicy | None,
+    typer.Option(
+        help="The decision of API servers when the webhook does not answer.",
+        show_default="Fail; Ignore if mutating",
+        case_sensitive=False,
+    ),
+]
+_Timeout = Annotated[
+    int | None,
+    typer.Option(help="How long API servers wait, in seconds.", show_default="10; 3 if mutating", min=1, max=30),
+]
 _Excluded = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A namespace to exclude, besides kube-system and the Service's; repeatable."),
@@ -78,8 +101,9 @@ def command(
     url: _Url = None,
     ca_file: _CaFile = None,
     name: _Name = "anchore-admission",
-    failure_policy: _Policy = FailurePolicy.FAIL,
-    timeout_seconds: _Timeout = 10,
+    mutating: _Mutating = False,
+    failure_policy: _Policy = None,
+    timeout_seconds: _Timeout = None,
     exclude_namespace: _Excluded = None,
     no_match_conditions: _NoConditions = False,
 ) -> None:
@@ -88,6 +112,7 @@ def command(
     Give either --service and --namespace, or --url for a controller outside the cluster. To switch the webhook off,
     delete the configuration: kubectl delete validatingwebhookconfiguration NAME
     """
+    kind = WebhookKind.MUTATING if mutating else WebhookKind.VALIDATING
     excluded = exclude_namespace or []
     problems = [
         *_name_problems("--name", [name]),
@@ -95,20 +120,22 @@ def command(
         *_name_problems("--namespace", [namespace]),
         *_name_problems("--exclude-namespace", excluded),
         *_address_problems(service, namespace, url),
+        *_kind_problems(kind, url, failure_policy),
     ]
     ca_bundle = _ca_bundle(ca_file, problems)
     if problems:
         raise ConfigurationError("webhook", problems)
     options = WebhookOptions(
         name,
-        service_client(service, namespace, port, VALIDATE_PATH)
+        service_client(service, namespace, port, kind.path)
         if service and namespace
-        else {"url": _with_path(url or "")},
+        else {"url": _with_path(url or "", kind)},
         ca_bundle=ca_bundle,
-        failure_policy=failure_policy.value,
-        timeout_seconds=timeout_seconds,
+        failure_policy=(failure_policy or FailurePolicy.FAIL).value,
+        timeout_seconds=timeout_seconds or (_MUTATING_SECONDS if mutating else _SECONDS),
         excluded=excluded,
         match_conditions=not no_match_conditions,
+        kind=kind,
     )
     yaml.dump(webhook_configuration(options), sys.stdout, Dumper=Dumper, sort_keys=False, width=120)
 
@@ -129,6 +156,15 @@ def _address_problems(service: str | None, namespace: str | None, url: str | Non
         yield Problem("--url", HTTPS_ADDRESS)
 
 
+def _kind_problems(kind: WebhookKind, url: str | None, policy: FailurePolicy | None) -> Iterator[Problem]:
+    """Yield what does not fit the kind: a mutating webhook at the path of the other one would judge Pods twice."""
+    if kind is WebhookKind.MUTATING and policy is FailurePolicy.FAIL:
+        yield Problem("--failure-policy", "expected Ignore with --mutating; rules deny by pin: required")
+    other = VALIDATE_PATH if kind is WebhookKind.MUTATING else MUTATE_PATH
+    if url is not None and is_https_address(url) and f"{urlsplit(url).path}/".startswith(f"{other}/"):
+        yield Problem("--url", f"expected an address whose path begins with {kind.path}, or one without a path")
+
+
 def is_https_address(url: str) -> bool:
     """Return whether API servers can call this address."""
     try:
@@ -142,10 +178,10 @@ def is_https_address(url: str) -> bool:
     return bool(parts.scheme == "https" and parts.hostname and "@" not in parts.netloc and _ADDRESS.fullmatch(url))
 
 
-def _with_path(url: str) -> str:
+def _with_path(url: str, kind: WebhookKind) -> str:
     """Add the default path, and remove a slash at the end, which the controller does not serve."""
     address = url.rstrip("/")
-    return address if urlsplit(address).path else address + VALIDATE_PATH
+    return address if urlsplit(address).path else address + kind.path
 
 
 def _ca_bundle(path: Path | None, problems: list[Problem]) -> bytes | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.core.webhook.pair import CertificateDetails, CertificatePair
 
 
@@ -40,7 +41,7 @@ class LeaseState:
 
 @dataclass(frozen=True, slots=True)
 class WebhookConfiguration:
-    """The entries of a ValidatingWebhookConfiguration as the API server shows them."""
+    """The entries of a webhook configuration as the API server shows them."""
 
     uid: str
     webhooks: Sequence[Mapping[str, Any]]
@@ -64,10 +65,16 @@ class Cluster(Protocol):
     async def write_lease(self, lease: LeaseState, *, taken: bool) -> LeaseState:
         """Renew or take the Lease. Raises ClusterConflict if it has changed since this version."""
 
-    async def read_webhooks(self, name: str) -> WebhookConfiguration:
-        """Read the ValidatingWebhookConfiguration of this name."""
+    async def read_webhooks(self, name: str, kind: WebhookKind = WebhookKind.VALIDATING) -> WebhookConfiguration:
+        """Read the webhook configuration of this name and kind."""
 
-    async def apply_webhooks(self, name: str, uid: str, webhooks: Sequence[Mapping[str, Any]]) -> WebhookConfiguration:
+    async def apply_webhooks(
+        self,
+        name: str,
+        uid: str,
+        webhooks: Sequence[Mapping[str, Any]],
+        kind: WebhookKind = WebhookKind.VALIDATING,
+    ) -> WebhookConfiguration:
         """Server-side-apply the entries onto the existing object of this uid, taking over their fields.
 
         Match conditions that other clients have added to these entries are removed.

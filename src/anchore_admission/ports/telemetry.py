@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from anchore_admission.core.pins import PinnedPlace
 from anchore_admission.core.verdict import ReviewVerdict
+from anchore_admission.core.webhook.entry import WebhookKind
 
 
 class Origin(StrEnum):
@@ -205,11 +206,11 @@ class ClusterRecorder(Protocol):
     def cluster_error(self, *, operation: str, code: str) -> None:
         """Record a call that failed; ``code`` is a ClusterError's."""
 
-    def registration_current(self, current: bool) -> None:
-        """Record whether the webhook configuration is the wanted one."""
+    def registration_current(self, kind: WebhookKind, current: bool) -> None:
+        """Record whether a webhook configuration is the wanted one."""
 
     def registration_repaired(self, when: Repair) -> None:
         """Record that the leader repaired the webhook configuration."""
 
-    def registration_left_in_place(self, fields: int) -> None:
-        """Record how many fields of other clients are left in place."""
+    def registration_left_in_place(self, kind: WebhookKind, fields: int) -> None:
+        """Record how many fields of other clients are left in place in a webhook configuration."""

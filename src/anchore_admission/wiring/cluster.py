@@ -1,6 +1,6 @@
 """Wire the reconciler to a cluster; the Kubernetes client is loaded only if it is used."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from anchore_admission.services.cluster.ca_bundle import CaBundleFile
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership
 from anchore_admission.services.cluster.reconciler import Reconciler
-from anchore_admission.services.cluster.registration import PublishedCaBundle, Registrar, parse_registration
+from anchore_admission.services.cluster.registration import PublishedCaBundle, Registrar, parse_registrations
 from anchore_admission.settings import Settings
 
 Present = Callable[[CertificatePair], None]
@@ -33,7 +33,7 @@ class ClusterWork:
     telemetry: Telemetry
     metrics: ClusterMetrics
     present: Present
-    registration: Registration | None
+    registrations: Sequence[Registration]
     ca_bundle: CaBundleFile | None
     secret_path: Callable[[], str | None]
 
@@ -53,36 +53,42 @@ class ClusterWork:
             await cluster.aclose()
 
     def _reconciler(self, cluster: Cluster) -> Reconciler:
-        published = PublishedCaBundle()
+        # Without registrations, what is published elsewhere counts. With several, each has to publish the CA bundle.
+        published = [PublishedCaBundle() for _ in range(max(1, len(self.registrations)))]
         certificates = self._certificates(cluster, published) if self.settings.is_managed else None
         leadership = Leadership(cluster, self.settings.pod_name or "")
+        registrations = zip(self.registrations, published, strict=False)
         return Reconciler(
             leadership,
             certificates=certificates,
-            registrar=self._registrar(cluster, published, leadership),
-            published=published,
+            registrars=[self._registrar(cluster, wanted, bundle, leadership) for wanted, bundle in registrations],
+            published=published[0],
             ca_bundle=(lambda: certificates.ca_bundle) if certificates else self._mounted_ca_bundle,
         )
 
     def _mounted_ca_bundle(self) -> bytes | None:
         return self.ca_bundle.current() if self.ca_bundle else None
 
-    def _certificates(self, cluster: Cluster, published: PublishedCaBundle) -> ManagedCertificates:
+    def _certificates(self, cluster: Cluster, published: Sequence[PublishedCaBundle]) -> ManagedCertificates:
         plan = CertificatePlan(service_names(self.settings), self.settings.certificate_lifetime)
         certificates = ManagedCertificates(
-            cluster, SelfSigned(), plan, present=self.present, is_trusted=published.is_trusted
+            cluster,
+            SelfSigned(),
+            plan,
+            present=self.present,
+            is_trusted=lambda ca_bundle: all(each.is_trusted(ca_bundle) for each in published),
         )
         self.telemetry.watch_unusable(WatchedSource.CERTIFICATE, certificates.is_unusable)
         return certificates
 
-    def _registrar(self, cluster: Cluster, published: PublishedCaBundle, leadership: Leadership) -> Registrar | None:
-        if self.registration is None:
-            return None
+    def _registrar(
+        self, cluster: Cluster, wanted: Registration, published: PublishedCaBundle, leadership: Leadership
+    ) -> Registrar:
         probe = HttpProbe(self.metrics, clients_are_checked=self.settings.client_ca_file is not None)
         return Registrar(
             cluster,
             probe,
-            self.registration,
+            wanted,
             self.metrics,
             published,
             leads=leadership.leads,
@@ -102,7 +108,7 @@ def build_cluster_work(
         telemetry,
         ClusterMetrics(telemetry.registry),
         present,
-        registration=_registration(settings.registration) if settings.registration else None,
+        registrations=_registrations(settings.registration) if settings.registration else (),
         ca_bundle=ca_bundle,
         secret_path=secret_path,
     )
@@ -115,8 +121,8 @@ def service_names(settings: Settings) -> tuple[str, ...]:
     return (*names, f"{service}.{namespace}.svc.cluster.local")
 
 
-def _registration(path: Path) -> Registration:
-    return parse_registration(read_text(path), str(path))
+def _registrations(path: Path) -> list[Registration]:
+    return parse_registrations(read_text(path), str(path))
 
 
 def _ca_bundle(path: Path) -> CaBundleFile:

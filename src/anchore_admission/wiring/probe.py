@@ -11,7 +11,7 @@ from anchore_admission.adapters.probe import probe_deletion, probe_pod
 from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.certificates import read_ca_bundle
 from anchore_admission.core.webhook.drift import service_url
-from anchore_admission.core.webhook.entry import SUFFIX
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.errors import ProbeFailed
 from anchore_admission.ports.cluster import ProbeResponse
 
@@ -50,7 +50,7 @@ async def registered_target(name: str) -> Target:
     finally:
         await cluster.aclose()
     for entry in live.webhooks:
-        if entry.get("name") == f"{name}.{SUFFIX}" and (target := _target(entry)):
+        if entry.get("name") == f"{name}.{WebhookKind.VALIDATING.suffix}" and (target := _target(entry)):
             return target
     raise ProbeFailed(f"the webhook is not registered yet in ValidatingWebhookConfiguration {name}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.webhook.drift import completed, differences
-from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
+from anchore_admission.core.webhook.entry import WebhookKind, WebhookOptions, service_client, webhook_configuration
 from anchore_admission.errors import ClusterConflict, ClusterNotFound
 from support.certificates import pair
 from support.cluster_stages import (
@@ -27,6 +27,10 @@ from support.cluster_stages import (
 CLIENT = service_client("gate", "security", 443, "/validate")
 ENTRIES = webhook_configuration(WebhookOptions("gate", CLIENT))["webhooks"]
 WANTED = completed(ENTRIES, pair().ca_bundle)
+MUTATING = WebhookKind.MUTATING
+TO_MUTATE = service_client("gate", "security", 443, "/mutate")
+PINNING = webhook_configuration(WebhookOptions("gate", TO_MUTATE, kind=MUTATING))
+WANTED_PINNING = completed(PINNING["webhooks"], pair().ca_bundle, MUTATING)
 OTHERS: dict[str, Any] = {
     "name": "others.example.com",
     "clientConfig": {"url": "https://others.example.com/"},
@@ -106,6 +110,29 @@ async def test_the_applied_configuration_is_the_wanted_one(stage: Stage) -> None
     applied = await stage.cluster.apply_webhooks(NAME, empty.uid, WANTED)
     assert differences(WANTED, applied.webhooks) == []
     assert await stage.cluster.read_webhooks(NAME) == applied
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reinvocationPolicy": "Never"},
+        {"failurePolicy": "Fail"},
+        {"rules": WANTED[0]["rules"]},
+        {"objectSelector": {"matchLabels": {"let": "me-in"}}},
+        {"matchConditions": [*WANTED[0]["matchConditions"], {"name": "off", "expression": "false"}]},
+    ],
+)
+async def test_the_mutating_webhook_is_a_configuration_of_its_own(change: dict[str, Any], stage: Stage) -> None:
+    await stage.put_webhooks([])
+    await stage.put_webhooks([], MUTATING)
+    uid = (await stage.cluster.read_webhooks(NAME, MUTATING)).uid
+    await stage.cluster.apply_webhooks(NAME, uid, WANTED_PINNING, MUTATING)
+    await stage.change_webhooks([{**WANTED_PINNING[0], **change}], MUTATING)
+    live = await stage.cluster.read_webhooks(NAME, MUTATING)
+    assert len(differences(WANTED_PINNING, live.webhooks)) == 1
+    applied = await stage.cluster.apply_webhooks(NAME, uid, WANTED_PINNING, MUTATING)
+    assert differences(WANTED_PINNING, applied.webhooks) == []
+    assert list((await stage.cluster.read_webhooks(NAME)).webhooks) == []
 
 
 @pytest.mark.parametrize(

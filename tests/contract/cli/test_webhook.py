@@ -190,3 +190,64 @@ def test_cas_with_text_between_them_are_published(program: CommandLine, tmp_path
     file.write_bytes(b"one\n" + pair().ca_bundle + b"two\n" + pair().ca_bundle)
     bundle = base64.b64decode(entry(program, *SERVICE, "--ca-file", file)["clientConfig"]["caBundle"])
     assert bundle.count(b"BEGIN CERTIFICATE") == 2
+
+
+def test_the_mutating_webhook_is_sent_pods_only(program: CommandLine) -> None:
+    ended = program("webhook", *SERVICE, "--name", "gate", "--mutating")
+    document = yaml.safe_load(ended.out)
+    (webhook,) = document["webhooks"]
+
+    assert (ended.code, ended.err, document["kind"]) == (0, "", "MutatingWebhookConfiguration")
+    assert (document["metadata"]["name"], webhook["name"]) == ("gate", "gate.pinning.anchore.io")
+    (rule,) = webhook["rules"]
+    assert (rule["apiGroups"], rule["resources"]) == ([""], ["pods", "pods/ephemeralcontainers"])
+    assert (rule["operations"], rule["scope"]) == (["CREATE", "UPDATE"], "Namespaced")
+    assert {key: webhook[key] for key in ("failurePolicy", "reinvocationPolicy", "sideEffects", "timeoutSeconds")} == {
+        "failurePolicy": "Ignore",
+        "reinvocationPolicy": "IfNeeded",
+        "sideEffects": "NoneOnDryRun",
+        "timeoutSeconds": 3,
+    }
+    assert webhook["clientConfig"]["service"]["path"] == "/mutate"
+
+
+def test_both_webhooks_select_alike(program: CommandLine) -> None:
+    given = [*SERVICE, "--name", "gate", "--exclude-namespace", "anchore"]
+    mutating, validating = (
+        yaml.safe_load(program("webhook", *given, *more).out)["webhooks"][0] for more in (["--mutating"], [])
+    )
+    for key in ("namespaceSelector", "objectSelector", "matchConditions", "matchPolicy", "admissionReviewVersions"):
+        assert mutating[key] == validating[key]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://gate.example.com", "https://gate.example.com/mutate"),
+        ("https://gate.example.com/mutate/SECRET", "https://gate.example.com/mutate/SECRET"),
+        ("https://gate.example.com/prefix", "https://gate.example.com/prefix"),
+    ],
+)
+def test_the_address_of_the_mutating_webhook(program: CommandLine, url: str, expected: str) -> None:
+    document = yaml.safe_load(program("webhook", "--url", url, "--mutating").out)
+
+    assert document["webhooks"][0]["clientConfig"] == {"url": expected}
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            ["--url", "https://a.example.com/validate/SECRET", "--mutating"],
+            "--url: expected an address whose path begins",
+        ),
+        (["--url", "https://a.example.com/mutate"], "--url: expected an address whose path begins with /validate"),
+        ([*SERVICE, "--mutating", "--failure-policy", "Fail"], "--failure-policy: expected Ignore with --mutating"),
+    ],
+)
+def test_what_does_not_fit_the_kind_is_rejected(program: CommandLine, given: list[str], problem: str) -> None:
+    ended = program("webhook", *given)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert problem in ended.err
+    assert "SECRET" not in ended.err

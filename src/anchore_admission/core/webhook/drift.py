@@ -6,10 +6,10 @@ Every default of the API is spelled out: server-side apply leaves fields alone t
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from anchore_admission.core.webhook.entry import VALIDATE_PATH
+from anchore_admission.core.webhook.entry import WebhookKind
 
 Entry = Mapping[str, Any]
 _DEFAULTS: dict[str, Any] = {
@@ -20,6 +20,8 @@ _DEFAULTS: dict[str, Any] = {
     "objectSelector": {},
 }
 """The API server's defaults, for a registration that leaves fields out; those of our own entry are in entry.py."""
+_OF_MUTATING: Final = {"reinvocationPolicy": "Never"}
+"""The defaults that only a mutating webhook has."""
 _NAME = "kubernetes.io/metadata.name"
 """The label with a namespace's name; only the API server sets it."""
 _Term = tuple[str, str, frozenset[str]]
@@ -56,22 +58,30 @@ namespaces that users can create. Source: Dynatrace/dynatrace-operator issue 219
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The wanted entries of the ValidatingWebhookConfiguration of this name, without ``caBundle``."""
+    """The wanted entries of the webhook configuration of this kind and name, without ``caBundle``."""
 
     name: str
     webhooks: Sequence[Entry]
+    kind: WebhookKind = WebhookKind.VALIDATING
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 def at_secret_path(registration: Registration, secret: str | None) -> Registration:
     """Append the secret to the path of Services that have the default path; any other path stays as it is."""
     if secret is None:
         return registration
-    return Registration(registration.name, [_at_secret_path(entry, secret) for entry in registration.webhooks])
+    path = registration.kind.path
+    return replace(registration, webhooks=[_at_secret_path(entry, path, secret) for entry in registration.webhooks])
 
 
-def completed(webhooks: Sequence[Entry], ca_bundle: bytes | None) -> list[dict[str, Any]]:
+def completed(
+    webhooks: Sequence[Entry], ca_bundle: bytes | None, kind: WebhookKind = WebhookKind.VALIDATING
+) -> list[dict[str, Any]]:
     """Return the entries as they are applied. Source of the defaults: k8s.io/api, admissionregistration/v1."""
-    return [_completed(entry, ca_bundle) for entry in webhooks]
+    defaults = _DEFAULTS | (_OF_MUTATING if kind is WebhookKind.MUTATING else {})
+    return [defaults | _completed(entry, ca_bundle) for entry in webhooks]
 
 
 def differences(wanted: Sequence[Entry], live: Sequence[Entry]) -> list[str]:
@@ -137,12 +147,12 @@ def service_url(webhook: Entry) -> str:
     return f"https://{service['name']}.{service['namespace']}.svc:{service.get('port', 443)}{service.get('path', '/')}"
 
 
-def _at_secret_path(entry: Entry, secret: str) -> Entry:
+def _at_secret_path(entry: Entry, path: str, secret: str) -> Entry:
     client = entry["clientConfig"]
     service = client.get("service")
-    if not service or service.get("path") != VALIDATE_PATH:
+    if not service or service.get("path") != path:
         return entry
-    return {**entry, "clientConfig": {**client, "service": {**service, "path": f"{VALIDATE_PATH}/{secret}"}}}
+    return {**entry, "clientConfig": {**client, "service": {**service, "path": f"{path}/{secret}"}}}
 
 
 def _completed(entry: Entry, ca_bundle: bytes | None) -> dict[str, Any]:
@@ -155,7 +165,7 @@ def _completed(entry: Entry, ca_bundle: bytes | None) -> dict[str, Any]:
     if ca_bundle:
         client["caBundle"] = base64.b64encode(ca_bundle).decode()
     rules = [{"scope": "*", **rule} for rule in entry.get("rules", ())]
-    return {**_DEFAULTS, **entry, "clientConfig": client, "rules": rules}
+    return {**entry, "clientConfig": client, "rules": rules}
 
 
 def _differences(wanted: Entry, live: Entry | None) -> Iterator[str]:

@@ -1,16 +1,36 @@
-"""The ValidatingWebhookConfiguration by which API servers send the controller every object that names images.
+"""The webhook configurations by which API servers send the controller what names images.
 
-This module alone decides the entry; the Helm chart (files/webhook.yaml) and the kustomize overlays derive from it.
+The validating webhook judges every object, the mutating one pins the tags of Pods. This module alone decides their
+entries; the Helm chart (files/webhook.yaml, files/mutatingwebhook.yaml) and the kustomize overlays derive from it.
 """
 
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
-SUFFIX = "admission.anchore.io"
 VALIDATE_PATH = "/validate"
 MUTATE_PATH = "/mutate"
+
+
+class WebhookKind(StrEnum):
+    """The kind of a webhook configuration."""
+
+    VALIDATING = "ValidatingWebhookConfiguration"
+    MUTATING = "MutatingWebhookConfiguration"
+
+    @property
+    def path(self) -> str:
+        """The path of the controller that serves the webhook."""
+        return MUTATE_PATH if self is WebhookKind.MUTATING else VALIDATE_PATH
+
+    @property
+    def suffix(self) -> str:
+        """The end of the entry's name, after that of the configuration: audit annotations begin with both."""
+        return "pinning.anchore.io" if self is WebhookKind.MUTATING else "admission.anchore.io"
+
+
 # The cluster usually needs Pods of this namespace (network, DNS) before any replica of ours can run.
 NEVER_JUDGED = "kube-system"
 # DELETE and CONNECT start no container; while the webhook is down, objects can still be deleted.
@@ -21,6 +41,8 @@ _RESOURCES: Mapping[str, list[str]] = {
     "apps": ["deployments", "replicasets", "statefulsets", "daemonsets"],
     "batch": ["jobs", "cronjobs"],
 }
+_PODS: Mapping[str, list[str]] = {"": ["pods", "pods/ephemeralcontainers"]}
+"""The resources whose tags are pinned: templates keep theirs, so that nothing drifts and no roll-out starts."""
 _IMAGES_CHANGE = (
     "request.operation != 'UPDATE'"
     " || (has(request.subResource) && request.subResource == 'ephemeralcontainers')"
@@ -58,7 +80,8 @@ class WebhookOptions:
     """The parts of the entry that an installation decides.
 
     ``client`` is a service (name, namespace, path, port) or a url; ``excluded`` are namespaces besides kube-system.
-    Kubernetes before 1.30 does not support ``match_conditions``.
+    Kubernetes before 1.30 does not support ``match_conditions``. A mutating webhook always has the failure policy
+    Ignore: what it must not leave out, ``pin: required`` lets the validating one deny.
     """
 
     name: str
@@ -68,6 +91,7 @@ class WebhookOptions:
     timeout_seconds: int = 10
     excluded: Sequence[str] = field(default_factory=tuple)
     match_conditions: bool = True
+    kind: WebhookKind = WebhookKind.VALIDATING
 
 
 def service_client(name: str, namespace: str, port: int, path: str) -> dict[str, Any]:
@@ -77,7 +101,7 @@ def service_client(name: str, namespace: str, port: int, path: str) -> dict[str,
 def webhook_configuration(options: WebhookOptions) -> dict[str, Any]:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
+        "kind": options.kind.value,
         "metadata": {"name": options.name},
         "webhooks": [_entry(options)],
     }
@@ -87,22 +111,26 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
     client = dict(options.client)
     if options.ca_bundle:
         client["caBundle"] = base64.b64encode(options.ca_bundle).decode()
+    is_mutating = options.kind is WebhookKind.MUTATING
     entry = {
         # The API server requires a domain of at least three labels.
-        "name": f"{options.name}.{SUFFIX}",
+        "name": f"{options.name}.{options.kind.suffix}",
         # The API server takes the first version that it knows.
         "admissionReviewVersions": ["v1", "v1beta1"],
         "clientConfig": client,
-        "failurePolicy": options.failure_policy,
+        "failurePolicy": "Ignore" if is_mutating else options.failure_policy,
         # With `Exact`, objects sent in another version of the API would bypass the webhook.
         "matchPolicy": "Equivalent",
-        # Reviews submit images for analysis, but not on a dry run. The API accepts only this value and `None`.
+        # Both submit images for analysis, but not on a dry run. The API accepts only this value and `None`.
         "sideEffects": "NoneOnDryRun",
         "timeoutSeconds": options.timeout_seconds,
-        "rules": [_rule(group, resources) for group, resources in _RESOURCES.items()],
+        "rules": [_rule(group, resources) for group, resources in (_PODS if is_mutating else _RESOURCES).items()],
         "namespaceSelector": {"matchExpressions": [_other_namespaces(options)]},
         "objectSelector": {},  # users choose the labels of their objects, so selecting by them would let users opt out
     }
+    if is_mutating:
+        # A webhook that is called later may add a sidecar, whose tag is then pinned too.
+        entry["reinvocationPolicy"] = "IfNeeded"
     conditions = {"spec-changes": _IMAGES_CHANGE, "not-another-release": _NOT_ANOTHER_RELEASE}
     if options.match_conditions:
         entry["matchConditions"] = [{"name": name, "expression": text} for name, text in conditions.items()]

@@ -1,7 +1,7 @@
 """The reconcile loop of a replica: the Lease, the certificate, the webhook configuration."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from anchore_admission.errors import ConfigurationError
@@ -26,7 +26,7 @@ class CaBundleSource(Protocol):
 class Reconciler:
     """Every replica follows the certificate; the leader also reconciles the Secret and the webhook configuration.
 
-    Without a registrar, the CA bundle is published externally (chart, cert-manager); allow a grace period for it.
+    Without registrars, the CA bundle is published externally (chart, cert-manager); allow a grace period for it.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class Reconciler:
         leadership: Leadership,
         *,
         certificates: ManagedCertificates | None,
-        registrar: Registrar | None,
+        registrars: Sequence[Registrar],
         published: PublishedCaBundle,
         ca_bundle: CaBundleSource,
     ) -> None:
         self.leadership = leadership
         self.certificates = certificates
-        self._registrar = registrar
+        self._registrars = registrars
         self._published = published
         self._ca_bundle = ca_bundle
         self._lease_was_read = asyncio.Event()
@@ -61,14 +61,14 @@ class Reconciler:
         if not leads:
             self._rest()
             return True
-        if self._registrar:
-            return await self._registrar.step(ca_bundle)
-        self._published.record(ca_bundle)
-        return True
+        if not self._registrars:
+            self._published.record(ca_bundle)
+        # One after the other, in their order: a failure of one does not keep the others from being registered.
+        return all([await registrar.step(ca_bundle) for registrar in self._registrars])
 
     def _rest(self) -> None:
-        if self._registrar:
-            self._registrar.rest()
+        for registrar in self._registrars:
+            registrar.rest()
 
     async def hold_lease(self, sleep: Sleep = asyncio.sleep, every: float = LeaseTiming().every) -> None:
         """Renew or take the Lease every ``every`` seconds, until cancelled."""

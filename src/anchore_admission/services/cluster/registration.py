@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from anchore_admission.core.webhook.drift import (
     Registration,
@@ -13,6 +14,7 @@ from anchore_admission.core.webhook.drift import (
     publishes,
     service_url,
 )
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.documents.reader import load_documents
 from anchore_admission.errors import (
     ClusterConflict,
@@ -30,25 +32,29 @@ from anchore_admission.throttled import Throttled
 logger = logging.getLogger("anchore_admission.registration")
 SETTLE_SECONDS = 10.0
 """The time API servers may take to notice a changed configuration; they watch it, so it is usually much shorter."""
-_KIND = "ValidatingWebhookConfiguration"
+_EXPECTED_KINDS = ([WebhookKind.VALIDATING], [WebhookKind.MUTATING, WebhookKind.VALIDATING])
 _LIVE, _PROBE = "live", "probe"
 
 
-def parse_registration(text: str, source: str) -> Registration:
-    """Read the wanted webhook configuration. Raises ConfigurationError with every problem."""
+def parse_registrations(text: str, source: str) -> list[Registration]:
+    """Read the wanted webhook configurations: the validating one, and maybe the mutating one.
+
+    Raises ConfigurationError with every problem.
+    """
     try:
         documents = load_documents(text, source=source, aliases=False)
     except DocumentError as error:
         raise ConfigurationError(source, error.problems) from error
-    if len(documents) != 1 or not isinstance(documents[0], dict) or documents[0].get("kind") != _KIND:
-        raise ConfigurationError(source, [Problem("", f"expected one {_KIND}")])
-    metadata, webhooks = documents[0].get("metadata"), documents[0].get("webhooks")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    problems = [] if isinstance(name, str) and name else [Problem("metadata.name", "expected a name")]
-    problems += _webhook_problems(webhooks)
+    kinds = [document.get("kind") for document in documents if isinstance(document, dict)]
+    if len(kinds) != len(documents) or sorted(map(str, kinds)) not in _EXPECTED_KINDS:
+        expected = f"expected one {WebhookKind.VALIDATING}, and at most one {WebhookKind.MUTATING}"
+        raise ConfigurationError(source, [Problem("", expected)])
+    problems = [problem for document in documents for problem in _problems(document)]
     if problems:
         raise ConfigurationError(source, problems)
-    return Registration(str(name), webhooks or [])
+    found = [Registration(it["metadata"]["name"], it["webhooks"], WebhookKind(it["kind"])) for it in documents]
+    # The mutating one is registered first: where a rule requires digests, nothing is denied for want of it.
+    return sorted(found, key=lambda registration: registration.kind is not WebhookKind.MUTATING)
 
 
 class PublishedCaBundle:
@@ -73,7 +79,7 @@ class PublishedCaBundle:
 
 
 class Registrar:
-    """Each ``step`` compares the live configuration with the wanted one and repairs it.
+    """Each ``step`` compares one live configuration with the wanted one and repairs it.
 
     Only the leader calls it; ``leads()`` is checked again before every write. ``wanted`` is read only at the start:
     while a rolling update is stuck, an old leader must not register the next release's webhook for replicas that still
@@ -116,13 +122,13 @@ class Registrar:
             self._published.record(ca_bundle)
             self._warnings.warn(
                 _LIVE,
-                f"{_KIND} {wanted.name} does not exist: the webhook is switched off; helm upgrade switches it on again",
+                f"{wanted} does not exist: the webhook is switched off; helm upgrade switches it on again",
             )
             return True
         except ClusterConflict:
             return False  # changed at this moment; the next step reads it again
         except ClusterError as error:
-            self._recorder.registration_current(False)
+            self._recorder.registration_current(self._wanted.kind, False)
             self._warnings.warn(_LIVE, f"cannot reconcile the webhook configuration: {error}; trying again")
             return False
 
@@ -130,57 +136,57 @@ class Registrar:
         """Stop reporting: another replica leads, or there is no CA bundle to register yet."""
         self._applied = False
         self._left = []
-        self._recorder.registration_current(False)
-        self._recorder.registration_left_in_place(0)
+        self._recorder.registration_current(self._wanted.kind, False)
+        self._recorder.registration_left_in_place(self._wanted.kind, 0)
 
     async def _reconcile(self, wanted: Registration, ca_bundle: bytes | None) -> bool:
-        live = await self._cluster.read_webhooks(wanted.name)
-        entries = completed(wanted.webhooks, ca_bundle)
+        live = await self._cluster.read_webhooks(wanted.name, wanted.kind)
+        entries = completed(wanted.webhooks, ca_bundle, wanted.kind)
         changes = differences(entries, live.webhooks)
         if changes:
-            self._recorder.registration_current(False)
+            self._recorder.registration_current(self._wanted.kind, False)
             if not await self._responds(wanted, ca_bundle):
                 return False
         if changes or not self._applied:
             if not self._leads():  # the probe may have taken longer than the Lease lasts
                 return False
-            live = await self._apply(wanted.name, live, entries, changes)
+            live = await self._apply(wanted, live, entries, changes)
             changes = differences(entries, live.webhooks)
         if publishes(entries, live.webhooks):
             self._published.record(ca_bundle)
         if changes:
             what = "; ".join(changes)
             remedy = "find the program that writes it and let it leave the webhooks alone"
-            self._warnings.warn(_LIVE, f"{_KIND} {wanted.name} was changed again at once: {what}; {remedy}")
+            self._warnings.warn(_LIVE, f"{wanted} was changed again at once: {what}; {remedy}")
             return False
-        self._warnings.clear(_LIVE, lambda: logger.info("%s %s is up to date again", _KIND, wanted.name))
-        self._recorder.registration_current(True)
-        self._report_left(wanted.name, left_in_place(entries, live.webhooks))
+        self._warnings.clear(_LIVE, lambda: logger.info("%s is up to date again", wanted))
+        self._recorder.registration_current(self._wanted.kind, True)
+        self._report_left(left_in_place(entries, live.webhooks))
         return True
 
-    def _report_left(self, name: str, left: list[str]) -> None:
+    def _report_left(self, left: list[str]) -> None:
         """Count the fields that other clients added and the leader keeps; log them once per change."""
-        self._recorder.registration_left_in_place(len(left))
+        self._recorder.registration_left_in_place(self._wanted.kind, len(left))
         if left != self._left:
             self._left = left
             what = "; ".join(left) or "none any more"
-            logger.warning("%s %s: keeping fields that other clients added: %s", _KIND, name, what)
+            logger.warning("%s: keeping fields that other clients added: %s", self._wanted, what)
 
     async def _apply(
-        self, name: str, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
+        self, wanted: Registration, live: WebhookConfiguration, entries: list[dict[str, object]], changes: list[str]
     ) -> WebhookConfiguration:
         """Apply the wanted entries.
 
         Also done once after taking over leadership: server-side apply removes fields that an earlier release owned and
         this one no longer sets.
         """
-        applied = await self._cluster.apply_webhooks(name, live.uid, entries)
+        applied = await self._cluster.apply_webhooks(wanted.name, live.uid, entries, wanted.kind)
         if changes:
             self._recorder.registration_repaired(Repair.WHILE_LEADING if self._applied else Repair.ON_TAKING_OVER)
         self._applied = True
         if changes or applied.webhooks != live.webhooks:
             why = "; ".join(changes) or "removed fields of an earlier release"
-            logger.info("registered the webhook in %s %s: %s", _KIND, name, why)
+            logger.info("registered the webhook in %s: %s", wanted, why)
         return applied
 
     async def _responds(self, wanted: Registration, ca_bundle: bytes | None) -> bool:
@@ -196,6 +202,13 @@ class Registrar:
             return False
         self._warnings.clear(_PROBE)
         return True
+
+
+def _problems(document: dict[str, Any]) -> list[Problem]:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    problems = [] if isinstance(name, str) and name else [Problem("metadata.name", "expected a name")]
+    return problems + _webhook_problems(document.get("webhooks"))
 
 
 def _webhook_problems(webhooks: object) -> list[Problem]:

@@ -42,7 +42,7 @@ class Replica:
         self.reconciler = Reconciler(
             self.leadership,
             certificates=certificates,
-            registrar=registrar if registers else None,
+            registrars=[registrar] if registers else [],
             published=published,
             ca_bundle=lambda: certificates.ca_bundle,
         )
@@ -155,7 +155,7 @@ class Mounted:
         self.reconciler = Reconciler(
             self.leadership,
             certificates=None,
-            registrar=Registrar(cluster, Webhook(), WANTED, self.recorder, published, clock=clock),
+            registrars=[Registrar(cluster, Webhook(), WANTED, self.recorder, published, clock=clock)],
             published=published,
             ca_bundle=self._read,
         )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.webhook.drift import Registration, completed
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.errors import ClusterConflict, ClusterForbidden, ClusterUnavailable, ConfigurationError
 from anchore_admission.ports.cluster import WebhookConfiguration
 from anchore_admission.ports.telemetry import Repair
@@ -13,7 +14,7 @@ from anchore_admission.services.cluster.registration import (
     SETTLE_SECONDS,
     PublishedCaBundle,
     Registrar,
-    parse_registration,
+    parse_registrations,
 )
 from support.cluster import NAME, InMemoryCluster, Webhook
 from support.fakes import FakeRecorder, ManualClock
@@ -307,19 +308,28 @@ async def test_without_a_configuration_the_ca_bundle_counts_as_trusted(stage: St
 
 
 def test_a_registration_is_read() -> None:
-    registration = parse_registration(TEXT, "file")
-    assert registration == Registration("gate", [{"name": "a.b.c", "clientConfig": {"url": "https://example.com/"}}])
+    entries = [{"name": "a.b.c", "clientConfig": {"url": "https://example.com/"}}]
+    mutating = TEXT.replace("Validating", "Mutating")
+
+    assert parse_registrations(TEXT, "file") == [Registration("gate", entries)]
+    assert parse_registrations(f"{TEXT}---\n{mutating}", "file") == [
+        Registration("gate", entries, WebhookKind.MUTATING),
+        Registration("gate", entries),
+    ]
 
 
+_KINDS = "expected one ValidatingWebhookConfiguration, and at most one MutatingWebhookConfiguration"
 HEAD = "kind: ValidatingWebhookConfiguration\n"
 
 
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
-        ("", ["expected one ValidatingWebhookConfiguration"]),
-        ("kind: ConfigMap", ["expected one ValidatingWebhookConfiguration"]),
-        (f"{TEXT}---\n{TEXT}", ["expected one ValidatingWebhookConfiguration"]),
+        ("", [_KINDS]),
+        ("kind: ConfigMap", [_KINDS]),
+        ("- a", [_KINDS]),
+        (f"{TEXT}---\n{TEXT}", [_KINDS]),
+        (TEXT.replace("Validating", "Mutating"), [_KINDS]),
         (HEAD, ["metadata.name: expected a name", "webhooks: expected at least one entry"]),
         (
             f"{HEAD}metadata: x\nwebhooks: []",
@@ -337,10 +347,28 @@ HEAD = "kind: ValidatingWebhookConfiguration\n"
 )
 def test_every_problem_of_a_registration_is_listed(text: str, problems: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        parse_registration(text, "file")
+        parse_registrations(text, "file")
     assert [str(problem) for problem in caught.value.problems] == problems
 
 
 def test_invalid_yaml_is_reported_with_its_line() -> None:
     with pytest.raises(ConfigurationError, match="line 2"):
-        parse_registration("a: 1\n\tb", "file")
+        parse_registrations("a: 1\n\tb", "file")
+
+
+async def test_two_configurations_are_reconciled_independently(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage()
+    client = {"service": {"name": "gate", "namespace": "security", "path": "/mutate"}}
+    wanted = Registration(NAME, [{**ENTRY, "clientConfig": client}], WebhookKind.MUTATING)
+    published = PublishedCaBundle(stage.clock)
+    registrar = Registrar(stage.cluster, stage.webhook, wanted, stage.recorder, published, clock=stage.clock)
+
+    assert await registrar.step(b"CA")
+    assert f"MutatingWebhookConfiguration {NAME} does not exist: the webhook is switched off" in caplog.text
+    stage.cluster.mutating[NAME] = WebhookConfiguration("uid-9", ())
+    assert await registrar.step(b"CA")
+    assert await stage.step()
+    assert stage.cluster.applied == [WebhookKind.MUTATING, WebhookKind.VALIDATING]
+    assert stage.webhook.asked == [(f"https://gate.security.svc:443/{path}", b"CA") for path in ("mutate", "validate")]
+    (entry,) = stage.cluster.mutating[NAME].webhooks
+    assert entry["reinvocationPolicy"] == "Never"

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from chart_schema import schema
 
-from anchore_admission.core.webhook.entry import VALIDATE_PATH, WebhookOptions, service_client, webhook_configuration
+from anchore_admission.core.webhook.entry import WebhookKind, WebhookOptions, service_client, webhook_configuration
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "anchore-admission"
@@ -27,7 +27,7 @@ _EXAMPLE = re.compile(r"# +(- )?\w+:( |$)")
 _LONGEST_DEFAULT = 60
 _LINE = 120
 _ENTRY_HEADER = """\
-# The webhook's entry in the ValidatingWebhookConfiguration, written by `make chart-docs` from the program, which
+# The webhook's entry in the {kind}, written by `make chart-docs` from the program, which
 # explains it (src/anchore_admission/core/webhook/entry.py). templates/_webhook.tpl sets what the values decide.
 """
 
@@ -94,14 +94,14 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def webhook_entry() -> str:
+def webhook_entry(kind: WebhookKind) -> str:
     """Return the webhook's entry as the program prints it, with the names of the default release."""
-    client = service_client("anchore-admission", "anchore-admission", 443, VALIDATE_PATH)
-    (entry,) = webhook_configuration(WebhookOptions("anchore-admission", client))["webhooks"]
+    client = service_client("anchore-admission", "anchore-admission", 443, kind.path)
+    (entry,) = webhook_configuration(WebhookOptions("anchore-admission", client, kind=kind))["webhooks"]
     # The template adds the release's namespace, which it knows.
     entry["namespaceSelector"]["matchExpressions"][0]["values"].remove("anchore-admission")
     text: str = yaml.dump(entry, Dumper=_Dumper, sort_keys=False, width=_LINE)
-    return _ENTRY_HEADER + text
+    return _ENTRY_HEADER.format(kind=kind.value) + text
 
 
 def _at(value: Any, path: str) -> Any:
@@ -143,7 +143,8 @@ def main() -> int:
         CHART / "values.schema.json": schema(
             (CHART / "values.schema.json").read_text(), configuration, yaml.safe_load(values), old
         ),
-        CHART / "files" / "webhook.yaml": webhook_entry(),
+        CHART / "files" / "webhook.yaml": webhook_entry(WebhookKind.VALIDATING),
+        CHART / "files" / "mutatingwebhook.yaml": webhook_entry(WebhookKind.MUTATING),
     }
     stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:

@@ -49,6 +49,14 @@ OVERLAYS = {
         {"anchore": ANCHORE, "certificates": {"mode": "certManager"}, "webhook": {"registration": "chart"}}
     ),
     "strict": Overlay({"anchore": ANCHORE, "enableStrictGating": True}, on="self-managed"),
+    "pinning": Overlay(
+        {
+            "anchore": ANCHORE,
+            "config": {"defaults": {"mode": "strict", "pin": "bestEffort"}},
+            "pinning": {"enabled": True},
+        },
+        on="strict",
+    ),
     "sandbox": Overlay({"sandbox": {"enabled": True}, "enableStrictGating": True}, on="self-managed"),
 }
 
@@ -132,7 +140,12 @@ def _with_files_renamed(it: Object) -> Object:
 
 def files_of(configuration: Object) -> dict[str, str]:
     """Return the files of the controller's ConfigMap, with double quotes around the namespace and nothing else."""
-    return {name: _dump(_with_quotes(yaml.safe_load(text))) for name, text in sorted(configuration["data"].items())}
+    return {name: _file_text(text) for name, text in sorted(configuration["data"].items())}
+
+
+def _file_text(text: str) -> str:
+    """Write the documents of a file again; the registration may have two."""
+    return "---\n".join(_dump(_with_quotes(document)) for document in yaml.safe_load_all(text) if document)
 
 
 def _with_quotes(value: Any) -> Any:

@@ -33,8 +33,6 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"([A-Za-z0-9._~:/\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 HTTPS_ADDRESS = "expected https:// and an address without user, query, fragment or blanks"
 """The message about an invalid address, without the address: its path may be a secret."""
-_SECONDS, _MUTATING_SECONDS = 10, 3
-"""The default timeouts. A creation waits for both webhooks, one after the other."""
 _SERVICE, _URL = "Reached as a Service", "Reached by an address"
 
 
@@ -132,7 +130,7 @@ def command(
         else {"url": _with_path(url or "", kind)},
         ca_bundle=ca_bundle,
         failure_policy=(failure_policy or FailurePolicy.FAIL).value,
-        timeout_seconds=timeout_seconds or (_MUTATING_SECONDS if mutating else _SECONDS),
+        timeout_seconds=timeout_seconds,
         excluded=excluded,
         match_conditions=not no_match_conditions,
         kind=kind,

@@ -5,8 +5,9 @@ from itertools import product
 from typing import Any
 
 import pytest
+import yaml
 
-from anchore_admission.core.webhook.entry import WebhookOptions, service_client, webhook_configuration
+from anchore_admission.core.webhook.entry import WebhookKind, WebhookOptions, service_client, webhook_configuration
 from support.charts import ANCHORE, NAMESPACE, RELEASE, Rendered, Values, merged, notes, render
 from support.paths import ROOT
 
@@ -386,3 +387,78 @@ ELSEWHERE = {"config": {"accounts": [{"name": "b", "endpoint": "http://api.other
 def test_the_notes_name_an_anchore_that_is_reviewed(values: Values, namespaces: list[str]) -> None:
     said = notes(values)
     assert re.findall(r"WARNING: Anchore runs in the namespace (\S+), which is reviewed", said) == namespaces
+
+
+# The mutating webhook
+
+PINNING: Values = {"pinning": {"enabled": True}, "config": {"defaults": {"pin": "bestEffort"}}}
+
+
+def _mutating(rendered: Rendered) -> dict[str, Any]:
+    """The one entry of the mutating webhook, wherever it stands."""
+    live = rendered.get("MutatingWebhookConfiguration")
+    if "webhooks" not in live:
+        documents = [*yaml.safe_load_all(rendered.get("ConfigMap")["data"]["registration.yaml"])]
+        assert [document["kind"] for document in documents] == [kind.value for kind in reversed(WebhookKind)]
+        live = documents[0]
+    (entry,) = live["webhooks"]
+    assert isinstance(entry, dict)
+    return entry
+
+
+@pytest.mark.parametrize("certificates", CERTIFICATES)
+def test_without_pinning_there_is_no_mutating_webhook(certificates: str) -> None:
+    rendered = _release(certificates)
+
+    assert "MutatingWebhookConfiguration" not in {kind for kind, _ in rendered.names()}
+    assert "mutating" not in yaml.safe_dump(rendered.objects).lower()
+
+
+@pytest.mark.parametrize("owner", ["controller", "chart"])
+def test_the_mutating_entry_is_the_one_that_the_program_prints(owner: str) -> None:
+    excluded = ["anchore", "cert-manager"]
+    client = service_client(RELEASE, NAMESPACE, 443, "/mutate")
+    options = WebhookOptions(RELEASE, client, excluded=excluded, kind=WebhookKind.MUTATING)
+    (expected,) = webhook_configuration(options)["webhooks"]
+    values = merged(PINNING, {"webhook": {"excludedNamespaces": excluded}})
+    rendered = _release("certManager", owner, values)
+
+    assert _mutating(rendered) == expected
+    annotations = rendered.get("MutatingWebhookConfiguration")["metadata"]["annotations"]
+    assert annotations == rendered.get("ValidatingWebhookConfiguration")["metadata"]["annotations"]
+
+
+def test_the_controller_may_write_only_these_two_configurations() -> None:
+    rules = _release("selfManaged", values=PINNING).get("ClusterRole")["rules"]
+    (rule,) = [rule for rule in rules if rule["apiGroups"] == ["admissionregistration.k8s.io"]]
+
+    assert rule["resources"] == ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"]
+    assert (rule["resourceNames"], rule["verbs"]) == ([RELEASE], ["get", "patch"])
+
+
+@pytest.mark.parametrize(
+    ("values", "warnings"),
+    [
+        (PINNING, []),
+        ({}, []),
+        ({"pinning": {"enabled": True}}, ["pinning.enabled is true, but no rule sets pin"]),
+        ({"pinning": {"enabled": True}, "config": {"defaults": {"pin": False}}}, ["but no rule sets pin"]),
+        ({"config": {"defaults": {"pin": "bestEffort"}}}, ["a rule sets pin, but pinning.enabled is false"]),
+        (
+            {"config": {"rules": [{"name": "a", "mode": "strict", "pin": "required"}]}},
+            ["a rule sets pin, but pinning.enabled is false", "every Pod that names a tag is"],
+        ),
+    ],
+)
+def test_the_notes_warn_of_half_a_pin(values: Values, warnings: list[str]) -> None:
+    text = notes(merged(ANCHORE, values))
+
+    assert [warning for warning in warnings if warning not in text] == []
+    assert ("pin" in text.replace("shipping", "")) == bool(warnings or values)
+
+
+def test_a_change_of_pinning_replaces_the_replicas() -> None:
+    off, on = (_release("selfManaged", values=values) for values in ({}, {"pinning": {"enabled": True}}))
+    checksums = [it.get("Deployment")["spec"]["template"]["metadata"]["annotations"] for it in (off, on)]
+
+    assert checksums[0] != checksums[1]

@@ -151,6 +151,6 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- $config = omit $config "rules" "defaults" "exemptions" "workloads" "unknownKinds" "messages" }}
 {{- $_ := set $config "limits" (omit (default dict $config.limits) "images" "exemptionDays") }}
 {{- toYaml $config }}
-{{ if eq .Values.webhook.registration "controller" }}{{ include "anchore-admission.webhooks" . }}{{ end }}
+{{ if eq .Values.webhook.registration "controller" }}{{ include "anchore-admission.registration" . }}{{ end }}
 {{ .Values.certificates.caBundle }}
 {{- end }}

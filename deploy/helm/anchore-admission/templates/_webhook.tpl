@@ -1,6 +1,7 @@
 {{/*
-The webhook's entry: rendered into the ValidatingWebhookConfiguration with `webhook.registration: chart`, and into the file that the
-controller applies with `controller`. The program owns the entry (files/webhook.yaml); only the parts that values decide are set here.
+The webhooks' entries: rendered into the webhook configurations with `webhook.registration: chart`, and into the file that the
+controller applies with `controller`. The program owns the entries (files/webhook.yaml, files/mutatingwebhook.yaml); only the parts
+that values decide are set here.
 */}}
 
 {{- define "anchore-admission.failurePolicy" -}}
@@ -9,12 +10,44 @@ controller applies with `controller`. The program owns the entry (files/webhook.
 {{- end }}
 
 {{- define "anchore-admission.webhooks" -}}
+{{- $entry := .Files.Get "files/webhook.yaml" | fromYaml }}
+{{- $_ := set $entry "failurePolicy" (include "anchore-admission.failurePolicy" .) }}
+{{- $_ = set $entry "timeoutSeconds" .Values.webhook.timeoutSeconds }}
+{{- include "anchore-admission.completedEntry" (dict "ctx" . "entry" $entry) }}
+{{- end }}
+
+{{- define "anchore-admission.mutatingWebhooks" -}}
+{{- $entry := .Files.Get "files/mutatingwebhook.yaml" | fromYaml }}
+{{- include "anchore-admission.completedEntry" (dict "ctx" . "entry" $entry) }}
+{{- end }}
+
+{{/* The webhook configurations as documents that the controller applies. */}}
+{{- define "anchore-admission.registration" -}}
+{{- range $kind, $webhooks := include "anchore-admission.kinds" . | fromYaml }}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: {{ $kind }}
+metadata:
+  name: {{ include "anchore-admission.fullname" $ | quote }}
+webhooks:
+  {{- include $webhooks $ | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The kinds of webhook configurations, each with the template of its entries. */}}
+{{- define "anchore-admission.kinds" -}}
+{{- if .Values.pinning.enabled }}
+MutatingWebhookConfiguration: anchore-admission.mutatingWebhooks
+{{- end }}
+ValidatingWebhookConfiguration: anchore-admission.webhooks
+{{- end }}
+
+{{- define "anchore-admission.completedEntry" -}}
+{{- $entry := .entry }}
+{{- with .ctx }}
 {{- $full := include "anchore-admission.fullname" . }}
 {{- $namespace := include "anchore-admission.namespace" . }}
-{{- $entry := .Files.Get "files/webhook.yaml" | fromYaml }}
-{{- $_ := set $entry "name" (print $full ".admission.anchore.io") }}
-{{- $_ = set $entry "failurePolicy" (include "anchore-admission.failurePolicy" .) }}
-{{- $_ = set $entry "timeoutSeconds" .Values.webhook.timeoutSeconds }}
+{{- $_ := set $entry "name" (replace "anchore-admission." (print $full ".") $entry.name) }}
 {{- $_ = set $entry.clientConfig.service "name" $full }}
 {{- $_ = set $entry.clientConfig.service "namespace" $namespace }}
 {{- if and .Values.certificates.caBundle (eq .Values.webhook.registration "chart") }}
@@ -30,7 +63,7 @@ controller applies with `controller`. The program owns the entry (files/webhook.
 
 {{- $conditions := list }}
 {{- range $entry.matchConditions }}
-  {{- if or (ne .name "not-another-release") $.Values.webhook.admitOtherReleases }}
+  {{- if or (ne .name "not-another-release") $.ctx.Values.webhook.admitOtherReleases }}
     {{- $conditions = append $conditions . }}
   {{- end }}
 {{- end }}
@@ -40,6 +73,7 @@ controller applies with `controller`. The program owns the entry (files/webhook.
   {{- $_ = unset $entry "matchConditions" }}
 {{- end }}
 {{- list $entry | toYaml }}
+{{- end }}
 {{- end }}
 
 {{/*

@@ -30,6 +30,11 @@ class WebhookKind(StrEnum):
         """The end of the entry's name, after that of the configuration: audit annotations begin with both."""
         return "pinning.anchore.io" if self is WebhookKind.MUTATING else "admission.anchore.io"
 
+    @property
+    def timeout_seconds(self) -> int:
+        """The default timeout. The creation of a Pod waits for both webhooks, one after the other."""
+        return 3 if self is WebhookKind.MUTATING else 10
+
 
 # The cluster usually needs Pods of this namespace (network, DNS) before any replica of ours can run.
 NEVER_JUDGED = "kube-system"
@@ -88,7 +93,7 @@ class WebhookOptions:
     client: Mapping[str, Any]
     ca_bundle: bytes | None = None
     failure_policy: str = "Fail"
-    timeout_seconds: int = 10
+    timeout_seconds: int | None = None
     excluded: Sequence[str] = field(default_factory=tuple)
     match_conditions: bool = True
     kind: WebhookKind = WebhookKind.VALIDATING
@@ -123,7 +128,7 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
         "matchPolicy": "Equivalent",
         # Both submit images for analysis, but not on a dry run. The API accepts only this value and `None`.
         "sideEffects": "NoneOnDryRun",
-        "timeoutSeconds": options.timeout_seconds,
+        "timeoutSeconds": options.timeout_seconds or options.kind.timeout_seconds,
         "rules": [_rule(group, resources) for group, resources in (_PODS if is_mutating else _RESOURCES).items()],
         "namespaceSelector": {"matchExpressions": [_other_namespaces(options)]},
         "objectSelector": {},  # users choose the labels of their objects, so selecting by them would let users opt out

@@ -73,12 +73,12 @@ class Release:
     def create(self, namespace: str, made: Json, *, dry_run: bool = False) -> Answer:
         return self.api.create(namespace, made, dry_run=dry_run)
 
-    def asked(self, replica: Json, namespace: str, image: str) -> Json:
+    def asked(self, replica: Json, namespace: str, image: str, path: str = "/validate") -> Json:
         """Return one replica's response to a review of a Pod; an API server keeps its connection to another one."""
         trust = trusting(cadata=base64.b64decode(self.registration()["clientConfig"]["caBundle"]).decode())
         pod = thing("Pod", image)
         pod["metadata"]["namespace"] = namespace
-        url = f"https://{replica['status']['podIP']}:8443/validate?timeout=10s"
+        url = f"https://{replica['status']['podIP']}:8443{path}?timeout=10s"
         service = {"sni_hostname": f"{self.name}.{self.name}.svc"}
         with httpx.Client(verify=trust, timeout=20, trust_env=False) as client:
             answer = client.post(url, json=example_review(pod), extensions=service).raise_for_status()

@@ -1,9 +1,7 @@
 """How long reviews hold up the creation of Pods; E2E_MEASURE=on prints it, beside that everything is admitted."""
 
-import base64
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,17 +9,16 @@ from typing import Final
 
 import pytest
 
-from anchore_admission.certificates import throw_away_pair
 from e2e import at_once, calls
+from e2e.bare import bare_webhook
 from e2e.cluster.api import Api
 from e2e.cluster.cluster import Cluster
-from e2e.cluster.daemon import Daemon
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
+from e2e.figures import show
 from e2e.processes import ANCHORE, sandbox
 from e2e.release import REGISTRATIONS, WEBHOOK, Release, installed
 from e2e.things import PASSING, Json, thing
-from support.paths import ROOT
 
 pytestmark = [
     pytest.mark.cluster,
@@ -65,28 +62,20 @@ def serving(names: None, release: Release) -> Iterator[Release]:
 @pytest.fixture(scope="module")
 def bare(serving: Release, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A webhook that admits everything, for a namespace of its own: what no review can be cheaper than."""
-    folder = tmp_path_factory.mktemp("bare")
-    pair = throw_away_pair(["127.0.0.1"])
-    (folder / "tls.crt").write_bytes(pair.certificate)
-    (folder / "tls.key").write_bytes(pair.key)
-    command = [sys.executable, ROOT / "tests/e2e/bare_webhook.py", PORT, folder / "tls.crt", folder / "tls.key"]
-    daemon = Daemon("bare-webhook", command, {"PATH": os.environ["PATH"]})
-    called = {"url": f"https://127.0.0.1:{PORT}/", "caBundle": base64.b64encode(pair.ca_bundle).decode()}
-    webhook = {
-        **serving.registration(),
-        "name": "bare.admission.anchore.io",
-        "clientConfig": called,
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": BARE}},
-    }
-    daemon.start()
-    try:
+    with bare_webhook(tmp_path_factory.mktemp("bare"), PORT) as (daemon, called):
+        webhook = {
+            **serving.registration(),
+            "name": "bare.admission.anchore.io",
+            "clientConfig": called,
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": BARE}},
+        }
         made = api.call("POST", REGISTRATIONS, {"metadata": {"name": "bare"}, "webhooks": [webhook]})
         assert made.allowed, made.message
-        until(lambda: daemon.require() and is_called(api, webhook["name"]), "it is called")
-        yield
-    finally:
-        api.call("DELETE", f"{REGISTRATIONS}/bare")
-        daemon.stop()
+        try:
+            until(lambda: daemon.require() and is_called(api, webhook["name"]), "it is called")
+            yield
+        finally:
+            api.call("DELETE", f"{REGISTRATIONS}/bare")
 
 
 def is_called(api: Api, webhook: str) -> bool:
@@ -175,8 +164,3 @@ def report(what: str, figures: Mapping[str, float], unit: str = "s") -> None:
         f"{KINDS[name]} {figure:.2f} {unit} ({figure / figures[SPARED]:.2f} times)" for name, figure in figures.items()
     ]
     show(f"{what}: {', '.join(said)}")
-
-
-def show(text: str) -> None:
-    """Print a figure with the load of the machine, without which it says little."""
-    print(f"\n{text}; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", end="")  # noqa: T201 - what was asked for

@@ -15,7 +15,12 @@ from e2e.things import FAILING, PASSING, thing
 pytestmark = pytest.mark.cluster
 
 HERE: Final = "default"
-STRICT: Final = {"sandbox": {"enabled": True}, "enableStrictGating": True, "networkPolicy": {"enabled": True}}
+STRICT: Final = {
+    "sandbox": {"enabled": True},
+    "enableStrictGating": True,
+    "networkPolicy": {"enabled": True},
+    "pinning": {"enabled": True},
+}
 
 
 @pytest.fixture

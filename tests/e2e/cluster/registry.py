@@ -84,7 +84,12 @@ class Registry:
             {
                 "architecture": architecture,
                 "os": "linux",
-                "config": {"Entrypoint": images.SLEEP, "Env": ["PATH=/bin"], "User": images.USER},
+                "config": {
+                    "Entrypoint": images.SLEEP,
+                    "Env": ["PATH=/bin"],
+                    "Labels": {"repository": repository},  # so that no two of them share a digest
+                    "User": images.USER,
+                },
                 "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
             }
         ).encode()

@@ -1,0 +1,67 @@
+"""How long pinning holds up the creation of Pods when the facts are known; E2E_MEASURE=on prints it."""
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from e2e.cluster.registry import Pushed, Registry
+from e2e.conftest import Namespaces
+from e2e.figures import show
+from e2e.pins import BEST_EFFORT, OFF, REQUIRED, Pinning, pinning, waiting
+from e2e.release import Release
+from e2e.things import images_of
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(os.environ.get("E2E_MEASURE", "off") == "off", reason="`make e2e-measure` runs this"),
+]
+
+KINDS: Final = {
+    REQUIRED: "pinned",
+    OFF: "called, with nothing to pin",
+    BEST_EFFORT: "without the mutating webhook",
+}
+ONE_BY_ONE: Final = 300
+REFRESH: Final = "10m"
+
+
+@pytest.fixture(scope="module")
+def pinned(
+    release: Release, registry: Registry, namespaces: Namespaces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pinning]:
+    """Every replica judges in each of the namespaces, and only in one of them the mutating webhook is not called."""
+    folder = tmp_path_factory.mktemp("pinning")
+    with pinning(release, registry, namespaces, folder, REFRESH) as pinned, pinned.unregistered() as webhook:
+        names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [REQUIRED, OFF]}
+        with pinned.other("measured", {**webhook, "namespaceSelector": {"matchExpressions": [names]}}):
+            yield pinned
+
+
+def expected(namespace: str, app: Pushed) -> str:
+    return app.pinned if namespace == REQUIRED else app.tag
+
+
+def test_pods_one_by_one(pinned: Pinning) -> None:
+    app = pinned.publish("team/measured:1")
+    for namespace in KINDS:
+        pinned.await_image(namespace, app.tag, expected(namespace, app))
+    seconds: dict[str, list[float]] = {name: [] for name in KINDS}
+    images: dict[str, set[str]] = {name: set() for name in KINDS}
+    for number in range(ONE_BY_ONE):
+        for namespace, found in seconds.items():
+            pod = waiting(app.tag, f"single-{number}")
+            began = time.perf_counter()
+            answer = pinned.api.create(namespace, pod)
+            found.append(time.perf_counter() - began)
+            images[namespace].update(images_of(answer.body))
+    assert images == {namespace: {expected(namespace, app)} for namespace in KINDS}
+
+    middle = {name: statistics.median(found) * 1000 for name, found in seconds.items()}
+    late = {name: statistics.quantiles(found, n=20)[-1] * 1000 for name, found in seconds.items()}
+    show(f"{ONE_BY_ONE} Pods one by one: pinning adds {middle[REQUIRED] - middle[BEST_EFFORT]:.2f} ms")
+    for name, figure in middle.items():
+        show(f"{KINDS[name]}: {figure:.2f} ms, 95th percentile {late[name]:.2f} ms")

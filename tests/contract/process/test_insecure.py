@@ -41,17 +41,20 @@ def test_reviews_are_answered_only_at_the_printed_address_which_is_never_logged(
 ) -> None:
     printed = program("webhook", "--url", f"https://gate.example.com/validate/{SECRET}/").out
     path = urlsplit(yaml.safe_load(printed)["webhooks"][0]["clientConfig"]["url"]).path
-    others = ("/validate", "/validate/", f"{path}/", path[:-1], "/review", "/docs", "/")
+    plain = ("/validate", "/validate/", "/mutate", "/mutate/")
+    others = (*plain, f"{path}/", path[:-1], f"/mutate/{SECRET[:-1]}", "/review", "/docs", "/")
     configuration, secret = _files(tmp_path)
     with serving(configuration, "--secret-path-file", secret, *QUIETLY) as running:
         process, lines = running.process, running.lines
         answer = ask(f"{running.address}{path}?timeout=10s")
+        mutated = ask(f"{running.address}/mutate/{SECRET}?timeout=3s")
         refused = {other: ask(f"{running.address}{other}").status_code for other in others}
         process.send_signal(signal.SIGTERM)
         assert process.stdout
         lines.extend(process.stdout)
         assert process.wait() == 0
     assert answer.json()["response"]["uid"] == json.loads(POD_CREATE)["request"]["uid"]
+    assert mutated.json()["response"] == {"uid": answer.json()["response"]["uid"], "allowed": True}
     assert refused == dict.fromkeys(others, 404)
     messages = [json.loads(line)["message"] for line in lines]
     assert "serving without TLS: every client that reaches port 0 can read and forge reviews" in messages

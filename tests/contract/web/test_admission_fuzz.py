@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +9,10 @@ import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.webhook import JSON, POD_CREATE, REVIEWS, Webhook, failure
+from support.webhook import JSON, POD_CREATE, REVIEWS, Webhook, failure, patched
 
 Path = tuple[str | int, ...]
+PIN = {"defaults": {"mode": "strict", "pin": "bestEffort"}}
 SENT = [
     REVIEWS[f"kubernetes-1.36/{name}"] for name in ("pod-create", "cronjob-update-image", "pod-ephemeralcontainers")
 ]
@@ -62,28 +64,53 @@ def damaged(draw: st.DrawFn) -> bytes:
     return POD_CREATE[:start] + draw(st.binary(max_size=20)) + POD_CREATE[end:]
 
 
-async def _ask(body: bytes, headers: dict[str, str], query: str) -> httpx.Response:
-    webhook = Webhook(body_limit=16 * 1024)
-    answer = await webhook.http.post(f"/validate?{query}", content=body, headers=headers)
-    recorded = 1 if answer.status_code == 200 else 0
-    assert (len(webhook.recorder.reviews), len(webhook.recorder.malformed)) == (recorded, 1 - recorded)
-    return answer
+async def _ask(body: bytes, headers: dict[str, str], query: str) -> tuple[httpx.Response, httpx.Response]:
+    """Send a body to both webhooks; their Anchore holds every image of the reviews that are sent."""
+    webhook = Webhook(PIN, body_limit=16 * 1024)
+    for image in ("nginx:1.25", "busybox:1.36"):
+        webhook.anchore.store(f"docker.io/library/{image}")
+    async with webhook.submitting():
+        answer = await webhook.http.post(f"/validate?{query}", content=body, headers=headers)
+        recorded = 1 if answer.status_code == 200 else 0
+        assert (len(webhook.recorder.reviews), len(webhook.recorder.malformed)) == (recorded, 1 - recorded)
+        mutating = await webhook.http.post(f"/mutate?{query}", content=body, headers=headers)
+        assert (len(webhook.recorder.pinnings), len(webhook.recorder.malformed)) == (recorded, 2 * (1 - recorded))
+    return answer, mutating
+
+
+def assert_patch(sent: Any, response: Any) -> None:
+    """Assert that the response allows the object, and that its patch, if any, changes nothing but images in places."""
+    assert response["allowed"] is True
+    assert set(response) - {"auditAnnotations"} in ({"uid", "allowed"}, {"uid", "allowed", "patchType", "patch"})
+    operations = json.loads(base64.b64decode(response.get("patch", "W10=")))
+    new = patched(sent["request"].get("object"), {"patch": operations})
+    assert all(place["path"].endswith(("/image", "/image/reference")) for place in operations)
+    assert (new == sent["request"].get("object")) is (operations == [])
 
 
 def assert_proper(body: bytes, content_type: str = JSON, query: str = "timeout=10s") -> None:
-    """Assert that the response is a verdict that the API server accepts, or an error in Kubernetes' own form."""
-    answer = asyncio.run(_ask(body, {"content-type": content_type}, query))
+    """Assert that the responses are those that API servers accept, or errors in Kubernetes' own form."""
+    answer, mutating = asyncio.run(_ask(body, {"content-type": content_type}, query))
     if answer.status_code != 200:
         assert failure(answer)[0] in {400, 413, 415}
+        assert failure(mutating) == failure(answer)
         return
     sent, got = json.loads(body), answer.json()
     assert (got["apiVersion"], got["kind"]) == (sent["apiVersion"], "AdmissionReview")
+    assert {**mutating.json(), "response": None} == {**got, "response": None}
     response = got["response"]
-    assert response["uid"] == sent["request"]["uid"]
+    assert response["uid"] == mutating.json()["response"]["uid"] == sent["request"]["uid"]
+    assert_patch(sent, mutating.json()["response"])
     assert set(response) <= {"uid", "allowed", "status", "warnings", "auditAnnotations"}
     assert response["allowed"] is True or response["status"]["code"] == 403
     assert all(text.isprintable() and len(text) <= 250 for text in response.get("warnings", []))
     assert "unexpectedly" not in response.get("status", {}).get("message", "")
+
+
+def test_the_reviews_of_pods_are_pinned_before_they_are_changed() -> None:
+    for body in (SENT[0], SENT[2]):
+        _, mutating = asyncio.run(_ask(body, {"content-type": JSON}, "timeout=3s"))
+        assert "patch" in mutating.json()["response"]
 
 
 @given(body=st.binary(max_size=200), content_type=st.sampled_from([JSON, "text/plain", ""]), query=st.text(max_size=20))

@@ -162,7 +162,7 @@ async def test_a_client_that_disconnects_amid_the_body_gets_no_response_and_leav
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "chunked"])
-@pytest.mark.parametrize(("path", "size"), [("/validate", 40_000_000), ("/review", 3_000_000)])
+@pytest.mark.parametrize(("path", "size"), [("/validate", 40_000_000), ("/mutate", 40_000_000), ("/review", 3_000_000)])
 async def test_a_client_that_sends_megabytes_can_read_why_they_are_too_many(
     path: str, size: int, chunked: bool
 ) -> None:

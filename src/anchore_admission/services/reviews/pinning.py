@@ -9,9 +9,10 @@ from typing import Final
 
 from anchore_admission.core import workload
 from anchore_admission.core.images import JudgedImage, judged_images
-from anchore_admission.core.pins import PinnedPlace, Pinner, PinResult, Unpinned, annotations, kept, replacements
+from anchore_admission.core.pins import PinnedPlace, Pinner, PinResult, annotations, kept, replacements
 from anchore_admission.core.question import question_about
 from anchore_admission.core.scope import out_of_scope
+from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest, AdmissionResponse
@@ -88,22 +89,22 @@ class Pinning:
         )
         verdicts, waivers = await judge(images)
         pinner = Pinner(book, waivers, deadline.clock(), rules.fresh)
-        stale = [verdict.judged for verdict in verdicts if _is_stale(pinner.digest(verdict))]
+        found = await _found(pinner, verdicts)
+        stale = [image for image in images if PinResult.STALE in [pin.result for pin in found[image.text]]]
         if stale and not request.dryRun:
             # The look-ups have submitted these tags; Anchore's response tells where they point now.
             waits = (self._gathering.settled(question, deadline) for question in map(question_about, stale) if question)
             await asyncio.gather(*waits)
             again, waivers = await judge(stale)
-            newer = {verdict.judged.text: verdict for verdict in again}
-            verdicts = [newer.get(verdict.judged.text, verdict) for verdict in verdicts]
             pinner = Pinner(book, waivers, deadline.clock(), rules.fresh)
-        pins = [*staying, *chain.from_iterable(await in_turns(map(pinner.places, verdicts)))]
-        for verdict in verdicts:
-            digest, question = pinner.digest(verdict), question_about(verdict.judged)
-            if isinstance(digest, str) and question:
+            found |= await _found(pinner, again)
+        for image in images:
+            digest = next((pin.digest for pin in found[image.text] if pin.value), "")
+            question = question_about(image) if digest else None
+            if question:
                 self._gathering.know_by_digest(question, digest, request.namespace or "")
         order = {place: number for number, place in enumerate(places)}
-        return tuple(sorted(pins, key=lambda pin: order[pin.place]))
+        return tuple(sorted(chain(staying, *found.values()), key=lambda pin: order[pin.place]))
 
 
 def _places(request: AdmissionRequest, images: Sequence[ContainerImage]) -> list[ContainerImage]:
@@ -123,8 +124,10 @@ def _may_be_pinned(image: JudgedImage) -> bool:
     return image.rule.pins and image.reference is not None and image.reference.digest is None
 
 
-def _is_stale(digest: str | Unpinned) -> bool:
-    return isinstance(digest, Unpinned) and digest.result is PinResult.STALE
+async def _found(pinner: Pinner, verdicts: Sequence[ImageVerdict]) -> dict[str, list[PinnedPlace]]:
+    """Return the outcomes for the places of each image, by its text."""
+    outcomes = await in_turns(map(pinner.places, verdicts))
+    return {verdict.judged.text: pins for verdict, pins in zip(verdicts, outcomes, strict=True)}
 
 
 def _record(request: AdmissionRequest, pins: tuple[PinnedPlace, ...], seconds: float) -> PinningRecord:

@@ -140,7 +140,7 @@ async def test_the_page_shows_its_routes_and_no_list_of_schemas(visit: Visit) ->
 
 async def test_no_foreign_script_would_run_on_the_page(visit: Visit) -> None:
     await visit.page.goto(f"{visit.url}/docs")
-    await expect(visit.page.locator(".opblock")).to_have_count(2)
+    await expect(visit.page.locator(".opblock")).to_have_count(3)
     script = "document.body.appendChild(Object.assign(document.createElement('script'), {text: 'window.ran = true'}))"
     async with visit.page.expect_console_message(lambda message: "Content Security Policy" in message.text):
         await visit.page.evaluate(script)

@@ -9,7 +9,7 @@ from functools import partial
 
 from msgspec import structs
 
-from anchore_admission.core.answers import Query
+from anchore_admission.core.answers import ByDigest, Query
 from anchore_admission.core.assembly import Assembled, assemble, look_ups
 from anchore_admission.core.facts import (
     AnalysisState,
@@ -326,6 +326,8 @@ class FactGathering:
 
         The record was found by the tag, so that the policy is evaluated for the same name.
         """
+        if self._memory.has_fresh(question.account, ByDigest(digest)):
+            return
         assembled = self._assembled(question, {}, stores=False)
         record = assembled.record
         known = next((answer for answer in assembled.used if record is not None and answer.value is record), None)

@@ -142,15 +142,19 @@ class Memory:
             return await self.ask(account, repositories, query, asker)  # what was known before does not count any more
         return self._standing_in(current, repositories) or outcome
 
+    def has_fresh(self, account: str, query: Query) -> bool:
+        """Return whether an answer is remembered that is still fresh."""
+        known = self._remembered.get(self._key(account, query))
+        return known is not None and known.freshness(self.clock()) is Freshness.FRESH
+
     def know_by_digest(self, account: str, digest: str, known: Answer, namespace: str) -> None:
         """Remember a record that was found by another name as the answer to a look-up by its list's digest.
 
         It is as old as the answer that it comes from. An answer of Anchore's own that is still fresh stays.
         """
-        key = self._key(account, ByDigest(digest))
-        before = self._remembered.get(key)
-        if known.is_stale or (before is not None and before.freshness(self.clock()) is Freshness.FRESH):
+        if known.is_stale or self.has_fresh(account, ByDigest(digest)):
             return
+        key = self._key(account, ByDigest(digest))
         found = answer(key.query, known.value, known.at, self._lifetimes)
         if found.freshness(self.clock()) is Freshness.FRESH and not known.is_doubted:
             self._recorder.forgotten(

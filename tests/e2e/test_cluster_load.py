@@ -14,9 +14,11 @@ from cryptography.x509 import Certificate, load_pem_x509_certificate
 from e2e import calls
 from e2e.cluster.cluster import Cluster
 from e2e.cluster.kubectl import Kubectl
+from e2e.cluster.places import LOGS
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
 from e2e.load import Load, steady
+from e2e.pins import PINNING, REGISTRATION
 from e2e.processes import ANCHORE, sandbox
 from e2e.release import BUILT, NAME, Release, installed
 
@@ -29,6 +31,7 @@ STRICT = {
 """The sandbox stands outside, so that an upgrade does not touch it."""
 SECRET = f"/api/v1/namespaces/{NAME}/secrets/{NAME}-tls"
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases/{NAME}"
+API_SERVER_LOG = LOGS / "kube-apiserver.log"
 SECONDS_OF_OUTAGE = 10
 
 
@@ -88,9 +91,12 @@ def test_a_new_version_is_not_noticed(serving: Release, load: Load, cluster: Clu
 
 
 def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> None:
-    """Renew once after the Secret is emptied, then near the end of a certificate's life, until it has expired."""
+    """Renew once after the Secret is emptied, then near the end of a certificate's life, until it has expired.
+
+    Both webhooks are called all the time. The mutating one fails open, so that only the API server tells of a failure.
+    """
     before = names(serving)
-    serving.install({**STRICT, "extraArgs": ["--certificate-lifetime=90s"]})
+    serving.install({**STRICT, "pinning": {"enabled": True}, "extraArgs": ["--certificate-lifetime=90s"]})
     until(lambda: leader(serving) in names(serving) - before, "a replica leads that makes short lives", 180)
     until(serving.ready, "every replica is ready", 180)
     starts, seen = serving.restarts(), [certificate(serving)]
@@ -106,9 +112,13 @@ def test_certificates_are_renewed_unnoticed(serving: Release, load: Load) -> Non
     until(renewed, "certificates have come and gone", 240, every=1)
     until(lambda: serving.presented() == {certificate(serving)}, "every replica presents the Secret's", every=1)
     until(lambda: dt.datetime.now(dt.UTC) > seen[1].not_valid_after_utc, "the one before has expired", every=1)
+    answered = calls.answered(serving.api, PINNING, "200")
     assert unharmed(load)
+    assert calls.answered(serving.api, PINNING, "200") > answered
+    assert not [line for line in API_SERVER_LOG.read_text().splitlines() if PINNING in line and "tls: " in line]
     assert serving.restarts() == starts
-    assert serving.registration()["clientConfig"]["caBundle"]
+    bundle = serving.registration()["clientConfig"]["caBundle"]
+    assert serving.api.get(REGISTRATION)["webhooks"][0]["clientConfig"]["caBundle"] == bundle
 
 
 def test_a_drain_is_not_noticed(serving: Release, load: Load, kubectl: Kubectl, cluster: Cluster) -> None:

@@ -1,6 +1,7 @@
 """The smallest webhook, as a process beside the API server."""
 
 import base64
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -17,12 +18,13 @@ _PROGRAM: Final = ROOT / "tests/e2e/bare_webhook.py"
 
 
 @contextmanager
-def bare_webhook(folder: Path, port: int, *arguments: str) -> Iterator[tuple[Daemon, Json]]:
-    """A webhook that admits everything, with its ``clientConfig``; an image as argument is that of a sidecar to add."""
+def bare_webhook(folder: Path, port: int, operation: Json | None = None) -> Iterator[tuple[Daemon, Json]]:
+    """A webhook that admits everything, with its ``clientConfig``; ``operation`` is what it patches."""
     pair = throw_away_pair(["127.0.0.1"])
     (folder / "tls.crt").write_bytes(pair.certificate)
     (folder / "tls.key").write_bytes(pair.key)
-    command = [sys.executable, _PROGRAM, port, folder / "tls.crt", folder / "tls.key", *arguments]
+    command = [sys.executable, _PROGRAM, port, folder / "tls.crt", folder / "tls.key"]
+    command += [] if operation is None else [json.dumps(operation)]
     daemon = Daemon(f"bare-webhook-{port}", command, {"PATH": os.environ["PATH"]})
     daemon.start()
     try:

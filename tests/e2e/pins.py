@@ -22,8 +22,8 @@ from e2e.things import FAILING, Json, images_of, thing
 
 MUTATE_PATH: Final = "/mutate"
 PINNING: Final = f"{NAME}.pinning.anchore.io"
-_REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-REGISTRATION: Final = f"{_REGISTRATIONS}/{NAME}"
+REGISTRATIONS: Final = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+REGISTRATION: Final = f"{REGISTRATIONS}/{NAME}"
 PIN: Final = "e2e.anchore.io/pin"
 REQUIRED, BEST_EFFORT, OFF = "pin-required", "pin-best-effort", "pin-off"
 NAMESPACES: Final = {REQUIRED: "required", BEST_EFFORT: "bestEffort", OFF: "off"}
@@ -164,18 +164,18 @@ class Pinning:
             until(lambda: not self.called(), "the mutating webhook is not called")
             yield found["webhooks"][0]
         finally:
-            self.api.call("POST", _REGISTRATIONS, {**found, "metadata": metadata})
+            self.api.call("POST", REGISTRATIONS, {**found, "metadata": metadata})
             until(self.called, "the mutating webhook is called")
 
     @contextmanager
     def other(self, name: str, webhook: Json) -> Iterator[None]:
         """Another mutating webhook."""
-        made = self.api.call("POST", _REGISTRATIONS, {"metadata": {"name": name}, "webhooks": [webhook]})
+        made = self.api.call("POST", REGISTRATIONS, {"metadata": {"name": name}, "webhooks": [webhook]})
         assert made.allowed, made.message
         try:
             yield
         finally:
-            self.api.call("DELETE", f"{_REGISTRATIONS}/{name}")
+            self.api.call("DELETE", f"{REGISTRATIONS}/{name}")
 
 
 @contextmanager

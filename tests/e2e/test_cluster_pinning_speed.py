@@ -8,24 +8,28 @@ from typing import Final
 
 import pytest
 
-from e2e.cluster.registry import Registry
+from e2e.bare import bare_webhook
+from e2e.cluster.registry import Pushed, Registry
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
 from e2e.figures import show
-from e2e.pins import BEST_EFFORT, OFF, REQUIRED, Pinning, pinning, waiting
+from e2e.pins import BEST_EFFORT, OFF, PIN, REGISTRATIONS, REQUIRED, Pinning, pinning, waiting
 from e2e.release import Release
-from e2e.things import images_of
+from e2e.things import Json, images_of
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(os.environ.get("E2E_MEASURE", "off") == "off", reason="`make e2e-measure` runs this"),
 ]
 
+FLOOR: Final = "pin-floor"
 KINDS: Final = {
     REQUIRED: "pinned",
     OFF: "called, with nothing to pin",
-    BEST_EFFORT: "without the mutating webhook",
+    FLOOR: "patched by a bare webhook",
+    BEST_EFFORT: "without a mutating webhook",
 }
+PORT: Final = 8483
 ONE_BY_ONE: Final = 300
 REFRESH: Final = "10m"
 
@@ -34,17 +38,35 @@ REFRESH: Final = "10m"
 def pinned(
     release: Release, registry: Registry, namespaces: Namespaces, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pinning]:
-    """Every replica judges in each of the namespaces, and only in one of them the mutating webhook is not called."""
+    """Every replica judges in each of the namespaces, and the mutating webhook is called in two of them."""
+    namespaces(FLOOR, **{PIN: "bestEffort"})
     folder = tmp_path_factory.mktemp("pinning")
     with pinning(release, registry, namespaces, folder, REFRESH) as pinned, pinned.unregistered() as webhook:
-        names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [REQUIRED, OFF]}
-        with pinned.other("measured", {**webhook, "namespaceSelector": {"matchExpressions": [names]}}):
+        measured = {**webhook, **only_in(REQUIRED, OFF)}
+        with pinned.other("measured", measured):
             yield pinned
 
 
-def test_pods_one_by_one(pinned: Pinning) -> None:
+@pytest.fixture(scope="module")
+def app(pinned: Pinning, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
+    """An image to which a webhook that knows nothing else pins every Pod of a namespace: no pinning can be cheaper."""
     app = pinned.publish("team/measured:1")
-    wanted = {REQUIRED: app.pinned, OFF: app.tag, BEST_EFFORT: app.tag}
+    operation = {"op": "replace", "path": "/spec/containers/0/image", "value": app.pinned}
+    webhook = pinned.api.get(f"{REGISTRATIONS}/measured")["webhooks"][0]
+    with bare_webhook(tmp_path_factory.mktemp("floor"), PORT, operation) as (daemon, called):
+        floor = {**webhook, "name": "floor.e2e.example", "clientConfig": called, **only_in(FLOOR)}
+        with pinned.other("floor", floor):
+            assert daemon.require()
+            yield app
+
+
+def only_in(*namespaces: str) -> Json:
+    names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces}
+    return {"namespaceSelector": {"matchExpressions": [names]}}
+
+
+def test_pods_one_by_one(pinned: Pinning, app: Pushed) -> None:
+    wanted = {REQUIRED: app.pinned, OFF: app.tag, FLOOR: app.pinned, BEST_EFFORT: app.tag}
     for namespace in KINDS:
         pinned.await_image(namespace, app.tag, app.tag if namespace == OFF else app.pinned)
     until(lambda: {here: pinned.probe(here, app.tag) for here in KINDS} == wanted, "Pods are as they should be")

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from anchore_admission.core import workload
 from anchore_admission.core.audit import joined
 from anchore_admission.core.decision import Decision, Effect, Reason
-from anchore_admission.core.facts import AnalysisState, ImageFacts
+from anchore_admission.core.facts import AnalysisState, ImageFacts, SubmissionState
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.reference import ImageReference, not_for_anchore, parse
 from anchore_admission.core.rules.book import NarrowedBook
@@ -109,10 +109,8 @@ class Pinner(Struct, frozen=True):
         if not is_passive and (record is None or record.state is not AnalysisState.ANALYZED):
             return Unpinned(PinResult.NOT_ANALYZED, "Anchore has not analyzed it")
         if self.fresh is not None:
-            if resolved is None:
-                return Unpinned(PinResult.STALE, _unresolved(judged))
-            if self.now - resolved.at > self.fresh:
-                return Unpinned(PinResult.STALE, f"its tag was last resolved {_ago(self.now - resolved.at)} ago")
+            if resolved is None or self.now - resolved.at > self.fresh:
+                return Unpinned(PinResult.STALE, _unresolved(judged, facts, self.now))
             if record and (record.digest, record.list_digest) != (resolved.digest, resolved.list_digest):
                 return Unpinned(PinResult.STALE, "its tag has just moved")
         digest = record.list_digest if record else resolved.list_digest if resolved else None
@@ -196,10 +194,19 @@ REMEDIES: Mapping[PinResult, str] = {
 """The remedies for outcomes that do not pass by themselves."""
 
 
-def _unresolved(judged: JudgedImage) -> str:
+def _unresolved(judged: JudgedImage, facts: ImageFacts, now: float) -> str:
+    """Return why it is not known where a tag points now."""
     if not judged.rule.request_analysis:
         return "its tag is not resolved, because requestAnalysis is false"
-    return "its tag has not been resolved yet"
+    match facts.submission.state:
+        case SubmissionState.DRY_RUN:
+            return "its tag is not resolved now, because a dry run submits nothing"
+        case SubmissionState.REFUSED:
+            return f"its tag could not be resolved: {shown(facts.submission.reason)}"
+        case _ if facts.resolved:
+            return f"its tag was last resolved {_ago(now - facts.resolved.at)} ago"
+        case _:
+            return "its tag has not been resolved yet"
 
 
 def _ago(seconds: float) -> str:

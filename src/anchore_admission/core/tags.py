@@ -33,11 +33,11 @@ class Repeats:
     def due_at(self, last: LastSubmission, *, needed: bool, looked_up: str | None) -> float:
         """Return when to submit again: after the pause if a verdict needs it, else once per interval.
 
-        A digest that was not compared with a look-up before the submission (passive mode) may be outdated: the tag is
-        also due after the pause if a look-up now finds another digest.
+        The tag is also due after the pause if a look-up now finds another digest than the response and the look-up
+        before it: others have submitted the tag since, as other replicas do, or there was no look-up (passive mode).
         """
         resolved = last.resolved
-        in_doubt = resolved is not None and resolved.before is None and looked_up not in {None, resolved.digest}
+        in_doubt = resolved is not None and looked_up not in {None, resolved.digest, resolved.before}
         hurries = in_doubt or self._hurries(last, needed=needed)
         return last.at + (last.pause if hurries else self.interval)
 

@@ -8,7 +8,15 @@ from msgspec import structs
 
 from anchore_admission.core import judgement, pins
 from anchore_admission.core.decision import Decision, Effect, Reason
-from anchore_admission.core.facts import AnalysisState, ImageFacts, ImageRecord, PolicyEvaluation, ResolvedTag
+from anchore_admission.core.facts import (
+    AnalysisState,
+    ImageFacts,
+    ImageRecord,
+    PolicyEvaluation,
+    ResolvedTag,
+    Submission,
+    SubmissionState,
+)
 from anchore_admission.core.images import distinct_images, judged_images
 from anchore_admission.core.pins import NEVER_PULLED, Pinner, PinResult, Unpinned
 from anchore_admission.core.reference import parse
@@ -297,6 +305,14 @@ def _enforced(*args: Any, **given: Any) -> ImageVerdict:
         (
             replace(KNOWN, resolved=replace(RESOLVED, at=NOW - 601)),
             "its tag was last resolved 10 minutes ago; try again in a moment",
+        ),
+        (
+            replace(KNOWN, resolved=None, submission=Submission(SubmissionState.DRY_RUN)),
+            "its tag is not resolved now, because a dry run submits nothing; try again in a moment",
+        ),
+        (
+            replace(KNOWN, resolved=None, submission=Submission(SubmissionState.REFUSED, reason="no\npull")),
+            "its tag could not be resolved: no?pull; try again in a moment",
         ),
         (
             ImageFacts(CHILD, (PASSED,), resolved=ResolvedTag(DIGEST, NOW)),

@@ -13,6 +13,7 @@ ANSWERED = LastSubmission(
     Submission(SubmissionState.ANSWERED, DIGEST), ResolvedTag(DIGEST, 1000.0, DIGEST), at=1000.0, pause=FIRST_REPEAT
 )
 REFUSED = replace(ANSWERED, submission=Submission(SubmissionState.REFUSED), resolved=None)
+MOVED = replace(ANSWERED, resolved=ResolvedTag(DIGEST, 1000.0, OTHER_DIGEST))
 UNCOMPARED = replace(ANSWERED, resolved=ResolvedTag(DIGEST, 1000.0))
 
 
@@ -52,7 +53,8 @@ def test_the_newer_of_look_up_and_submission_wins(
     ("last", "needed", "looked_up", "seconds"),
     [
         (ANSWERED, False, DIGEST, 600),
-        (ANSWERED, False, OTHER_DIGEST, 600),
+        (ANSWERED, False, OTHER_DIGEST, FIRST_REPEAT),
+        (MOVED, False, OTHER_DIGEST, 600.0),
         (ANSWERED, True, "", FIRST_REPEAT),
         (REFUSED, False, None, FIRST_REPEAT),
         (UNCOMPARED, False, None, 600),
@@ -62,7 +64,8 @@ def test_the_newer_of_look_up_and_submission_wins(
     ],
     ids=[
         "the look-up agrees",
-        "the look-up differs from a digest that was compared",
+        "the look-up differs, since others have submitted the tag",
+        "the look-up still finds the digest from before",
         "a verdict needs it",
         "refused",
         "passive mode looks nothing up",

@@ -96,6 +96,20 @@ async def test_a_tag_that_moved_is_pinned_to_what_was_judged() -> None:
     assert [each.value for each in response.patch] == [f"{APP}@{moved_list}"]
 
 
+async def test_a_tag_that_another_replica_has_seen_move_is_resolved_again_at_once() -> None:
+    setup = _setup()
+    moved, moved_list = digest_of("new-amd64"), digest_of("new-list")
+    async with setup.running():
+        await mutate(setup, pod(APP))
+        setup.anchore.registry[APP] = moved
+        setup.anchore.store(APP, digest=moved, parent_digest=moved_list, detected_at="2027-01-01T00:00:00Z")
+        await setup.clock.advance(61)
+        response = await mutate(setup, pod(APP))
+
+    assert [each.value for each in response.patch] == [f"{APP}@{moved_list}"]
+    assert setup.submitted == [APP, APP]
+
+
 async def test_a_tag_that_moved_to_an_image_that_fails_stays_and_is_denied() -> None:
     setup = _setup()
     moved = digest_of("new-amd64")

@@ -18,7 +18,7 @@ import yaml
 TARGET = Path(__file__).parents[1] / "tests" / "data" / "kubernetes-schemas"
 KINDS = {
     ("", "v1"): "ConfigMap Namespace Pod Secret Service ServiceAccount",
-    ("admissionregistration.k8s.io", "v1"): "ValidatingWebhookConfiguration",
+    ("admissionregistration.k8s.io", "v1"): "MutatingWebhookConfiguration ValidatingWebhookConfiguration",
     ("apps", "v1"): "Deployment",
     ("autoscaling", "v2"): "HorizontalPodAutoscaler",
     ("batch", "v1"): "Job",

@@ -59,10 +59,10 @@ class Rendered:
         return text
 
     def webhook(self) -> Object:
-        """The one entry, wherever it stands."""
+        """The one entry of the validating webhook, wherever it stands."""
         live = self.get("ValidatingWebhookConfiguration")
         if "webhooks" not in live:
-            live = yaml.safe_load(self.get("ConfigMap")["data"]["registration.yaml"])
+            *_, live = yaml.safe_load_all(self.get("ConfigMap")["data"]["registration.yaml"])
         (entry,) = live["webhooks"]
         found: Object = entry
         return found
@@ -159,6 +159,12 @@ EVERYTHING: dict[str, Values] = {
         {"certificates": {"mode": "certManager"}},
     ),
     "credentials": {"anchore": {"endpoint": "https://anchore", "username": "u", "password": "p"}},
+    "pinning": merged(ANCHORE, {"pinning": {"enabled": True}}),
+    "pinning, chart": merged(
+        ANCHORE,
+        {"pinning": {"enabled": True}, "webhook": {"registration": "chart"}},
+        {"certificates": {"mode": "certManager"}},
+    ),
     "sandbox": {"sandbox": {"enabled": True, "seed": {"images": [{"tag": "docker.io/library/alpine:3.20"}]}}},
     "cert-manager": merged(ANCHORE, {"certificates": {"mode": "certManager"}}),
     "cert-manager, chart": merged(

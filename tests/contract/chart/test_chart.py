@@ -65,7 +65,7 @@ def test_every_object_names_its_release(values: Values) -> None:
         labels = it["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == RELEASE
         assert labels["app.kubernetes.io/part-of"] == "anchore-admission"
-        cluster_wide = it["kind"].startswith(("Cluster", "ValidatingWebhook"))
+        cluster_wide = it["kind"].startswith(("Cluster", "ValidatingWebhook", "MutatingWebhook"))
         assert it["metadata"].get("namespace") == (None if cluster_wide else NAMESPACE)
 
 

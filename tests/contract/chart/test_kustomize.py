@@ -28,6 +28,11 @@ OVERLAYS: dict[str, Values] = {
         "webhook": {"registration": "chart"},
     },
     "strict": {"anchore": ANCHORE, "enableStrictGating": True},
+    "pinning": {
+        "anchore": ANCHORE,
+        "config": {"defaults": {"mode": "strict", "pin": "bestEffort"}},
+        "pinning": {"enabled": True},
+    },
     "sandbox": {"sandbox": {"enabled": True}, "enableStrictGating": True},
 }
 
@@ -114,7 +119,7 @@ def _comparable(rendered: Rendered) -> dict[tuple[str, str], Object]:
             it["spec"].pop("secretTemplate", None)
         if it["kind"] == "ConfigMap":
             metadata["name"] = _plain(metadata["name"])
-            it["data"] = {name: yaml.safe_load(text) for name, text in it["data"].items()}
+            it["data"] = {name: [*yaml.safe_load_all(text)] for name, text in it["data"].items()}
         if it["kind"] == "Deployment":
             _without_hashes(it["spec"]["template"])
         objects[it["kind"], metadata["name"]] = it

@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 
 class InMemoryCluster:
-    """The ``Cluster`` of tests. ``failing`` holds the errors of operations that fail for now."""
+    """The ``Cluster`` of tests. ``failing`` holds the errors of operations that fail for now.
+
+    ``failing_kinds`` holds those of writing the webhook configurations of one kind.
+    """
 
     def __init__(self) -> None:
         self._versions = itertools.count(1)
@@ -24,6 +27,7 @@ class InMemoryCluster:
         self.mutating: dict[str, WebhookConfiguration] = {}
         self.applied: list[WebhookKind] = []
         self.failing: dict[str, ClusterError] = {}
+        self.failing_kinds: dict[WebhookKind, ClusterError] = {}
         self.operations: list[str] = []
         self.taken: list[bool] = []
         self.before: dict[str, Callable[[], None]] = {}
@@ -62,6 +66,8 @@ class InMemoryCluster:
         kind: WebhookKind = WebhookKind.VALIDATING,
     ) -> WebhookConfiguration:
         self._begin("apply_webhooks")
+        if kind in self.failing_kinds:
+            raise self.failing_kinds[kind]
         registered = self._configurations(kind)
         live = registered.get(name)
         _expect(live is not None and live.uid == uid)

@@ -1,6 +1,6 @@
 """Prometheus metrics about the cluster; they exist only in processes that use the Kubernetes API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -9,9 +9,9 @@ from anchore_admission.ports.telemetry import Repair
 
 
 class ClusterMetrics:
-    """The ``ClusterRecorder`` of a process."""
+    """The ``ClusterRecorder`` of a process that registers webhook configurations of these kinds."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, kinds: Iterable[WebhookKind] = ()) -> None:
         self._registry = registry
         self._errors = Counter(
             "anchore_admission_cluster_errors",
@@ -19,7 +19,8 @@ class ClusterMetrics:
             ["operation", "code"],
             registry=registry,
         )
-        self._current_of: dict[WebhookKind, bool] = {}
+        # Not current before the leader has looked at each of them: the first probe may take seconds.
+        self._current_of = dict.fromkeys(kinds, False)
         self._current = Gauge(
             "anchore_admission_registration_current",
             "1 while the webhooks are registered as intended; only the leader checks, followers report 0.",

@@ -19,7 +19,12 @@ from anchore_admission.services.cluster.ca_bundle import CaBundleFile
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
 from anchore_admission.services.cluster.leadership import Leadership
 from anchore_admission.services.cluster.reconciler import Reconciler
-from anchore_admission.services.cluster.registration import PublishedCaBundle, Registrar, parse_registrations
+from anchore_admission.services.cluster.registration import (
+    PublishedCaBundle,
+    Registrar,
+    parse_registrations,
+    trusted_everywhere,
+)
 from anchore_admission.settings import Settings
 
 Present = Callable[[CertificatePair], None]
@@ -76,7 +81,7 @@ class ClusterWork:
             SelfSigned(),
             plan,
             present=self.present,
-            is_trusted=lambda ca_bundle: all(each.is_trusted(ca_bundle) for each in published),
+            is_trusted=partial(trusted_everywhere, published),
         )
         self.telemetry.watch_unusable(WatchedSource.CERTIFICATE, certificates.is_unusable)
         return certificates
@@ -103,12 +108,13 @@ def build_cluster_work(
     ca_bundle = _ca_bundle(settings.ca_file) if settings.ca_file else None
     if ca_bundle:
         telemetry.watch_unusable(WatchedSource.CA_BUNDLE, ca_bundle.watched.is_unusable)
+    registrations = _registrations(settings.registration) if settings.registration else ()
     return ClusterWork(
         settings,
         telemetry,
-        ClusterMetrics(telemetry.registry),
+        ClusterMetrics(telemetry.registry, [wanted.kind for wanted in registrations]),
         present,
-        registrations=_registrations(settings.registration) if settings.registration else (),
+        registrations=registrations,
         ca_bundle=ca_bundle,
         secret_path=secret_path,
     )

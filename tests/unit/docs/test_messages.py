@@ -117,7 +117,7 @@ def _stands(text: str) -> bool:
 def test_the_log_is_found() -> None:
     assert ("services/cluster/leadership.py", "this replica is no longer the leader") in logged()
     lasts = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
-    probe = "the webhook is not registered yet: the probe of its Service failed"
+    probe = "… is not registered yet: the probe of its Service failed"
     assert ("services/cluster/registration.py", f"{probe}: …; {lasts}") in logged()
 
 

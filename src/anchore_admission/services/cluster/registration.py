@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from anchore_admission.core.webhook.drift import (
@@ -58,9 +58,9 @@ def parse_registrations(text: str, source: str) -> list[Registration]:
 
 
 class PublishedCaBundle:
-    """The CA bundle that the webhook configuration publishes, with the time of its publication.
+    """The CA bundle that one webhook configuration publishes, with the time of its publication.
 
-    If no webhook configuration exists, no API server has to trust the CA bundle, so it counts as published too.
+    If the configuration does not exist, no API server has to trust the CA bundle, so it counts as published too.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -76,6 +76,15 @@ class PublishedCaBundle:
     def is_trusted(self, ca_bundle: bytes) -> bool:
         """Return whether every API server has had time to notice this CA bundle."""
         return ca_bundle == self._ca_bundle and self._clock() - self._since >= SETTLE_SECONDS
+
+
+def trusted_everywhere(published: Sequence[PublishedCaBundle], ca_bundle: bytes) -> bool:
+    """Return whether API servers trust this CA bundle for every webhook.
+
+    They keep one for each configuration: with a certificate that only one of them trusts, the calls of the other fail,
+    and those of the mutating webhook fail unnoticed.
+    """
+    return all(each.is_trusted(ca_bundle) for each in published)
 
 
 class Registrar:
@@ -197,7 +206,7 @@ class Registrar:
             # Normal in the first seconds; the remedy is for a failure that lasts.
             remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
             self._warnings.warn(
-                _PROBE, f"the webhook is not registered yet: the probe of its Service failed: {error}; {remedy}"
+                _PROBE, f"{wanted} is not registered yet: the probe of its Service failed: {error}; {remedy}"
             )
             return False
         self._warnings.clear(_PROBE)

@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 
 from anchore_admission.core.webhook.drift import (
+    Registration,
+    at_secret_path,
     completed,
     differences,
     foreign_conditions,
@@ -11,6 +13,7 @@ from anchore_admission.core.webhook.drift import (
     publishes,
     service_url,
 )
+from anchore_admission.core.webhook.entry import WebhookKind
 
 SERVICE = {"name": "gate", "namespace": "security", "path": "/validate"}
 RULE = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
@@ -125,6 +128,34 @@ def test_explicit_values_override_the_defaults() -> None:
 def test_differences_are_named(change: dict[str, Any], difference: list[str]) -> None:
     expected = [f"{ENTRY['name']}: {fields} changed" for fields in difference]
     assert differences(WANTED, [{"name": "others"}, {**WANTED[0], **change}]) == expected
+
+
+@pytest.mark.parametrize("wanted", ["IfNeeded", "Never", None])
+@pytest.mark.parametrize("live", ["IfNeeded", "Never"])
+def test_of_a_mutating_webhook_the_reinvocation_is_compared_too(wanted: str | None, live: str) -> None:
+    """The API's default is ``Never``; a validating webhook does not have the field."""
+    entry = ENTRY if wanted is None else {**ENTRY, "reinvocationPolicy": wanted}
+    (completed_entry,) = completed([entry], b"PEM", WebhookKind.MUTATING)
+    expected = [] if (wanted or "Never") == live else [f"{ENTRY['name']}: reinvocationPolicy changed"]
+    assert differences([completed_entry], [{**completed_entry, "reinvocationPolicy": live}]) == expected
+    assert "reinvocationPolicy" not in WANTED[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "expected"),
+    [
+        (WebhookKind.VALIDATING, "/validate", "/validate/secret"),
+        (WebhookKind.MUTATING, "/mutate", "/mutate/secret"),
+        (WebhookKind.MUTATING, "/validate", "/validate"),  # not the path of its kind: left as it is written
+        (WebhookKind.VALIDATING, "/mutate", "/mutate"),
+        (WebhookKind.MUTATING, "/mutate/spelled-out", "/mutate/spelled-out"),
+    ],
+)
+def test_the_secret_is_appended_to_the_path_of_the_kind(kind: WebhookKind, path: str, expected: str) -> None:
+    registration = Registration("gate", [{**ENTRY, "clientConfig": {"service": {**SERVICE, "path": path}}}], kind)
+    (entry,) = at_secret_path(registration, "secret").webhooks
+    assert entry["clientConfig"]["service"] == {**SERVICE, "path": expected}
+    assert at_secret_path(registration, None) == registration
 
 
 def test_where_no_match_conditions_are_wanted_an_added_one_is_a_change() -> None:

@@ -112,9 +112,8 @@ async def test_nothing_is_registered_before_a_replica_answers(stage: Stage, capl
         assert not await stage.step()
     assert "apply_webhooks" not in stage.cluster.operations
     remedy = "if it lasts, look for a NetworkPolicy or firewall between the Pods and their Service"
-    assert caplog.messages == [
-        f"the webhook is not registered yet: the probe of its Service failed: no response; {remedy}"
-    ]
+    why = f"the probe of its Service failed: no response; {remedy}"
+    assert caplog.messages == [f"ValidatingWebhookConfiguration {NAME} is not registered yet: {why}"]
     stage.webhook.answers = True
     assert await stage.step()
 

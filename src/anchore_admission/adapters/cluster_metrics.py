@@ -28,7 +28,7 @@ class ClusterMetrics:
         )
         self._repairs = Counter(
             "anchore_admission_registration_repairs",
-            "Repairs of the webhook configuration by this replica while it was the leader.",
+            "Repairs of the webhook configurations by this replica while it was the leader.",
             ["when"],
             registry=registry,
         )
@@ -38,7 +38,7 @@ class ClusterMetrics:
         self._left_of: dict[WebhookKind, int] = {}
         self._left = Gauge(
             "anchore_admission_registration_left_in_place",
-            "Fields of the webhook configuration that other clients set and the leader keeps; 0 on followers.",
+            "Fields of the webhook configurations that other clients set and the leader keeps; 0 on followers.",
             registry=registry,
         )
 

@@ -108,7 +108,8 @@ def command(
     """Print the ValidatingWebhookConfiguration for kubectl apply -f -.
 
     Give either --service and --namespace, or --url for a controller outside the cluster. To switch the webhook off,
-    delete the configuration: kubectl delete validatingwebhookconfiguration NAME
+    delete the configuration: kubectl delete validatingwebhookconfiguration NAME (with --mutating:
+    mutatingwebhookconfiguration)
     """
     kind = WebhookKind.MUTATING if mutating else WebhookKind.VALIDATING
     excluded = exclude_namespace or []

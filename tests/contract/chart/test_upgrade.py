@@ -115,6 +115,15 @@ def test_a_running_release_keeps_its_mode(upgrade: Upgrade, running: Values, wan
     assert "ports.webhook and ports.operations: expected different" in said
 
 
+@pytest.mark.parametrize("pins", [True, False])
+def test_where_tags_are_pinned_the_mutating_webhook_is_deleted_too(upgrade: Upgrade, pins: bool) -> None:
+    with pytest.raises(HelmError) as caught:
+        upgrade(merged(CERT_MANAGER, {"pinning": {"enabled": pins}}), SELF_MANAGED)
+    said = str(caught.value)
+    assert (f"kubectl delete mutatingwebhookconfiguration {RELEASE}; kubectl delete deployment" in said) is pins
+    assert f"kubectl delete validatingwebhookconfiguration {RELEASE}; kubectl delete" in said
+
+
 @pytest.mark.parametrize(
     ("running", "wanted"),
     [

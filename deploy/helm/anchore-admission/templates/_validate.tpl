@@ -156,7 +156,8 @@ the new ones would wait for a certificate that the old leader never makes.
 - >-
   certificates.mode: cannot change from {{ $before }} to {{ .Values.certificates.mode }} while replicas run, because API servers would
   not trust the new ones. Remove the webhook for the change: kubectl delete validatingwebhookconfiguration {{ $full }};
-  kubectl delete deployment --namespace {{ $namespace }} {{ $full }} --cascade=foreground; then repeat the helm upgrade
+  {{ if .Values.pinning.enabled }}kubectl delete mutatingwebhookconfiguration {{ $full }};
+  {{ end }}kubectl delete deployment --namespace {{ $namespace }} {{ $full }} --cascade=foreground; then repeat the helm upgrade
 {{- end }}
 {{- end }}
 {{- end }}

@@ -83,7 +83,8 @@ def test_pods_one_by_one(pinned: Pinning, app: Pushed) -> None:
 
     middle = {name: statistics.median(found) * 1000 for name, found in seconds.items()}
     parts = {name: statistics.quantiles(found, n=20) for name, found in seconds.items()}
-    show(f"{ONE_BY_ONE} Pods one by one: pinning adds {middle[REQUIRED] - middle[BEST_EFFORT]:.2f} ms")
+    added, least = (middle[name] - middle[BEST_EFFORT] for name in (REQUIRED, FLOOR))
+    show(f"{ONE_BY_ONE} Pods one by one: pinning adds {added:.2f} ms, a bare webhook that patches {least:.2f} ms")
     for name, figure in middle.items():
         early, late = parts[name][1] * 1000, parts[name][-1] * 1000
         show(f"{KINDS[name]}: {figure:.2f} ms, 10th percentile {early:.2f} ms, 95th {late:.2f} ms")

@@ -17,6 +17,11 @@ from anchore_admission.services.reviews.summary import Summary
 from anchore_admission.text import shown
 
 _UTF16 = "the file is UTF-16, which git takes for binary; convert it to UTF-8, or use --pin document"
+_OUTSIDE = (
+    "is not below the current directory, so git apply does not find it; run the command in a directory that holds all "
+    "files, or apply the diff with patch -p1 -d /"
+)
+_NOTHING = "Nothing to pin: no image is named by a tag alone"
 _MARK = "\ufeff"
 
 
@@ -46,8 +51,11 @@ def write_pinned(inputs: Sequence[Input], summary: Summary, form: PinFormat) -> 
     lines = [line for file in files for line in file.lines]
     pinned = sum(file.pinned for file in files)
     counted = f"{pinned} {'image' if pinned == 1 else 'images'} pinned, {len(lines) - pinned} not pinned"
-    note("\n".join([*lines, counted if lines else "Nothing to pin: no image is named by a tag alone"]))
+    note("\n".join([*lines, counted if lines or summary.unread else _NOTHING]))
     if form is PinFormat.DIFF:
+        for file in files:
+            if file.pinned and not _is_below_here(file.input.name):
+                note(f"Note: {shown(file.input.name)} {_OUTSIDE}")
         text = "".join(unified_diff(_path(file.input.name), file.input.text, file.text) for file in files)
     else:
         text = _joined([file.text for file in files if file.text])
@@ -108,8 +116,12 @@ def _path(name: str) -> str:
     """Return the path for a diff: below the current directory, where ``git apply`` expects it, or else absolute."""
     if name == STANDARD_INPUT:
         return name
-    path, here = Path(name).resolve(), Path.cwd()
-    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix().removeprefix("/")
+    path = Path(name).resolve()
+    return (path.relative_to(Path.cwd()) if _is_below_here(name) else path).as_posix().removeprefix("/")
+
+
+def _is_below_here(name: str) -> bool:
+    return name == STANDARD_INPUT or Path(name).resolve().is_relative_to(Path.cwd())
 
 
 def _joined(texts: Sequence[str]) -> str:

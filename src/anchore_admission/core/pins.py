@@ -43,10 +43,14 @@ class PinResult(StrEnum):
 
 
 class Unpinned(Struct, frozen=True):
-    """The reason why a tag is not pinned, also as the end of a sentence that begins with "not pinned:"."""
+    """The reason why a tag is not pinned, also as the end of a sentence that begins with "not pinned:".
+
+    ``remedy`` replaces the result's own remedy.
+    """
 
     result: PinResult
     reason: str
+    remedy: str = ""
 
 
 class PinnedPlace(Struct, frozen=True):
@@ -84,11 +88,12 @@ class Pinner(Struct, frozen=True):
         if image.verdict.reason is Reason.NOT_REACHED or image.verdict.error == DeadlineExceeded.code:
             return Unpinned(PinResult.NO_TIME, "Anchore did not respond in time")
         if image.effect is Effect.DENY or judged.reference is None:
-            return Unpinned(PinResult.DENIED, "it is denied")
+            has_none = image.verdict.decision is Decision.NO_VERDICT
+            return Unpinned(PinResult.DENIED, _NO_VERDICT if has_none else "it is denied")
         if judged.reference.digest:
             return Unpinned(PinResult.KEPT, "it names a digest already")
         if image.verdict.decision is Decision.NO_VERDICT:
-            return Unpinned(PinResult.NO_VERDICT, "there is no verdict on it")
+            return Unpinned(PinResult.NO_VERDICT, _NO_VERDICT)
         digest = self._listed(judged, image.facts)
         return digest if isinstance(digest, Unpinned) else self._selected(image, judged.reference, digest) or digest
 
@@ -110,7 +115,7 @@ class Pinner(Struct, frozen=True):
             return Unpinned(PinResult.NOT_ANALYZED, "Anchore has not analyzed it")
         if self.fresh is not None:
             if resolved is None or self.now - resolved.at > self.fresh:
-                return Unpinned(PinResult.STALE, _unresolved(judged, facts, self.now))
+                return _unresolved(judged, facts, self.now)
             if record and (record.digest, record.list_digest) != (resolved.digest, resolved.list_digest):
                 return Unpinned(PinResult.STALE, "its tag has just moved")
         digest = record.list_digest if record else resolved.list_digest if resolved else None
@@ -159,11 +164,14 @@ class Pinner(Struct, frozen=True):
     def enforced(self, image: ImageVerdict) -> ImageVerdict:
         """Deny a Pod's image that has no digest where its rule requires one, whatever else admits it.
 
-        Only the final object counts. An exemption from everything and break-glass lift this denial, too.
+        Only the final object counts. An exemption from everything and break-glass lift this denial, too. A denial that
+        ``enforcement`` only warns of or records stays as it is: a rehearsal shows why the image will be denied.
         """
         judged = image.judged
         is_required = judged.rule.pin is Pin.REQUIRED and judged.rule.can_deny
         if not is_required or image.effect is Effect.DENY or judged.reference is None or judged.reference.digest:
+            return image
+        if image.verdict.decision is Decision.DENY and not image.exemptions:
             return image
         message = f"Image {shown(judged.text)} is not pinned to a digest, which rule {judged.rule.name} requires: "
         verdict = Verdict(Decision.DENY, Reason.NOT_PINNED, message + self._why(image))
@@ -178,12 +186,13 @@ class Pinner(Struct, frozen=True):
             return NEVER_PULLED
         digest = self.digest(image)
         if isinstance(digest, Unpinned):
-            return f"{digest.reason}; {REMEDIES.get(digest.result, 'try again in a moment')}"
+            return f"{digest.reason}; {digest.remedy or REMEDIES.get(digest.result, 'try again in a moment')}"
         return "the mutating webhook has not pinned it; try again, or write its digest"
 
 
 _MINUTES_FROM = 120
 NEVER_PULLED = "its pull policy is Never"
+_NO_VERDICT = "there is no verdict on it"
 _ANY_DIGEST = f"sha256:{'0' * 64}"
 _WRITE = "write its digest"
 REMEDIES: Mapping[PinResult, str] = {
@@ -194,19 +203,22 @@ REMEDIES: Mapping[PinResult, str] = {
 """The remedies for outcomes that do not pass by themselves."""
 
 
-def _unresolved(judged: JudgedImage, facts: ImageFacts, now: float) -> str:
+def _unresolved(judged: JudgedImage, facts: ImageFacts, now: float) -> Unpinned:
     """Return why it is not known where a tag points now."""
     if not judged.rule.request_analysis:
-        return "its tag is not resolved, because requestAnalysis is false"
+        return Unpinned(PinResult.STALE, "its tag is not resolved, because requestAnalysis is false", _WRITE)
+    remedy = ""
     match facts.submission.state:
         case SubmissionState.DRY_RUN:
-            return "its tag is not resolved now, because a dry run submits nothing"
+            reason = "its tag is not resolved now, because a dry run submits nothing"
+            remedy = "repeat this without a dry run"
         case SubmissionState.REFUSED:
-            return f"its tag could not be resolved: {shown(facts.submission.reason)}"
+            reason = f"its tag could not be resolved: {shown(facts.submission.reason)}"
         case _ if facts.resolved:
-            return f"its tag was last resolved {_ago(now - facts.resolved.at)} ago"
+            reason = f"its tag was last resolved {_ago(now - facts.resolved.at)} ago"
         case _:
-            return "its tag has not been resolved yet"
+            reason = "its tag has not been resolved yet"
+    return Unpinned(PinResult.STALE, reason, remedy)
 
 
 def _ago(seconds: float) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from support.builders import pod_spec, workload
 from support.command_line import CommandLine, Ended
+from support.ports import free_port
 from support.sandbox_server import sandbox_served
 
 LIST, CHILD, SINGLE = ("sha256:" + letter * 64 for letter in "abc")
@@ -178,6 +179,7 @@ def test_diff_names_files_below_the_current_directory(
     assert headers == [
         f"{sign} {side}/{name}" for name in ("a.json", outside, "-") for sign, side in (("---", "a"), ("+++", "b"))
     ]
+    assert notes(ended)[-1].startswith("Note: ../b.json is not below the current directory, so git apply does not")
 
 
 def test_several_files_become_one_stream(program: CommandLine, anchore: str) -> None:
@@ -246,6 +248,23 @@ def test_nothing_to_review_prints_nothing(program: CommandLine, anchore: str) ->
     ended = program("review", "-f", "-", "--anchore", anchore, "--pin", "diff")
 
     assert (ended.code, ended.out) == (2, "")
+    # Images may be in what could not be read.
+    assert notes(ended) == ["0 images pinned, 0 not pinned"]
+
+
+def test_a_container_without_an_image_has_nothing_to_pin(program: CommandLine, anchore: str) -> None:
+    ended = program("review", "-f", "-", "--anchore", anchore, "--pin", "diff", stdin=pod(""))
+
+    assert (ended.code, ended.out) == (1, "")
+    assert notes(ended) == ["Nothing to pin: no image is named by a tag alone"]
+
+
+def test_an_image_without_a_verdict_is_not_called_denied(program: CommandLine) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    ended = program("review", "-f", "-", "--anchore", nowhere, "--pin", "diff", stdin=pod("multi:1"))
+
+    assert (ended.code, ended.out) == (2, "")
+    assert notes(ended)[0] == "standard input:1: multi:1 not pinned: there is no verdict on it"
 
 
 def test_explanations_are_shown_only_if_asked_for(program: CommandLine, anchore: str) -> None:

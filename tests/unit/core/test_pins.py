@@ -30,7 +30,7 @@ from anchore_admission.errors import AnchoreUnavailable, DeadlineExceeded, Image
 from anchore_admission.models.configuration import Configuration, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Workload
-from support.builders import DIGEST, OTHER_DIGEST, failed, pod, request
+from support.builders import DIGEST, OTHER_DIGEST, failed, pod, request, vulnerability
 
 NOW = 10_000.0
 FRESH = 600.0
@@ -40,6 +40,7 @@ RECORD = ImageRecord(DIGEST, AnalysisState.ANALYZED, parent_digest=LIST, list_di
 RESOLVED = ResolvedTag(DIGEST, NOW - 10, list_digest=LIST)
 KNOWN = ImageFacts(RECORD, (PASSED,), resolved=RESOLVED)
 KEY = "example.com/reason"
+OPENSSL = vulnerability("CVE-2021-3711", "openssl")
 
 
 def _judged(
@@ -308,7 +309,7 @@ def _enforced(*args: Any, **given: Any) -> ImageVerdict:
         ),
         (
             replace(KNOWN, resolved=None, submission=Submission(SubmissionState.DRY_RUN)),
-            "its tag is not resolved now, because a dry run submits nothing; try again in a moment",
+            "its tag is not resolved now, because a dry run submits nothing; repeat this without a dry run",
         ),
         (
             replace(KNOWN, resolved=None, submission=Submission(SubmissionState.REFUSED, reason="no\npull")),
@@ -331,6 +332,12 @@ def test_a_pod_without_a_digest_is_denied_with_the_reason(facts: ImageFacts, why
     assert denied.verdict.message == (
         f"Image team/app:1 is not pinned to a digest, which rule defaults requires: {why}"
     )
+
+
+def test_without_requests_for_analysis_only_a_digest_helps() -> None:
+    denied = _enforced(replace(KNOWN, resolved=None), requestAnalysis=False)
+
+    assert denied.verdict.message.endswith("because requestAnalysis is false; write its digest")
 
 
 def test_never_is_the_first_reason() -> None:
@@ -364,6 +371,13 @@ def test_a_denial_stays_what_it_was() -> None:
     assert _enforced(replace(KNOWN, evaluations=(failed(),))).verdict.reason is Reason.POLICY_FAILED
 
 
+@pytest.mark.parametrize(("enforcement", "effect"), [("warn", Effect.WARN), ("audit", Effect.ALLOW)])
+def test_a_rehearsal_shows_why_the_image_will_be_denied(enforcement: str, effect: Effect) -> None:
+    found = _enforced(replace(KNOWN, evaluations=(failed(),)), enforcement=enforcement)
+
+    assert (found.verdict.reason, found.effect) == (Reason.POLICY_FAILED, effect)
+
+
 @pytest.mark.parametrize(
     ("given", "effect"),
     [
@@ -386,8 +400,11 @@ def test_no_verdict_does_not_stand_in_for_a_digest(given: dict[str, Any], effect
         ({"excuses": {"cves": ["CVE-2021-3711"]}}, Effect.DENY),
     ],
 )
-def test_only_an_exemption_from_everything_lifts_it(exemption: dict[str, Any], effect: Effect) -> None:
-    found = _enforced(KNOWN, exemptions=(exemption,))
+@pytest.mark.parametrize("facts", [KNOWN, replace(KNOWN, evaluations=(failed(OPENSSL),))])
+def test_only_an_exemption_from_everything_lifts_it(
+    facts: ImageFacts, exemption: dict[str, Any], effect: Effect
+) -> None:
+    found = _enforced(facts, exemptions=(exemption,))
 
     assert (found.verdict.reason, found.effect) == (Reason.NOT_PINNED, effect)
     assert [use.name for use in found.exemptions] == (["e0"] if effect is Effect.WARN else [])

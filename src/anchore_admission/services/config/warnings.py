@@ -110,6 +110,11 @@ def _never_pinned(path: str, rule: RuleSection, configuration: Configuration) ->
     if pin is Pin.REQUIRED and modes <= _LAX:
         why = f"its mode ({_listed(modes)}) denies nothing"
         yield Problem(f"{path}.pin", f"{rule.name} requires pinned images, but {why}")
+    requests = defaults.request_analysis if rule.request_analysis is None else rule.request_analysis
+    # With `required`, such a rule may mean to admit nothing but digests.
+    if pin is Pin.BEST_EFFORT and not requests:
+        why = "only tags that another rule submits to Anchore, because its requestAnalysis is false"
+        yield Problem(f"{path}.pin", f"{rule.name} pins {why}")
     for number, pattern in enumerate(rule.match.images or ()):
         if ":" in pattern.rpartition("/")[2] and "@" not in pattern and not pattern.startswith(EXPRESSION):
             why = "a pinned image has no tag to match; name the repository without a tag"

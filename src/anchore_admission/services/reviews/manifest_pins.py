@@ -37,8 +37,8 @@ class ManifestPin:
 def manifest_pins(documents: Sequence[Any], reviews: Sequence[ManualReview]) -> list[ManifestPin]:
     """Return the pins of documents, whose objects have one review each, in their order, with explanations.
 
-    Images that name a digest are left out: there is nothing to do about them. Documents without objects have a single
-    review, which says so.
+    Images that name a digest are left out, and containers without an image: there is nothing to do about them.
+    Documents without objects have a single review, which says so.
     """
     found = [(i, path, value) for i, document in enumerate(documents) for path, value in opened_with_paths(document)]
     pins = (
@@ -66,7 +66,7 @@ def _of_object(path: Path, value: Any, images: Sequence[ImageVerdict]) -> Iterat
     within: Path = ("request", "object") if is_review(written) else ()
     for image in images:
         reference = image.judged.reference
-        if reference and reference.digest:
+        if not image.judged.text or (reference and reference.digest):
             continue
         for place in image.judged.places:
             yield _pin((*path, *within, *workload.image_path(kind, place)), image, place)

@@ -251,3 +251,23 @@ def test_a_rule_that_denies_nothing_requires_pins_in_vain() -> None:
     assert _warnings({"rules": rules, "defaults": {"mode": "strict", "pin": "required"}}) == [
         "rules[0].pin: a requires pinned images, but its mode (passive) denies nothing"
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "defaults", "is_warned_of"),
+    [
+        ({"requestAnalysis": False}, {"pin": "bestEffort"}, True),
+        ({"pin": "bestEffort"}, {"requestAnalysis": False}, True),
+        ({"pin": "bestEffort"}, {}, False),
+        ({"requestAnalysis": False, "pin": "required"}, {}, False),  # may mean to admit nothing but digests
+        ({"requestAnalysis": False, "pin": "off"}, {"pin": "bestEffort"}, False),
+        ({"requestAnalysis": True, "pin": "bestEffort"}, {"requestAnalysis": False}, False),
+    ],
+)
+def test_a_rule_that_submits_no_tag_learns_from_others_where_it_points(
+    rule: dict[str, Any], defaults: dict[str, Any], *, is_warned_of: bool
+) -> None:
+    document = {"rules": [{"name": "a", "mode": "strict", **rule}], "defaults": {"mode": "strict", **defaults}}
+    why = "only tags that another rule submits to Anchore, because its requestAnalysis is false"
+
+    assert _warnings(document) == ([f"rules[0].pin: a pins {why}"] if is_warned_of else [])

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from anchore_admission.models.configuration import Enforcement, ModeName, OnError
-from anchore_admission.models.configuration.base import Name, Section, Text
+from anchore_admission.models.configuration import Enforcement, ModeName, OnError, Pin
+from anchore_admission.models.configuration.base import Name, Section, Text, off_in
 
 MAX_CASES = 10_000
 _NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -23,6 +23,7 @@ class Expectation(Section):
     """The policy; null is the account's active one."""
     enforcement: Enforcement | None = None
     on_error: OnError | None = None
+    pin: Annotated[Pin | None, off_in(Pin)] = None
     exemption: Name | None = None
     """An exemption that applies if the image is denied; null if there is none."""
     problem: bool = False

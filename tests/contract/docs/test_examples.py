@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,9 @@ DECISIONS = [
     ("exemptions", "orders-prod", "nginx:1.25", "production", "deny"),
     ("exemptions", "orders-prod", "postgres:16", "production", "warn"),
     ("exemptions", "shop-prod", "postgres:16", "production", "deny"),
+    ("pinning", "shop-prod", "redis:7", "production", "allow"),
+    ("pinning", "tools", "nginx:1.25", "defaults", "deny"),
+    ("pinning", "shop-prod", "registry.example.com/mesh/proxy:1", "keeps-tags", "deny"),
     ("several-accounts", "payments-prod", "redis:7", "payments", "allow"),
     ("several-accounts", "tools", "nginx:1.25", "defaults", "allow"),
 ]
@@ -153,6 +157,12 @@ def test_the_values_for_a_trial_judge_one_namespace_by_the_sandbox() -> None:
     assert rendered.container()["image"].startswith("localhost/anchore-admission:")
 
 
+def test_the_values_for_pinning_register_both_webhooks() -> None:
+    kinds = {kind for kind, _ in render(loaded(EXAMPLES / "helm" / "pinning.yaml")).names()}
+
+    assert {"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"} <= kinds
+
+
 def test_the_values_with_network_policies_bound_both_directions() -> None:
     policy = render(loaded(EXAMPLES / "helm" / "network-policy.yaml")).get("NetworkPolicy")
 
@@ -167,7 +177,7 @@ def test_the_values_without_permissions_render_none() -> None:
     assert kinds & {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"} == set()
 
 
-@pytest.mark.parametrize("name", ["passive-first", "strict-production"])
+@pytest.mark.parametrize("name", ["passive-first", "strict-production", "pinning"])
 def test_values_and_configuration_of_one_name_say_the_same(name: str) -> None:
     whole = loaded(EXAMPLES / "configuration" / f"{name}.yaml")
     of_chart = loaded(EXAMPLES / "helm" / f"{name}.yaml")["config"]
@@ -212,6 +222,26 @@ def test_the_job_of_github_reviews_the_manifests(repository: Path, anchore: str,
 
     assert program(*arguments).code == 1
     assert arguments.count(anchore) == 1
+
+
+def test_the_job_that_pins_prints_a_diff_until_it_was_applied(
+    repository: Path, anchore: str, program: CommandLine
+) -> None:
+    (job,) = loaded(EXAMPLES / "ci" / "github-actions-pin.yaml")["jobs"].values()
+    review, last = (step["run"] for step in job["steps"][-2:])
+    *arguments, _, file = [word.replace("https://anchore.example.com", anchore) for word in review_of(review)]
+    for name in ("denied", "denied-by-init-container", "not-analyzed"):
+        (repository / "deploy" / f"{name}.yaml").unlink()
+
+    codes = []
+    for _ in range(2):
+        ended = program(*arguments)
+        (repository / file).write_text(ended.out)
+        shell = subprocess.run(["/bin/sh", "-c", last], capture_output=True, check=False, timeout=60)  # noqa: S603 - the example's
+        codes.append((ended.code, shell.returncode))
+        run("git", "apply", "--allow-empty", file)
+
+    assert codes == [(0, 1), (0, 0)]
 
 
 def test_the_job_of_gitlab_reviews_the_manifests(repository: Path, anchore: str, program: CommandLine) -> None:

@@ -19,6 +19,7 @@ _COMPARED = (
     ("policy", "policy"),
     ("enforcement", "enforcement"),
     ("on_error", "onError"),
+    ("pin", "pin"),
 )
 _TEXT_LIMIT = 500
 

@@ -234,7 +234,7 @@ def pinned_text(text: str, reference: ImageReference, digest: str) -> str:
 def kept(request: AdmissionRequest, places: Sequence[ContainerImage]) -> list[PinnedPlace]:
     """Return the places of an update whose image differs from the old object only by a digest that it had.
 
-    They keep the digest: whoever applies a manifest with the tag again must neither restart containers nor, with image
+    They keep the digest: a manifest with the tag that is applied again must neither restart containers nor, with image
     volumes, fail.
     """
     before = workload.pod_view(request.kind, request.oldObject) if request.operation == "UPDATE" else None

@@ -47,9 +47,9 @@ def command(
 ) -> None:
     """Explain which rule applies to images or manifests, and why others do not.
 
-    Shows each image's rule with its mode, account, policy, enforcement and onError, the exemptions that apply if it is
-    denied, and every rule that was passed over with the keys of its match that do not hold. Anchore is not contacted,
-    and no credentials are needed.
+    Shows each image's rule with its mode, account, policy, enforcement, onError and pin, the exemptions that apply if
+    it is denied, and every rule that was passed over with the keys of its match that do not hold. Anchore is not
+    contacted, and no credentials are needed.
 
     For example:
 

@@ -183,7 +183,7 @@ class Pinner(Struct, frozen=True):
 
     def _why(self, image: ImageVerdict) -> str:
         if any(place.is_never_pulled for place in image.judged.places):
-            return NEVER_PULLED
+            return f"{NEVER_PULLED}; {REMEDIES[PinResult.NEVER]}"
         digest = self.digest(image)
         if isinstance(digest, Unpinned):
             return f"{digest.reason}; {digest.remedy or REMEDIES.get(digest.result, 'try again in a moment')}"
@@ -197,6 +197,7 @@ _ANY_DIGEST = f"sha256:{'0' * 64}"
 _WRITE = "write its digest"
 REMEDIES: Mapping[PinResult, str] = {
     PinResult.NO_PARENT: _WRITE,
+    PinResult.NEVER: "write its digest, or exclude the image by a rule with pin: off",
     PinResult.RULE_DIFFERS: "name the repository without a tag in the rules, or write its digest",
     PinResult.EXEMPTION_DIFFERS: "name the repository without a tag in the exemption, or write its digest",
 }

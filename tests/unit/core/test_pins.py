@@ -343,7 +343,9 @@ def test_without_requests_for_analysis_only_a_digest_helps() -> None:
 def test_never_is_the_first_reason() -> None:
     body = pod("x", containers=[{"name": "a", "image": "team/app:1", "imagePullPolicy": "Never"}])
 
-    assert _enforced(body=body).verdict.message.endswith(NEVER_PULLED)
+    message = _enforced(body=body).verdict.message
+
+    assert message.endswith(f"{NEVER_PULLED}; write its digest, or exclude the image by a rule with pin: off")
 
 
 @pytest.mark.parametrize(

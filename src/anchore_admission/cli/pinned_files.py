@@ -97,15 +97,17 @@ def _pinned(inputs: Sequence[Input], summary: Summary, form: PinFormat) -> Itera
 def _edited(source: str, part: Part, pins: Sequence[ManifestPin]) -> tuple[str, list[tuple[bool, str]]]:
     """Return the text of a part with its pins, and for each pin, whether it was made and the line that says so."""
     edited = append(part.text.removeprefix(_MARK), {pin.path: pin.addition for pin in pins})
-    told = []
+    told: dict[tuple[int, str], tuple[bool, str]] = {}
     for pin in sorted(pins, key=lambda pin: edited.results[pin.path].line):
         result = edited.results[pin.path]
         reason = pin.reason or result.reason
         place = f"{source}:{part.line + result.line + 1}" if result.line >= 0 else source
         what = f"not pinned: {shown(reason)}" if reason else f"pinned to {pin.digest}{_since(pin)}"
-        told.append((not reason, f"{place}: {shown(pin.image)} {what}"))
+        # Aliases stand for the same text: one line is enough.
+        key = (result.start, what) if result.start >= 0 else (-1, f"{len(told)}")
+        told[key] = (not reason, f"{place}: {shown(pin.image)} {what}")
     mark = _MARK if part.text.startswith(_MARK) else ""
-    return f"{mark}{edited.text}", told
+    return f"{mark}{edited.text}", list(told.values())
 
 
 def _since(pin: ManifestPin) -> str:

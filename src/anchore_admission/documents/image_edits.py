@@ -5,7 +5,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anchore_admission.documents.placed import PlacedText
@@ -28,10 +28,14 @@ _NO_LINE = -1
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The line of a value, from 0 (-1 if it was not found), and the reason why it was left alone, or empty."""
+    """The line of a value, from 0 (-1 if it was not found), and the reason why it was left alone, or empty.
+
+    ``start`` is the offset of its text, which aliases of one value share; -1 if it was not found.
+    """
 
     line: int
     reason: str = ""
+    start: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,9 @@ class _Edits:
             offset = _end(text, value)
             if isinstance(offset, int):
                 self.offsets[path] = offset
-            line = bisect_left(breaks, value.start) if isinstance(value, PlacedText) else _NO_LINE
-            self.results[path] = Result(line, offset if isinstance(offset, str) else "")
+            start = value.start if isinstance(value, PlacedText) else -1
+            line = bisect_left(breaks, start) if start >= 0 else _NO_LINE
+            self.results[path] = Result(line, offset if isinstance(offset, str) else "", start)
 
     def changed(self) -> str:
         """Return the text with the edits. Several values may want the same one, if they are aliases of each other."""
@@ -113,7 +118,7 @@ class _Edits:
     def drop(self, offsets: set[int]) -> None:
         for path in [path for path, offset in self.offsets.items() if offset in offsets]:
             del self.offsets[path]
-            self.results[path] = Result(self.results[path].line, _SHARED)
+            self.results[path] = replace(self.results[path], reason=_SHARED)
 
 
 def value_at(value: Any, path: Path) -> Any:

@@ -252,6 +252,18 @@ def test_nothing_to_review_prints_nothing(program: CommandLine, anchore: str) ->
     assert notes(ended) == ["0 images pinned, 0 not pinned"]
 
 
+def test_aliases_of_one_text_are_listed_once(program: CommandLine, anchore: str) -> None:
+    text = f"apiVersion: v1\nkind: List\nitems:\n- &pod {pod('multi:1')}\n- *pod\n- *pod\n"
+
+    ended = program("review", "-f", "-", "--anchore", anchore, "--pin", "document", stdin=text)
+
+    assert ended.out == text.replace("multi:1", f"multi:1@{LIST}")
+    assert [line.partition(",")[0] for line in notes(ended)] == [
+        f"standard input:4: multi:1 pinned to {LIST}",
+        "1 image pinned",
+    ]
+
+
 def test_a_container_without_an_image_has_nothing_to_pin(program: CommandLine, anchore: str) -> None:
     ended = program("review", "-f", "-", "--anchore", anchore, "--pin", "diff", stdin=pod(""))
 

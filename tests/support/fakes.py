@@ -140,7 +140,13 @@ class FakeAnchore(Anchore):
         held = self._records.get(digest)
         others = tuple(tag for tag in held.tags if tag.full_tag != full_tag) if held else ()
         record = ImageRecord(
-            digest, state, (*others, TagRow(full_tag, detected_at)), parent_digest, "amd64", parent_digest or digest
+            digest,
+            state,
+            (*others, TagRow(full_tag, detected_at)),
+            parent_digest,
+            "amd64",
+            parent_digest or digest,
+            held.listed_by if held else (full_tag,),
         )
         self._records[digest] = record
         return record
@@ -241,7 +247,8 @@ class FakeAnchore(Anchore):
             parent = held.parent_digest if held else None
             if request.digest:  # its label is no tag
                 tags = held.tags if held else ()
-                kept = ImageRecord(held.digest if held else digest, state, tags, parent, "amd64", parent)
+                listed_by = held.listed_by if held else (request.full_tag,)
+                kept = ImageRecord(held.digest if held else digest, state, tags, parent, "amd64", parent, listed_by)
                 self._records[kept.digest] = kept
                 return kept
             moved = f"2026-02-01T00:00:00.{next(self._moves):06}Z"

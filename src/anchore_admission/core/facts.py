@@ -30,7 +30,7 @@ class ImageRecord:
 
     ``list_digest`` is the digest by which nodes of every platform can pull the image: that of the manifest list, or of
     an image without one. None if Anchore does not tell, or if the record may be one platform of a list that Anchore
-    does not know.
+    does not know. ``listed_by`` are the full tags that it comes from; see ``names.shared_digest`` for the others.
     """
 
     digest: str
@@ -39,6 +39,7 @@ class ImageRecord:
     parent_digest: str | None = None
     architecture: str | None = None
     list_digest: str | None = None
+    listed_by: tuple[str, ...] = ()
 
 
 class PolicyReason(StrEnum):
@@ -127,14 +128,15 @@ class ResolvedTag:
     """The digest that Anchore resolved a tag to when it was submitted.
 
     ``before`` is the result of a look-up just before: a digest, empty where Anchore held none, None where there was no
-    look-up. ``at`` is the time of the response in monotonic seconds. ``list_digest`` is the response's, see
-    ``ImageRecord``.
+    look-up. ``at`` is the time of the response in monotonic seconds. ``list_digest`` and ``listed_by`` are the
+    response's, see ``ImageRecord``.
     """
 
     digest: str
     at: float
     before: str | None = None
     list_digest: str | None = None
+    listed_by: tuple[str, ...] = ()
 
     def overrides(self, found: ImageRecord | None) -> bool:
         """Return whether this is newer than the record that a look-up finds for the tag now.

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from anchore_admission.core.facts import ImageRecord, Selector
-from anchore_admission.core.reference import ImageReference
+from anchore_admission.core.facts import ImageRecord, ResolvedTag, Selector
+from anchore_admission.core.reference import ImageReference, parse
+from anchore_admission.errors import InvalidImageReference
 
 _LABEL = re.compile(r"sha256-(?:[0-9a-f]{12}|[0-9a-f]{64})")
 LABEL_TIME = "2000-01-01T00:00:00Z"
@@ -15,6 +16,13 @@ LABEL_TIME = "2000-01-01T00:00:00Z"
 
 Earlier releases submitted a digest under the author's own tag with this time, so such rows are recognized by it.
 """
+_PLATFORMS = frozenset(
+    [
+        *("amd64", "x64", "x86", "386", "i386", "arm", "arm64", "aarch64", "armhf", "armv6", "armv7", "armv8"),
+        *("ppc64le", "s390x", "riscv64", "linux", "windows"),
+    ]
+)
+"""Parts of the tags that continuous integration gives to single platforms, before it makes a manifest list of them."""
 
 
 class AnalysisRequest(Struct, frozen=True):
@@ -121,6 +129,27 @@ def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bo
 def _literal(pattern: str) -> str:
     """Escape the special characters of ``fnmatch`` other than ``*``."""
     return pattern.replace("[", "[[]").replace("?", "[?]")
+
+
+def shared_digest(found: ImageRecord | ResolvedTag, reference: ImageReference) -> str | None:
+    """Return the digest by which nodes of every platform can pull a tag's image; None if Anchore does not tell.
+
+    Anchore keeps the manifest list that it found an image in first. Another repository may have the image in another
+    list, or in none, and does not have that one; whoever first names the image in a repository of his own would choose
+    it. An image that was first added without a list may be in one under another tag, if its own names a platform.
+    """
+    if not found.list_digest or not found.listed_by:
+        return None
+    try:
+        first = [parse(full_tag) for full_tag in found.listed_by]
+    except InvalidImageReference:
+        return None
+    if any(each.repositories != reference.repositories for each in first):
+        return None
+    others = [tag for tag in map(_tag, found.listed_by) if tag != reference.tag]
+    if found.list_digest == found.digest and any(_PLATFORMS & set(re.split("[-_.]", tag.lower())) for tag in others):
+        return None
+    return found.list_digest
 
 
 def repository_of(full_tag: str) -> str:

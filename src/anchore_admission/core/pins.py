@@ -10,6 +10,7 @@ from anchore_admission.core.audit import joined
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import AnalysisState, ImageFacts, SubmissionState
 from anchore_admission.core.images import JudgedImage
+from anchore_admission.core.names import shared_digest
 from anchore_admission.core.reference import ImageReference, not_for_anchore, parse
 from anchore_admission.core.rules.book import NarrowedBook
 from anchore_admission.core.rules.match import image_names
@@ -118,7 +119,8 @@ class Pinner(Struct, frozen=True):
                 return _unresolved(judged, facts, self.now)
             if record and (record.digest, record.list_digest) != (resolved.digest, resolved.list_digest):
                 return Unpinned(PinResult.STALE, "its tag has just moved")
-        digest = record.list_digest if record else resolved.list_digest if resolved else None
+        known = record or resolved
+        digest = shared_digest(known, judged.reference) if known and judged.reference else None
         if not digest:
             return Unpinned(PinResult.NO_PARENT, "Anchore does not tell the digest that all of its platforms share")
         return digest

@@ -1,7 +1,7 @@
 """Add images: read the body, resolve the reference in the registry, and update the record."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anchore_admission.sandbox.api import Api
@@ -149,7 +149,8 @@ def add_image(world: World, account: str, addition: Addition, *, force: bool) ->
         created_at = now
         # Before a new analysis hides that the last one has ended.
         tenant.events.announce_analyses([record], now, world.analysis_time)
-        record.content = content
+        # Anchore keeps the parent of the first add, whatever the list is that the digest is in now.
+        record.content = replace(content, parent_digest=record.content.parent_digest)
         _touch(record, addition, now, world.analysis_time, force=force)
     record.annotate(dict(addition.annotations))
     row = record.add_tag(addition.tag, created_at, now, world.next_sequence())

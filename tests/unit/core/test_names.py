@@ -2,7 +2,7 @@
 
 import pytest
 
-from anchore_admission.core.facts import AnalysisState, ImageRecord, Selector
+from anchore_admission.core.facts import AnalysisState, ImageRecord, ResolvedTag, Selector
 from anchore_admission.core.names import (
     AnalysisRequest,
     analysis_request,
@@ -12,6 +12,7 @@ from anchore_admission.core.names import (
     is_label,
     lookup_tags,
     newest,
+    shared_digest,
 )
 from anchore_admission.core.reference import parse
 from support.builders import DIGEST, OTHER_DIGEST, record
@@ -223,3 +224,41 @@ def test_policies_may_distinguish_the_two_names_of_docker_hub(patterns: list[str
 )
 def test_policies_may_distinguish_spellings_of_a_registry(registry: str, expected: bool) -> None:
     assert distinguishes([Selector(registry, "*")], lookup_tags(parse("Quay.IO:443/a/b:1"))) is expected
+
+
+_LIST = "sha256:" + "c" * 64
+
+
+@pytest.mark.parametrize(
+    ("image", "listed_by", "of_list", "of_single"),
+    [
+        ("team/app:1", ("docker.io/team/app:1",), _LIST, DIGEST),
+        ("team/app:1", ("docker.io/team/app:2",), _LIST, DIGEST),
+        ("nginx:1", ("docker.io/nginx:1",), _LIST, DIGEST),
+        ("docker.io/nginx:1", ("docker.io/library/nginx:1",), _LIST, DIGEST),
+        ("Quay.IO:443/a/b:1", ("quay.io/a/b:1",), _LIST, DIGEST),
+        ("quay.io/a/b:1", ("Quay.IO:443/a/b:1",), _LIST, DIGEST),
+        # A copy in another repository may be in another list, or alone, and the first list is not there.
+        ("mirror.example.com/nginx:1", ("docker.io/library/nginx:1",), None, None),
+        ("team/app:1", ("docker.io/evil/app:1",), None, None),
+        ("team/app:1", (f"docker.io/evil/app:{_LABEL}",), None, None),
+        # Two tags of the same second: either may be the first.
+        ("team/app:1", ("docker.io/team/app:1", "docker.io/evil/app:1"), None, None),
+        # Lists are often made of tags for each platform.
+        ("team/app:1", ("docker.io/team/app:1-amd64",), _LIST, None),
+        ("team/app:1", ("docker.io/team/app:Linux_X86_64.1",), _LIST, None),
+        ("team/app:1-amd64", ("docker.io/team/app:1-amd64",), _LIST, DIGEST),
+        ("team/app:1", ("docker.io/team/app:armada",), _LIST, DIGEST),
+        ("team/app:1", (), None, None),
+        ("team/app:1", ("",), None, None),
+        ("team/app:1", ("Not A Tag",), None, None),
+    ],
+)
+def test_a_list_counts_in_its_own_repository(
+    image: str, listed_by: tuple[str, ...], of_list: str | None, of_single: str | None
+) -> None:
+    for digest, expected in ((_LIST, of_list), (DIGEST, of_single)):
+        held = ImageRecord(DIGEST, AnalysisState.ANALYZED, list_digest=digest, listed_by=listed_by)
+        assert shared_digest(held, parse(image)) == expected
+        assert shared_digest(ResolvedTag(DIGEST, 0.0, None, digest, listed_by), parse(image)) == expected
+    assert shared_digest(ImageRecord(DIGEST, AnalysisState.ANALYZED, listed_by=listed_by), parse(image)) is None

@@ -36,8 +36,9 @@ NOW = 10_000.0
 FRESH = 600.0
 LIST = "sha256:" + "c" * 64
 PASSED = PolicyEvaluation(True, "p")
-RECORD = ImageRecord(DIGEST, AnalysisState.ANALYZED, parent_digest=LIST, list_digest=LIST)
-RESOLVED = ResolvedTag(DIGEST, NOW - 10, list_digest=LIST)
+BY = ("docker.io/team/app:1",)
+RECORD = ImageRecord(DIGEST, AnalysisState.ANALYZED, parent_digest=LIST, list_digest=LIST, listed_by=BY)
+RESOLVED = ResolvedTag(DIGEST, NOW - 10, list_digest=LIST, listed_by=BY)
 KNOWN = ImageFacts(RECORD, (PASSED,), resolved=RESOLVED)
 KEY = "example.com/reason"
 OPENSSL = vulnerability("CVE-2021-3711", "openssl")
@@ -76,7 +77,7 @@ def _result(*args: Any, **given: Any) -> PinResult | str:
 
 
 UNANALYZED = replace(RECORD, state=AnalysisState.ANALYZING)
-SINGLE = ImageRecord(DIGEST, AnalysisState.ANALYZED, parent_digest=None, list_digest=DIGEST)
+SINGLE = ImageRecord(DIGEST, AnalysisState.ANALYZED, parent_digest=None, list_digest=DIGEST, listed_by=BY)
 CHILD = ImageRecord(DIGEST, AnalysisState.ANALYZED, parent_digest=None, list_digest=None)
 
 
@@ -86,6 +87,8 @@ CHILD = ImageRecord(DIGEST, AnalysisState.ANALYZED, parent_digest=None, list_dig
         (KNOWN, LIST),
         (ImageFacts(SINGLE, (PASSED,), resolved=ResolvedTag(DIGEST, NOW, list_digest=DIGEST)), DIGEST),
         (replace(KNOWN, is_stale=True), LIST),
+        # Anchore got the image from a repository that may have it in another list.
+        (replace(KNOWN, record=replace(RECORD, listed_by=("evil.io/team/app:1",))), PinResult.NO_PARENT),
         (ImageFacts(CHILD, (PASSED,), resolved=ResolvedTag(DIGEST, NOW)), PinResult.NO_PARENT),
         (replace(KNOWN, resolved=None), PinResult.STALE),
         (replace(KNOWN, resolved=replace(RESOLVED, at=NOW - FRESH - 1)), PinResult.STALE),
@@ -112,6 +115,7 @@ def test_facts_decide_on_the_digest(facts: ImageFacts, expected: PinResult | str
         (ImageFacts(UNANALYZED, resolved=RESOLVED), {"mode": "analysis"}, PinResult.DENIED),
         # Passive mode looks nothing up: the response to the submission is all there is.
         (ImageFacts(resolved=RESOLVED), {"mode": "passive"}, LIST),
+        (ImageFacts(resolved=replace(RESOLVED, listed_by=("evil.io/a:1",))), {"mode": "passive"}, PinResult.NO_PARENT),
         (ImageFacts(), {"mode": "passive"}, PinResult.STALE),
         (ImageFacts(resolved=replace(RESOLVED, list_digest=None)), {"mode": "passive"}, PinResult.NO_PARENT),
         # A failed policy that does not deny was judged all the same.
@@ -228,7 +232,10 @@ def test_every_place_has_its_own_pull_policy() -> None:
 def test_annotations_name_every_place_with_its_outcome() -> None:
     body = pod(
         "x",
-        containers=[{"name": "a", "image": "t/a:1"}, {"name": "b\nc", "image": "t/a:1", "imagePullPolicy": "Never"}],
+        containers=[
+            {"name": "a", "image": "team/app:1"},
+            {"name": "b\nc", "image": "team/app:1", "imagePullPolicy": "Never"},
+        ],
     )
     pinner, image = _judged(body=body)
 

@@ -106,6 +106,7 @@ def record(row: ImageRow) -> ImageRecord:
     # For an image without a manifest list, Anchore repeats its own digest as that of the parent.
     parent = row.parent_digest if row.parent_digest != row.image_digest else None
     metadata = row.image_content.metadata if row.image_content else None
+    list_digest, listed_by = _list_digest(row)
     return ImageRecord(
         digest=row.image_digest,
         state=analysis_state(row.analysis_status or ""),
@@ -114,22 +115,27 @@ def record(row: ImageRow) -> ImageRecord:
         ),
         parent_digest=parent or None,
         architecture=cleaned((metadata.arch if metadata else None) or "") or None,
-        list_digest=_list_digest(row),
+        list_digest=list_digest,
+        listed_by=listed_by,
     )
 
 
-def _list_digest(row: ImageRow) -> str | None:
-    """Return the digest by which every platform can pull the image, if the row tells.
+def _list_digest(row: ImageRow) -> tuple[str | None, tuple[str, ...]]:
+    """Return the digest by which every platform can pull the image, if the row tells, and the tags that it is from.
 
-    One platform of a manifest list that is added by its own digest has that as its parent for ever, like an image
-    without a list, also if the list's tag is added later. Its first tag is then the label of that digest.
+    A record keeps the parent of its first submission for ever, also if its tags are added to other lists later. One
+    platform of a manifest list that is added by its own digest has that as its parent, like an image without a list.
+    Its first tag is then the label of that digest.
     Source: recorded responses of Anchore Engine 1.1.0, and its ``catalog_impl.add_or_update_image``.
     """
     parent = row.parent_digest
     if not parent or not _DIGEST.fullmatch(parent):
-        return None
-    first = min(row.image_detail or (), key=lambda detail: (detail.since, not detail.is_of_a_digest), default=None)
-    return None if parent == row.image_digest and (first is None or first.is_of_a_digest) else parent
+        return None, ()
+    since = min([detail.since for detail in row.image_detail or ()], default="")
+    first = [detail for detail in row.image_detail or () if detail.since == since]
+    if not first or (parent == row.image_digest and any(detail.is_of_a_digest for detail in first)):
+        return None, ()
+    return parent, tuple(sorted(detail.full_tag or "" for detail in first))
 
 
 def analysis_state(text: str) -> AnalysisState:

@@ -222,7 +222,7 @@ class Submissions:
             self._refused(entry, "the request for analysis failed", resolved=entry.last.resolved)
             self._settle(key, entry, "internal")
         else:
-            resolved = ResolvedTag(record.digest, self._clock(), entry.looked_up, record.list_digest)
+            resolved = ResolvedTag(record.digest, self._clock(), entry.looked_up, record.list_digest, record.listed_by)
             entry.last = replace(
                 entry.last,
                 submission=Submission(SubmissionState.ANSWERED, record.digest),

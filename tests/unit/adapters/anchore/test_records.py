@@ -43,3 +43,22 @@ def test_the_list_digest_is_known_only_if_all_platforms_share_it(
     row = {"image_digest": DIGEST, "parent_digest": parent, "analysis_status": "analyzed", "image_detail": tags}
 
     assert record(ImageRow.model_validate(row)).list_digest == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ([TAG], ("quay.io/team/app:1",)),
+        ([{**TAG, "full_tag": "evil.io/x:1", "created_at": BEFORE}, TAG], ("evil.io/x:1",)),
+        ([TAG, {**TAG, "full_tag": "evil.io/x:1", "created_at": AFTER}], ("quay.io/team/app:1",)),
+        # Times are to the second.
+        ([TAG, {**TAG, "full_tag": "evil.io/x:1"}], ("evil.io/x:1", "quay.io/team/app:1")),
+        ([TAG, {"full_tag": "evil.io/x:1"}], ("evil.io/x:1",)),
+        ([TAG, _by_digest(LABEL_TIME)], (f"quay.io/team/app:{label_of(DIGEST)}",)),
+    ],
+)
+def test_the_list_comes_from_the_first_tag(tags: list[dict[str, Any]], expected: tuple[str, ...]) -> None:
+    row = {"image_digest": DIGEST, "parent_digest": OTHER_DIGEST, "analysis_status": "analyzed", "image_detail": tags}
+
+    found = record(ImageRow.model_validate(row))
+    assert (found.list_digest, found.listed_by) == (OTHER_DIGEST, expected)

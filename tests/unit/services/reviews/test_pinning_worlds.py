@@ -59,7 +59,7 @@ class World:
             for _ in range(2)
         ]
         for number in range(IMAGES):
-            self.anchore.store(f"{REGISTRY}/seen:{number}", digest=child(number), parent_digest=listed(number))
+            self.anchore.store(f"{REGISTRY}/app:seen-{number}", digest=child(number), parent_digest=listed(number))
         self.good = frozenset(range(IMAGES))
         self.passing.append((float("-inf"), self.good))
         self.move()

@@ -157,7 +157,9 @@ async def test_a_dry_run_submits_nothing() -> None:
     webhook = Webhook(PIN)
     webhook.anchore.store(f"{APP}:1")
     response = await webhook.mutated(review(pod(f"{APP}:1"), dryRun=True))
-    assert response["auditAnnotations"] == {"not-pinned": "containers/c1: its tag has not been resolved yet"}
+    assert response["auditAnnotations"] == {
+        "not-pinned": "containers/c1: its tag is not resolved now, because a dry run submits nothing"
+    }
     assert webhook.recorder.depths == []
 
 

@@ -135,8 +135,8 @@ def shared_digest(found: ImageRecord | ResolvedTag, reference: ImageReference) -
     """Return the digest by which nodes of every platform can pull a tag's image; None if Anchore does not tell.
 
     Anchore keeps the manifest list that it found an image in first. Another repository may have the image in another
-    list, or in none, and does not have that one; whoever first names the image in a repository of his own would choose
-    it. An image that was first added without a list may be in one under another tag, if its own names a platform.
+    list, or in none, and lack that one; and a user could choose it by naming the image in a repository of his own
+    first. An image that was first added without a list may be in one under another tag, if its own names a platform.
     """
     if not found.list_digest or not found.listed_by:
         return None

@@ -135,8 +135,8 @@ class ReviewSetup:
     def submitted(self) -> list[str]:
         return self.anchore.subjects("submit")
 
-    def deadline(self) -> Deadline:
-        return Deadline.after(DEADLINE, self.clock)
+    def deadline(self, seconds: float = DEADLINE) -> Deadline:
+        return Deadline.after(seconds, self.clock)
 
     async def facts(
         self,
@@ -144,12 +144,13 @@ class ReviewSetup:
         by: Rule | None = None,
         side_effects: bool = True,
         namespace: str = "shop",
+        seconds: float = DEADLINE,
     ) -> list[ImageFacts]:
         """The facts about each image, in order, all judged by one rule."""
         judged = [JudgedImage(image, (), parse(image), by or rule()) for image in images]
         asked = [question for image in judged if (question := question_about(image))]
         assert len(asked) == len(images), "skip asks nothing"
-        return await self.gathering.facts(asked, self.deadline(), namespace=namespace, side_effects=side_effects)
+        return await self.gathering.facts(asked, self.deadline(seconds), namespace=namespace, side_effects=side_effects)
 
     async def late_facts(self, *images: str, by: Rule | None = None) -> list[ImageFacts]:
         """Return the facts known when the deadline has passed; assert that none are returned before."""

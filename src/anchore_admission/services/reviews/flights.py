@@ -44,7 +44,7 @@ class Flight:
     gate: Gate
     generation: int
     namespaces: dict[str | None, float]
-    """The namespaces of the reviews that wait for it, with their deadlines."""
+    """The namespaces of the reviews that wait for it, with the latest deadline of each."""
     task: asyncio.Task[Outcome] = field(init=False)
     ticket: Ticket | None = None
     waiting: int = 0
@@ -106,11 +106,14 @@ class Flights:
         flight.task.add_done_callback(self._refreshed)
 
     def join(self, flight: Flight, namespace: str | None, seconds: float) -> None:
-        """Wait for the answer, too. A question that stands in line for one namespace then also does for this one."""
-        if namespace in flight.namespaces:
-            return
-        flight.namespaces[namespace] = self._clock() + seconds
-        if flight.ticket is not None and not flight.has_begun:
+        """Wait for the answer, too. A question that stands in line for one namespace then also does for this one.
+
+        Of several reviews of a namespace, the one with the most time decides how long the question may wait: a call of
+        the mutating webhook has less than the review of the same image.
+        """
+        is_new = namespace not in flight.namespaces
+        flight.namespaces[namespace] = max(flight.namespaces.get(namespace, 0.0), self._clock() + seconds)
+        if is_new and flight.ticket is not None and not flight.has_begun:
             # No room in this namespace's line: its reviews still wait for the other one's question.
             with contextlib.suppress(AnchoreBusy):
                 flight.gate.join(flight.ticket, namespace, seconds)

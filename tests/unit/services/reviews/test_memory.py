@@ -514,6 +514,25 @@ async def test_shed_question_has_no_older_answer_either() -> None:
         task.cancel()
 
 
+async def test_question_of_a_hurried_call_has_the_time_of_a_review_that_joins_it() -> None:
+    """The mutating webhook has a second; the review of the same image, which has longer, must not be shed with it."""
+    setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=2, policy_interval=30.0)
+    setup.anchore.store(APP)
+    answers = [setup.anchore.hang("by_tag", subject=f"{REGISTRY}/shop:{number}") for number in range(4)]
+    flooding = flood(setup, 4, "shop")
+    await setup.clock.advance(2.0)
+    answers[0].set()  # so one call takes 2 seconds, and two wait
+    await settled()
+    hurried, patient = (asyncio.create_task(setup.facts(APP, by=QUIET, seconds=seconds)) for seconds in (1.0, DEADLINE))
+    await setup.clock.advance(1.0)
+    assert isinstance((await hurried)[0].error, AnchoreBusy)
+    assert setup.recorder.sheds == []
+    for answer in answers:
+        answer.set()
+    assert (await patient)[0].error is None
+    await asyncio.gather(*flooding)
+
+
 async def test_reviews_by_hand_have_no_verdict_when_they_hold_each_other_up() -> None:
     """They admit nothing, and a pipeline must not take an Anchore that is slow for a denial."""
     setup = ReviewSetup(settings=defaults("strict"), lifetimes=Lifetimes(), concurrency=2)

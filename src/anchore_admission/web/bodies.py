@@ -60,12 +60,14 @@ class _Reader:
         self._waiting: asyncio.Timeout | None = None
         self._waits_since = 0.0
         self._waited = 0.0
+        self._gave_up = False
         self.size = 0
         self.share = 0
 
     async def message(self) -> Message:
         """Receive a part. Raises Disconnected, or BodyTimeout if this body had to make room for another."""
         self._waits_since = self._clock()
+        self._gave_up = False
         try:
             # No limit until ``give_up`` sets one, if another body needs the memory.
             async with asyncio.timeout(None) as self._waiting:
@@ -92,10 +94,12 @@ class _Reader:
         return self._waited + (self._clock() - self._waits_since if self._waiting else 0.0)
 
     def is_small(self) -> bool:
-        return self._waiting is not None and not self.share
+        return self._waiting is not None and not self.share and not self._gave_up
 
     def give_up(self) -> None:
-        if self._waiting:
+        """End the wait for the client, once: several others may need the memory before this body's task runs again."""
+        if self._waiting and not self._gave_up:
+            self._gave_up = True
             self._waiting.reschedule(self._clock())
 
 

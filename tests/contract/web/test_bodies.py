@@ -166,6 +166,24 @@ async def test_the_slowest_of_those_that_have_stalled_makes_room(room: Bodies) -
     assert not slow.task.done()
 
 
+async def test_several_that_wait_make_one_that_has_stalled_give_up_once(room: Bodies) -> None:
+    """Its task notices a few turns of the loop later, in which the others look as well."""
+    clock = ManualClock.of_loop()
+    stalled = Sender(room, LIMIT)
+    stalled.send(SMALL * 2)
+    await settled()
+    clock.now += bodies.STALLED_SECONDS
+    waiting = []
+    for _ in range(6):
+        waiting.append(Sender(room, LIMIT))
+        waiting[-1].send(LIMIT, more=False)
+        await asyncio.sleep(0)
+    await settled()
+    assert isinstance(stalled.task.exception(), BodyTimeout)
+    assert [sender.task.done() for sender in waiting] == [False] * 6
+    assert waiting[0].size == LIMIT
+
+
 async def test_one_that_makes_progress_keeps_its_room(room: Bodies) -> None:
     clock = ManualClock.of_loop()
     for _ in range(2):
@@ -185,6 +203,21 @@ async def test_of_small_ones_only_so_many_are_waited_for(room: Bodies) -> None:
     assert len(given_up) == 3
     for sender in given_up:
         assert isinstance(sender.task.exception(), BodyTimeout)
+
+
+async def test_newcomers_of_one_moment_drop_a_small_one_each(room: Bodies) -> None:
+    small = [Sender(room) for _ in range(ROOM // 4 // SMALL)]
+    for number, sender in enumerate(small):
+        sender.send(1000 + number)
+    await settled()
+    newcomers = [Sender(room) for _ in range(3)]
+    for sender in newcomers:
+        sender.send(SMALL)
+        await asyncio.sleep(0)
+    await settled()
+    assert [sender.task.done() for sender in newcomers] == [False] * 3
+    given_up = [sender.task.exception() for sender in small if sender.task.done()]
+    assert [type(error) for error in given_up] == [BodyTimeout] * 3
 
 
 @pytest.mark.parametrize("length", [b"", b"x", b"-1", b"9" * 5000])

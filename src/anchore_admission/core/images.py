@@ -42,6 +42,13 @@ class JudgedImage(Struct, frozen=True):
         """The parsed text; None where Anchore cannot check it."""
         return self.meaning if isinstance(self.meaning, ImageReference) else None
 
+    @property
+    def lacks_digest(self) -> bool:
+        """True if the text names an image without its digest, also where the rule is not known."""
+        if isinstance(self.meaning, Uncheckable):
+            return not self.meaning.by_author and parse(self.text).digest is None
+        return self.meaning.digest is None
+
 
 def distinct_images(request: AdmissionRequest, view: PodView) -> dict[str, list[ContainerImage]]:
     """Return the places of each image text to judge, in the order of their first place."""
@@ -85,7 +92,8 @@ def _judged(text: str, places: tuple[ContainerImage, ...], book: NarrowedBook) -
         names = image_names(reference)
         problem = not_for_anchore(reference)
         meaning = Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem) if problem else reference
-    selection = book.select(names, is_checkable=isinstance(meaning, ImageReference))
+    has_digest = not isinstance(meaning, ImageReference) or meaning.digest is not None
+    selection = book.select(names, is_checkable=isinstance(meaning, ImageReference), has_digest=has_digest)
     if selection.problem and isinstance(meaning, ImageReference):
         meaning = Uncheckable(selection.problem.reason, selection.problem.text, selection.problem.by_author)
     return JudgedImage(text, places, meaning, selection.rule)

@@ -11,14 +11,14 @@ from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import AnalysisState, ImageFacts, SubmissionState
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.names import shared_digest
-from anchore_admission.core.reference import ImageReference, not_for_anchore, parse
+from anchore_admission.core.reference import ImageReference, is_image_id, not_for_anchore, parse
 from anchore_admission.core.rules.book import NarrowedBook
 from anchore_admission.core.rules.match import image_names
 from anchore_admission.core.verdict import ImageVerdict, Verdict, effect_of
 from anchore_admission.core.waivers import Waivers
 from anchore_admission.core.workload import ContainerImage
 from anchore_admission.errors import DeadlineExceeded, InvalidImageReference
-from anchore_admission.models.configuration import ModeName, Pin, WorkloadHandling
+from anchore_admission.models.configuration import ModeName, WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest, Replacement
 from anchore_admission.text import shown
 
@@ -170,8 +170,7 @@ class Pinner(Struct, frozen=True):
         ``enforcement`` only warns of or records stays as it is: a rehearsal shows why the image will be denied.
         """
         judged = image.judged
-        is_required = judged.rule.pin is Pin.REQUIRED and judged.rule.can_deny
-        if not is_required or image.effect is Effect.DENY or judged.reference is None or judged.reference.digest:
+        if not judged.rule.requires_digest or image.effect is Effect.DENY or not judged.lacks_digest:
             return image
         if image.verdict.decision is Decision.DENY and not image.exemptions:
             return image
@@ -251,7 +250,7 @@ def kept(request: AdmissionRequest, places: Sequence[ContainerImage]) -> list[Pi
 def _is_pinned_form(image: str, text: str) -> bool:
     """Return whether an image text is another one with a digest."""
     name, at, digest = image.rpartition("@")
-    if not at or not text or not name.startswith(text):
+    if not at or not text or not name.startswith(text) or is_image_id(text):
         return False
     try:
         return image == pinned_text(text, parse(text), digest) and parse(image).digest is not None

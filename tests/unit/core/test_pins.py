@@ -269,6 +269,7 @@ def _kept(decoded: AdmissionRequest) -> list[str]:
         ("app:1", f"app:1@{DIGEST}", True),
         ("app", f"app:latest@{DIGEST}", True),
         ("app:latest", f"app:latest@{DIGEST}", True),
+        ("sha256:" + "a" * 60, f"sha256:{'a' * 60}@{DIGEST}", False),  # an ID of a local image, or nothing
         ("app", f"app@{DIGEST}", False),  # never our doing, and another image than the tag's
         ("app:2", f"app:1@{DIGEST}", False),
         ("docker.io/app:1", f"app:1@{DIGEST}", False),

@@ -43,6 +43,11 @@ class Rule(Struct, frozen=True):
         return self.mode in {ModeName.ANALYSIS, ModeName.STRICT}
 
     @property
+    def requires_digest(self) -> bool:
+        """True if an image without a digest is denied; the other modes promise to admit."""
+        return self.pin is Pin.REQUIRED and self.can_deny
+
+    @property
     def pins(self) -> bool:
         """True if tags are pinned; what is skipped has no judged digest."""
         return self.pin is not Pin.OFF and self.mode is not ModeName.SKIP
@@ -96,7 +101,7 @@ class NarrowedBook(Struct, frozen=True):
     book: RuleBook
     narrowed: Narrowed
 
-    def select(self, names: tuple[str, ...], *, is_checkable: bool = True) -> Selection:
+    def select(self, names: tuple[str, ...], *, is_checkable: bool = True, has_digest: bool = True) -> Selection:
         """Return the first rule that matches the image known by these names.
 
         If the labels of the namespace are not known and decide which rule that is, the most severe one applies, with
@@ -110,7 +115,11 @@ class NarrowedBook(Struct, frozen=True):
         if first & holding.certain:
             return self._chosen(self.book.rules[first.bit_length() - 1])
         candidates = [self._chosen(rule).rule for rule in self._candidates(holding)]
-        return Selection(max(candidates, key=_severity if is_checkable else _strictness), self._unknown_labels())
+        if is_checkable:
+            rule = max(candidates, key=lambda candidate: _severity(candidate, has_digest=has_digest))
+        else:
+            rule = max(candidates, key=_strictness)
+        return Selection(rule, self._unknown_labels())
 
     def possible(self) -> list[Rule]:
         """Return every rule that some image of the object may fall under."""
@@ -160,10 +169,14 @@ def _strictness(rule: Rule) -> tuple[bool, int, bool]:
     return rule.can_deny, _ENFORCEMENTS.index(rule.enforcement), rule.mode is ModeName.STRICT
 
 
-def _severity(rule: Rule) -> tuple[int, tuple[bool, int, bool]]:
-    """Return how severe a missing verdict is under the rule: its ``onError``, as far as the rule denies at all."""
-    effect = min(_ON_ERRORS.index(rule.on_error), _ENFORCEMENTS.index(rule.enforcement)) if rule.can_deny else 0
-    return effect, _strictness(rule)
+def _severity(rule: Rule, *, has_digest: bool) -> tuple[int, int, tuple[bool, int, bool]]:
+    """Return how severe a missing verdict is under the rule: its ``onError``, as far as the rule denies at all.
+
+    A Pod whose image has no digest is denied by a rule that requires one, whatever its ``onError`` says.
+    """
+    most = _ENFORCEMENTS.index(rule.enforcement)
+    effect = min(_ON_ERRORS.index(rule.on_error), most) if rule.can_deny else 0
+    return most if rule.requires_digest and not has_digest else effect, effect, _strictness(rule)
 
 
 def _variants(rule: Rule) -> list[Rule]:

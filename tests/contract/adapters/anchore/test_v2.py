@@ -135,7 +135,7 @@ class TestByDigest:
             image(DIGEST, parent_digest=OTHER, image_content={"metadata": {"arch": "arm64", "distro": None}})
         )
         record = await anchore.by_digest(asked, deadline())
-        assert record == ImageRecord(DIGEST, AnalysisState.ANALYZED, (TagRow(TAG, OLD),), OTHER, "arm64", OTHER)
+        assert record == ImageRecord(DIGEST, AnalysisState.ANALYZED, (TagRow(TAG, OLD),), OTHER, "arm64", OTHER, (TAG,))
         assert played.asked[0].url.raw_path == f"/v2/images/{asked.replace(':', '%3A')}".encode()
 
     @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.namespaces import Labels
 from anchore_admission.ports.telemetry import Origin
-from support.builders import pod, template
+from support.builders import pod, request, template
+from support.fakes import digest_of
 from support.review_setup import APP, ReviewSetup
 
 BY_LABEL: dict[str, Any] = {
@@ -96,3 +97,42 @@ async def test_labels_are_looked_up_only_if_a_verdict_depends_on_them(
     setup, namespaces = setup_with(settings, {"env": "prod"})
     await setup.review(**review)
     assert namespaces.asked == []
+
+
+REQUIRING: dict[str, Any] = {
+    "defaults": {"mode": "strict", "onError": "allow"},
+    "rules": [
+        {**BY_LABEL["rules"][0], "pin": "required"},
+        {"name": "other", "match": {"namespaceSelector": {"matchLabels": {"env": "test"}}}, "onError": "warn"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("image", "enforcement", "rule", "allowed"),
+    [
+        (APP, "deny", "prod", False),
+        (APP, "warn", "other", True),
+        (f"{APP}@{digest_of(APP)}", "deny", "other", True),
+        ("UPPER:1", "deny", "other", False),
+    ],
+)
+async def test_unknown_labels_admit_no_tag_where_a_digest_may_be_required(
+    image: str, enforcement: str, rule: str, *, allowed: bool
+) -> None:
+    setup, _ = setup_with({**REQUIRING, "defaults": {**REQUIRING["defaults"], "enforcement": enforcement}}, None)
+    verdict = await setup.review(pod(image))
+
+    assert (rules_of(verdict), verdict.allowed) == ([rule], allowed)
+    # Nothing requires the digest of a template.
+    assert (await setup.review(template("Deployment", APP))).allowed
+    assert (await setup.pinning.mutate(request(pod(image)), setup.deadline())).patch == ()
+
+
+async def test_a_value_that_is_not_known_admits_no_tag_where_a_digest_is_required() -> None:
+    chosen = {"namespaceLabel": "policy", "allowed": {"a": "p", "b": "q"}}
+    rule = {"name": "prod", "pin": "required", "onError": "allow", "mode": "strict", "policyFrom": chosen}
+    setup, _ = setup_with({"rules": [rule]}, None)
+
+    assert not (await setup.review(pod(APP))).allowed
+    assert (await setup.review(pod(f"{APP}@{digest_of(APP)}"))).allowed

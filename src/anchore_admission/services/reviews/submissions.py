@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from anchore_admission.ports.anchore import AnchoreAccounts
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.recent import Entry, Key, Recent
+from anchore_admission.services.reviews.registry_turns import RegistryTurns
 
 logger = logging.getLogger("anchore_admission.submissions")
 
@@ -38,35 +38,6 @@ class Schedule:
     concurrency: int = 3
     queue_size: int = 1000
     refresh_interval: float = 600.0
-
-
-class _Turns:
-    """Queued keys, one line per registry, served in turn: a registry that hangs delays its own images first."""
-
-    def __init__(self) -> None:
-        self._lines: OrderedDict[tuple[str, str], deque[Key]] = OrderedDict()
-        self._ready = asyncio.Semaphore(0)
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def put(self, key: Key) -> None:
-        account, request = key
-        registry = request.full_tag.partition("/")[0]
-        self._lines.setdefault((account, registry), deque()).append(key)
-        self._length += 1
-        self._ready.release()
-
-    async def get(self) -> Key:
-        await self._ready.acquire()
-        registry, line = self._lines.popitem(last=False)
-        key = line.popleft()
-        self._length -= 1
-        if line:
-            # Back at the end: every other registry has its turn first.
-            self._lines[registry] = line
-        return key
 
 
 class Submissions:
@@ -93,7 +64,7 @@ class Submissions:
         self._clock = clock
         self._sleep = sleep
         self._recent = Recent() if recent is None else recent
-        self._queue = _Turns()
+        self._queue = RegistryTurns(schedule.concurrency, clock)
         self._retries: dict[Key, asyncio.Task[None]] = {}
         self._generation = 0
         self._closed = False
@@ -204,6 +175,8 @@ class Submissions:
                 if entry.active:
                     self._queue.put(key)  # for workers that are started again
                 raise
+            finally:
+                self._queue.end(key)
 
     async def _attempt(self, key: Key, entry: Entry) -> None:
         account, request = key

@@ -9,9 +9,10 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.services.reviews import submissions
 from anchore_admission.services.reviews.recent import Recent
+from anchore_admission.services.reviews.registry_turns import QUICK_SECONDS
 from anchore_admission.services.reviews.submissions import Schedule
 from support.fakes import digest_of, settled
-from support.review_setup import ANSWERED, DROPPED, NO_PULL, REQUEST, REQUESTED, ReviewSetup, tags
+from support.review_setup import ANSWERED, DROPPED, NO_PULL, REGISTRY, REQUEST, REQUESTED, ReviewSetup, tags
 
 
 @pytest.fixture
@@ -72,6 +73,7 @@ async def test_submission_of_a_digest_says_nothing_about_a_tag(setup: ReviewSetu
 
 
 async def test_at_most_the_configured_number_is_in_flight(setup: ReviewSetup) -> None:
+    await setup.responded()  # so its registry is known as quick
     answer = setup.anchore.hang("submit")
     for request in tags(10):
         setup.submit(request)
@@ -80,7 +82,7 @@ async def test_at_most_the_configured_number_is_in_flight(setup: ReviewSetup) ->
     assert setup.anchore.in_flight == 3
     answer.set()
     await settled()
-    assert (setup.anchore.most_in_flight, len(setup.submitted)) == (3, 10)
+    assert (setup.anchore.most_in_flight, len(setup.submitted)) == (3, 11)
 
 
 async def test_full_queue_drops_and_says_so() -> None:
@@ -136,6 +138,46 @@ async def test_registry_that_hangs_holds_up_its_own_images_first() -> None:
 
     assert REQUEST.full_tag in setup.submitted[:3]
     assert len(setup.submitted) == 51
+
+
+@pytest.mark.parametrize("registries", [1, 5], ids=["one registry", "several registries"])
+async def test_registries_that_hang_leave_a_worker_to_one_that_was_quick(registries: int) -> None:
+    setup = ReviewSetup(schedule=Schedule(concurrency=3))
+    async with setup.running():
+        await setup.responded()
+        for number in range(10):
+            (request,) = tags(1, f"slow{number % registries}.example.com/team{number}")
+            setup.anchore.hang("submit", subject=request.full_tag)
+            setup.submit(request)
+        await settled()
+        later = tags(20)
+        for request in later:
+            setup.submit(request)
+        await settled()
+
+        slow = [name for name in setup.submitted if name.startswith("slow")]
+        assert len(slow) == 2
+        assert {request.full_tag for request in later} <= {*setup.submitted}
+
+
+async def test_quick_registry_has_every_worker_until_it_hangs() -> None:
+    setup = ReviewSetup(schedule=Schedule(concurrency=3))
+    answers = [setup.anchore.hang("submit", subject=request.full_tag) for request in tags(6, REGISTRY)]
+    began = [0]
+    async with setup.running():
+        await setup.responded()
+        for number, request in enumerate(tags(6, REGISTRY)):
+            if number == 5:
+                await setup.clock.advance(QUICK_SECONDS + 1)
+            setup.submit(request)
+            await settled()
+            began.append(len(setup.submitted) - 1)
+            if number == 2:
+                for answer in answers[:3]:
+                    answer.set()
+                await settled()
+
+    assert began == [0, 1, 2, 3, 4, 5, 5]
 
 
 async def test_memory_is_bounded_and_the_longest_unused_is_dropped_first() -> None:

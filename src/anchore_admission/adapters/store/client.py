@@ -139,6 +139,9 @@ class _Cluster:
 
     async def disconnect(self) -> None:
         await self._redis.aclose()
+        # After an error the client counts as closed, so that it reads the nodes again; its connections are still open.
+        await self._redis.nodes_manager.aclose()
+        await self._redis.nodes_manager.aclose("startup_nodes")
 
 
 class _BoundedParser(_AsyncRESP2Parser):

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from anchore_admission.adapters.store import client as client_module
 from anchore_admission.adapters.store.breaker import FAILURES, SUSPENDED_SECONDS
-from anchore_admission.adapters.store.client import Connecting, connect
+from anchore_admission.adapters.store.client import Connecting, StoreClient, connect
 from anchore_admission.models.configuration.store import Server, Topology
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.store import StoredAnswer
@@ -444,6 +445,22 @@ async def test_a_node_of_a_cluster_that_is_gone(tmp_path: Path) -> None:
             found = await asyncio.gather(*(stage.get(str(number)) for number in range(20)))
             assert None in found
             assert await gets(stage, 10)
+
+
+async def write_one_by_one(client: StoreClient, entries: int) -> None:
+    for number in range(entries):
+        await client.write(str(number), b"", 1)
+
+
+async def test_the_connections_to_a_cluster_that_lost_a_node_are_closed(tmp_path: Path) -> None:
+    with cluster(tmp_path) as nodes:
+        client = connect(Connecting([node.address for node in nodes], Topology.CLUSTER))
+        await client.read([str(number) for number in range(20)])
+        nodes[1].stop()
+        with pytest.raises(RedisConnectionError):
+            await write_one_by_one(client, 20)
+        await client.disconnect()
+        assert len(nodes[0].command("CLIENT", "LIST").splitlines()) == 1  # the one that asks
 
 
 async def test_a_server_that_sentinels_replace(tmp_path: Path) -> None:

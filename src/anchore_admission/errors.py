@@ -31,6 +31,11 @@ AnchoreAdmissionError
     ├── AnalysisRefused             Anchore does not analyze the image, and says why
     ├── PolicyNotFound              the policy of a rule does not exist
     ├── PolicyNotEvaluated          Anchore responded without evaluating the policy
+    ├── HookError                   no decision of the other policy engine: the hook's own ``onError`` applies
+    │   ├── HookUnavailable             no connection, a failed call, an error of the policy
+    │   │   └── HookSuspended               not called, because it has just failed again and again
+    │   ├── HookUndefined               the policy is not loaded, or has no rule ``deny``
+    │   └── HookInvalid                 an answer in another form
     └── DeadlineExceeded            the deadline of the review has passed
         └── ImageNotReached         ... because the object names many images: denied whatever ``onError`` says
             └── AnchoreBusy             ... because too many calls of its namespace wait for Anchore
@@ -196,6 +201,28 @@ class PolicyNotFound(EvaluationError):
 
 class PolicyNotEvaluated(EvaluationError):
     code = "policy_not_evaluated"
+
+
+class HookError(EvaluationError):
+    """No decision of the other policy engine."""
+
+    code = "hook"
+
+
+class HookUnavailable(HookError):
+    code = "hook_unavailable"
+
+
+class HookSuspended(HookUnavailable):
+    code = "hook_suspended"
+
+
+class HookUndefined(HookError):
+    code = "hook_undefined"
+
+
+class HookInvalid(HookError):
+    code = "hook_invalid"
 
 
 class DeadlineExceeded(EvaluationError):

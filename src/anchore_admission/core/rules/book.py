@@ -36,6 +36,8 @@ class Rule(Struct, frozen=True):
     break_glass_users: frozenset[str] = frozenset()
     """The users whom the rule names exactly: service accounts have break-glass only if they are among these."""
     pin: Pin = Pin.OFF
+    uses_hook: bool = True
+    """False if the decision hook has no say about images of this rule."""
 
     @property
     def can_deny(self) -> bool:
@@ -218,6 +220,7 @@ def _rule(section: RuleSection, defaults: DefaultsSection) -> Rule:
         choices=tuple(_choices(section)),
         break_glass=section.break_glass.annotation if section.break_glass else None,
         pin=section.pin or defaults.pin,
+        uses_hook=defaults.opa if section.opa is None else section.opa,
         break_glass_users=frozenset((section.match.users if section.break_glass else None) or ()),
     )
     return max(_variants(rule), key=_strictness) if rule.choices else rule

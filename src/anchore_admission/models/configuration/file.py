@@ -6,6 +6,7 @@ from pydantic import Field
 
 from anchore_admission.models.configuration.base import Section, off_in
 from anchore_admission.models.configuration.exemptions import MAX_EXEMPTIONS, ExemptionSection
+from anchore_admission.models.configuration.opa import OpaSection
 from anchore_admission.models.configuration.rules import MAX_RULES, DefaultsSection, RuleSection
 from anchore_admission.models.configuration.sections import (
     AccountSection,
@@ -57,6 +58,8 @@ class Configuration(Section):
     """The text of a denial."""
     shared_store: SharedStoreSection | None = None
     """A Redis or Valkey server that the replicas share; null uses none."""
+    opa: OpaSection | None = None
+    """An Open Policy Agent that may deny what Anchore admits; null asks none."""
     workloads: Annotated[WorkloadHandling, off_in(WorkloadHandling)] = WorkloadHandling.FINAL
     """The effect of a denial on templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
     unknown_kinds: UnknownKinds = UnknownKinds.WARN

@@ -149,6 +149,9 @@ class ActionSection(Section):
     pin: Annotated[Pin | None, off_in(Pin)] = None
     """Rewrite the tags of Pods to the judged digest; ``required`` denies a Pod with an image that has none."""
 
+    opa: bool | None = None
+    """Ask the Open Policy Agent of the section opa about objects with such an image."""
+
 
 def _expect_pinnable(section: "RuleSection | DefaultsSection") -> None:
     """Raise ValueError where a section's own keys contradict its ``pin``."""
@@ -210,6 +213,9 @@ class DefaultsSection(Section):
     """In strict mode, deny images that none of the policy's mappings covers."""
     pin: Annotated[Pin, off_in(Pin)] = Pin.OFF
     """Rewrite the tags of Pods to the judged digest; ``required`` denies a Pod with an image that has none."""
+
+    opa: bool = True
+    """Ask the Open Policy Agent of the section opa about objects with such an image."""
 
     @model_validator(mode="after")
     def _can_be_pinned(self) -> "DefaultsSection":

@@ -1,4 +1,4 @@
-"""Programs that are not Python's: helm, kubectl, kubeconform, promtool.
+"""Programs that are not Python's: helm, kubectl, kubeconform, opa, promtool.
 
 `make programs` builds them for the cluster of the end-to-end tests; those on the path serve as well.
 """

@@ -85,6 +85,7 @@ CLUSTER: Final = (
     Source("coredns", "github.com/coredns/coredns", "v1.15.0", ("",)),
     Source("helm", "helm.sh/helm/v4", "v4.3.1", ("/cmd/helm",)),
     Source("kubeconform", "github.com/yannh/kubeconform", "v0.8.0", ("/cmd/kubeconform",)),
+    Source("opa", "github.com/open-policy-agent/opa", "v1.22.3", ("",)),
 )
 _CERT_MANAGER: Final = "v1.11.5"
 CERT_MANAGER: Final = Source(

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from anchore_admission.core.decision import Decision, Effect
-from anchore_admission.core.messages import finding_line, worst_first
+from anchore_admission.core.findings import worst_first
+from anchore_admission.core.messages import finding_line
 from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, gravest_first
 from anchore_admission.ports.deadline import Clock

@@ -20,7 +20,8 @@ from anchore_admission.cli.options import OutputFormat
 from anchore_admission.cli.yaml_output import Dumper
 from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.exemption_messages import exempted
-from anchore_admission.core.messages import finding_line, out_of_scope, worst_first
+from anchore_admission.core.findings import worst_first
+from anchore_admission.core.messages import finding_line, out_of_scope
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 from anchore_admission.text import shown

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from anchore_admission.errors import EvaluationError
 
@@ -31,6 +32,7 @@ class ImageRecord:
     ``list_digest`` is the digest by which nodes of every platform can pull the image: that of the manifest list, or of
     an image without one. None if Anchore does not tell, or if the record may be one platform of a list that Anchore
     does not know. ``listed_by`` are the full tags that it comes from; see ``names.shared_digest`` for the others.
+    ``analyzed_at`` is RFC 3339, empty if Anchore gives no time; no verdict depends on it.
     """
 
     digest: str
@@ -40,6 +42,7 @@ class ImageRecord:
     architecture: str | None = None
     list_digest: str | None = None
     listed_by: tuple[str, ...] = ()
+    analyzed_at: str = ""
 
 
 class PolicyReason(StrEnum):
@@ -52,13 +55,14 @@ class PolicyReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row of a policy evaluation with action ``stop`` that no allow-list excuses."""
+    """One row of a policy evaluation that no allow-list excuses, with the action of its rule."""
 
     gate: str
     trigger: str
     trigger_id: str
     message: str
     recommendation: str = ""
+    action: Literal["stop", "warn"] = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,12 @@ class PolicyEvaluation:
 
     ``problems`` are those of severity error; ``list_rule`` names the matched entry of an image allow or deny list.
     ``selectors`` are the patterns by which the policy distinguishes repositories; None if Anchore's response does not
-    show them. ``repository`` is the name under which the image was evaluated. ``truncated`` is True if the evaluation
-    had more findings than ``findings`` holds.
+    show them. ``repository`` is the name under which the image was evaluated. ``findings`` are those with action
+    ``stop``; ``truncated`` is True if the evaluation had more than ``findings`` holds, and ``findings_total`` is then
+    their number, None if Anchore's response does not show it.
+
+    No verdict depends on the rest. ``warns`` is True if Anchore's final action is ``warn``. ``warnings`` are the worst
+    findings with action ``warn``, and ``warnings_total`` the number of all; None if they were not kept or not shown.
     """
 
     passed: bool
@@ -89,6 +97,16 @@ class PolicyEvaluation:
     list_rule: str = ""
     selectors: tuple[Selector, ...] | None = field(default=None, compare=False)
     repository: str = field(default="", compare=False)
+    findings_total: int | None = field(default=None, compare=False)
+    warns: bool = field(default=False, compare=False)
+    warnings: tuple[Finding, ...] = ()
+    warnings_total: int | None = None
+
+    @property
+    def total(self) -> int | None:
+        """The number of findings with either action; None if it is not known."""
+        stops = self.findings_total if self.truncated else len(self.findings)
+        return None if stops is None or self.warnings_total is None else stops + self.warnings_total
 
 
 @dataclass(frozen=True, slots=True)

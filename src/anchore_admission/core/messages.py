@@ -3,8 +3,6 @@
 The modes decide; this module writes the text. It keeps the sentences of the original controller where there is one.
 """
 
-import heapq
-import re
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
@@ -18,6 +16,7 @@ from anchore_admission.core.facts import (
     Submission,
     SubmissionState,
 )
+from anchore_admission.core.findings import severity, vulnerability_of, worst_first
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.scope import OutOfScope
@@ -34,9 +33,6 @@ WARNINGS = 10
 _HEAD_LIMIT = 700
 _FINDING_LIMIT = 160
 
-_SEVERITIES = ("CRITICAL", "HIGH", "", "MEDIUM", "LOW", "NEGLIGIBLE", "UNKNOWN")
-"""Worst first. A finding without a severity (from a gate other than vulnerabilities) comes after HIGH."""
-_FIX = re.compile(r"\(fixed in: ([^)]{0,100})\)")
 _RETRY = "try again in a few minutes"
 _NO_SIDE_EFFECTS = "a dry run or a review by hand submits nothing"
 
@@ -232,32 +228,11 @@ def unchecked_kind(kind: str, version: str, meant: str) -> str:
 # Findings, denials, warnings
 
 
-def severity(finding: Finding) -> str:
-    """Return the severity that a message of the vulnerabilities gate begins with, else an empty string."""
-    # Anchore's findings have no field for it.
-    first = finding.message.partition(" ")[0].upper()
-    return first if first in _SEVERITIES else ""
-
-
-def worst_first(findings: Sequence[Finding], most: int | None = None) -> list[Finding]:
-    """Return the findings, or the ``most`` worst of them: an image may have tens of thousands."""
-    return heapq.nsmallest(len(findings) if most is None else most, findings, key=_badness)
-
-
-def _badness(finding: Finding) -> tuple[int, str, str]:
-    return _SEVERITIES.index(severity(finding)), finding.trigger_id, finding.message
-
-
 def finding_line(finding: Finding) -> str:
     """Write one finding with its fix: ``HIGH CVE-2021-3711 in openssl, fixed in 1.1.1k-r0``."""
-    # At the first plus: names of packages hold further ones (`libstdc++6`).
-    identifier, plus, package = finding.trigger_id.partition("+")
-    if finding.gate == "vulnerabilities" and plus:
-        fix = _FIX.search(finding.message)
-        fixed = fix[1] if fix and fix[1] not in {"", "None"} else ""
-        text = (
-            f"{severity(finding)} {identifier} in {package}, {f'fixed in {fixed}' if fixed else 'no fix yet'}".strip()
-        )
+    if found := vulnerability_of(finding):
+        end = f"fixed in {found.fix}" if found.fix else "no fix yet"
+        text = f"{severity(finding)} {found.identifier} in {found.package}, {end}".strip()
     else:
         text = f"{finding.gate}/{finding.trigger}: {finding.message}"
         if finding.recommendation:

@@ -112,10 +112,7 @@ class Strict:
             return _not_analyzed(image, facts, for_policy=True)
         if not facts.evaluations:
             return _no_verdict(image, PolicyNotEvaluated.code, messages.NOT_EVALUATED)
-        if len(facts.evaluations) == 1:
-            return _by_policy(image, reference, facts, facts.evaluations[0], rule)
-        judged = [(_by_policy(image, reference, facts, each, rule), each) for each in facts.evaluations]
-        return _strictest(reference, judged)
+        return by_policy(image, reference, facts, rule)[0]
 
     def uncheckable(self, reason: Reason, message: str) -> Verdict:
         return Verdict(Decision.DENY, reason, message)
@@ -160,17 +157,24 @@ def _too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) ->
     return Verdict(Decision.DENY, reason, messages.too_large(image, facts, error))
 
 
-def _strictest(reference: ImageReference, judged: Sequence[tuple[Verdict, PolicyEvaluation]]) -> Verdict:
+def by_policy(image: str, reference: ImageReference, facts: ImageFacts, rule: Rule) -> tuple[Verdict, PolicyEvaluation]:
+    """Judge an image that has evaluations, and return the one that decides the verdict, too."""
+    judged = [(_by_policy(image, reference, facts, each, rule), each) for each in facts.evaluations]
+    return judged[0] if len(judged) == 1 else _strictest(reference, judged)
+
+
+def _strictest(
+    reference: ImageReference, judged: Sequence[tuple[Verdict, PolicyEvaluation]]
+) -> tuple[Verdict, PolicyEvaluation]:
     """Return the strictest of the verdicts under an image's names. A mapping for one of the names covers the image.
 
     A mapping that matches only the author's spelling of the registry (``registry*`` for ``registry-1.docker.io``) does
     not count: an author must not choose whether the image is covered.
     """
     known = [verdict for verdict, evaluation in judged if evaluation.repository in reference.repositories]
-    verdicts = [verdict for verdict, _ in judged]
-    if any(verdict.reason is not Reason.UNMAPPED for verdict in known or verdicts):
-        verdicts = [verdict for verdict in verdicts if verdict.reason is not Reason.UNMAPPED]
-    return max(verdicts, key=lambda verdict: (_STRICTNESS.index(verdict.decision), bool(verdict.warning)))
+    if any(verdict.reason is not Reason.UNMAPPED for verdict in known or [verdict for verdict, _ in judged]):
+        judged = [pair for pair in judged if pair[0].reason is not Reason.UNMAPPED]
+    return max(judged, key=lambda pair: (_STRICTNESS.index(pair[0].decision), bool(pair[0].warning)))
 
 
 def _by_policy(

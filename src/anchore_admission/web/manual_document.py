@@ -4,6 +4,7 @@ from typing import Any
 
 from anchore_admission.core import messages
 from anchore_admission.core.explain import Explanation
+from anchore_admission.core.findings import worst_first
 from anchore_admission.core.rules.exemptions import Use, use_of
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
@@ -75,7 +76,7 @@ def _image(review: ManualReview, image: ImageVerdict) -> dict[str, Any]:
         "reason": image.verdict.reason.value,
         "effect": image.effect.value,
         "message": image.verdict.message,
-        "findings": [messages.finding_line(finding) for finding in messages.worst_first(image.verdict.findings)],
+        "findings": [messages.finding_line(finding) for finding in worst_first(image.verdict.findings)],
         "exemptions": [_use(use) for use in image.exemptions],
         **({"explanation": _explanation(image.explanation)} if image.explanation else {}),
     }

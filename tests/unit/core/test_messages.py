@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from anchore_admission.core import messages
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import Finding, Submission, SubmissionState
+from anchore_admission.core.findings import worst_first
 from anchore_admission.core.verdict import ImageVerdict, Verdict
 from support.builders import DIGEST, image_verdict, vulnerability
 
@@ -84,7 +85,7 @@ def test_findings_stand_worst_first() -> None:
     found = [vulnerability(f"CVE-{name}", severity=name) for name in severities]
     dockerfile = Finding("dockerfile", "instruction", "41cb", "no HEALTHCHECK")
     twin = vulnerability("CVE-A", severity="CRITICAL")
-    ordered = messages.worst_first([dockerfile, *found, twin])
+    ordered = worst_first([dockerfile, *found, twin])
     assert [finding.trigger_id.partition("+")[0] for finding in ordered] == [
         "CVE-A",
         "CVE-CRITICAL",
@@ -143,7 +144,7 @@ def test_a_denial_of_many_images_gives_details_only_of_images_it_shows() -> None
 def test_the_worst_of_very_many_findings() -> None:
     many = [vulnerability(f"CVE-{number:05}", severity="LOW") for number in range(40_000)]
     worst = vulnerability("CVE-X", severity="CRITICAL")
-    assert messages.worst_first([*many, worst], 2) == [worst, many[0]]
+    assert worst_first([*many, worst], 2) == [worst, many[0]]
     assert messages.denial([_refused("m", *many, worst)], 1).splitlines() == [
         "m",
         "  CRITICAL CVE-X in openssl, fixed in 1.1.1k-r0",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, W
 
 from anchore_admission.adapters.anchore.responses import cleaned
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason, Selector
-from anchore_admission.core.messages import worst_first
+from anchore_admission.core.findings import worst_first
 from anchore_admission.errors import AnchoreResponseInvalid
 
 _HUB = "docker.io/"

@@ -9,7 +9,7 @@ from msgspec import structs
 from anchore_admission.core import workload
 from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import Finding
-from anchore_admission.core.messages import worst_first
+from anchore_admission.core.findings import worst_first
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.services.replay.blockers import Blockers

@@ -25,7 +25,8 @@ from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.config.load import fingerprint, parse_configuration
 from anchore_admission.services.config.reload import LoadedConfiguration, Reloader
 from anchore_admission.services.reviews.expiry_notices import CHECK_SECONDS
-from anchore_admission.settings import Settings, spelled, unknown_variables
+from anchore_admission.settings import Settings, spelled
+from anchore_admission.variables import unknown_variables
 from anchore_admission.watched import TICK_SECONDS, Watched, refresh_due
 from anchore_admission.web.listeners import notifications_port, operations_listener, webhook_port
 from anchore_admission.web.operations import Condition, Readiness

@@ -3,9 +3,8 @@
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,16 +15,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.quantities import Duration, parse_duration
 from anchore_admission.ports.logs import LogFormat, LogLevel
-from anchore_admission.services.config.load import environment_name
 from anchore_admission.text import shortened
 
 PREFIX: Final = "ANCHORE_ADMISSION_"
 ACCOUNT = f"{PREFIX}ACCOUNT_"
 SECRETS = ("USERNAME", "PASSWORD", "API_KEY")
-_LINK = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
-_SERVICE_VARIABLE = re.compile(
-    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-)
+SERVICE_LINK: Final = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
+"""The beginning of a variable by which Kubernetes describes a Service to a Pod."""
 
 
 class CertificateSource(StrEnum):
@@ -66,6 +62,10 @@ Lifetime = Annotated[float, BeforeValidator(parse_duration), Field(ge=60, le=10 
 _PORT = "a port number from 0 to 65535"
 _CERTIFICATE, _CLUSTER, _ACCESS = "Certificate", "Cluster", "Access to the webhook port"
 _HINTS = "Notifications from Anchore"
+_FACTS = "Facts for other policy engines"
+_NAMES = "names, separated by commas in the variable"
+FACTS_GUARDS: Final = ("facts_client_ca_file", "facts_token_file", "facts_audience")
+"""The settings that let callers in to the facts; each of them is enough."""
 
 
 class Settings(BaseSettings):
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
         BeforeValidator(_split),
         Setting(
             help="Accept client certificates with this name; repeatable.",
-            expected="names, separated by commas in the variable",
+            expected=_NAMES,
             group=_ACCESS,
             flag="client-name",
         ),
@@ -193,7 +193,55 @@ class Settings(BaseSettings):
         ),
     ] = None
 
-    @field_validator("port", "operations_port", "notifications_port", mode="before")
+    facts_port: Annotated[
+        Port | None,
+        Setting(
+            help="Port for the facts that other policy engines ask for; none is served by default.",
+            expected=_PORT,
+            group=_FACTS,
+        ),
+    ] = None
+    facts_client_ca_file: Annotated[
+        Path | None,
+        Setting(help="PEM CA bundle; answer clients whose certificate it trusts, such as Gatekeeper.", group=_FACTS),
+    ] = None
+    facts_client_names: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        Setting(
+            help="Name in the certificate of such a client; repeatable.",
+            expected=_NAMES,
+            group=_FACTS,
+            flag="facts-client-name",
+        ),
+    ] = ()
+    facts_token_file: Annotated[
+        Path | None,
+        Setting(help="File with one or more tokens, one per line; answer clients that send one.", group=_FACTS),
+    ] = None
+    facts_audience: Annotated[
+        str | None,
+        Setting(
+            help="Answer clients that send a token of a ServiceAccount for this audience, such as Kyverno; the API "
+            "server verifies it.",
+            expected="the audience of tokens",
+            group=_FACTS,
+        ),
+    ] = None
+    facts_users: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_split),
+        Setting(
+            help="User whose tokens are accepted, such as system:serviceaccount:NAMESPACE:NAME; repeatable.",
+            expected=_NAMES,
+            group=_FACTS,
+            flag="facts-user",
+        ),
+    ] = ()
+
+    @field_validator("port", "operations_port", "notifications_port", "facts_port", mode="before")
     @classmethod
     def _ignore_service_links(cls, value: object, info: ValidationInfo) -> object:
         """Ignore a variable that Kubernetes sets to describe a Service, such as one named ``anchore-admission``.
@@ -201,7 +249,7 @@ class Settings(BaseSettings):
         It is of the form ``ANCHORE_ADMISSION_PORT=tcp://10.0.0.1:443``.
         Source: kubernetes.io/docs/concepts/services-networking/service, "Environment variables".
         """
-        if isinstance(value, str) and _LINK.match(value) and info.field_name:
+        if isinstance(value, str) and SERVICE_LINK.match(value) and info.field_name:
             return cls.model_fields[info.field_name].default
         return value
 
@@ -279,34 +327,6 @@ def spelled(name: str) -> str:
     return f"{flag(name)} / {variable(name)}"
 
 
-def unknown_variables(environ: Mapping[str, str], accounts: Iterable[str] | None = None) -> list[str]:
-    """Return a warning for each unknown ``ANCHORE_ADMISSION_*`` variable.
-
-    Without ``accounts``, the credential variables of every account count as known.
-    """
-    known = {variable(name) for name in Settings.model_fields}
-    if accounts is None:
-        known |= {name for name in environ if re.fullmatch(rf"{ACCOUNT}\w+_({'|'.join(SECRETS)})", name)}
-    else:
-        known |= {f"{ACCOUNT}{environment_name(name)}_{secret}" for name in accounts for secret in SECRETS}
-    return [
-        _unknown(name, known)
-        for name, value in sorted(environ.items())
-        if name.startswith(PREFIX) and name not in known and not _is_of_a_service(name, value)
-    ]
-
-
-def _is_of_a_service(name: str, value: str) -> bool:
-    """Return whether Kubernetes set the variable: it describes every Service of the namespace to every Pod."""
-    return bool(_SERVICE_VARIABLE.fullmatch(name)) or (name.endswith("_PORT") and bool(_LINK.match(value)))
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    """Suggest the closest known name, compared without the prefix, which would make any two look alike."""
-    close = get_close_matches(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], n=1)
-    return f"{name} is not known and ignored" + (f"; did you mean {PREFIX}{close[0]}?" if close else "")
-
-
 def _problem(name: str, value: object) -> Problem:
     return Problem(spelled(name), f"expected {_expected(name)}, not {shortened(repr(value), 100)}")
 
@@ -320,14 +340,11 @@ def _expected(name: str) -> str:
 
 def _contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _pair(settings, "tls_cert_file", "tls_key_file")
-    if settings.port and settings.port == settings.operations_port:
-        message = f"expected a different port than {spelled('port')}; both are {settings.port}"
-        yield Problem(spelled("operations_port"), message)
+    yield from _same_port(settings, "operations_port", ("port",))
     yield from _pair(settings, "notifications_port", "notifications_secret_file")
-    for other in ("port", "operations_port"):
-        if settings.notifications_port and settings.notifications_port == getattr(settings, other):
-            message = f"expected a different port than {spelled(other)}; both are {settings.notifications_port}"
-            yield Problem(spelled("notifications_port"), message)
+    yield from _same_port(settings, "notifications_port", ("port", "operations_port"))
+    yield from _same_port(settings, "facts_port", ("port", "operations_port", "notifications_port"))
+    yield from _facts(settings)
     yield from _missing_for_the_cluster(settings)
     if settings.is_managed:
         for name in ("tls_cert_file", "tls_key_file", "insecure_http", "ca_file"):
@@ -336,9 +353,28 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
     if settings.ca_file and not settings.registration:
         yield Problem(spelled("registration"), f"expected, because {spelled('ca_file')} is set")
     yield from _pair(settings, "client_ca_file", "client_names")
-    if settings.client_ca_file and settings.insecure_http:
-        message = f"expected without {spelled('insecure_http')}: the proxy terminates TLS"
-        yield Problem(spelled("client_ca_file"), message)
+    for name in ("client_ca_file", "facts_client_ca_file"):
+        if settings.insecure_http and getattr(settings, name):
+            yield Problem(spelled(name), f"expected without {spelled('insecure_http')}: the proxy terminates TLS")
+
+
+def _same_port(settings: Settings, name: str, others: Sequence[str]) -> Iterator[Problem]:
+    port = getattr(settings, name)
+    for other in others:
+        if port and port == getattr(settings, other):
+            yield Problem(spelled(name), f"expected a different port than {spelled(other)}; both are {port}")
+
+
+def _facts(settings: Settings) -> Iterator[Problem]:
+    """Require a guard of the facts: they list vulnerabilities."""
+    guards = [name for name in FACTS_GUARDS if getattr(settings, name)]
+    if settings.facts_port is not None and not guards:
+        *first, last = map(spelled, FACTS_GUARDS)
+        yield Problem(spelled("facts_port"), f"expected with {', '.join(first)} or {last}: facts are not for everyone")
+    elif settings.facts_port is None and guards:
+        yield Problem(spelled("facts_port"), f"expected, because {spelled(guards[0])} is set")
+    yield from _pair(settings, "facts_client_ca_file", "facts_client_names")
+    yield from _pair(settings, "facts_audience", "facts_users")
 
 
 def _pair(settings: Settings, one: str, other: str) -> Iterator[Problem]:

@@ -9,7 +9,8 @@ from anchore_admission.adapters.anchore.credentials import Credentials, FileCred
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.models.configuration import AccountSection
 from anchore_admission.ports.logs import LogFormat, LogLevel
-from anchore_admission.settings import CertificateSource, Settings, spelled, unknown_variables
+from anchore_admission.settings import CertificateSource, Settings, spelled
+from anchore_admission.variables import unknown_variables
 from anchore_admission.wiring.credentials import account_credentials, credential_sources
 
 SERVICE_VARIABLES = {
@@ -24,12 +25,17 @@ SERVICE_VARIABLES = {
     "ANCHORE_ADMISSION_OPERATIONS_SERVICE_HOST": "10.0.0.2",
     "ANCHORE_ADMISSION_OPERATIONS_PORT": "udp://10.0.0.2:53",
     "ANCHORE_ADMISSION_NOTIFICATIONS_PORT": "tcp://10.0.0.4:443",
+    "ANCHORE_ADMISSION_FACTS_PORT": "tcp://10.0.0.5:443",
     "ANCHORE_ADMISSION_WEBHOOK_SERVICE_PORT": "443",
     "ANCHORE_ADMISSION_WEBHOOK_PORT": "tcp://10.0.0.3:443",
     "ANCHORE_ADMISSION_WEBHOOK_PORT_443_TCP_ADDR": "10.0.0.3",
 }
 """Variables that Kubernetes sets in every Pod for Services named anchore-admission and anchore-admission-… ."""
 NOTIFICATIONS = spelled("notifications_port")
+FACTS = spelled("facts_port")
+GUARDS = ("facts_client_ca_file", "facts_token_file", "facts_audience")
+AUDIENCE = {"facts_port": 1, "facts_audience": "a"}
+CLIENTS = {"facts_port": 1, "facts_client_ca_file": "c", "facts_client_names": "n"}
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +75,12 @@ def test_the_defaults_serve_on_all_addresses() -> None:
         "client_names": (),
         "notifications_port": None,
         "notifications_secret_file": None,
+        "facts_port": None,
+        "facts_client_ca_file": None,
+        "facts_client_names": (),
+        "facts_token_file": None,
+        "facts_audience": None,
+        "facts_users": (),
         "namespace_labels": None,
         "docs": True,
         "log_level": LogLevel.INFO,
@@ -126,7 +138,8 @@ def test_service_links_are_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SERVICE_VARIABLES.items():
         monkeypatch.setenv(name, value)
     settings = Settings.load()
-    assert (settings.port, settings.operations_port, settings.notifications_port) == (8443, 8080, None)
+    assert (settings.port, settings.operations_port) == (8443, 8080)
+    assert (settings.notifications_port, settings.facts_port) == (None, None)
     assert Settings.load(port=1).port == 1
 
 
@@ -152,11 +165,49 @@ def test_service_links_are_no_ports(monkeypatch: pytest.MonkeyPatch) -> None:
             "notifications_port",
             f"expected a different port than {spelled('operations_port')}; both are 8080",
         ),
+        (
+            {"facts_port": 1},
+            "facts_port",
+            f"expected with {', '.join(map(spelled, GUARDS[:2]))} or {spelled(GUARDS[2])}: facts are not for everyone",
+        ),
+        ({"facts_token_file": "t"}, "facts_port", f"expected, because {spelled('facts_token_file')} is set"),
+        (AUDIENCE, "facts_users", f"expected, because {spelled('facts_audience')} is set"),
+        (
+            {"facts_port": 1, "facts_token_file": "t", "facts_users": "u"},
+            "facts_audience",
+            f"expected, because {spelled('facts_users')} is set",
+        ),
+        (
+            {**CLIENTS, "facts_client_names": ""},
+            "facts_client_names",
+            f"expected, because {spelled('facts_client_ca_file')} is set",
+        ),
+        (
+            {"facts_port": 8080, "facts_token_file": "t"},
+            "facts_port",
+            f"expected a different port than {spelled('operations_port')}; both are 8080",
+        ),
+        (
+            {"facts_port": 1, "facts_token_file": "t", "notifications_port": 1, "notifications_secret_file": "s"},
+            "facts_port",
+            f"expected a different port than {NOTIFICATIONS}; both are 1",
+        ),
+        (
+            {**CLIENTS, "insecure_http": True},
+            "facts_client_ca_file",
+            f"expected without {spelled('insecure_http')}: the proxy terminates TLS",
+        ),
         ({"port": 8080}, "operations_port", f"expected a different port than {spelled('port')}; both are 8080"),
     ],
 )
 def test_settings_must_fit_together(flags: dict[str, Any], missing: str, why: str) -> None:
     assert problems_of(lambda: Settings.load(**flags)) == [f"{spelled(missing)}: {why}"]
+
+
+def test_each_guard_of_the_facts_is_enough() -> None:
+    for guard in (AUDIENCE | {"facts_users": "u, v"}, CLIENTS, {"facts_port": 0, "facts_token_file": "t"}):
+        assert Settings.load(**guard).facts_port == guard["facts_port"]
+    assert Settings.load(**AUDIENCE, facts_users="u, v").facts_users == ("u", "v")
 
 
 def test_two_ports_of_zero_are_two_ports() -> None:

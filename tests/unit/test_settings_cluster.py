@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from anchore_admission.errors import ConfigurationError
-from anchore_admission.settings import CertificateSource, Settings, spelled, unknown_variables
+from anchore_admission.settings import CertificateSource, Settings, spelled
+from anchore_admission.variables import unknown_variables
 
 LEADING: dict[str, Any] = {"lease": "gate", "namespace": "security", "pod_name": "gate-0"}
 MANAGED: dict[str, Any] = {**LEADING, "certificates": "managed", "tls_secret": "gate-tls", "service": "gate"}

@@ -17,7 +17,7 @@ OTHERS = frozenset({"sandbox/app.py"})
 """Files whose log lines are not the controller's: the sandbox describes itself at startup."""
 EXPLAINED = {
     ("cli/failures.py", "the command failed"): "only with --debug, before the error itself",
-    ("process.py", "…"): "the warnings of settings.unknown_variables, see ELSEWHERE",
+    ("process.py", "…"): "the warnings of variables.unknown_variables, see ELSEWHERE",
     ("throttled.py", "…"): "what warn() is given, collected where it is called",
     ("adapters/review_log.py", "… …"): "the line of every review, whose fields say it: see operating.md",
     ("adapters/pinning_log.py", "… …"): "the same for a call of the mutating webhook, never above INFO",

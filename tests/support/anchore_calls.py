@@ -59,6 +59,7 @@ def client(
     recorder: FakeRecorder | None = None,
     bounds: Bounds = BOUNDS,
     anchore_account: str | None = None,
+    keeps_warnings: bool = False,
 ) -> DetectingAnchore:
     return connect(
         AnchoreEndpoint(url, version),
@@ -67,6 +68,7 @@ def client(
         recorder=recorder or FakeRecorder(),
         bounds=bounds,
         anchore_account=anchore_account,
+        keeps_warnings=keeps_warnings,
         transport=transport,
     )
 

@@ -122,9 +122,10 @@ def parameters(cases: list[Case]) -> list[Any]:
     return [pytest.param(case, id=files(case.number)[0].stem) for case in cases]
 
 
-def replaying(number: str) -> DetectingAnchore:
+def replaying(number: str, *, keeps_warnings: bool = False) -> DetectingAnchore:
     """An Anchore that answers everything as recorded once."""
-    return client(Played(lambda _: _response(recording(number)["response"])).transport())
+    played = Played(lambda _: _response(recording(number)["response"]))
+    return client(played.transport(), keeps_warnings=keeps_warnings)
 
 
 async def replay(case: Case) -> None:

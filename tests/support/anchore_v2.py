@@ -15,9 +15,9 @@ from support.anchore_calls import DIGEST, TAG, Played, answering, client, deadli
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 
 
-def asking(answer: httpx.Response | Any) -> tuple[Anchore, Played]:
+def asking(answer: httpx.Response | Any, *, keeps_warnings: bool = False) -> tuple[Anchore, Played]:
     played = playing(answer) if isinstance(answer, httpx.Response) else Played(answering(answer))
-    return client(played.transport(), ApiVersion.V2), played
+    return client(played.transport(), ApiVersion.V2, keeps_warnings=keeps_warnings), played
 
 
 def image(digest: str = DIGEST, *tags: tuple[str, str], **more: Any) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from anchore_admission.ports.deadline import Deadline
 class Identity(Struct, frozen=True):
     """The identity of an account: its answers depend on nothing else but the question.
 
-    ``fingerprint`` stands for the endpoint, the user and the account that the calls act in; replicas of the same
-    configuration have the same. ``generation`` counts the changes of the credentials in this process.
+    ``fingerprint`` stands for the endpoint, the user and the account that the calls act in, and for the parts of a
+    response that are kept; replicas of the same configuration have the same. ``generation`` counts the changes of the
+    credentials in this process.
     """
 
     fingerprint: str

@@ -23,13 +23,15 @@ def connect(
     recorder: Recorder,
     bounds: Bounds,
     anchore_account: str | None = None,
+    keeps_warnings: bool = False,
     transport: httpx.AsyncBaseTransport | None = None,
     trusted: Callable[[], ssl.SSLContext] | None = None,
 ) -> DetectingAnchore:
     """Build a client; it sends nothing before its first call. ``name`` is the account's name in logs and metrics.
 
-    ``anchore_account`` moves every call into another Anchore account's scope. ``trusted`` returns the TLS context
-    of a CA file that may change. Raises ConfigurationError.
+    ``anchore_account`` moves every call into another Anchore account's scope. ``keeps_warnings`` keeps the findings
+    that only warn, for other policy engines. ``trusted`` returns the TLS context of a CA file that may change.
+    Raises ConfigurationError.
     """
     root = root_of(endpoint)
     http = AnchoreHttp(
@@ -40,8 +42,9 @@ def connect(
         credentials=credentials,
         bounds=bounds,
         recorder=recorder,
+        kept="warnings" if keeps_warnings else "",
     )
-    return DetectingAnchore(http, root, endpoint.api_version)
+    return DetectingAnchore(http, root, endpoint.api_version, keeps_warnings=keeps_warnings)
 
 
 def _client(

@@ -49,12 +49,18 @@ class DetectingAnchore:
     """The port ``Anchore`` over the detected API version, or the one that the configuration sets."""
 
     def __init__(
-        self, http: AnchoreHttp, root: Root, version: ApiVersion = ApiVersion.AUTO, *, clock: Clock = time.monotonic
+        self,
+        http: AnchoreHttp,
+        root: Root,
+        version: ApiVersion = ApiVersion.AUTO,
+        *,
+        keeps_warnings: bool = False,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._http = http
         self._apis: dict[ApiVersion, Anchore] = {
-            ApiVersion.V1: AnchoreApi(http, V1),
-            ApiVersion.V2: AnchoreApi(http, V2),
+            ApiVersion.V1: AnchoreApi(http, V1, keeps_warnings=keeps_warnings),
+            ApiVersion.V2: AnchoreApi(http, V2, keeps_warnings=keeps_warnings),
         }
         self._probes = _PROBES_OF_V1 if root.hint is ApiVersion.V1 else _PROBES
         self._fixed = version is not ApiVersion.AUTO

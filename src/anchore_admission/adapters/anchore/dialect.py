@@ -54,9 +54,10 @@ class Dialect:
 class AnchoreApi:
     """One account over one API version."""
 
-    def __init__(self, http: AnchoreHttp, dialect: Dialect) -> None:
+    def __init__(self, http: AnchoreHttp, dialect: Dialect, *, keeps_warnings: bool = False) -> None:
         self._http = http
         self._dialect = dialect
+        self._keeps_warnings = keeps_warnings
         self._images = (dialect.version, "images")
 
     @property
@@ -80,11 +81,12 @@ class AnchoreApi:
     async def check(
         self, digest: str, full_tag: str, policy: str | None, deadline: Deadline
     ) -> PolicyEvaluation | AnalysisState:
+        request = CheckRequest(digest, full_tag, policy, keeps_warnings=self._keeps_warnings)
         try:
-            result = await self._evaluate(CheckRequest(digest, full_tag, policy), deadline)
+            result = await self._evaluate(request, deadline)
         except AnchoreResponseTooLarge:
             # The author of an image decides how many findings it has, and must not evade a verdict by their number.
-            result = await self._evaluate(CheckRequest(digest, full_tag, policy, detail=False), deadline)
+            result = await self._evaluate(replace(request, detail=False), deadline)
         match result:
             case Evaluated():
                 await self._expect_same_image(digest, result.digest, deadline)

@@ -12,6 +12,7 @@ from anchore_admission.adapters.anchore.responses import cleaned
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason, Selector
 from anchore_admission.core.findings import worst_first
 from anchore_admission.errors import AnchoreResponseInvalid
+from anchore_admission.models.image_report import FindingAction
 
 _HUB = "docker.io/"
 _GATES_BY_TAG = frozenset({"tag_drift"})
@@ -19,6 +20,8 @@ _GATES_BY_TAG = frozenset({"tag_drift"})
 _FINDING_LENGTH = 1000
 _FINDINGS_KEPT = 500
 """The most findings that are kept of one evaluation, the worst ones: a message shows at most 100."""
+_WARNINGS_KEPT = 100
+"""The most findings with action ``warn`` that are kept; no message shows them."""
 _PROBLEMS_KEPT = 10
 _COMPARED = 32 * 1024
 """The most characters of a policy's patterns that are compared with an image's names, which takes 0.4 s at worst."""
@@ -101,12 +104,16 @@ class ListRule(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """The parameters of a check. Without ``detail``, the response names no findings."""
+    """The parameters of a check. Without ``detail``, the response names no findings.
+
+    ``keeps_warnings`` also keeps findings with action ``warn``, which takes memory and changes no verdict.
+    """
 
     digest: str
     full_tag: str
     policy: str | None
     detail: bool = True
+    keeps_warnings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,29 +171,64 @@ def _described(problem: EvaluationProblem) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The worst findings of an evaluation; ``truncated`` is True if there were more."""
+    """The worst findings of an evaluation, by their action, and the number of all.
+
+    ``warnings_total`` is None if those with action ``warn`` are not kept, or if the response does not show them.
+    """
 
     findings: tuple[Finding, ...]
-    truncated: bool
+    findings_total: int
+    warnings: tuple[Finding, ...] = ()
+    warnings_total: int | None = None
+
+    @property
+    def truncated(self) -> bool:
+        """True if there were more with action ``stop`` than are kept."""
+        return self.findings_total > len(self.findings)
 
 
-def kept(findings: Iterable[Finding]) -> Kept:
-    """Keep the worst findings, with texts that are safe in messages."""
-    found = list(findings)
-    truncated = len(found) > _FINDINGS_KEPT
-    if truncated:
-        found = worst_first(found)[:_FINDINGS_KEPT]
-    cleaned_findings = tuple(
+def kept(rows: Iterable[Finding] | None, request: CheckRequest) -> Kept:
+    """Keep the worst findings, with texts that are safe in messages; ``rows`` is None if the response shows none."""
+    stops: list[Finding] = []
+    warnings: list[Finding] = []
+    for row in rows or ():
+        if row.action == "stop":
+            stops.append(row)
+        elif request.keeps_warnings:
+            warnings.append(row)
+    is_known = request.keeps_warnings and request.detail and rows is not None
+    return Kept(
+        _worst(stops, _FINDINGS_KEPT),
+        len(stops),
+        _worst(warnings, _WARNINGS_KEPT),
+        len(warnings) if is_known else None,
+    )
+
+
+def _worst(findings: list[Finding], most: int) -> tuple[Finding, ...]:
+    """Return the worst findings; all of them in Anchore's order if they are not too many."""
+    return tuple(
         Finding(
             gate=cleaned(finding.gate),
             trigger=cleaned(finding.trigger),
             trigger_id=cleaned(finding.trigger_id, _FINDING_LENGTH),
             message=cleaned(finding.message, _FINDING_LENGTH),
             recommendation=cleaned(finding.recommendation, _FINDING_LENGTH),
+            action=finding.action,
         )
-        for finding in found
+        for finding in (findings if len(findings) <= most else worst_first(findings, most))
     )
-    return Kept(cleaned_findings, truncated)
+
+
+def action_of(text: str | None) -> FindingAction | None:
+    """Return the action of a finding; None for ``go`` and for an unknown one, which decide nothing."""
+    match (text or "").lower():
+        case "stop":
+            return "stop"
+        case "warn":
+            return "warn"
+        case _:
+            return None
 
 
 def rule_name(rule: ListRule | None) -> str:

@@ -121,6 +121,7 @@ class AnchoreHttp:
         credentials: CredentialSource | None,
         bounds: Bounds,
         recorder: Recorder,
+        kept: str = "",
         pause: Pause = asyncio.sleep,
     ) -> None:
         self._client = client
@@ -133,6 +134,8 @@ class AnchoreHttp:
         self._credentials = credentials
         self._known: Credentials | None = None
         self._identified: Credentials | None = None
+        # Replicas that keep more of a response must not find the answers of those that keep less.
+        self._kept = kept
         self._identity = self._identified_as("", generation=0)
         self._bounds = bounds
         self._recorder = recorder
@@ -151,7 +154,7 @@ class AnchoreHttp:
         return self._identity
 
     def _identified_as(self, user: str, *, generation: int) -> Identity:
-        parts = (self._root, user, self._bare_headers.get(ACCOUNT_HEADER, ""))
+        parts = (self._root, user, self._bare_headers.get(ACCOUNT_HEADER, ""), self._kept)
         return Identity(hashlib.sha256("\0".join(parts).encode()).hexdigest(), generation)
 
     async def call(self, call: Call, deadline: Deadline, read: Callable[[AnchoreResponse], T]) -> T:

@@ -13,6 +13,9 @@ from anchore_admission.errors import AnchoreRefused, AnchoreResponseInvalid
 
 _DIGEST = re.compile(r"[a-z0-9]{1,32}:[a-f0-9]{32,128}")
 _CANONICAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_UTC_SECONDS = "%Y-%m-%dT%H:%M:%SZ"
+_YEARS = range(1970, 2262)
+"""The years whose times fit into the nanoseconds that OPA counts with."""
 _ACTIVE = "active"
 
 
@@ -51,6 +54,7 @@ class ImageRow(BaseModel):
     analysis_status: str | None = None
     image_status: str | None = None
     created_at: str | None = None
+    analyzed_at: object = None  # of any type: no verdict depends on it
     image_detail: tuple[TagDetail, ...] | None = None
     image_content: Content | None = None
 
@@ -117,6 +121,7 @@ def record(row: ImageRow) -> ImageRecord:
         architecture=cleaned((metadata.arch if metadata else None) or "") or None,
         list_digest=list_digest,
         listed_by=listed_by,
+        analyzed_at=_analyzed_at(row.analyzed_at),
     )
 
 
@@ -166,9 +171,20 @@ def comparable(time: str | None) -> str:
     """Convert a time to UTC to the second, so that times of all releases compare as text; empty if unreadable."""
     if not time or _CANONICAL_TIME.fullmatch(time):
         return time or ""
+    moment = _moment(time)
+    return moment.strftime(_UTC_SECONDS) if moment else ""
+
+
+def _analyzed_at(time: object) -> str:
+    """Return the time of an analysis; empty for one that policies could not compute with, such as the year 1."""
+    moment = _moment(time) if isinstance(time, str) else None
+    return moment.strftime(_UTC_SECONDS) if moment and moment.year in _YEARS else ""
+
+
+def _moment(time: str) -> datetime | None:
+    """Read a time, in UTC if it names no zone; None if it is unreadable."""
     try:
         moment = datetime.fromisoformat(time)
-    except ValueError:
-        return ""
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the zone may lead out of the years that exist
+        return None

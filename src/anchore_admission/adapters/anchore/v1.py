@@ -12,6 +12,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     EvaluationProblem,
     ListRule,
     ShownPolicy,
+    action_of,
     expect_evaluated,
     kept,
     passed,
@@ -31,6 +32,7 @@ from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import AnchoreResponseInvalid
 
 _CELL = 4000
+_ACTION = "Gate_Action"
 
 
 def _none_if_false(value: object) -> object:
@@ -142,7 +144,7 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
     expect_evaluated(request, tag=tag, policy=latest.policy_id)
     if outcome is None:
         return Evaluated(digest, _without_detail(latest, request, response.limit))
-    worst = kept(_findings(outcome))
+    worst = kept(_findings(outcome), request)
     evaluation = PolicyEvaluation(
         passed=passed(latest.status, outcome.final_action),
         policy=cleaned(latest.policy_id or request.policy or ""),
@@ -151,6 +153,10 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
         mapped=outcome.matched_mapping_rule is not None,
         findings=worst.findings,
         truncated=worst.truncated,
+        findings_total=worst.findings_total if worst.truncated else None,
+        warns=outcome.final_action == "warn",
+        warnings=worst.warnings,
+        warnings_total=worst.warnings_total,
         problems=serious(outcome.evaluation_problems),
         list_rule=_list_rule(outcome),
         selectors=latest.detail.policy.selectors if latest.detail and latest.detail.policy else None,
@@ -180,18 +186,26 @@ def _list_rule(outcome: _Outcome) -> str:
             return ""
 
 
-def _findings(outcome: _Outcome) -> Iterator[Finding]:
-    for image in (outcome.result or {}).values():
-        for row in image.result.rows if image.result else ():
-            cells = dict(zip(image.result.header if image.result else (), row, strict=False))
-            # ``Whitelisted`` is false, or the entry of the allow list that matched.
-            if str(cells.get("Gate_Action", "")).lower() == "stop" and not cells.get("Whitelisted"):
-                yield Finding(
-                    gate=_text(cells, "Gate"),
-                    trigger=_text(cells, "Trigger"),
-                    trigger_id=_text(cells, "Trigger_Id"),
-                    message=_text(cells, "Check_Output"),
-                )
+def _findings(outcome: _Outcome) -> Iterator[Finding] | None:
+    """Return the rows that count; None if the response has no table of them."""
+    found = [image.result for image in (outcome.result or {}).values() if image.result]
+    tables = [table for table in found if _ACTION in table.header]
+    return (finding for table in tables for finding in _rows_of(table)) if tables else None
+
+
+def _rows_of(table: _Table) -> Iterator[Finding]:
+    for row in table.rows:
+        cells = dict(zip(table.header, row, strict=False))
+        action = action_of(str(cells.get(_ACTION, "")))
+        # ``Whitelisted`` is false, or the entry of the allow list that matched.
+        if action and not cells.get("Whitelisted"):
+            yield Finding(
+                gate=_text(cells, "Gate"),
+                trigger=_text(cells, "Trigger"),
+                trigger_id=_text(cells, "Trigger_Id"),
+                message=_text(cells, "Check_Output"),
+                action=action,
+            )
 
 
 def _text(cells: dict[str, Any], column: str) -> str:

@@ -4,7 +4,7 @@ Its specification does not fix the message of a 404: ``check_refusals.py`` disti
 check.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -15,6 +15,7 @@ from anchore_admission.adapters.anchore.evaluations import (
     EvaluationProblem,
     ListRule,
     ShownPolicy,
+    action_of,
     expect_evaluated,
     kept,
     passed,
@@ -128,7 +129,7 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
         raise AnchoreResponseInvalid("Anchore's response holds no evaluation")
     latest = max(check.evaluations, key=lambda evaluation: comparable(evaluation.evaluation_time))
     expect_evaluated(request, tag=check.evaluated_tag or "", policy=check.policy_id or "")
-    worst = kept(_findings(latest))
+    worst = kept(_findings(latest), request)
     has_passed = passed(latest.status, latest.final_action)
     evaluation = PolicyEvaluation(
         passed=has_passed,
@@ -137,6 +138,10 @@ def _evaluation(response: AnchoreResponse, request: CheckRequest) -> Evaluated:
         mapped=latest.mapped,
         findings=worst.findings,
         truncated=worst.truncated or not (request.detail or has_passed),
+        findings_total=worst.findings_total if worst.truncated else None,
+        warns=latest.final_action == "warn",
+        warnings=worst.warnings,
+        warnings_total=worst.warnings_total,
         problems=serious(latest.evaluation_problems),
         list_rule=_list_rule(latest),
         selectors=latest.details.policy.selectors if latest.details and latest.details.policy else None,
@@ -154,15 +159,23 @@ def _list_rule(evaluation: _Evaluation) -> str:
             return ""
 
 
-def _findings(evaluation: _Evaluation) -> Iterator[Finding]:
-    for finding in (evaluation.details.findings if evaluation.details else None) or ():
-        if (finding.action or "").lower() == "stop" and not finding.allowlisted:
+def _findings(evaluation: _Evaluation) -> Iterator[Finding] | None:
+    """Return the findings that count; None if the response shows none."""
+    shown = evaluation.details.findings if evaluation.details else None
+    return None if shown is None else _counting(shown)
+
+
+def _counting(findings: Iterable[_Finding]) -> Iterator[Finding]:
+    for finding in findings:
+        action = action_of(finding.action)
+        if action and not finding.allowlisted:
             yield Finding(
                 gate=finding.gate or "",
                 trigger=finding.trigger or "",
                 trigger_id=finding.trigger_id or "",
                 message=finding.message or "",
                 recommendation=finding.recommendation or "",
+                action=action,
             )
 
 

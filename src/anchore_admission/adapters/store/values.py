@@ -21,7 +21,7 @@ SCHEMA: Final = hashlib.sha256(
     json.dumps([_MEANING, _RECORD.json_schema(), _EVALUATION.json_schema()], sort_keys=True).encode()
 ).hexdigest()
 """Part of every key in the store: releases whose answers differ in form do not see each other's entries."""
-_LEAST_FINDING: Final = len('{"gate":"","trigger":"","trigger_id":"","message":"","recommendation":""}')
+_LEAST_FINDING: Final = len('{"gate":"","trigger":"","trigger_id":"","message":"","recommendation":"","action":""}')
 
 
 def encode(value: Value, limit: int) -> bytes | None:
@@ -29,11 +29,15 @@ def encode(value: Value, limit: int) -> bytes | None:
     if isinstance(value, ImageRecord) and value.state is AnalysisState.ANALYZED:
         data = b"r" + _RECORD.dump_json(value)
     # An evaluation may have thousands of findings: do not write those that cannot fit.
-    elif isinstance(value, PolicyEvaluation) and len(value.findings) * _LEAST_FINDING <= limit:
+    elif isinstance(value, PolicyEvaluation) and _rows(value) * _LEAST_FINDING <= limit:
         data = b"e" + _EVALUATION.dump_json(value)
     else:
         return None
     return data if len(data) <= limit else None
+
+
+def _rows(evaluation: PolicyEvaluation) -> int:
+    return len(evaluation.findings) + len(evaluation.warnings)
 
 
 def decode(data: bytes) -> ImageRecord | PolicyEvaluation | None:

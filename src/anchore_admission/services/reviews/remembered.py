@@ -142,7 +142,7 @@ def size_of(answer: Answer, key: Key | None = None) -> int:
         case PolicyEvaluation() as evaluation:
             findings = sum(
                 _ROW_BYTES + _texts(f.gate, f.trigger, f.trigger_id, f.message, f.recommendation)
-                for f in evaluation.findings
+                for f in (*evaluation.findings, *evaluation.warnings)
             )
             selectors = sum(_ROW_BYTES + _texts(s.registry, s.repository) for s in evaluation.selectors or ())
             return size + findings + selectors + _texts(*evaluation.problems)

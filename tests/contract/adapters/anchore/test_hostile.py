@@ -120,6 +120,7 @@ class TestFindings:
         assert isinstance(verdict, PolicyEvaluation)
         assert len(played.asked) == 1
         assert len(verdict.findings) == 500
+        assert (verdict.truncated, verdict.findings_total) == (True, 8_001)
         assert verdict.findings[0].trigger_id == WORST["trigger_id"]
 
 

@@ -1,8 +1,10 @@
 """The client's policy checks, compared with recordings of Anchore Engine."""
 
+from dataclasses import replace
+
 import pytest
 
-from anchore_admission.core.facts import Finding
+from anchore_admission.core.facts import Finding, PolicyEvaluation
 from anchore_admission.errors import (
     AnchoreRefused,
     AnchoreResponseInvalid,
@@ -27,6 +29,7 @@ from support.anchore_recordings import (
     UNKNOWN,
     WEB,
     WEB_1_1,
+    Call,
     Case,
     check,
     demo,
@@ -36,6 +39,7 @@ from support.anchore_recordings import (
     recording,
     refused,
     replay,
+    replaying,
 )
 
 WEB_TAG = demo("web:1.0")
@@ -63,6 +67,13 @@ ZLIB = Finding(
     trigger="blacklist",
     trigger_id="79021c74b0f57eaf8b005b6fc572bbe2",
     message="Package is blacklisted: zlib1g",
+)
+HEALTHCHECK = Finding(
+    gate="dockerfile",
+    trigger="instruction",
+    trigger_id="41cb7cdf04850e33a11f80c42bf660b3",
+    message="Dockerfile directive 'HEALTHCHECK' not found, matching condition 'not_exists' check",
+    action="warn",
 )
 UNAUTHORIZED = refused(
     AnchoreRefused, "Anchore rejects the credentials (401); it says the same while its database is down"
@@ -183,6 +194,42 @@ CASES = [
 @pytest.mark.parametrize("case", parameters(CASES))
 async def test_client_reads_recorded_responses_of_anchore_engine(case: Case) -> None:
     await replay(case)
+
+
+@pytest.mark.parametrize(
+    ("number", "call", "expected"),
+    [
+        ("122", check(WEB, WEB_TAG, "demo-warn"), passes("demo-warn", warnings=(HEALTHCHECK,), warnings_total=1)),
+        (
+            "123",
+            check(WEB, WEB_TAG, "demo-mixed"),
+            passes("demo-mixed", warnings=(HEALTHCHECK, replace(ZLIB, action="warn")), warnings_total=2),
+        ),
+        (
+            "151",
+            check(WEB_1_1, demo("web:1.1"), "demo-mixed"),
+            fails(
+                "demo-mixed",
+                *(ROOT_USER, SSH_PORT, SUID_FILE),
+                warnings=(HEALTHCHECK, replace(ZLIB, action="warn")),
+                warnings_total=2,
+            ),
+        ),
+        ("120", check(WEB, WEB_TAG, "demo-pass"), passes("demo-pass", warnings_total=0)),
+        ("125", check(WEB, WEB_TAG, "demo-nomap"), passes("demo-nomap", mapped=False, warnings_total=0)),
+    ],
+)
+async def test_findings_that_warn_are_kept_for_other_policy_engines(
+    number: str, call: Call, expected: PolicyEvaluation
+) -> None:
+    evaluation = await call(replaying(number, keeps_warnings=True))
+    assert evaluation == expected
+    assert evaluation.warns == (number in {"122", "123"})
+
+
+async def test_without_another_policy_engine_they_are_not_kept() -> None:
+    evaluation = await check(WEB, WEB_TAG, "demo-mixed")(replaying("123"))
+    assert (evaluation.warns, evaluation.warnings, evaluation.warnings_total) == (True, (), None)
 
 
 async def test_a_digest_in_the_place_of_a_tag_is_never_checked() -> None:

@@ -303,3 +303,12 @@ async def test_times_of_tags_are_kept() -> None:
     record = await by_digest(WEB)(replaying("161"))
     assert isinstance(record, ImageRecord)
     assert record.tags == (TagRow(WEB_TAG, "2026-11-23T11:49:36Z"), TagRow(demo("web:stable"), "2026-11-23T11:49:55Z"))
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"), [("101", ""), ("105", ""), ("110", "2026-11-23T11:49:44Z"), ("161", "2026-11-23T11:49:44Z")]
+)
+async def test_the_time_of_the_analysis_is_kept(number: str, moment: str) -> None:
+    record = await by_digest(WEB)(replaying(number))
+    assert isinstance(record, ImageRecord)
+    assert record.analyzed_at == moment

@@ -1,6 +1,7 @@
 """API v1 where the recordings are silent: shapes that its code can send, and what is sent with a submission."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -66,6 +67,31 @@ FAILED = PolicyEvaluation(passed=False, policy="p", findings=(FINDING,))
 )
 async def test_reads(answer: Any, expected: PolicyEvaluation) -> None:
     assert await check(answer) == expected
+
+
+WARN = [*STOP[:1], "Warn", *STOP[2:]]
+WARNING = replace(FINDING, action="warn")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (checked(evaluation(WARN, STOP)), replace(FAILED, warnings=(WARNING,), warnings_total=1)),
+        (checked(evaluation(STOP, [*WARN[:6], EXCUSED, None])), replace(FAILED, warnings_total=0)),
+        (checked(evaluation(STOP, header=["Gate"])), PolicyEvaluation(passed=False, policy="p")),
+        (checked(evaluation(detail={"result": {"result": None}})), PolicyEvaluation(False, "p", mapped=False)),
+    ],
+    ids=["stop and warn", "excused", "a table without actions", "no table"],
+)
+async def test_findings_that_warn_are_kept_for_other_policy_engines(answer: Any, expected: PolicyEvaluation) -> None:
+    anchore = client(Played(answering(answer)).transport(), keeps_warnings=True)
+    assert await anchore.check(DIGEST, TAG, "p", deadline()) == expected
+
+
+def test_replicas_that_keep_more_of_a_response_do_not_share_answers_with_others() -> None:
+    """The answers of the others in the shared store lack the findings that warn."""
+    fewer, more, again = [client(None, keeps_warnings=keeps).identity.fingerprint for keeps in (False, True, True)]
+    assert fewer != more == again
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Policy checks in API v2, by hand-made exchanges: responses with and without a verdict."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -54,6 +55,8 @@ PASS = PolicyEvaluation(passed=True, policy="p")
 FINDING = Finding(
     "vulnerabilities", "package", "CVE-2026-1+openssl", "HIGH Vulnerability found", recommendation="Upgrade openssl"
 )
+WARNS = STOP | {"action": "WARN", "trigger_id": "CVE-2026-2+zlib"}
+WARNING = replace(FINDING, action="warn", trigger_id="CVE-2026-2+zlib")
 LIST_RULE = {"id": "r1", "name": "blessed", "registry": "*", "repository": "*", "image": {"type": "tag", "value": "*"}}
 
 
@@ -155,6 +158,46 @@ class TestCheck:
     async def test_reads(self, given: dict[str, Any], expected: PolicyEvaluation) -> None:
         anchore, _ = asking(checked(evaluation(**given)))
         assert await anchore.check(DIGEST, TAG, "p", deadline()) == expected
+
+    @pytest.mark.parametrize(
+        ("given", "expected", "total"),
+        [
+            (
+                {"status": "fail", "final_action": "stop", "details": {"findings": [WARNS, STOP]}},
+                PolicyEvaluation(False, "p", findings=(FINDING,), warnings=(WARNING,), warnings_total=1),
+                2,
+            ),
+            (
+                {"final_action": "warn", "details": {"findings": [WARNS | {"allowlisted": True}, WARNS, {}]}},
+                PolicyEvaluation(True, "p", warnings=(WARNING,), warnings_total=1),
+                1,
+            ),
+            ({"details": {"findings": [WARNS | {"action": "go"}]}}, replace(PASS, warnings_total=0), 0),
+            ({"details": {"findings": None}}, PASS, None),
+            ({"details": None}, PASS, None),
+            (
+                {"details": {"findings": [WARNS] * 150}},
+                PolicyEvaluation(True, "p", warnings=(WARNING,) * 100, warnings_total=150),
+                150,
+            ),
+        ],
+        ids=["stop and warn", "excused", "go", "null findings", "no details", "many"],
+    )
+    async def test_findings_that_warn_are_kept_for_other_policy_engines(
+        self, given: dict[str, Any], expected: PolicyEvaluation, total: int | None
+    ) -> None:
+        anchore, _ = asking(checked(evaluation(**given)), keeps_warnings=True)
+        found = await anchore.check(DIGEST, TAG, "p", deadline())
+        assert isinstance(found, PolicyEvaluation)
+        assert found == expected
+        assert (found.total, found.warns) == (total, given.get("final_action") == "warn")
+
+    async def test_the_worst_of_many_findings_that_warn_is_kept(self) -> None:
+        worst = WARNS | {"message": "CRITICAL Vulnerability found"}
+        anchore, _ = asking(checked(evaluation(details={"findings": [*[WARNS] * 100, worst]})), keeps_warnings=True)
+        found = await anchore.check(DIGEST, TAG, "p", deadline())
+        assert isinstance(found, PolicyEvaluation)
+        assert found.warnings[0].message == worst["message"]
 
     async def test_the_latest_of_several_counts(self) -> None:
         late = evaluation(status="fail", final_action="stop", evaluation_time=NEW)

@@ -62,3 +62,24 @@ def test_the_list_comes_from_the_first_tag(tags: list[dict[str, Any]], expected:
 
     found = record(ImageRow.model_validate(row))
     assert (found.list_digest, found.listed_by) == (OTHER_DIGEST, expected)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2026-11-23T11:49:44Z", "2026-11-23T11:49:44Z"),
+        ("2026-11-23T11:49:44.123456", "2026-11-23T11:49:44Z"),
+        ("2026-11-23T12:49:44+01:00", "2026-11-23T11:49:44Z"),
+        ("2026-11-23", "2026-11-23T00:00:00Z"),
+        ("", ""),
+        ("N/A", ""),
+        ("2026-13-23T11:49:44Z", ""),
+        ("0001-01-01T00:00:00Z", ""),
+        ("9999-12-31T23:59:59-23:00", ""),
+        (None, ""),
+        (1795434584, ""),
+    ],
+)
+def test_the_time_of_the_analysis_is_one_that_policies_can_compute_with(time: object, expected: str) -> None:
+    row = {"image_digest": DIGEST, "analysis_status": "analyzed", "analyzed_at": time}
+    assert record(ImageRow.model_validate(row)).analyzed_at == expected

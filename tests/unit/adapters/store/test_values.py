@@ -53,6 +53,7 @@ def test_what_may_still_change_is_not_stored(value: Value) -> None:
 def test_an_answer_that_is_too_large_is_not_stored(count: int) -> None:
     findings = (Finding("vulnerabilities", "package", "CVE-2026-0001+" + "x" * 100, "m" * 100),) * count
     assert encode(PolicyEvaluation(passed=False, policy="p", findings=findings), LIMIT) is None
+    assert encode(PolicyEvaluation(passed=True, policy="p", warnings=findings), LIMIT) is None
     tags = (TagRow("registry.example.com/team/app:1.0", "2026-01-01T00:00:00Z"),) * 1000
     assert encode(ImageRecord("d", AnalysisState.ANALYZED, tags), LIMIT) is None
 

@@ -81,3 +81,15 @@ def test_unusual_characters_count_as_many_bytes_as_they_take() -> None:
         return answer(ByTag("x"), PolicyEvaluation(False, ACTIVE_POLICY, findings=(finding,)), 0, Lifetimes())
 
     assert size_of(failed("🐳" * 1000)) - size_of(failed("x" * 1000)) > 2900
+
+
+def test_findings_that_warn_count_like_the_others() -> None:
+    findings = tuple(Finding("files", "content_match", str(number), "x" * 100) for number in range(10))
+    size, others = (
+        size_of(answer(ByTag("x"), evaluation, 0, Lifetimes()))
+        for evaluation in (
+            PolicyEvaluation(False, ACTIVE_POLICY, findings=findings),
+            PolicyEvaluation(False, ACTIVE_POLICY, warnings=findings),
+        )
+    )
+    assert size == others

@@ -66,7 +66,10 @@ def prepared(settings: Settings) -> Prepared:
     path = _configuration_file(settings)
     configuration = parse_configuration(read_text(path), str(path))
     namespaces = NamespaceOptions(file=settings.namespace_labels, uses_cluster=True)
-    controller = build(configuration, wait_until_valid=True, serves=True, namespaces=namespaces)
+    tells_facts = settings.facts_port is not None
+    controller = build(
+        configuration, wait_until_valid=True, serves=True, tells_facts=tells_facts, namespaces=namespaces
+    )
     telemetry = controller.telemetry
     certificate = None if settings.insecure_http else ServingCertificate(settings.tls_files, settings.client_ca_file)
     # Anchore has no client certificate.

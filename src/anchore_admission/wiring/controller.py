@@ -160,12 +160,14 @@ def build(
     environ: Mapping[str, str] = os.environ,
     wait_until_valid: bool = False,
     serves: bool = False,
+    tells_facts: bool = False,
     namespaces: NamespaceOptions = NO_NAMESPACES,
 ) -> Controller:
     """Build the controller; ``wait_until_valid`` accepts credential files that are not valid yet.
 
     Only a replica (``serves``) shares what it learns through the configured store, and connects accounts that no rule
-    uses yet: a reload may begin to use them.
+    uses yet: a reload may begin to use them. ``tells_facts`` keeps the findings that only warn for other policy
+    engines; a configured OPA does so as well.
 
     Raises:
         ConfigurationError: with every account that cannot be used, or if labels of namespaces are needed and unknown.
@@ -181,7 +183,12 @@ def build(
     trust = _trust(configuration, used, telemetry)
     accounts = {
         section.name: _connected(
-            configuration, section, sources[section.name], telemetry, trust.get(_ca_file(configuration, section))
+            configuration,
+            section,
+            sources[section.name],
+            telemetry,
+            trust.get(_ca_file(configuration, section)),
+            keeps_warnings=tells_facts or configuration.opa is not None,
         )
         for section in used
     }
@@ -264,6 +271,8 @@ def _connected(
     source: CredentialSource,
     telemetry: Telemetry,
     trust: WatchedTrust | None,
+    *,
+    keeps_warnings: bool,
 ) -> DetectingAnchore:
     shared, timeouts = configuration.anchore, configuration.timeouts
     endpoint = AnchoreEndpoint(
@@ -279,6 +288,7 @@ def _connected(
         recorder=telemetry,
         bounds=Bounds(connect=timeouts.connect, read=timeouts.read, response=configuration.limits.anchore_response),
         anchore_account=account.anchore_account,
+        keeps_warnings=keeps_warnings,
         trusted=trust.current if trust else None,
     )
 

@@ -74,3 +74,15 @@ async def test_rules_that_need_labels_of_namespaces_need_a_source_for_them() -> 
     async with _serving(_UNUSED, _USER) as controller:
         with pytest.raises(ConfigurationError, match="labels of namespaces are needed"):
             controller.prepare(selective)
+
+
+def test_findings_that_warn_are_kept_only_for_other_policy_engines() -> None:
+    """Replicas that keep them have answers of their own in the shared store."""
+
+    def identity(*, tells_facts: bool = False, **more: Any) -> str:
+        configuration = Configuration.model_validate({**_ANCHORE, **more})
+        controller = build(configuration, environ=_USER, tells_facts=tells_facts)
+        return controller.accounts["default"].identity.fingerprint
+
+    plain, telling, asking = identity(), identity(tells_facts=True), identity(opa={"url": "http://opa:8181"})
+    assert plain != telling == asking

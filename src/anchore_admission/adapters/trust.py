@@ -30,12 +30,26 @@ def lenient(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
+def trusting_pem(content: bytes) -> ssl.SSLContext:
+    """Trust the CAs in the contents of a PEM file. Raises ValueError with the reason why it cannot be used."""
+    # Without a certificate in it, the module ssl would trust the system's CAs.
+    if b"-----BEGIN" not in content:
+        raise ValueError("holds no PEM certificates")
+    try:
+        # Text between certificates (RFC 7468, section 2) may be in any encoding; certificates are ASCII.
+        return trusting(cadata=content.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(f"cannot be read as PEM certificates: {error}") from error
+
+
 @cache
 def system_trust() -> ssl.SSLContext:
-    """Trust the system's CAs, from OpenSSL's default places or those in SSL_CERT_FILE and SSL_CERT_DIR.
+    """Trust the system's CAs. Read once for all accounts: it takes 17 ms and holds some 140 certificates."""
+    return trusting_system()
 
-    Read once for all accounts: it takes 17 ms and holds some 140 certificates.
-    """
+
+def trusting_system() -> ssl.SSLContext:
+    """Trust the system's CAs, from OpenSSL's default places or those in SSL_CERT_FILE and SSL_CERT_DIR."""
     context = trusting()
     if context.cert_store_stats()["x509_ca"] or _has_certificates(ssl.get_default_verify_paths().capath):
         return context
@@ -94,14 +108,10 @@ class WatchedTrust:
             raise self._wrong(f"{self._path} {error.problems[0]}") from error
 
     def _use(self, content: bytes) -> None:
-        # Without a certificate in it, the module ssl would trust the system's CAs.
-        if b"-----BEGIN" not in content:
-            raise self._wrong(f"{self._path} holds no PEM certificates")
         try:
-            # Text between certificates (RFC 7468, section 2) may be in any encoding; certificates are ASCII.
-            self._context = trusting(cadata=content.decode("ascii", "ignore"))
-        except (ssl.SSLError, ValueError) as error:
-            raise self._wrong(f"{self._path} cannot be read as PEM certificates: {error}") from error
+            self._context = trusting_pem(content)
+        except ValueError as error:
+            raise self._wrong(f"{self._path} {error}") from error
 
     def _wrong(self, message: str) -> ConfigurationError:
         return ConfigurationError(self._section, [Problem("caFile", message)])

@@ -184,6 +184,7 @@ class WatchedSource(StrEnum):
     CREDENTIALS = "credentials"
     ANCHORE_CA = "anchore_ca"
     SHARED_STORE = "shared_store"
+    OPA = "opa"
     SECRET_PATH = "secret_path"  # noqa: S105 - a label
     CONFIGURATION = "configuration"
     NOTIFICATIONS_SECRET = "notifications_secret"  # noqa: S105 - a label

@@ -17,8 +17,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from anchore_admission.adapters.anchore import Credentials, transport
-from anchore_admission.adapters.anchore.transport import AnchoreTransport
+from anchore_admission.adapters import transport
+from anchore_admission.adapters.anchore import Credentials
+from anchore_admission.adapters.transport import PooledTransport
 from anchore_admission.adapters.trust import system_trust
 from anchore_admission.core.freshness import Lifetimes
 from anchore_admission.core.verdict import ReviewVerdict
@@ -152,7 +153,7 @@ class Leading(httpx.AsyncBaseTransport):
     scheme: str
     host: str
     port: int
-    transport: AnchoreTransport = field(default_factory=lambda: AnchoreTransport(system_trust))
+    transport: PooledTransport = field(default_factory=lambda: PooledTransport(system_trust))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         request.url = request.url.copy_with(scheme=self.scheme, host=self.host, port=self.port)

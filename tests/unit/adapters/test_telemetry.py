@@ -165,6 +165,7 @@ def test_unusable_files_are_exposed_from_the_start() -> None:
         "credentials": 0,
         "anchore_ca": 0,
         "shared_store": 0,
+        "opa": 0,
         "secret_path": 0,
         "notifications_secret": 0,
         "namespace_labels": 0,

@@ -8,7 +8,8 @@ import re
 from dataclasses import dataclass
 
 from anchore_admission.adapters.anchore.records import analysis_state, names_no_image
-from anchore_admission.adapters.anchore.responses import AnchoreResponse, bad_request, cleaned, contains
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, bad_request, contains
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.errors import AnchoreResponseInvalid, EvaluationError, PolicyNotEvaluated, PolicyNotFound
 

@@ -10,8 +10,8 @@ from anchore_admission.adapters.anchore.credentials import CredentialSource
 from anchore_admission.adapters.anchore.detection import DetectingAnchore
 from anchore_admission.adapters.anchore.endpoint import AnchoreEndpoint, Bounds, account_header, root_of, trust
 from anchore_admission.adapters.anchore.http import AnchoreHttp
-from anchore_admission.adapters.anchore.proxies import proxy_for
-from anchore_admission.adapters.anchore.transport import AnchoreTransport
+from anchore_admission.adapters.proxies import proxy_for
+from anchore_admission.adapters.transport import PooledTransport
 from anchore_admission.ports.telemetry import Recorder
 
 
@@ -57,5 +57,5 @@ def _client(
         if trusted is None:
             context = trust(endpoint)
             trusted = lambda: context  # noqa: E731 - the simplest source of a context that never changes
-        transport = AnchoreTransport(trusted, proxy_for(url, os.environ))
+        transport = PooledTransport(trusted, proxy_for(url, os.environ))
     return httpx.AsyncClient(transport=transport, trust_env=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from anchore_admission.adapters.anchore.responses import cleaned
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason, Selector
 from anchore_admission.core.findings import worst_first
 from anchore_admission.errors import AnchoreResponseInvalid

@@ -6,9 +6,8 @@ import json
 import logging
 import random
 import re
-import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -25,11 +24,11 @@ from anchore_admission.adapters.anchore.responses import (
     AnchoreResponse,
     NoConnection,
     Transient,
-    cleaned,
     expect_readable,
     too_large,
 )
 from anchore_admission.adapters.anchore.unpacking import unpacking
+from anchore_admission.adapters.failures import causes, cleaned, is_unconnected, tls_error, why_tls_failed
 from anchore_admission.core.facts import AnalysisState
 from anchore_admission.errors import (
     AnalysisRefused,
@@ -66,18 +65,6 @@ _CAUSES: tuple[tuple[type[Exception], type[AnchoreUnavailable], str], ...] = (
 _PROXY_AUTHENTICATION = 407
 _SSL_CONTEXT = re.compile(r" ssl:(?:<[^<>]{1,80}>|[A-Za-z]{1,10})")
 """The part of aiohttp's messages about the TLS of a connection, also of one without."""
-_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
-"""OpenSSL's reasons for a first response that is not TLS."""
-_CERTIFICATE_FAULTS = {
-    9: "it is not valid yet; compare the clocks",
-    10: "it has expired",
-    18: "it is self-signed and not in anchore.caFile",
-    19: "its CA is not in anchore.caFile or among the system's",
-    20: "its CA is not in anchore.caFile or among the system's, or an intermediate certificate is missing",
-    62: "it is for another host name than the endpoint's",
-    64: "it is for another IP address than the endpoint's",
-}
-"""Explanations by OpenSSL's verification code (x509_vfy.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,21 +274,20 @@ class AnchoreHttp:
         return AnchoreUnavailable(f"no response from Anchore within {self._bounds.read:g} seconds")
 
     def _failure(self, error: Exception) -> EvaluationError:
-        causes = list(_chain(error))
-        for cause in causes:
+        for cause in causes(error):
             if isinstance(cause, aiohttp.ClientHttpProxyError):
                 return AnchoreUnreachable(_refused_by_proxy(cause.status))
-            # aiohttp's own errors are SSLErrors, too, but without OpenSSL's reason; the original follows in the chain.
-            if isinstance(cause, ssl.SSLError) and not isinstance(cause, aiohttp.ClientError):
-                kind = AnchoreUnreachable if _is_unconnected(error) else AnchoreUnavailable
-                return kind(f"cannot connect to Anchore at {self._address}: {_tls_failure(cause)}")
+        if (tls := tls_error(error)) is not None:
+            kind = AnchoreUnreachable if is_unconnected(error) else AnchoreUnavailable
+            why = why_tls_failed(tls, ca_file="anchore.caFile", address="the endpoint")
+            return kind(f"cannot connect to Anchore at {self._address}: {why}")
         for known, named, text in _CAUSES:
             if isinstance(error.__cause__, known) or isinstance(error, known):
                 return named(text.format(address=self._address))
         if isinstance(error, httpx.ReadTimeout):
             return self._late()
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
-            if not _is_unconnected(error):
+            if not is_unconnected(error):
                 return Transient(_CLOSED)
             return NoConnection(f"cannot connect to Anchore at {self._address}")
         return AnchoreUnavailable("the connection to Anchore broke")
@@ -323,34 +309,6 @@ def _anchore_response(response: httpx.Response, body: bytes, limit: int, *, cut_
     return AnchoreResponse(response.status_code, content_type, body, location, cut_short, limit)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, with the system's errors that aiohttp keeps."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        for inner in (getattr(cause, "certificate_error", None), getattr(cause, "os_error", None)):
-            if isinstance(inner, BaseException):
-                yield inner
-        cause = cause.__cause__ or cause.__context__
-
-
-def _is_unconnected(error: Exception) -> bool:
-    """Return False if the connection was lost after it was made: to httpx, a reset is a failure to connect, too."""
-    cause = error.__cause__
-    if not isinstance(cause, aiohttp.ClientError):
-        return True
-    return isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-
-
 def _refused_by_proxy(status: int) -> str:
     why = f"the proxy before Anchore refuses the connection ({status})"
     return f"{why}: it asks for a user name and password" if status == _PROXY_AUTHENTICATION else why
-
-
-def _tls_failure(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = _CERTIFICATE_FAULTS.get(error.verify_code, cleaned(error.verify_message or ""))
-        return f"its TLS certificate is not trusted: {why}"
-    if error.reason in _NOT_TLS:
-        return "it speaks plain HTTP at an https:// address; write http:// in the endpoint, or name the TLS port"
-    return f"the TLS handshake failed: {cleaned(error.reason or str(error))}"

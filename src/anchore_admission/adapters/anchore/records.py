@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from anchore_admission.adapters.anchore.responses import AnchoreResponse, bad_request, cleaned, contains
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, bad_request, contains
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.core.facts import AnalysisState, ImageRecord, TagRow
 from anchore_admission.core.names import LABEL_TIME, is_label
 from anchore_admission.errors import AnchoreRefused, AnchoreResponseInvalid

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.errors import (
     AnchoreRefused,
     AnchoreResponseInvalid,
@@ -18,8 +19,6 @@ from anchore_admission.errors import (
     EvaluationError,
 )
 from anchore_admission.models.problems import path
-from anchore_admission.redaction import cut
-from anchore_admission.text import joined_lines, shortened
 
 T = TypeVar("T")
 
@@ -42,10 +41,8 @@ BUSY = frozenset({429, 502, 503, 504})
 _JSON_TYPE = re.compile(r"application/(?:[\w.+-]{1,100}\+)?json\b", re.IGNORECASE)
 _PROBLEM_TYPE = "application/problem+json"
 _ACCOUNT = re.compile(r"\s{0,20}(?:user )?account(?:\s|$)", re.IGNORECASE)
-_USER_INFO = re.compile(r"//[^/@\s]{1,1000}@")
 _MARKS = frozenset({"httpcode", "code", "error_type", "anchore_request_id"})
 """Members of Anchore's own error documents: servers send the first, the specification names the others."""
-_SHORT = 200
 _LOGGED = 1000
 _PLACES = 3
 """The most mistakes of a response that the log names."""
@@ -71,17 +68,6 @@ class NoConnection(Transient, AnchoreUnreachable):
 def too_large(limit: int) -> AnchoreResponseTooLarge:
     """Return the error for a response that would take too much memory."""
     return AnchoreResponseTooLarge(f"Anchore's response is larger than {limit} bytes")
-
-
-def cleaned(text: str, limit: int = _SHORT) -> str:
-    """Return one printable line of bounded length, without secrets and without credentials in addresses.
-
-    Every text from outside passes through here before it reaches a message or the log.
-    """
-    line = joined_lines(cut(text, 4 * limit))
-    if "@" in line:
-        line = _USER_INFO.sub("//", line)
-    return shortened(line, limit)
 
 
 def contains(text: str, *words: str) -> bool:

@@ -7,10 +7,10 @@ from anchore_admission.adapters.anchore.records import ImageRow, lookup_tag, rec
 from anchore_admission.adapters.anchore.responses import (
     AnchoreResponse,
     bad_request,
-    cleaned,
     is_conflict,
     is_license_limit,
 )
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.core.facts import ImageRecord
 from anchore_admission.core.names import LABEL_TIME, AnalysisRequest
 from anchore_admission.errors import AnalysisRefused, AnchoreResponseInvalid, EvaluationError

@@ -27,7 +27,8 @@ from anchore_admission.adapters.anchore.records import (
     TagDetail,
     comparable,
 )
-from anchore_admission.adapters.anchore.responses import AnchoreResponse, cleaned, parse, too_large
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, parse, too_large
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import AnchoreResponseInvalid
 

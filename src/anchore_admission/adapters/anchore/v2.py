@@ -29,7 +29,8 @@ from anchore_admission.adapters.anchore.records import (
     ImageRow,
     comparable,
 )
-from anchore_admission.adapters.anchore.responses import AnchoreResponse, cleaned, parse
+from anchore_admission.adapters.anchore.responses import AnchoreResponse, parse
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.core.facts import Finding, PolicyEvaluation, PolicyReason
 from anchore_admission.errors import AnchoreResponseInvalid
 

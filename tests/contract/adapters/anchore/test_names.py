@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from anchore_admission.adapters.anchore import transport
-from anchore_admission.adapters.anchore.transport import ThreadResolver
+from anchore_admission.adapters import transport
+from anchore_admission.adapters.transport import ThreadResolver
 from anchore_admission.errors import AnchoreUnavailable, DeadlineExceeded
 from support.anchore_calls import TAG, client, deadline
 

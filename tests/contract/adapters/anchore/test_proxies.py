@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from anchore_admission.adapters.anchore.proxies import Proxy, proxy_for
+from anchore_admission.adapters.proxies import Proxy, proxy_for
 from anchore_admission.redaction import redacted
 
 PLAIN, TLS = "http://anchore.example.com:8228", "https://anchore.example.com"

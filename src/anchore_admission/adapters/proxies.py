@@ -1,4 +1,4 @@
-"""The proxy for calls to Anchore, as the environment names it, and the hosts that bypass it."""
+"""The proxy for calls to a server, as the environment names it, and the hosts that bypass it."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from anchore_admission.adapters.anchore.responses import cleaned
+from anchore_admission.adapters.failures import cleaned
 from anchore_admission.redaction import pair_forms, remember
 
 logger = logging.getLogger("anchore_admission.anchore")

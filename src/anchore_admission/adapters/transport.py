@@ -1,6 +1,7 @@
-"""The connections to Anchore: kept alive, with trust that may change, without cookies or unbounded name resolution."""
+"""Connections to a server: kept alive, with trust that may change, without cookies or unbounded name resolution."""
 
 import asyncio
+import io
 import socket
 import ssl
 import threading
@@ -18,26 +19,41 @@ from aiohttp.streams import StreamReader
 from httpx_aiohttp.transport import AiohttpResponseStream, map_aiohttp_exceptions
 from multidict import CIMultiDict
 
-from anchore_admission.adapters.anchore.proxies import Proxy
+from anchore_admission.adapters.proxies import Proxy
 
 # More connections than look-ups at once; kept for less time than common load balancers keep theirs (60 s).
 _CONNECTIONS: Final = 128
 _KEPT_SECONDS: Final = 30.0
 _INTERIM: Final = frozenset(range(100, 200)) - {101}
 _MOST_INTERIM: Final = 10
+_LARGE: Final = 512 * 1024
 _AUTHORIZATION = "Proxy-Authorization"
 look_up = socket.getaddrinfo
 
 
-class AnchoreTransport(httpx.AsyncBaseTransport):
+class PooledTransport(httpx.AsyncBaseTransport):
     """httpx over aiohttp, which costs a fifth of the CPU of httpx's own transport.
 
-    ``trust`` is called for every request, so that a changed CA file applies to every new connection.
+    ``trust`` is called for every request, so that a changed CA file applies to every new connection; None is enough for
+    http:// addresses. With a ``socket``,
+    the path of a Unix socket, every request goes there, whatever its host.
+
+    The extension ``reused`` of a request marks one that was sent over a connection of an earlier request. Only
+    transports that ``tell_reuse`` set it, because it costs time.
     """
 
-    def __init__(self, trust: Callable[[], ssl.SSLContext], proxy: Proxy | None = None) -> None:
+    def __init__(
+        self,
+        trust: Callable[[], ssl.SSLContext] | None,
+        proxy: Proxy | None = None,
+        *,
+        socket: str | None = None,
+        tell_reuse: bool = False,
+    ) -> None:
         self._trust = trust
         self._proxy = proxy
+        self._socket = socket
+        self._tell_reuse = tell_reuse
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -46,7 +62,7 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
             self._session = self._opened()
         timeout = request.extensions["timeout"]
         headers = CIMultiDict(request.headers.items())
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"trace_request_ctx": request.extensions} if self._tell_reuse else {}
         if self._proxy:
             more["proxy"] = self._proxy.url
             if self._proxy.authorization:
@@ -58,10 +74,10 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
                 request.method,
                 str(request.url),
                 headers=headers,
-                data=request.content or None,
+                data=_payload(request.content),
                 allow_redirects=False,
                 auto_decompress=False,
-                ssl=self._trust(),
+                ssl=self._trust() if self._trust else True,
                 timeout=aiohttp.ClientTimeout(sock_connect=timeout["connect"], sock_read=timeout["read"]),
                 **more,
             )
@@ -79,14 +95,34 @@ class AnchoreTransport(httpx.AsyncBaseTransport):
 
     def _opened(self) -> aiohttp.ClientSession:
         """Open a session without cookies: a load balancer's would bind the client to a server, or to an old login."""
-        connector = aiohttp.TCPConnector(
-            limit=_CONNECTIONS,
-            keepalive_timeout=_KEPT_SECONDS,
-            resolver=ThreadResolver(),
-        )
+        connector: aiohttp.BaseConnector
+        if self._socket is None:
+            connector = aiohttp.TCPConnector(
+                limit=_CONNECTIONS, keepalive_timeout=_KEPT_SECONDS, resolver=ThreadResolver()
+            )
+        else:
+            connector = aiohttp.UnixConnector(self._socket, limit=_CONNECTIONS, keepalive_timeout=_KEPT_SECONDS)
         # aiohttp has no other way to bound interim responses; a test holds it to this one.
         connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # noqa: SLF001
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        traces = [_telling_reuse()] if self._tell_reuse else None
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=traces)
+
+
+def _payload(content: bytes) -> bytes | io.BytesIO | None:
+    """Return what aiohttp sends; it warns of large bytes, which it would write at once."""
+    return io.BytesIO(content) if len(content) > _LARGE else content or None
+
+
+def _telling_reuse() -> aiohttp.TraceConfig:
+    config = aiohttp.TraceConfig()
+
+    async def mark(
+        _session: aiohttp.ClientSession, context: Any, _params: aiohttp.TraceConnectionReuseconnParams
+    ) -> None:
+        context.trace_request_ctx["reused"] = True
+
+    config.on_connection_reuseconn.append(mark)
+    return config
 
 
 class _Connection(ResponseHandler):

@@ -54,6 +54,9 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- with include "anchore-admission.sharedStore" . }}
   {{- $_ := set $config "sharedStore" (fromYaml .) }}
 {{- end }}
+{{- with include "anchore-admission.opa" . }}
+  {{- $_ := set $config "opa" (fromYaml .) }}
+{{- end }}
 {{- toYaml $config }}
 {{- end }}
 
@@ -72,6 +75,27 @@ policy: {{ .Values.anchore.policybundle | quote }}
 {{- end }}
 {{- if or .caConfigMap .caSecret }}
   {{- $_ := set $section "caFile" "/shared-store-ca/ca.crt" }}
+{{- end }}
+{{- toYaml $section }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The section opa; empty without an OPA. Its files are mounted at /opa-*. */}}
+{{- define "anchore-admission.opa" -}}
+{{- with .Values.opa }}
+{{- if or .url .sidecar.enabled }}
+{{- $section := pick . "path" "timeout" "onError" "requests" "omit" }}
+{{- $_ := set $section "url" (ternary "unix:///run/opa/opa.sock" .url .sidecar.enabled) }}
+{{- if or .caConfigMap .caSecret }}
+  {{- $_ = set $section "caFile" "/opa-ca/ca.crt" }}
+{{- end }}
+{{- if .token.existingSecret }}
+  {{- $_ = set $section "tokenFile" "/opa-token/token" }}
+{{- end }}
+{{- if .clientCertificate.existingSecret }}
+  {{- $_ = set $section "certificateFile" "/opa-client/tls.crt" }}
+  {{- $_ = set $section "keyFile" "/opa-client/tls.key" }}
 {{- end }}
 {{- toYaml $section }}
 {{- end }}
@@ -123,7 +147,12 @@ policy: {{ .Values.anchore.policybundle | quote }}
 
 {{/* Not empty if the controller calls the API server. */}}
 {{- define "anchore-admission.callsApiServer" -}}
-{{- if or (eq .Values.webhook.registration "controller") (include "anchore-admission.needsNamespaceLabels" .) }}true{{ end }}
+{{- if or (eq .Values.webhook.registration "controller") (include "anchore-admission.needsNamespaceLabels" .) (include "anchore-admission.reviewsTokens" .) }}true{{ end }}
+{{- end }}
+
+{{/* Not empty if the facts accept tokens of the API server, which then reviews them. */}}
+{{- define "anchore-admission.reviewsTokens" -}}
+{{- if and .Values.facts.enabled .Values.facts.tokenReview.audience }}true{{ end }}
 {{- end }}
 
 {{/* The keys of the credentials Secret that are mounted: those that a setting names as a file directly in /credentials. */}}

@@ -38,6 +38,26 @@
 - --notifications-port={{ .Values.ports.notifications }}
 - --notifications-secret-file=/notifications/secret
 {{- end }}
+{{- if .Values.facts.enabled }}
+- --facts-port={{ .Values.ports.facts }}
+{{- with .Values.facts }}
+{{- if .token.existingSecret }}
+- --facts-token-file=/facts-token/token
+{{- end }}
+{{- if or .clientCertificates.existingSecret .clientCertificates.caConfigMap }}
+- --facts-client-ca-file=/facts-client-ca/ca.crt
+{{- range .clientCertificates.names }}
+- {{ print "--facts-client-name=" . | quote }}
+{{- end }}
+{{- end }}
+{{- with .tokenReview.audience }}
+- {{ print "--facts-audience=" . | quote }}
+{{- end }}
+{{- range .tokenReview.users }}
+- {{ print "--facts-user=" . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if include "anchore-admission.clientCa" . }}
 - --client-ca-file=/client-ca/ca.crt
 {{- range .Values.webhook.clientCertificates.names }}
@@ -133,7 +153,16 @@ httpGet:
   mountPath: /client-ca
   readOnly: true
 {{- end }}
-{{- range include "anchore-admission.sharedStoreVolumes" . | fromYamlArray }}
+{{- if .Values.opa.sidecar.enabled }}
+- name: opa-socket
+  mountPath: /run/opa
+  readOnly: true
+{{- end }}
+{{- $mounted := concat
+      (include "anchore-admission.sharedStoreVolumes" . | fromYamlArray)
+      (include "anchore-admission.opaClientVolumes" . | fromYamlArray)
+      (include "anchore-admission.factsVolumes" . | fromYamlArray) }}
+{{- range $mounted }}
 - name: {{ .name }}
   mountPath: /{{ .name }}
   readOnly: true

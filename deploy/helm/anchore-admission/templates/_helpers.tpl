@@ -69,17 +69,21 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* A registry given on its own takes the place of the one that the repository begins with. */}}
 {{- define "anchore-admission.image" -}}
 {{- include "anchore-admission.rejectOldValues" . -}}{{/* before anything reads a field of an image that is a string */}}
-{{- $repository := .Values.image.repository }}
-{{- with default .Values.image.registry (default dict .Values.global).imageRegistry }}
+{{- include "anchore-admission.reference" (dict "ctx" . "image" .Values.image) }}
+{{- end }}
+
+{{/* A registry given on its own takes the place of the one that the repository begins with. Takes ctx and image. */}}
+{{- define "anchore-admission.reference" -}}
+{{- $repository := .image.repository }}
+{{- with default .image.registry (default dict .ctx.Values.global).imageRegistry }}
   {{- $repository = printf "%s/%s" . (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") }}
 {{- end }}
-{{- if .Values.image.digest }}
-  {{- printf "%s@%s" $repository .Values.image.digest }}
+{{- if .image.digest }}
+  {{- printf "%s@%s" $repository .image.digest }}
 {{- else }}
-  {{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
+  {{- printf "%s:%s" $repository (default .ctx.Chart.AppVersion .image.tag) }}
 {{- end }}
 {{- end }}
 

@@ -157,8 +157,10 @@ tolerations:
 - name: client-ca
   {{- . | nindent 2 }}
 {{- end }}
-{{- with include "anchore-admission.sharedStoreVolumes" . }}
-{{ . }}
+{{- range list "sharedStoreVolumes" "opaClientVolumes" "opaSidecarVolumes" "factsVolumes" }}
+{{- with include (print "anchore-admission." .) $ }}
+{{ . | trim }}
+{{- end }}
 {{- end }}
 {{ include "anchore-admission.tmp" . }}
 {{- with .Values.extraVolumes }}
@@ -206,20 +208,76 @@ tolerations:
 {{/* The volume with the CA of client certificates; empty where clients need none. */}}
 {{- define "anchore-admission.clientCa" -}}
 {{- with .Values.webhook.clientCertificates }}
-{{- if .caConfigMap }}
+{{- include "anchore-admission.ca" (dict "configMap" .caConfigMap "secret" .existingSecret) }}
+{{- end }}
+{{- end }}
+
+{{/* The source of a volume with the key ca.crt; empty without one. Takes configMap and secret, of which the first wins. */}}
+{{- define "anchore-admission.ca" -}}
+{{- if .configMap }}
 configMap:
-  name: {{ .caConfigMap | quote }}
-  optional: true
-  items:
-    - key: ca.crt
-      path: ca.crt
-{{- else if .existingSecret }}
+  name: {{ .configMap | quote }}
+{{- else if .secret }}
 secret:
-  secretName: {{ .existingSecret | quote }}
+  secretName: {{ .secret | quote }}
+{{- end }}
+{{- if or .configMap .secret }}
   optional: true
   items:
     - key: ca.crt
       path: ca.crt
+{{- end }}
+{{- end }}
+
+{{/* The volumes with the CA, the token and the client certificate for an OPA by URL. Optional, as above. */}}
+{{- define "anchore-admission.opaClientVolumes" -}}
+{{- with .Values.opa }}
+{{- if .url }}
+{{- with include "anchore-admission.ca" (dict "configMap" .caConfigMap "secret" .caSecret) }}
+- name: opa-ca
+  {{- . | nindent 2 }}
+{{- end }}
+{{- if .token.existingSecret }}
+- name: opa-token
+  secret:
+    secretName: {{ .token.existingSecret | quote }}
+    optional: true
+    items:
+      - key: {{ .token.key | quote }}
+        path: token
+{{- end }}
+{{- if .clientCertificate.existingSecret }}
+- name: opa-client
+  secret:
+    secretName: {{ .clientCertificate.existingSecret | quote }}
+    optional: true
+    items:
+      - key: tls.crt
+        path: tls.crt
+      - key: tls.key
+        path: tls.key
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The volumes with the guards of the facts. Optional, as above. */}}
+{{- define "anchore-admission.factsVolumes" -}}
+{{- with .Values.facts }}
+{{- if .enabled }}
+{{- if .token.existingSecret }}
+- name: facts-token
+  secret:
+    secretName: {{ .token.existingSecret | quote }}
+    optional: true
+    items:
+      - key: {{ .token.key | quote }}
+        path: token
+{{- end }}
+{{- with include "anchore-admission.ca" (dict "configMap" .clientCertificates.caConfigMap "secret" .clientCertificates.existingSecret) }}
+- name: facts-client-ca
+  {{- . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -10,6 +10,8 @@ configuration at the start: a replica with mistakes lists them all in its log an
       (include "anchore-admission.releaseProblems" . | fromYamlArray)
       (include "anchore-admission.anchoreProblems" . | fromYamlArray)
       (include "anchore-admission.sharedStoreProblems" . | fromYamlArray)
+      (include "anchore-admission.opaProblems" . | fromYamlArray)
+      (include "anchore-admission.factsProblems" . | fromYamlArray)
       (include "anchore-admission.webhookProblems" . | fromYamlArray)
       (include "anchore-admission.podProblems" . | fromYamlArray)
       (include "anchore-admission.upgradeProblems" . | fromYamlArray) }}
@@ -80,6 +82,46 @@ configuration at the start: a replica with mistakes lists them all in its log an
 {{- end }}
 {{- end }}
 
+{{- define "anchore-admission.opaProblems" -}}
+{{- $opa := .Values.opa }}
+{{- $sidecar := $opa.sidecar }}
+{{- $client := compact (list $opa.caConfigMap $opa.caSecret $opa.token.existingSecret $opa.clientCertificate.existingSecret) }}
+{{- if and (or $opa.url $sidecar.enabled) (default dict .Values.config).opa }}
+- 'opa: not together with config.opa'
+{{- end }}
+{{- if and $opa.url $sidecar.enabled }}
+- 'opa.url: not together with opa.sidecar.enabled'
+{{- end }}
+{{- if and $client (not $opa.url) }}
+- 'opa.url: needed with the ConfigMap and the Secrets of opa'
+{{- else if and $client (not (hasPrefix "https://" $opa.url)) (or (gt (len $client) 1) (not $opa.token.existingSecret)) }}
+- 'opa.url: expected https:// with a CA or a client certificate'
+{{- end }}
+{{- if and $opa.caConfigMap $opa.caSecret }}
+- 'opa.caConfigMap: not together with opa.caSecret'
+{{- end }}
+{{- if and $sidecar.enabled (not (or $sidecar.policies $sidecar.policyConfigMaps $sidecar.config)) }}
+- 'opa.sidecar.policies: needed, or policyConfigMaps or config: without a policy there is no decision, and opa.onError holds'
+{{- end }}
+{{- end }}
+
+{{- define "anchore-admission.factsProblems" -}}
+{{- with .Values.facts }}
+{{- $ca := or .clientCertificates.existingSecret .clientCertificates.caConfigMap }}
+{{- if and .enabled (not (or $ca .token.existingSecret .tokenReview.audience)) }}
+- 'facts.enabled: needs a guard: facts.token, facts.clientCertificates or facts.tokenReview'
+{{- end }}
+{{- if and .clientCertificates.existingSecret .clientCertificates.caConfigMap }}
+- 'facts.clientCertificates: give the CA in existingSecret or in caConfigMap, not in both'
+{{- else if ne (empty .clientCertificates.names) (empty $ca) }}
+- 'facts.clientCertificates: names and a CA (existingSecret or caConfigMap) are needed together'
+{{- end }}
+{{- if ne (empty .tokenReview.users) (empty .tokenReview.audience) }}
+- 'facts.tokenReview: audience and users are needed together'
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "anchore-admission.webhookProblems" -}}
 {{- $full := include "anchore-admission.fullname" . }}
 {{- $certificates := .Values.certificates }}
@@ -118,13 +160,21 @@ configuration at the start: a replica with mistakes lists them all in its log an
 {{- if eq (int .Values.ports.webhook) (int .Values.ports.operations) }}
 - 'ports.webhook and ports.operations: expected different ports, not {{ .Values.ports.webhook }} twice'
 {{- end }}
-{{- if and .Values.notifications.existingSecret (has (int .Values.ports.notifications) (list (int .Values.ports.webhook) (int .Values.ports.operations))) }}
-- 'ports.notifications: expected another port than ports.webhook and ports.operations, not {{ .Values.ports.notifications }} again'
+{{- $used := dict (toString .Values.ports.webhook) "ports.webhook" (toString .Values.ports.operations) "ports.operations" }}
+{{- $optional := dict
+      "notifications" .Values.notifications.existingSecret "facts" .Values.facts.enabled "opa" .Values.opa.sidecar.enabled }}
+{{- range $name := list "notifications" "facts" "opa" }}
+  {{- $port := get $.Values.ports $name | toString }}
+  {{- if and (get $optional $name) (hasKey $used $port) }}
+- 'ports.{{ $name }}: expected another port than {{ get $used $port }}, not {{ $port }} again'
+  {{- else if get $optional $name }}
+    {{- $_ := set $used $port (print "ports." $name) }}
+  {{- end }}
 {{- end }}
 {{- if and .Values.proxy.exceptions (has "NO_PROXY" (include "anchore-admission.extraEnvNames" . | fromYamlArray)) }}
 - 'proxy.exceptions: not together with NO_PROXY in extraEnv, which replaces them'
 {{- end }}
-{{- $needed := addf (include "anchore-admission.seconds" .Values.shutdownDelay | float64) (float64 .Values.webhook.timeoutSeconds) }}
+{{- $needed := include "anchore-admission.lastReviews" . | float64 }}
 {{- if gt $needed (float64 .Values.terminationGracePeriodSeconds) }}
 - 'terminationGracePeriodSeconds: expected at least {{ $needed }} (shutdownDelay and webhook.timeoutSeconds): reviews would be cut off'
 {{- end }}
@@ -160,6 +210,11 @@ the new ones would wait for a certificate that the old leader never makes.
   {{ end }}kubectl delete deployment --namespace {{ $namespace }} {{ $full }} --cascade=foreground; then repeat the helm upgrade
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* The seconds for which a replica that stops still gets and answers reviews. */}}
+{{- define "anchore-admission.lastReviews" -}}
+{{- addf (include "anchore-admission.seconds" .Values.shutdownDelay | float64) (float64 .Values.webhook.timeoutSeconds) }}
 {{- end }}
 
 {{/* The seconds of a duration: a string such as 1m30s, or a number. */}}

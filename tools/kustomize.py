@@ -43,6 +43,11 @@ class Overlay:
 
 
 ANCHORE = {"endpoint": "http://anchore-engine-api.anchore.svc:8228", "credentialsSecret": "anchore-credentials"}
+POLICY = """\
+package anchore.admission
+
+deny contains "the host's network is not allowed" if input.request.object.spec.hostNetwork
+"""
 OVERLAYS = {
     "self-managed": Overlay({"anchore": ANCHORE}),
     "cert-manager": Overlay(
@@ -54,6 +59,14 @@ OVERLAYS = {
             "anchore": ANCHORE,
             "config": {"defaults": {"mode": "strict", "pin": "bestEffort"}},
             "pinning": {"enabled": True},
+        },
+        on="strict",
+    ),
+    "opa": Overlay(
+        {
+            "anchore": ANCHORE,
+            "enableStrictGating": True,
+            "opa": {"sidecar": {"enabled": True, "policies": {"admission.rego": POLICY}}},
         },
         on="strict",
     ),

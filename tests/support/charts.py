@@ -234,6 +234,37 @@ EVERYTHING: dict[str, Values] = {
             }
         },
     ),
+    "OPA": merged(
+        ANCHORE,
+        {
+            "opa": {
+                "url": "https://opa.opa.svc:8181",
+                "path": "kubernetes/admission",
+                "timeout": "500ms",
+                "onError": "warn",
+                "caConfigMap": "ca",
+                "token": {"existingSecret": "opa", "key": "bearer"},
+                "clientCertificate": {"existingSecret": "client"},
+            }
+        },
+    ),
+    "OPA beside it": merged(
+        ANCHORE,
+        {
+            "opa": {
+                "sidecar": {
+                    "enabled": True,
+                    "policies": {"admission.rego": 'package anchore.admission\n\ndeny contains "no" if false\n'},
+                    "policyConfigMaps": ["team.policies", "platform"],
+                    "config": {"decision_logs": {"console": True}},
+                    "extraArgs": ["--log-format=text"],
+                    "extraEnv": [{"name": "A", "value": "b"}],
+                    "extraVolumeMounts": [{"name": "v", "mountPath": "/v"}],
+                }
+            },
+            "extraVolumes": [{"name": "v", "configMap": {"name": "c"}}],
+        },
+    ),
     "client CA in a Secret": merged(
         ANCHORE, {"webhook": {"clientCertificates": {"existingSecret": "clients", "names": ["kube-apiserver"]}}}
     ),

@@ -20,6 +20,11 @@ from support.programs import SEARCH_PATH
 
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
 ANCHORE = {"endpoint": "http://anchore-engine-api.anchore.svc:8228", "credentialsSecret": "anchore-credentials"}
+POLICY = """\
+package anchore.admission
+
+deny contains "the host's network is not allowed" if input.request.object.spec.hostNetwork
+"""
 OVERLAYS: dict[str, Values] = {
     "self-managed": {"anchore": ANCHORE},
     "cert-manager": {
@@ -32,6 +37,11 @@ OVERLAYS: dict[str, Values] = {
         "anchore": ANCHORE,
         "config": {"defaults": {"mode": "strict", "pin": "bestEffort"}},
         "pinning": {"enabled": True},
+    },
+    "opa": {
+        "anchore": ANCHORE,
+        "enableStrictGating": True,
+        "opa": {"sidecar": {"enabled": True, "policies": {"admission.rego": POLICY}}},
     },
     "sandbox": {"sandbox": {"enabled": True}, "enableStrictGating": True},
 }

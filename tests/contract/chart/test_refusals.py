@@ -19,6 +19,24 @@ SANDBOX = {"sandbox": {"enabled": True}}
 DEFAULTS_IN_CONFIG = {"config": {"defaults": {"mode": "strict"}}}
 STORE = {"url": "rediss://valkey"}
 NAMED = {"clusterName": "a/b", "keyDirectory": "/keys"}
+SIDECAR = {"enabled": True, "policyConfigMaps": ["policies"]}
+TOKEN = {"existingSecret": "s"}
+OPA: list[tuple[Values, str]] = [
+    ({"sidecar": {"enabled": True}}, "opa.sidecar.policies: needed"),
+    ({"url": "http://opa:8181", "sidecar": SIDECAR}, "opa.url: not together with opa.sidecar.enabled"),
+    ({"url": "https://opa:8181", "caConfigMap": "a", "caSecret": "b"}, "opa.caConfigMap: not together with"),
+    ({"url": "http://opa:8181", "caSecret": "b"}, "opa.url: expected https:// with a CA or a client certificate"),
+    ({"url": "http://opa:8181", "clientCertificate": TOKEN, "token": TOKEN}, "opa.url: expected https:// with a CA"),
+    ({"sidecar": SIDECAR, "token": TOKEN}, "opa.url: needed with the ConfigMap and the Secrets of opa"),
+]
+FACTS: list[tuple[Values, str]] = [
+    ({}, "facts.enabled: needs a guard"),
+    ({"clientCertificates": {"names": ["a"]}}, "facts.clientCertificates: names and a CA"),
+    ({"clientCertificates": TOKEN}, "facts.clientCertificates: names and a CA"),
+    ({"clientCertificates": {**TOKEN, "caConfigMap": "c", "names": ["a"]}}, "facts.clientCertificates: give the CA in"),
+    ({"tokenReview": {"audience": "a"}}, "facts.tokenReview: audience and users are needed together"),
+    ({"token": TOKEN, "tokenReview": {"users": ["a"]}}, "facts.tokenReview: audience and users are needed together"),
+]
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 EXISTING = {"mode": "existingSecret", "existingSecret": "mine"}
 _ACCOUNT = "ANCHORE_ADMISSION_ACCOUNT_DEFAULT_"
@@ -98,11 +116,11 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         (merged(ANCHORE, {"ports": {"webhook": 8080}}), ["ports.webhook and ports.operations: expected different"]),
         (
             merged(ANCHORE, {"ports": {"notifications": 8443}, "notifications": {"existingSecret": "s"}}),
-            ["ports.notifications: expected another port than ports.webhook and ports.operations, not 8443 again"],
+            ["ports.notifications: expected another port than ports.webhook, not 8443 again"],
         ),
         (
             merged(ANCHORE, {"ports": {"notifications": 8080}, "notifications": {"existingSecret": "s"}}),
-            ["ports.notifications: expected another port than ports.webhook and ports.operations, not 8080 again"],
+            ["ports.notifications: expected another port than ports.operations, not 8080 again"],
         ),
         (merged(ANCHORE, {"fullnameOverride": "1x"}), ["fullnameOverride: needed", "cannot be named 1x"]),
         (merged(ANCHORE, {"fullnameOverride": "Gate"}), ["fullnameOverride: needed", "use lower-case letters"]),
@@ -123,6 +141,23 @@ def program(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         (
             merged(ANCHORE, {"sharedStore": STORE, "config": {"sharedStore": {**STORE, **NAMED}}}),
             ["sharedStore.url: not together with config.sharedStore"],
+        ),
+        *((merged(ANCHORE, {"opa": opa}), [said]) for opa, said in OPA),
+        *((merged(ANCHORE, {"facts": {"enabled": True, **facts}}), [said]) for facts, said in FACTS),
+        (
+            merged(ANCHORE, {"opa": {"url": "http://opa:8181"}, "config": {"opa": {"url": "http://opa:8181"}}}),
+            ["opa: not together with config.opa"],
+        ),
+        (
+            merged(ANCHORE, {"opa": {"sidecar": SIDECAR}, "ports": {"opa": 8080}}),
+            ["ports.opa: expected another port than ports.operations, not 8080 again"],
+        ),
+        (
+            merged(
+                ANCHORE,
+                {"opa": {"sidecar": SIDECAR}, "facts": {"enabled": True, "token": TOKEN}, "ports": {"facts": 8282}},
+            ),
+            ["ports.opa: expected another port than ports.facts, not 8282 again"],
         ),
         (
             merged(ANCHORE, {"proxy": {"exceptions": ["x"]}, "extraEnv": [{"name": "NO_PROXY", "value": "y"}]}),

@@ -147,7 +147,8 @@ policy: {{ .Values.anchore.policybundle | quote }}
 
 {{/* Not empty if the controller calls the API server. */}}
 {{- define "anchore-admission.callsApiServer" -}}
-{{- if or (eq .Values.webhook.registration "controller") (include "anchore-admission.needsNamespaceLabels" .) (include "anchore-admission.reviewsTokens" .) }}true{{ end }}
+{{- $asked := print (include "anchore-admission.needsNamespaceLabels" .) (include "anchore-admission.reviewsTokens" .) }}
+{{- if or (eq .Values.webhook.registration "controller") $asked }}true{{ end }}
 {{- end }}
 
 {{/* Not empty if the facts accept tokens of the API server, which then reviews them. */}}

@@ -118,7 +118,9 @@ the same time as the controller, whose last reviews still need OPA: so it serves
       mountPath: /etc/opa
       readOnly: true
     {{- end }}
-    {{- include "anchore-admission.opaPolicyMounts" $ | nindent 4 }}
+    {{- with include "anchore-admission.opaPolicyMounts" $ }}
+    {{- . | trim | nindent 4 }}
+    {{- end }}
     {{- with .extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -93,9 +93,28 @@ Anchore's verdict. A passive or skip rule that names the namespace shows that th
 {{- range $config.accounts }}
   {{- $endpoints = append $endpoints (default "" .endpoint) }}
 {{- end }}
-{{- $selected := dig "matchLabels" "kubernetes.io/metadata.name" "" (default dict .Values.webhook.namespaceSelector) }}
+{{- include "anchore-admission.reviewedNamespaces" (dict "ctx" . "endpoints" $endpoints "safe" $safe) }}
+{{- end }}
+
+{{/* The same for OPA: a rule that leaves it out shows that the operator thought of it. */}}
+{{- define "anchore-admission.reviewedOpaNamespaces" -}}
+{{- $config := include "anchore-admission.configuration" . | fromYaml }}
+{{- $safe := concat (list (include "anchore-admission.namespace" .) "kube-system") (default list .Values.webhook.excludedNamespaces) }}
+{{- range $config.rules }}
+  {{- if or (eq (default "" .mode) "skip") (eq (default "" .mode) "passive") (eq (toString .opa) "false") }}
+    {{- $safe = concat $safe (default list (default dict .match).namespaces) }}
+  {{- end }}
+{{- end }}
+{{- $endpoints := list (default "" (default dict $config.opa).url) }}
+{{- include "anchore-admission.reviewedNamespaces" (dict "ctx" . "endpoints" $endpoints "safe" $safe) }}
+{{- end }}
+
+{{/* The namespaces of Services among addresses that are reviewed and not safe. Takes ctx, endpoints and safe. */}}
+{{- define "anchore-admission.reviewedNamespaces" -}}
+{{- $safe := .safe }}
+{{- $selected := dig "matchLabels" "kubernetes.io/metadata.name" "" (default dict .ctx.Values.webhook.namespaceSelector) }}
 {{- $found := list }}
-{{- range $endpoints }}
+{{- range .endpoints }}
   {{- $namespace := regexReplaceAll "^\\.([a-z0-9-]+)\\.svc.?$" (regexFind "\\.[a-z0-9-]+\\.svc([.:/]|$)" .) "${1}" }}
   {{- if and $namespace (not (has $namespace $safe)) (has $selected (list "" $namespace)) }}
     {{- $found = append $found $namespace }}

@@ -33,9 +33,9 @@ AnchoreAdmissionError
     ├── PolicyNotEvaluated          Anchore responded without evaluating the policy
     ├── HookError                   no decision of the other policy engine: the hook's own ``onError`` applies
     │   ├── HookUnavailable             no connection, a failed call, an error of the policy
-    │   │   └── HookSuspended               not called, because it has just failed again and again
     │   ├── HookUndefined               the policy is not loaded, or has no rule ``deny``
-    │   └── HookInvalid                 an answer in another form
+    │   ├── HookInvalid                 an answer in another form
+    │   └── HookNotAsked                the object is too large, or its namespace's reviews too many: a denial
     └── DeadlineExceeded            the deadline of the review has passed
         └── ImageNotReached         ... because the object names many images: denied whatever ``onError`` says
             └── AnchoreBusy             ... because too many calls of its namespace wait for Anchore
@@ -213,16 +213,18 @@ class HookUnavailable(HookError):
     code = "hook_unavailable"
 
 
-class HookSuspended(HookUnavailable):
-    code = "hook_suspended"
-
-
 class HookUndefined(HookError):
     code = "hook_undefined"
 
 
 class HookInvalid(HookError):
     code = "hook_invalid"
+
+
+class HookNotAsked(HookError):
+    """An author may have caused it: it denies whatever ``onError`` says."""
+
+    code = "hook_not_asked"
 
 
 class DeadlineExceeded(EvaluationError):

@@ -95,8 +95,9 @@ def prepared(settings: Settings) -> Prepared:
     telemetry.watch_readiness(readiness.is_ready)
 
     shared = controller.shared.watched if controller.shared else ()
+    hook = controller.hook.watched if controller.hook else ()
     served = [file for serving in certificates for file in serving.watched]
-    files = [*controller.watched, *controller.namespaces.watched, *shared, *served, *webhook.watched]
+    files = [*controller.watched, *controller.namespaces.watched, *shared, *hook, *served, *webhook.watched]
     watched: list[Watched[Any]] = [reloader.watched, *files]
     listeners = [webhook.listener, operations]
     if notifications:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from anchore_admission.core.facts import Finding, ImageFacts, PolicyEvaluation, Submission, SubmissionState
@@ -16,11 +17,14 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import AnalysisRefused
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.models.review import encode_request
 from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.hook import DecisionHook
 from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.facts import FactGathering
+from anchore_admission.services.reviews.hooking import Hooking
 from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.pinning import Pinning
 from anchore_admission.services.reviews.recent import Recent
@@ -77,6 +81,8 @@ class ReviewSetup:
     now: float = 0.0
     """The Unix time, which exemptions are compared with."""
     namespaces: NamespaceLabels | None = None
+    hook: DecisionHook | None = None
+    """The decision hook, which is asked if ``settings`` have the section ``opa``."""
 
     def __post_init__(self) -> None:
         self.accounts = {"default": self.anchore, "other": self.other}
@@ -95,9 +101,11 @@ class ReviewSetup:
             sleep=self.clock.sleep,
         )
         self.gathering = self.gathering_over(self.submissions)
-        rules = CurrentRules(Rules.of(Configuration.model_validate(self.settings)))
+        configuration = Configuration.model_validate(self.settings)
+        rules = CurrentRules(Rules.of(configuration))
+        hooking = Hooking(self.hook, configuration.opa) if self.hook and configuration.opa else None
         judging = Judging(self.gathering, self.namespaces, lambda: self.now)
-        self.reviews = Reviews(rules, judging, self.recorder)
+        self.reviews = Reviews(rules, judging, self.recorder, hooking=hooking)
         self.pinning = Pinning(rules, judging, self.gathering, self.recorder)
 
     def gathering_over(self, submissions: Submissions) -> FactGathering:
@@ -188,7 +196,8 @@ class ReviewSetup:
         user_info = {"username": user, "groups": list(groups)}
         about = {"operation": operation or ("UPDATE" if old else "CREATE"), "subResource": subresource}
         asked = request(new, name=None, oldObject=old, userInfo=user_info, dryRun=dry_run, uid=UID, **about)
-        return await self.reviews.review(asked, self.deadline(), origin=origin)
+        body = partial(encode_request, asked, new)
+        return await self.reviews.review(asked, self.deadline(), origin=origin, body=body)
 
     def fail_policy(self, full_tag: str, *findings: Finding) -> None:
         """Let an image that is held fail the active policy."""

@@ -19,7 +19,7 @@ from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.pinning import PIN_SECONDS
 from anchore_admission.services.reviews.rules import CurrentRules, Rules
-from anchore_admission.web.admission import AdmissionEndpoint, judged_by
+from anchore_admission.web.admission import AdmissionEndpoint, judged_by, pinned_by
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.bodies import Bodies
 from anchore_admission.web.manual import ManualEndpoint
@@ -114,7 +114,8 @@ def surfaces_over(
 ) -> Surfaces:
     """Return the endpoints of the webhook port, as the process serves them."""
     endpoint = partial(AdmissionEndpoint, recorder=recorder, body_limit=body_limit, margin=0.2, bodies=Bodies())
-    return Surfaces(endpoint(judged_by(services.reviews)), endpoint(services.pinning.mutate, most=PIN_SECONDS), manual)
+    validate = endpoint(judged_by(services.reviews), keeps_body=services.reviews.needs_body)
+    return Surfaces(validate, endpoint(pinned_by(services.pinning), most=PIN_SECONDS), manual)
 
 
 def app_over(controller: Controller) -> ASGIApp:

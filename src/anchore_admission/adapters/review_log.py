@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.findings import worst_first
+from anchore_admission.core.hook import HookVerdict
 from anchore_admission.core.messages import finding_line
 from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict, gravest_first
@@ -17,6 +18,8 @@ from anchore_admission.text import shortened
 
 IMAGES_PER_LINE: Final = 50
 FINDINGS_PER_IMAGE: Final = 5
+OBJECTIONS: Final = 10
+"""Objections of a decision hook in a line."""
 AGAIN_SECONDS: Final = 300.0
 TEXTS: Final = 10
 """The most texts about unreadable calls that are logged within ``AGAIN_SECONDS``."""
@@ -38,11 +41,14 @@ class ReviewOutcome(StrEnum):
 
 def outcome_of(verdict: ReviewVerdict) -> ReviewOutcome:
     """Return the outcome that log line and metrics name."""
-    if verdict.out_of_scope:
-        return ReviewOutcome.OUT_OF_SCOPE
     if not verdict.allowed:
         return ReviewOutcome.DENIED
+    is_warned_by_hook = verdict.hook is not None and verdict.hook.effect is Effect.WARN
+    if verdict.out_of_scope:
+        return ReviewOutcome.WARNED if is_warned_by_hook else ReviewOutcome.OUT_OF_SCOPE
     if Effect.WARN in [image.effect for image in verdict.images] or (verdict.warnings and not verdict.images):
+        return ReviewOutcome.WARNED
+    if is_warned_by_hook:
         return ReviewOutcome.WARNED
     return ReviewOutcome.ALLOWED
 
@@ -119,6 +125,8 @@ def _fields(record: ReviewRecord, outcome: ReviewOutcome) -> dict[str, Any]:
         fields["exemptions"] = [_use(use) for use in uses]
     if len(verdict.images) > IMAGES_PER_LINE:
         fields["imagesOmitted"] = len(verdict.images) - IMAGES_PER_LINE
+    if verdict.hook:
+        fields["hook"] = _hook(verdict.hook)
     fields["dryRun"] = record.dry_run
     fields["milliseconds"] = round(record.seconds * 1000, 3)
     fields["images"] = [_image(image) for image in _listed(verdict)]
@@ -152,6 +160,18 @@ def _image(image: ImageVerdict) -> dict[str, Any]:
         fields["findings"] = [finding_line(finding) for finding in worst_first(verdict.findings, FINDINGS_PER_IMAGE)]
     if len(verdict.findings) > FINDINGS_PER_IMAGE:
         fields["findingsOmitted"] = len(verdict.findings) - FINDINGS_PER_IMAGE
+    return fields
+
+
+def _hook(hook: HookVerdict) -> dict[str, Any]:
+    fields: dict[str, Any] = {"policy": hook.policy, "outcome": hook.outcome, "effect": hook.effect}
+    if hook.decision_id:
+        fields["decisionId"] = shortened(hook.decision_id, _TEXT_LIMIT)
+    if lines := hook.lines:
+        fields["objections"] = lines[:OBJECTIONS]
+    if len(lines) > OBJECTIONS:
+        fields["objectionsOmitted"] = len(lines) - OBJECTIONS
+    fields["milliseconds"] = round(hook.seconds * 1000, 3)
     return fields
 
 

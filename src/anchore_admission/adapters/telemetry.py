@@ -24,6 +24,7 @@ from anchore_admission import __version__
 from anchore_admission.adapters.configuration_metrics import ConfigurationMetrics
 from anchore_admission.adapters.pinning_log import PinningLog
 from anchore_admission.adapters.review_log import MalformedLog, ReviewOutcome, log_review, outcome_of
+from anchore_admission.core.hook import HOOK_OUTCOMES
 from anchore_admission.core.pins import PinResult
 from anchore_admission.core.rules.exemptions import Exemption
 from anchore_admission.core.verdict import ReviewVerdict
@@ -123,6 +124,14 @@ class Telemetry:
         self._exemption_uses = self._tally(
             "exemption_uses", "Denied images that an exemption or break-glass admitted.", "exemption", "kind"
         )
+        self._hook_decisions = self._tally(
+            "hook_decisions", "Reviews about which a decision hook was asked, by its decision.", "outcome"
+        )
+        for outcome in HOOK_OUTCOMES:
+            self._hook_decisions.show(outcome)
+        self._hook_seconds = self._histogram(
+            "hook_duration_seconds", "Time that a review waits for a decision hook.", _PINNING_BUCKETS
+        )
         self._malformed = self._counter("malformed_reviews", "Requests that could not be read.", "code")
         self._calls = self._counter("anchore_calls", "Finished calls to Anchore.", "account", "operation", "outcome")
         self._call_seconds = self._histogram(
@@ -184,6 +193,9 @@ class Telemetry:
             if image.exemptions and record.origin is Origin.ADMISSION and not record.dry_run:
                 for use in image.exemptions:
                     self._exemption_uses.count(use.name, use.kind)
+        if verdict.hook:
+            self._hook_decisions.count(verdict.hook.outcome)
+            self._hook_seconds.observe(verdict.hook.seconds)
         log_review(record, outcome)
 
     def pinning(self, record: PinningRecord) -> None:

@@ -32,6 +32,8 @@ def command(
     anchore: options.AnchoreUrl = None,
     mode: options.Mode = None,
     policy: options.Policy = None,
+    opa: options.Opa = None,
+    no_opa: options.NoOpa = False,
     namespace: options.Namespace = None,
     namespace_labels: options.NamespaceLabels = None,
     user: options.User = "",
@@ -55,5 +57,7 @@ def command(
         manual = manual.explaining() if explain else manual
         return manual.each_image(names, requester, timeouts, progress)
 
-    overrides = Overrides(config, anchore, mode, policy, namespace_labels=namespace_labels)
+    if opa and no_opa:
+        raise typer.BadParameter("give --opa or --no-opa, not both")
+    overrides = Overrides(config, anchore, mode, policy, namespace_labels=namespace_labels, opa=opa, no_opa=no_opa)
     judge(overrides, run, output, objects=False)

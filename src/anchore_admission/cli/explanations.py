@@ -24,6 +24,8 @@ def explained(explanation: Explanation) -> Iterator[tuple[str, str]]:
     if rule.pins:
         conflict = f", but it is never pinned: {shown(explanation.pin_conflict)}" if explanation.pin_conflict else ""
         yield "pin", f"{rule.pin}{conflict}"
+    if explanation.hook:
+        yield "opa", f"policy {explanation.hook} is asked"
     if rule.break_glass:
         yield "break-glass", f"annotation {rule.break_glass}"
     for exemption in explanation.exemptions:

@@ -18,6 +18,7 @@ from anchore_admission.cli.options import MAX_TOTAL_TIMEOUT, OutputFormat
 from anchore_admission.cli.output import write
 from anchore_admission.cli.progress import progress_on_terminal
 from anchore_admission.models.configuration import Configuration, MemorySection, ModeName, RuleSection, WorkloadHandling
+from anchore_admission.models.configuration.opa import OpaSection
 from anchore_admission.ports.namespaces import Labels
 from anchore_admission.services.cluster.known_namespaces import declared_namespaces, parse_namespace_labels
 from anchore_admission.services.config.load import parse_configuration
@@ -43,7 +44,8 @@ Run = Callable[[ManualReviews, Progress], Awaitable[Summary]]
 class Overrides:
     """The command line's choices; None keeps the configuration's value.
 
-    ``ignores_unchecked`` lets objects of unknown kinds pass.
+    ``ignores_unchecked`` lets objects of unknown kinds pass. ``opa`` is the address of an Open Policy Agent; ``no_opa``
+    asks none.
     """
 
     config: Path | None = None
@@ -53,6 +55,8 @@ class Overrides:
     workloads: WorkloadHandling | None = None
     namespace_labels: Path | None = None
     ignores_unchecked: bool = False
+    opa: str | None = None
+    no_opa: bool = False
 
 
 def judge(
@@ -90,6 +94,8 @@ def configured(overrides: Overrides) -> Configuration:
         # ``model_copy`` checks nothing, so parse the address as that of a file.
         endpoint = _only_anchore(overrides.anchore).anchore.endpoint
         update["anchore"] = configuration.anchore.model_copy(update={"endpoint": endpoint})
+    if overrides.opa or overrides.no_opa:
+        update["opa"] = _opa(overrides.opa, configuration.opa) if overrides.opa else None
     if overrides.workloads:
         update["workloads"] = overrides.workloads
     if overrides.mode or overrides.policy:
@@ -120,6 +126,15 @@ def _only_anchore(url: str) -> Configuration:
     """Return a configuration without rules, in strict mode: passive mode would admit every image unchecked."""
     document = {"anchore": {"endpoint": url}, "defaults": {"mode": ModeName.STRICT}}
     return parse_configuration(to_json(document), "--anchore")
+
+
+def _opa(url: str, section: OpaSection | None) -> OpaSection | None:
+    """Return the section with another address. Without TLS, the files for it do not count."""
+    given = parse_configuration(to_json({"opa": {"url": url}}), "--opa").opa
+    if not given or not section:
+        return given
+    tls = {} if url.startswith("https://") else dict.fromkeys(("ca_file", "certificate_file", "key_file"))
+    return section.model_copy(update={"url": given.url, **tls})
 
 
 def _overridden(rule: RuleSection, overrides: Overrides) -> RuleSection:

@@ -101,6 +101,25 @@ Workloads = Annotated[
         rich_help_panel=_RULES,
     ),
 ]
+Opa = Annotated[
+    str | None,
+    typer.Option(
+        "--opa",
+        metavar="URL",
+        callback=_not_empty,
+        help="Address of an Open Policy Agent to ask, such as http://localhost:8181, instead of the configuration's "
+        "opa.url.",
+        rich_help_panel=_RULES,
+    ),
+]
+NoOpa = Annotated[
+    bool,
+    typer.Option(
+        "--no-opa",
+        help="Do not ask the configuration's Open Policy Agent, which may only be reachable in the cluster.",
+        rich_help_panel=_RULES,
+    ),
+]
 IgnoreUnknownKinds = Annotated[
     bool,
     typer.Option(

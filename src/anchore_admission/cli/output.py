@@ -21,6 +21,7 @@ from anchore_admission.cli.yaml_output import Dumper
 from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.exemption_messages import exempted
 from anchore_admission.core.findings import worst_first
+from anchore_admission.core.hook import HookVerdict
 from anchore_admission.core.messages import finding_line, out_of_scope
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
@@ -131,6 +132,12 @@ def summary_line(summary: Summary, *, objects: bool) -> str:
 _ABOUT_OBJECTS: tuple[tuple[str, str, Callable[[ManualReview], bool]], ...] = (
     ("object holds no images", "objects hold no images", lambda review: review.holds_no_images),
     ("object out of scope", "objects out of scope", lambda review: review.is_out_of_scope),
+    ("object denied by the policy", "objects denied by the policy", lambda review: review.hook_decides(Decision.DENY)),
+    (
+        "object without a decision of the policy",
+        "objects without a decision of the policy",
+        lambda review: review.hook_decides(Decision.NO_VERDICT),
+    ),
     ("object denied as a whole", "objects denied as a whole", lambda review: review.is_denied_whole),
     ("object not checked", "objects not checked", lambda review: bool(review.unchecked)),
     (
@@ -233,6 +240,22 @@ def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
         elif review.verdict:
             for image in review.verdict.images:
                 yield _row(about, image, max_findings)
+        if review.verdict and review.verdict.hook:
+            yield from _hook_rows(about, review.verdict.hook)
+
+
+def _hook_rows(about: str, hook: HookVerdict) -> Iterator[_Row]:
+    """Yield a row for each objection of a decision hook, by its effect; one if it has none."""
+    is_missing = hook.decision is Decision.NO_VERDICT
+    for lines, outcome in (
+        (hook.denials, ImageOutcome.DENIED),
+        (hook.warnings, ImageOutcome.WARNED),
+        (hook.recorded, ImageOutcome.RECORDED),
+    ):
+        for line in lines:
+            yield _Row(about, "-", ImageOutcome.UNDECIDED if is_missing else outcome, shown(line, _TEXT_LIMIT))
+    if not hook.lines:
+        yield _Row(about, "-", ImageOutcome.ADMITTED, f"policy {hook.policy} has no objection")
 
 
 def _outcome_without_images(review: ManualReview) -> ImageOutcome:

@@ -68,6 +68,8 @@ def command(
     anchore: options.AnchoreUrl = None,
     mode: options.Mode = None,
     policy: options.Policy = None,
+    opa: options.Opa = None,
+    no_opa: options.NoOpa = False,
     workloads: options.Workloads = None,
     ignore_unknown_kinds: options.IgnoreUnknownKinds = False,
     namespace: options.Namespace = None,
@@ -101,9 +103,21 @@ def command(
         raise typer.BadParameter("--pin needs -f FILE")
     if pin and output is not options.OutputFormat.TABLE:
         raise typer.BadParameter("--pin prints the manifests instead of --output; the verdicts are a table on stderr")
+    if opa and no_opa:
+        raise typer.BadParameter("give --opa or --no-opa, not both")
+    if opa and not files:
+        raise typer.BadParameter("--opa needs -f FILE: recorded and live objects are judged without it")
     _check(files, recorded, against, context, cluster=cluster, names_requester=bool(namespace or user or groups))
     overrides = Overrides(
-        config, anchore, mode, policy, workloads, namespace_labels, ignores_unchecked=ignore_unknown_kinds
+        config,
+        anchore,
+        mode,
+        policy,
+        workloads,
+        namespace_labels,
+        ignores_unchecked=ignore_unknown_kinds,
+        opa=opa,
+        no_opa=no_opa,
     )
     if not files:
         source = replay.Source(recorded or (), context, namespace, UserInfo(user, list(groups)))

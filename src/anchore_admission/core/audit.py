@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from anchore_admission.core.exemption_messages import grounds
+from anchore_admission.core.hook import HookVerdict
 from anchore_admission.core.messages import fitting
 from anchore_admission.core.rules.exemptions import Use, UseKind
 from anchore_admission.core.verdict import ImageVerdict
@@ -11,6 +12,7 @@ from anchore_admission.text import shown
 # The API server accepts any length, but can be told to truncate audit events as a whole.
 AUDIT_LIMIT = 2048
 """Bytes of one annotation."""
+_ID_LIMIT = 100
 
 
 def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
@@ -32,6 +34,12 @@ def image_annotations(images: Sequence[ImageVerdict]) -> dict[str, str]:
     if stale:
         annotations["stale"] = joined(stale)
     return annotations
+
+
+def hook_annotation(hook: HookVerdict) -> str:
+    """Describe the decision of a hook: the policy, the outcome, the ID of the decision, and what it objects to."""
+    decision_id = f", decision {shown(hook.decision_id, _ID_LIMIT)}" if hook.decision_id else ""
+    return joined([f"{hook.policy} {hook.outcome}{decision_id}", *hook.lines])
 
 
 def _image(image: ImageVerdict) -> str:

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     VALUE_NOT_ALLOWED = "value_not_allowed"
     UNREADABLE_OBJECT = "unreadable_object"
     UNKNOWN_KIND = "unknown_kind"
+    HOOK = "hook"
     ERROR = "error"
 
 

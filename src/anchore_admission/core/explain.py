@@ -28,6 +28,7 @@ class Explanation(Struct, frozen=True):
     denied. ``problem`` says why the rule is not certain, or why Anchore cannot check the image. ``pin_digest`` is the
     digest to which a manifest may pin the tag, as far as Anchore knows it now; ``not_pinned`` the reason why none is.
     ``pin_conflict`` says why the pinned image would fall under another rule or exemption, so that it is never pinned.
+    ``hook`` is the policy of the decision hook that has a say about the image; empty if none has.
     """
 
     rule: Rule
@@ -38,6 +39,7 @@ class Explanation(Struct, frozen=True):
     pin_digest: str = ""
     not_pinned: str = ""
     pin_conflict: str = ""
+    hook: str = ""
 
 
 def explanation_of(

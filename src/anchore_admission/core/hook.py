@@ -2,6 +2,13 @@
 
 from msgspec import Struct
 
+from anchore_admission.core.decision import Decision, Effect
+from anchore_admission.errors import DeadlineExceeded, HookInvalid, HookNotAsked, HookUnavailable, HookUndefined
+
+_ERRORS = (HookUnavailable, HookUndefined, HookInvalid, HookNotAsked, DeadlineExceeded)
+HOOK_OUTCOMES = ("allowed", "warned", "denied", *(error.code for error in _ERRORS))
+"""The outcomes of ``HookVerdict``, for metrics that show each from the start."""
+
 
 class ImageOpinion(Struct, frozen=True):
     """The messages about one image; ``reference`` is its text as the object has it."""
@@ -21,3 +28,36 @@ class HookDecision(Struct, frozen=True):
     warn: tuple[str, ...] = ()
     images: tuple[ImageOpinion, ...] = ()
     decision_id: str = ""
+
+
+class HookVerdict(Struct, frozen=True):
+    """What the decision of a hook means for a review.
+
+    ``decision`` is NO_VERDICT if there was none, and ``error`` the code of the reason. The lines stand for objections
+    by their effect: ``denials`` and ``warnings`` are shown, ``recorded`` only in the audit trail. ``seconds`` is the
+    time that the hook took.
+    """
+
+    policy: str
+    decision: Decision
+    effect: Effect
+    denials: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
+    decision_id: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def outcome(self) -> str:
+        """The outcome for metrics and logs: ``allowed``, ``warned``, ``denied``, or the code of an error."""
+        if self.error:
+            return self.error
+        if self.decision is Decision.DENY:
+            return "denied"
+        return "warned" if self.warnings or self.recorded else "allowed"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Every line, the gravest first."""
+        return (*self.denials, *self.warnings, *self.recorded)

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import structs
 
-from anchore_admission.core import messages
-from anchore_admission.core.audit import image_annotations
+from anchore_admission.core import hook_messages, messages
+from anchore_admission.core.audit import hook_annotation, image_annotations
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import ImageFacts
+from anchore_admission.core.hook import HookVerdict
 from anchore_admission.core.images import JudgedImage, Uncheckable
+from anchore_admission.core.messages import MESSAGE_LIMIT
 from anchore_admission.core.modes import MODES
 from anchore_admission.core.requester import is_controller
 from anchore_admission.core.rules.book import Rule
@@ -64,12 +66,16 @@ def _lifted(
 
 
 def reduce(
-    images: Sequence[ImageVerdict], request: AdmissionRequest, max_findings: int, notice: str = ""
+    images: Sequence[ImageVerdict],
+    request: AdmissionRequest,
+    max_findings: int,
+    notice: str = "",
+    hook: HookVerdict | None = None,
 ) -> ReviewVerdict:
     """Reduce the verdicts on images to one: any denied image denies the object, and the message names all of them.
 
-    Passive mode's messages go into ``status.message``, and also into the warnings if the requester is a person.
-    ``notice`` is a warning that every response about images carries.
+    The decision of a ``hook`` only tightens it. Passive mode's messages go into ``status.message``, and also into the
+    warnings if the requester is a person. ``notice`` is a warning that every response about images carries.
     """
     effects = {image.effect for image in images}
     decision = worst_decision({image.verdict.decision for image in images})
@@ -79,14 +85,40 @@ def reduce(
     denied = [image for image in images if image.effect is Effect.DENY] if Effect.DENY in effects else []
     passive = [image.verdict.message for image in listed if image.judged.rule.mode is ModeName.PASSIVE]
     warnings = messages.warnings(listed) + ([] if is_controller(request) else passive)
-    return ReviewVerdict(
+    room = MESSAGE_LIMIT - (hook_messages.SHARE if hook and hook.denials else 0)
+    verdict = ReviewVerdict(
         allowed=not denied,
         decision=decision,
         images=tuple(images),
-        message=messages.denial(denied, max_findings) if denied else messages.joined(passive),
-        warnings=messages.capped(warnings, notice if images else ""),
+        message=messages.denial(denied, max_findings, room) if denied else messages.joined(passive),
         audit_annotations={"verdict": decision.value, **image_annotations(listed)},
     )
+    return _warning(tightened(verdict, hook) if hook else verdict, warnings, notice if images else "")
+
+
+def tightened(verdict: ReviewVerdict, hook: HookVerdict) -> ReviewVerdict:
+    """Add the decision of a hook, which may deny what is admitted, and never admits what is denied."""
+    decision = worst_decision([verdict.decision, hook.decision])
+    message = verdict.message
+    if hook.effect is Effect.DENY:
+        objections = hook_messages.denial(hook.denials, alone=verdict.allowed)
+        message = objections if verdict.allowed else f"{message}\n{objections}"
+    tighter = structs.replace(
+        verdict,
+        allowed=verdict.allowed and hook.effect is not Effect.DENY,
+        decision=decision,
+        reason=verdict.reason if decision is verdict.decision else Reason.HOOK,
+        message=message,
+        audit_annotations={**verdict.audit_annotations, "verdict": decision.value, "hook": hook_annotation(hook)},
+        hook=hook,
+    )
+    return _warning(tighter, verdict.warnings)
+
+
+def _warning(verdict: ReviewVerdict, warnings: Sequence[str], notice: str = "") -> ReviewVerdict:
+    """Add the warnings; those of a hook first, because of many, the last ones are cut off."""
+    first = verdict.hook.warnings if verdict.hook else ()
+    return structs.replace(verdict, warnings=messages.capped([*first, *warnings], notice))
 
 
 def not_in_scope(reason: OutOfScope) -> ReviewVerdict:

@@ -30,7 +30,8 @@ WARNING_LIMIT = 250
 """Characters. The API server cuts every warning to 256 if all of them together have more than 4096."""
 WARNINGS = 10
 """Warnings of one review, including the notice and the line that counts the omitted ones."""
-_HEAD_LIMIT = 700
+_REST = 100
+"""Characters of a denial that are kept free of its first line."""
 _FINDING_LIMIT = 160
 
 _RETRY = "try again in a few minutes"
@@ -240,13 +241,13 @@ def finding_line(finding: Finding) -> str:
     return shown(text, _FINDING_LIMIT)
 
 
-def denial(denied: Sequence[ImageVerdict], max_findings: int) -> str:
-    """Write one line per denied image, each followed by its worst findings, as many as fit."""
-    heads = [shown(verdict.verdict.message, _HEAD_LIMIT) for verdict in denied]
+def denial(denied: Sequence[ImageVerdict], max_findings: int, limit: int = MESSAGE_LIMIT) -> str:
+    """Write one line per denied image, each followed by its worst findings, as many as fit into ``limit``."""
+    heads = [shown(verdict.verdict.message, limit - _REST) for verdict in denied]
     totals = [len(verdict.verdict.findings) for verdict in denied]
     ends = [len(_rest(total, 1)) + 1 if total else 0 for total in totals]
     sizes = [len(head) + 1 + end for head, end in zip(heads, ends, strict=True)]
-    room = MESSAGE_LIMIT - len(f"and {len(heads)} more images")
+    room = limit - len(f"and {len(heads)} more images")
     kept = fitting(sizes, room)
     findings = [worst_first(verdict.verdict.findings, max_findings) for verdict in denied[:kept]]
     counts = _share(findings, room - sum(sizes[:kept]))

@@ -7,6 +7,7 @@ from msgspec import Struct
 from anchore_admission.core.decision import FINAL_REASONS, Decision, Effect, Reason
 from anchore_admission.core.explain import Explanation
 from anchore_admission.core.facts import Finding, ImageFacts
+from anchore_admission.core.hook import HookVerdict
 from anchore_admission.core.images import JudgedImage
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.rules.exemptions import Use
@@ -49,7 +50,10 @@ class ImageVerdict(Struct, frozen=True):
 
 
 class ReviewVerdict(Struct, frozen=True):
-    """The verdict on a whole request; ``reason`` is that of a decision about the object as a whole."""
+    """The verdict on a whole request; ``reason`` is that of a decision about the object as a whole.
+
+    ``hook`` is None if no decision hook was asked.
+    """
 
     allowed: bool
     decision: Decision
@@ -59,6 +63,7 @@ class ReviewVerdict(Struct, frozen=True):
     message: str = ""
     warnings: tuple[str, ...] = ()
     audit_annotations: Mapping[str, str] = {}
+    hook: HookVerdict | None = None
 
 
 def gravest_first(images: Sequence[ImageVerdict]) -> list[ImageVerdict]:

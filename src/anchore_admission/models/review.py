@@ -193,6 +193,30 @@ def encode(version: str, response: AdmissionResponse) -> bytes:
     return msgspec.json.encode({"apiVersion": version, "kind": "AdmissionReview", "response": encoded})
 
 
+def encode_request(request: AdmissionRequest, value: Any) -> bytes:
+    """Write the review of a request that was made by hand, about the object ``value`` from a file.
+
+    It is empty if the object cannot be written as JSON.
+    """
+    kind, user = request.kind, request.userInfo
+    written = {
+        "uid": request.uid,
+        "kind": kind,
+        # So are the resources of all kinds that hold Pods named.
+        "resource": GroupVersionResource(kind.group, kind.version, f"{kind.kind.lower()}s"),
+        "name": request.name,
+        "namespace": request.namespace,
+        "operation": request.operation,
+        "userInfo": {"username": user.username, "groups": user.groups} if user else {},
+        "object": value,
+        "dryRun": True,
+    }
+    try:
+        return msgspec.json.encode({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": written})
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return b""
+
+
 def read_workload(value: Any) -> Workload:
     """Read one bare object from parsed JSON or YAML. Raises MalformedReview."""
     try:

@@ -19,6 +19,8 @@ from anchore_admission.models.review import (
 )
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder
+from anchore_admission.services.reviews.hooking import Body
+from anchore_admission.services.reviews.pinning import Pinning
 from anchore_admission.services.reviews.review import Reviews
 from anchore_admission.web.bodies import NO_ROOM, SMALL, Bodies, Received, is_small
 from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
@@ -33,8 +35,11 @@ _LEAST = 0.2
 # The largest ``timeoutSeconds`` of admissionregistration.k8s.io/v1.
 _MOST = 30.0
 
-Answer = Callable[[AdmissionRequest, Deadline], Awaitable[AdmissionResponse]]
-"""Decides about a request; never raises. The request's object may be ``Unreadable``."""
+Answer = Callable[[AdmissionRequest, Deadline, Body], Awaitable[AdmissionResponse]]
+"""Decides about a request; never raises. The request's object may be ``Unreadable``.
+
+The body is the whole AdmissionReview. It is empty if it was not received whole, or the endpoint does not keep it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class AdmissionEndpoint:
     """An ASGI application for one route. It works on bytes: a typed body parameter would cost another 100 µs a call.
 
     ``body_limit`` is in bytes; ``margin`` is the time in seconds for encoding and sending the response, and ``most``
-    the longest time for the answer, however long the API server would wait.
+    the longest time for the answer, however long the API server would wait. ``keeps_body`` holds a body in memory until
+    its review is answered.
     """
 
     answer: Answer
@@ -51,6 +57,7 @@ class AdmissionEndpoint:
     margin: float
     bodies: Bodies = field(default_factory=Bodies)
     most: float = _MOST
+    keeps_body: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
@@ -72,7 +79,7 @@ class AdmissionEndpoint:
         review = decode(body)
         held = held_bytes(review.request)
         if held <= SMALL:
-            await self._respond(review, scope, send, began)
+            await self._respond(review, scope, send, began, body)
             return
         del review  # free its memory while this request waits for room; it is decoded again
         # Wait for room at most half of the time: the rest is for the calls to Anchore.
@@ -80,7 +87,7 @@ class AdmissionEndpoint:
             known = decode(body) if has_room else decode_start(body, NO_ROOM)
             if known is None:
                 raise Overloaded(NO_ROOM)
-            await self._respond(known, scope, send, began)
+            await self._respond(known, scope, send, began, body if has_room else b"")
 
     async def _answer_large(self, message: Message, scope: Scope, receive: Receive, send: Send, began: float) -> None:
         """Answer a review that arrives in parts. If it cannot be held in memory, its first part is enough."""
@@ -98,13 +105,16 @@ class AdmissionEndpoint:
 
     async def _answer_received(self, received: Received, scope: Scope, send: Send, began: float) -> None:
         review = _decoded(received)
+        body = received.content if self.keeps_body and received.missing is None else b""
         received.content = b""  # the review may wait for Anchore
-        received.hold(held_bytes(review.request))
-        await self._respond(review, scope, send, began)
+        received.hold(held_bytes(review.request) + len(body))
+        await self._respond(review, scope, send, began, body)
 
-    async def _respond(self, review: AdmissionReview, scope: Scope, send: Send, began: float) -> None:
+    async def _respond(
+        self, review: AdmissionReview, scope: Scope, send: Send, began: float, body: bytes | bytearray
+    ) -> None:
         deadline = Deadline.after(self._budget(scope), began=began)
-        response = await self.answer(review.request, deadline)
+        response = await self.answer(review.request, deadline, lambda: body)
         # Also for a denial: any status outside 200 to 206 is a failed call, for which ``failurePolicy`` decides.
         # Source: k8s.io/apiserver, pkg/admission/plugin/webhook.
         await send_json(send, 200, encode(review.apiVersion, response))
@@ -116,8 +126,8 @@ class AdmissionEndpoint:
 def judged_by(reviews: Reviews) -> Answer:
     """Return the validating webhook's answer: the verdict of a review."""
 
-    async def judge(request: AdmissionRequest, deadline: Deadline) -> AdmissionResponse:
-        verdict = await reviews.review(request, deadline, origin=Origin.ADMISSION)
+    async def judge(request: AdmissionRequest, deadline: Deadline, body: Body) -> AdmissionResponse:
+        verdict = await reviews.review(request, deadline, origin=Origin.ADMISSION, body=body)
         return AdmissionResponse(
             uid=request.uid,
             allowed=verdict.allowed,
@@ -127,6 +137,15 @@ def judged_by(reviews: Reviews) -> Answer:
         )
 
     return judge
+
+
+def pinned_by(pinning: Pinning) -> Answer:
+    """Return the mutating webhook's answer: the pins of a Pod's tags."""
+
+    async def pin(request: AdmissionRequest, deadline: Deadline, _body: Body) -> AdmissionResponse:
+        return await pinning.mutate(request, deadline)
+
+    return pin
 
 
 def _decoded(received: Received) -> AdmissionReview:

@@ -12,7 +12,7 @@ from anchore_admission.ports.telemetry import WatchedSource
 from anchore_admission.services.reviews.pinning import PIN_SECONDS
 from anchore_admission.settings import Settings
 from anchore_admission.watched import Watched
-from anchore_admission.web.admission import AdmissionEndpoint, judged_by
+from anchore_admission.web.admission import AdmissionEndpoint, judged_by, pinned_by
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.bodies import ROOM, Bodies
 from anchore_admission.web.clients import ClientNames
@@ -69,8 +69,8 @@ def webhook_port(settings: Settings, controller: Controller, certificate: Servin
         bodies=bodies,
     )
     surfaces = Surfaces(
-        validate=endpoint(judged_by(controller.reviews)),
-        mutate=endpoint(controller.pinning.mutate, most=PIN_SECONDS),
+        validate=endpoint(judged_by(controller.reviews), keeps_body=controller.reviews.needs_body),
+        mutate=endpoint(pinned_by(controller.pinning), most=PIN_SECONDS),
         manual=ManualEndpoint(controller.manual, bodies) if settings.docs else None,
     )
     app = create_app(surfaces)

@@ -5,6 +5,7 @@ from typing import Any
 from anchore_admission.core import messages
 from anchore_admission.core.explain import Explanation
 from anchore_admission.core.findings import worst_first
+from anchore_admission.core.hook import HookVerdict
 from anchore_admission.core.rules.exemptions import Use, use_of
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
@@ -13,6 +14,7 @@ from anchore_admission.services.reviews.summary import ManualReview, Summary
 def as_document(summary: Summary) -> dict[str, Any]:
     """Return the document, with one entry per image of every object."""
     passes = summary.ignores_unchecked or not summary.unchecked
+    decisions = [_decision(r, hook) for r in summary.reviews if r.verdict and (hook := r.verdict.hook)]
     return {
         "allowed": all(r.verdict is None or r.verdict.allowed for r in summary.reviews)
         and not summary.unread
@@ -25,6 +27,7 @@ def as_document(summary: Summary) -> dict[str, Any]:
         "errors": [{**_object(review), "message": text} for review in summary.reviews if (text := review.problem)],
         "notChecked": [{**_object(r), "message": r.unchecked} for r in summary.reviews if r.unchecked],
         "objects": _objects(summary),
+        **({"decisions": decisions} if decisions else {}),
     }
 
 
@@ -94,6 +97,7 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
         "breakGlass": rule.break_glass,
         "pin": rule.pin.value,
         "pinConflict": explanation.pin_conflict,
+        "opa": explanation.hook or None,
         "problem": explanation.problem,
         "exemptions": [
             {**_use(use_of(exemption)), "excuses": sorted(exemption.cves | exemption.findings) or "everything"}
@@ -101,6 +105,18 @@ def _explanation(explanation: Explanation) -> dict[str, Any]:
         ],
         "passedOver": [{"rule": passed.rule, "keys": list(passed.keys)} for passed in explanation.passed_over],
         "passedOverMore": explanation.more,
+    }
+
+
+def _decision(review: ManualReview, hook: HookVerdict) -> dict[str, Any]:
+    return {
+        "object": _object(review),
+        "policy": hook.policy,
+        "outcome": hook.outcome,
+        "verdict": hook.decision.value,
+        "effect": hook.effect.value,
+        "objections": list(hook.lines),
+        **({"decisionId": hook.decision_id} if hook.decision_id else {}),
     }
 
 

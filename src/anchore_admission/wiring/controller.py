@@ -17,6 +17,7 @@ from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
 from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.hook import DecisionHook
 from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.store import FactStore
 from anchore_admission.ports.telemetry import Recorder, WatchedSource
@@ -26,6 +27,7 @@ from anchore_admission.services.reviews.expiry_notices import ExpiryNotices
 from anchore_admission.services.reviews.facts import FactGathering
 from anchore_admission.services.reviews.gate import Gate
 from anchore_admission.services.reviews.hints import Hints
+from anchore_admission.services.reviews.hooking import Hooking
 from anchore_admission.services.reviews.judging import Judging
 from anchore_admission.services.reviews.manual import ManualReviews
 from anchore_admission.services.reviews.memory import Account, Memory
@@ -40,6 +42,7 @@ from anchore_admission.services.reviews.submissions import Schedule, Submissions
 from anchore_admission.settings import PREFIX
 from anchore_admission.watched import Watched
 from anchore_admission.wiring.credentials import credential_sources
+from anchore_admission.wiring.hook import WiredHook, decision_hook
 from anchore_admission.wiring.namespaces import NO_NAMESPACES, NamespaceOptions, WiredNamespaces
 from anchore_admission.wiring.store import WiredStore, fact_store
 
@@ -65,6 +68,7 @@ class Controller:
     expiry_notices: ExpiryNotices
     namespaces: WiredNamespaces
     shared: WiredStore | None = None
+    hook: WiredHook | None = None
 
     def has_credentials(self) -> bool:
         """Return whether there are credentials for every account."""
@@ -92,6 +96,8 @@ class Controller:
         async with AsyncExitStack() as stack:
             for anchore in self.accounts.values():
                 stack.push_async_callback(anchore.aclose)
+            if self.hook:
+                stack.push_async_callback(self.hook.hook.aclose)
             if self.shared:
                 stack.push_async_callback(self.shared.store.aclose)
             stack.push_async_callback(self.memory.aclose)
@@ -118,6 +124,7 @@ def review_services(
     *,
     store: FactStore | None = None,
     namespaces: NamespaceLabels | None = None,
+    hook: DecisionHook | None = None,
 ) -> ReviewServices:
     """Wire the services of reviews to the ports given; tests give fakes."""
     queue = configuration.submissions
@@ -132,7 +139,8 @@ def review_services(
         passive_wait=configuration.passive.wait,
     )
     judging = Judging(gathering, namespaces)
-    reviews = Reviews(rules, judging, recorder)
+    hooking = Hooking(hook, configuration.opa) if hook and configuration.opa else None
+    reviews = Reviews(rules, judging, recorder, hooking=hooking)
     pinning = Pinning(rules, judging, gathering, recorder)
     return ReviewServices(memory, gathering, submissions, reviews, pinning, ManualReviews(reviews))
 
@@ -193,10 +201,17 @@ def build(
         for section in used
     }
     shared = fact_store(configuration, telemetry) if serves else None
+    hook = decision_hook(configuration, telemetry, environ, wait_until_valid=wait_until_valid)
     labels = WiredNamespaces(namespaces, telemetry, rules)
     labels.require(rules.current)
     services = review_services(
-        configuration, rules, accounts, telemetry, store=shared.store if shared else None, namespaces=labels
+        configuration,
+        rules,
+        accounts,
+        telemetry,
+        store=shared.store if shared else None,
+        namespaces=labels,
+        hook=hook.hook if hook else None,
     )
     hints = Hints(services.memory, clock=time.monotonic)
     telemetry.watch_exemptions(rules.exemptions)
@@ -218,6 +233,7 @@ def build(
         expiry_notices=ExpiryNotices(rules.exemptions, time.time),
         namespaces=labels,
         shared=shared,
+        hook=hook,
     )
 
 

@@ -18,14 +18,20 @@ from anchore_admission.wiring.controller import build, review_services
 from anchore_admission.wiring.namespaces import NamespaceOptions
 
 
+def _without_hook(configuration: Configuration) -> Configuration:
+    return configuration.model_copy(update={"opa": None})
+
+
 @asynccontextmanager
 async def replay_reviews(
     today: Configuration | None, new: Configuration, namespaces: NamespaceOptions
 ) -> AsyncIterator[tuple[Reviews | None, Reviews]]:
     """Build the reviews of both configurations; accounts of the same Anchore, user and account share their answers.
 
-    The memory and the limits of calls are those of ``today``. Raises ConfigurationError.
+    The memory and the limits of calls are those of ``today``. No decision hook is asked: of recorded requests and of
+    live objects, only what concerns images is kept. Raises ConfigurationError.
     """
+    today, new = today and _without_hook(today), _without_hook(new)
     async with AsyncExitStack() as stack:
         second = build(new, namespaces=namespaces)
         stack.push_async_callback(second.aclose)

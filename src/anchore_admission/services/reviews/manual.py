@@ -12,8 +12,8 @@ from msgspec import structs
 from anchore_admission.core import imageless, messages, workload
 from anchore_admission.documents.objects import Requester, kind_of, name_of, naming, opened, shows_images, under_review
 from anchore_admission.errors import DeadlineExceeded, MalformedReview
-from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, UserInfo, read_workload
-from anchore_admission.models.workload import Container, Metadata, Workload, WorkloadSpec
+from anchore_admission.models.review import AdmissionRequest, GroupVersionKind, UserInfo, encode_request, read_workload
+from anchore_admission.models.workload import Metadata, Workload
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin
 from anchore_admission.services.reviews.judging import Explain
@@ -141,7 +141,7 @@ class ManualReviews:
         if not workload.is_known(kind):
             return await self._unknown(value, kind, requester, seconds)
         try:
-            return await self._review(_without_owners(read_workload(value)), kind, requester, seconds)
+            return await self._review(_without_owners(read_workload(value)), kind, requester, seconds, value)
         except MalformedReview as error:
             return ManualReview(kind.kind, requester.namespace, name_of(value), error=str(error))
 
@@ -150,7 +150,7 @@ class ManualReviews:
 
         Otherwise it counts as not checked, unless it is a custom resource that shows no sign of an image.
         """
-        review = await self._review(Workload(kind=kind.kind, metadata=naming(value)), kind, requester, seconds)
+        review = await self._review(Workload(kind=kind.kind, metadata=naming(value)), kind, requester, seconds, value)
         if review.is_denied_whole:
             return review
         if imageless.is_custom(kind) and not shows_images(value):
@@ -179,14 +179,15 @@ class ManualReviews:
             return ManualReview("Pod", requester.namespace, _POD, unreviewed=late, image=image)
 
     async def _images(self, images: Sequence[str], requester: Requester, seconds: float) -> ManualReview:
-        containers = [Container(name=f"image-{number}", image=image) for number, image in enumerate(images, 1)]
-        pod = Workload(kind="Pod", metadata=Metadata(name=_POD), spec=WorkloadSpec(containers=containers))
-        return await self._review(pod, GroupVersionKind(version="v1", kind="Pod"), requester, seconds)
+        containers = [{"name": f"image-{number}", "image": image} for number, image in enumerate(images, 1)]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": _POD}, "spec": {"containers": containers}}
+        kind = GroupVersionKind(version="v1", kind="Pod")
+        return await self._review(read_workload(pod), kind, requester, seconds, pod)
 
     async def _review(
-        self, value: Workload, kind: GroupVersionKind, requester: Requester, seconds: float
+        self, found: Workload, kind: GroupVersionKind, requester: Requester, seconds: float, value: Any
     ) -> ManualReview:
-        metadata = value.metadata or Metadata()
+        metadata = found.metadata or Metadata()
         namespace = metadata.namespace or requester.namespace
         request = AdmissionRequest(
             uid="manual",
@@ -196,9 +197,10 @@ class ManualReviews:
             name=metadata.name,
             namespace=namespace,
             userInfo=UserInfo(username=requester.user, groups=list(requester.groups)),
-            object=value,
+            object=found,
         )
-        verdict = await self._reviews.review(request, Deadline.after(seconds), origin=Origin.MANUAL)
+        deadline, body = Deadline.after(seconds), partial(encode_request, request, value)
+        verdict = await self._reviews.review(request, deadline, origin=Origin.MANUAL, body=body)
         return ManualReview(kind.kind, namespace, metadata.name or f"{metadata.generateName or ''}*", verdict)
 
     async def _gathered(

@@ -2,22 +2,26 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from msgspec import structs
 
-from anchore_admission.core import judgement, workload
+from anchore_admission.core import hook_verdict, judgement, workload
 from anchore_admission.core.explain import explanation_of
 from anchore_admission.core.images import distinct_images, judged_images
 from anchore_admission.core.pins import Pinner
 from anchore_admission.core.rules.book import NarrowedBook
-from anchore_admission.core.scope import out_of_scope, template_handling
+from anchore_admission.core.scope import OutOfScope, out_of_scope, template_handling
 from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
 from anchore_admission.core.waivers import Waivers
 from anchore_admission.core.workload import PodView, is_pod
+from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.models.workload import Workload
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder, ReviewRecord
+from anchore_admission.services.reviews.gate import BY_HAND
+from anchore_admission.services.reviews.hooking import Body, Hooking, Subject
 from anchore_admission.services.reviews.judging import Explain, Judging, in_turns
 from anchore_admission.services.reviews.rules import CurrentRules, Rules
 
@@ -28,25 +32,42 @@ class Reviews:
     """The one path from a request to its verdict, for the API server's requests and for reviews by hand."""
 
     def __init__(
-        self, rules: CurrentRules, judging: Judging, recorder: Recorder, *, explain: Explain | None = None
+        self,
+        rules: CurrentRules,
+        judging: Judging,
+        recorder: Recorder,
+        *,
+        explain: Explain | None = None,
+        hooking: Hooking | None = None,
     ) -> None:
         self._rules = rules
         self._judging = judging
         self._recorder = recorder
         self._explain = explain
+        self._hooking = hooking
+
+    @property
+    def needs_body(self) -> bool:
+        """True if a decision hook may have to see the request as it came."""
+        return self._hooking is not None
 
     def explaining(self, explain: Explain) -> "Reviews":
         """Return the same reviews, whose verdicts also explain the selection of each rule."""
-        return Reviews(self._rules, self._judging, self._recorder, explain=explain)
+        return Reviews(self._rules, self._judging, self._recorder, explain=explain, hooking=self._hooking)
 
-    async def review(self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin) -> ReviewVerdict:
-        """Judge a request by the deadline, which began when the request line was read."""
-        rules = self._rules.current
+    async def review(
+        self, request: AdmissionRequest, deadline: Deadline, *, origin: Origin, body: Body = bytes
+    ) -> ReviewVerdict:
+        """Judge a request by the deadline, which began when the request line was read.
+
+        ``body`` returns the whole review that the request comes from, as JSON; nothing if it was not received whole.
+        """
+        call = _Call(request, body, self._rules.current, deadline, origin)
         try:
-            verdict = await self._verdict(request, rules, deadline, origin)
+            verdict = await self._verdict(call)
         except Exception:
             logger.exception("review %s failed unexpectedly", request.uid)
-            verdict = judgement.failed(rules.book.using_anchore)
+            verdict = judgement.failed(call.rules.book.using_anchore)
         try:
             # In a block of its own: a verdict must not be lost to a failing log or metric.
             self._recorder.review(_record(request, verdict, origin, deadline.passed()))
@@ -54,22 +75,20 @@ class Reviews:
             logger.exception("recording review %s failed unexpectedly", request.uid)
         return verdict
 
-    async def _verdict(
-        self, request: AdmissionRequest, rules: Rules, deadline: Deadline, origin: Origin
-    ) -> ReviewVerdict:
-        reason = out_of_scope(request, rules.workloads)
-        if reason:
-            return judgement.not_in_scope(reason)
+    async def _verdict(self, call: "_Call") -> ReviewVerdict:
+        request, rules = call.request, call.rules
+        if reason := out_of_scope(request, rules.workloads):
+            return await self._without_images(call, judgement.not_in_scope(reason))
         if not workload.is_known(request.kind):
-            return judgement.unknown_kind(request, rules.unknown_kinds)
+            return await self._without_images(call, judgement.unknown_kind(request, rules.unknown_kinds))
         if not isinstance(request.object, Workload):
             return judgement.unreadable(request.object.reason if request.object else "it is missing")
         view = workload.pod_view(request.kind, request.object)
-        return await self._judged(request, view, rules, deadline, origin) if view else judgement.nothing_to_judge()
+        judged = await self._judged(call, view) if view else judgement.nothing_to_judge()
+        return judged if judged.images or not judged.allowed else await self._without_images(call, judged)
 
-    async def _judged(
-        self, request: AdmissionRequest, view: PodView, rules: Rules, deadline: Deadline, origin: Origin
-    ) -> ReviewVerdict:
+    async def _judged(self, call: "_Call", view: PodView) -> ReviewVerdict:
+        request, rules, deadline, origin = call.request, call.rules, call.deadline, call.origin
         handling = template_handling(request, rules.workloads)
         places = distinct_images(request, view)
         circumstances = await self._judging.circumstances(request, view, rules, deadline, origin)
@@ -84,7 +103,7 @@ class Reviews:
             exemptions=rules.exemptions,
             circumstances=circumstances,
             handling=handling,
-            deadline=deadline,
+            deadline=self._hooking.before(deadline, images) if self._hooking else deadline,
             origin=origin,
         )
         # A review by hand is not about the final object, and the mutating webhook would still change it.
@@ -92,13 +111,46 @@ class Reviews:
             pinner = Pinner(book, waivers, deadline.clock(), rules.fresh)
             verdicts = await in_turns(pinner.enforced(verdict) for verdict in verdicts)
         if self._explain:
-            verdicts = await in_turns(_explained(verdicts, book, waivers, self._explain))
+            verdicts = await in_turns(_explained(verdicts, book, waivers, self._explain, rules.hook))
+        hook = None
+        if self._hooking and verdicts:
+            labels = circumstances.namespace_labels
+            subject = Subject(request, call.body, call.line, handling, verdicts, view, waivers, labels)
+            hook = await self._hooking.verdict(subject, (), deadline)
         notice = rules.notice if origin is Origin.ADMISSION else ""
-        return judgement.reduce(verdicts, request, rules.max_findings, notice)
+        return judgement.reduce(verdicts, request, rules.max_findings, notice, hook)
+
+    async def _without_images(self, call: "_Call", verdict: ReviewVerdict) -> ReviewVerdict:
+        """Ask the hook about a request that judges no image, if it is to be asked about these, too."""
+        # The kubelet runs a mirror Pod already: a denial would only hide it from the API server.
+        if not self._hooking or not self._hooking.asks_always or verdict.out_of_scope is OutOfScope.MIRROR_POD:
+            return verdict
+        request, handling = call.request, WorkloadHandling.DENY
+        if workload.is_known(request.kind):
+            handling = template_handling(request, call.rules.workloads)
+        subject = Subject(request, call.body, call.line, handling)
+        hook = await self._hooking.verdict(subject, call.rules.book.using_anchore, call.deadline)
+        return judgement.tightened(verdict, hook) if hook else verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request with what counts for all of its review."""
+
+    request: AdmissionRequest
+    body: Body
+    rules: Rules
+    deadline: Deadline
+    origin: Origin
+
+    @property
+    def line(self) -> str:
+        """The line in which the review waits: that of its namespace, or the one of reviews by hand."""
+        return self.request.namespace if self.request.namespace and self.origin is Origin.ADMISSION else BY_HAND
 
 
 def _explained(
-    verdicts: Iterable[ImageVerdict], book: NarrowedBook, waivers: Waivers, explain: Explain
+    verdicts: Iterable[ImageVerdict], book: NarrowedBook, waivers: Waivers, explain: Explain, hook: str
 ) -> Iterator[ImageVerdict]:
     pinner = Pinner(book, waivers)
     for image in verdicts:
@@ -107,7 +159,11 @@ def _explained(
         explanation = explanation_of(image.judged, book, exemptions, explain.most)
         digest, reason = (pin, "") if isinstance(pin, str) else ("", pin.reason)
         explanation = structs.replace(
-            explanation, pin_digest=digest, not_pinned=reason, pin_conflict=pinner.conflict(image)
+            explanation,
+            pin_digest=digest,
+            not_pinned=reason,
+            pin_conflict=pinner.conflict(image),
+            hook=hook if hook_verdict.concerned([image], waivers) else "",
         )
         yield structs.replace(image, explanation=explanation)
 

@@ -28,6 +28,8 @@ class Rules:
     """Seconds for which it counts where a tag pointed to, for pinning it (``tags.refreshInterval``)."""
     pins: bool = False
     """True if a rule pins tags."""
+    hook: str = ""
+    """The policy of the decision hook; empty if there is no hook."""
     requires_pins: bool = False
     """True if a rule denies Pods whose images have no digest."""
 
@@ -47,6 +49,7 @@ class Rules:
             exemptions=exemptions,
             fresh=configuration.tags.refresh_interval,
             pins=not pins <= {Pin.OFF},
+            hook=configuration.opa.path if configuration.opa else "",
             requires_pins=Pin.REQUIRED in pins,
             needs_namespace_labels=book.needs_namespace_labels or exemptions.index.needs_namespace_labels,
         )

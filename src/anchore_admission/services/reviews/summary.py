@@ -43,6 +43,13 @@ class ManualReview:
             return error
         return verdict.message or "; ".join(verdict.warnings) or "no verdict"
 
+    def hook_decides(self, decision: Decision) -> bool:
+        """Return whether a decision hook denies the object, or has no verdict about it, whatever ``onError`` says."""
+        hook = self.verdict.hook if self.verdict else None
+        if hook is None or hook.decision is not decision:
+            return False
+        return hook.effect is Effect.DENY or decision is Decision.NO_VERDICT
+
     @property
     def is_out_of_scope(self) -> bool:
         return self.verdict is not None and self.verdict.out_of_scope is not None
@@ -67,7 +74,7 @@ class Summary:
         """True if the webhook would deny any of the objects for a known reason."""
         if any(i.verdict.decision is Decision.DENY and i.effect is Effect.DENY for i in self.images):
             return True
-        return any(review.is_denied_whole for review in self.reviews)
+        return any(review.is_denied_whole or review.hook_decides(Decision.DENY) for review in self.reviews)
 
     @property
     def undecided(self) -> bool:
@@ -80,6 +87,7 @@ class Summary:
         return any(
             r.error
             or r.unreviewed
+            or r.hook_decides(Decision.NO_VERDICT)
             or (r.verdict and not r.verdict.images and r.verdict.decision is Decision.NO_VERDICT)
             for r in self.reviews
             if not r.unchecked and not r.is_denied_whole

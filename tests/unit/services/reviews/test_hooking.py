@@ -1,0 +1,234 @@
+"""A decision hook in a review: when it is asked, with what, in which time, and what its answer does."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from anchore_admission.core.decision import Decision
+from anchore_admission.core.facts import Finding
+from anchore_admission.core.hook import HookDecision, ImageOpinion
+from anchore_admission.core.verdict import ReviewVerdict
+from anchore_admission.errors import HookUnavailable
+from anchore_admission.ports.telemetry import Origin
+from anchore_admission.services.reviews.hooking import AT_ONCE
+from support.builders import Json, pod, template
+from support.hooks import FakeHook
+from support.review_setup import APP, BAD, ReviewSetup
+
+OPA: Json = {"url": "unix:///run/opa/opa.sock"}
+NO = HookDecision(deny=("no",))
+
+
+def setup(
+    *, decision: HookDecision = NO, opa: Json | None = None, mode: str = "strict", rules: Any = (), **more: Any
+) -> tuple[ReviewSetup, FakeHook]:
+    hook = FakeHook(lambda _document: decision)
+    settings = {"defaults": {"mode": mode}, "rules": list(rules), "opa": {**OPA, **(opa or {})}, **more}
+    stage = ReviewSetup(settings, hook=hook)
+    stage.anchore.store(APP)
+    stage.anchore.store(BAD)
+    return stage, hook
+
+
+async def test_the_hook_sees_facts_and_object() -> None:
+    stage, hook = setup(decision=HookDecision())
+    stage.fail_policy(BAD, Finding("vulnerabilities", "package", "CVE-1+ssl", "HIGH in ssl (fixed in: 2)(CVE-1)"))
+    verdict = await stage.review(pod(APP, BAD, hostNetwork=True))
+    assert not verdict.allowed  # by Anchore
+    [document] = hook.documents
+    assert document["request"]["object"]["spec"]["hostNetwork"] is True
+    app, bad = document["images"]
+    assert (app["reference"], app["verdict"]["decision"], app["evaluation"]["action"]) == (APP, "admit", "go")
+    assert (bad["reference"], bad["verdict"]["decision"], bad["evaluation"]["action"]) == (BAD, "deny", "stop")
+    assert [(each["severity"], each["id"], each["package"], each["fix"]) for each in bad["findings"]] == [
+        ("HIGH", "CVE-1", "ssl", "2")
+    ]
+    assert document["anchoreAdmission"] == {"input": 1}
+
+
+async def test_unchanged_images_are_listed_without_facts() -> None:
+    stage, hook = setup(decision=HookDecision())
+    await stage.review(pod(APP, BAD), old=pod(APP))
+    [document] = hook.documents
+    assert [(image["reference"], image["unchanged"], image["state"]) for image in document["images"]] == [
+        (BAD, False, "analyzed"),
+        (APP, True, None),
+    ]
+
+
+async def test_an_objection_denies_what_anchore_admits() -> None:
+    stage, _ = setup(decision=HookDecision(deny=("host network",), decision_id="d1"))
+    verdict = await stage.review(pod(APP))
+    assert (verdict.allowed, verdict.message) == (False, "policy anchore/admission: host network")
+    assert verdict.hook is not None
+    assert (verdict.hook.decision_id, verdict.hook.outcome) == ("d1", "denied")
+
+
+async def test_an_objection_to_one_image() -> None:
+    stage, _ = setup(decision=HookDecision(images=(ImageOpinion(APP, deny=("old",)),)))
+    assert (await stage.review(pod(APP))).message == f"policy anchore/admission: image {APP}: old"
+
+
+async def test_an_image_that_the_object_does_not_name_makes_the_answer_invalid() -> None:
+    stage, _ = setup(decision=HookDecision(images=(ImageOpinion("app", deny=("old",)),)))
+    verdict = await stage.review(pod(APP))
+    assert verdict.hook is not None
+    assert (verdict.allowed, verdict.hook.error) == (False, "hook_invalid")
+
+
+SKIPPED = {"name": "off", "match": {"images": ["*app*"]}, "mode": "skip"}
+NOT_ASKED = {"name": "off", "match": {"images": ["*app*"]}, "opa": False}
+EXEMPT = {"name": "all", "match": {"images": ["*app*"]}, "reason": "r", "owner": "o", "expires": "2026-12-31"}
+
+
+@pytest.mark.parametrize(
+    ("review", "more"),
+    [
+        (lambda stage: stage.review(pod(APP)), {"rules": [SKIPPED]}),
+        (lambda stage: stage.review(pod(APP)), {"rules": [NOT_ASKED]}),
+        (lambda stage: stage.review(pod(APP), old=pod(APP)), {}),
+        (lambda stage: stage.review(pod(APP), operation="DELETE"), {}),
+        (lambda stage: stage.review(pod(APP), subresource="status"), {}),
+        (lambda stage: stage.review({"kind": "Pod", "spec": {"containers": "x"}}), {}),
+        (lambda stage: stage.review({"kind": "Other", "apiVersion": "example.com/v1"}), {}),
+    ],
+    ids=["skip", "opa: false", "unchanged", "DELETE", "status", "unreadable", "unknown kind"],
+)
+async def test_requests_that_the_hook_is_not_asked_about(
+    review: Callable[[ReviewSetup], Any], more: dict[str, Any]
+) -> None:
+    stage, hook = setup(**more)
+    verdict: ReviewVerdict = await review(stage)
+    assert hook.documents == []
+    assert verdict.hook is None
+
+
+async def test_an_exemption_lifts_an_objection() -> None:
+    stage, hook = setup(exemptions=[EXEMPT])
+    stage.now = 1_796_000_000
+    assert (await stage.review(pod(APP))).allowed
+    assert hook.documents == []
+    mixed = await stage.review(pod(APP, BAD))
+    assert not mixed.allowed
+    assert len(hook.documents) == 1
+
+
+@pytest.mark.parametrize(
+    ("new", "about"),
+    [
+        (pod(APP), {"old": pod(APP)}),
+        (pod(APP), {"operation": "DELETE"}),
+        (pod(APP), {"subresource": "status"}),
+        ({"kind": "Other", "apiVersion": "example.com/v1"}, {}),
+    ],
+)
+async def test_all_requests_are_asked_about_where_that_is_wanted(new: Any, about: dict[str, Any]) -> None:
+    stage, hook = setup(opa={"requests": ["all"]})
+    verdict = await stage.review(new, **about)
+    assert (verdict.allowed, verdict.message) == (False, "policy anchore/admission: no")
+    assert [document["images"] for document in hook.documents] == [[]]
+
+
+async def test_a_mirror_pod_is_never_asked_about() -> None:
+    stage, hook = setup(opa={"requests": ["all"]})
+    mirror = pod(APP, metadata={"annotations": {"kubernetes.io/config.mirror": "x"}}, nodeName="n1")
+    verdict = await stage.review(mirror, user="system:node:n1", groups=("system:nodes",))
+    assert (verdict.allowed, hook.documents) == (True, [])
+
+
+async def test_too_many_images_are_denied_without_the_hook() -> None:
+    stage, hook = setup(limits={"images": 1})
+    assert not (await stage.review(pod(APP, BAD))).allowed
+    assert hook.documents == []
+
+
+@pytest.mark.parametrize(("on_error", "allowed"), [("deny", False), ("warn", True), ("allow", True)])
+async def test_a_hook_that_fails(on_error: str, allowed: bool) -> None:
+    stage, hook = setup(opa={"onError": on_error})
+
+    def fails(_document: Any) -> HookDecision:
+        raise HookUnavailable("connection refused")
+
+    hook.decides = fails
+    verdict = await stage.review(pod(APP))
+    assert (verdict.allowed, verdict.decision) == (allowed, Decision.NO_VERDICT)
+    assert verdict.hook is not None
+    assert verdict.hook.error == "hook_unavailable"
+    assert bool(verdict.warnings) is (on_error == "warn")
+
+
+async def test_a_hook_that_fails_unexpectedly(caplog: pytest.LogCaptureFixture) -> None:
+    stage, hook = setup()
+
+    def fails(_document: Any) -> HookDecision:
+        raise ZeroDivisionError
+
+    hook.decides = fails
+    verdict = await stage.review(pod(APP))
+    assert (verdict.allowed, verdict.decision) == (False, Decision.NO_VERDICT)
+    assert "asking policy anchore/admission failed unexpectedly" in caplog.text
+
+
+async def test_a_hook_that_hangs_takes_its_own_time_only() -> None:
+    stage, hook = setup(opa={"timeout": "2s"})
+    hook.hanging = asyncio.Event()
+    verdict = await stage.late_review(pod(APP), 2)
+    assert verdict.hook is not None
+    assert (verdict.allowed, verdict.hook.error) == (False, "deadline_exceeded")
+
+
+async def test_lookups_leave_time_for_the_hook() -> None:
+    stage, hook = setup(opa={"timeout": "2s", "onError": "allow"})
+    stage.anchore.hang("by_tag")
+    verdict = await stage.late_review(pod(APP), 6)
+    assert len(hook.documents) == 1
+    assert verdict.hook is not None
+    assert verdict.hook.outcome == "denied"
+
+
+async def test_passive_mode_only_warns() -> None:
+    stage, _ = setup(mode="passive")
+    stage = ReviewSetup(stage.settings, passive_wait=0, hook=stage.hook)
+    verdict = await stage.review(pod(APP))
+    assert verdict.allowed
+    assert "policy anchore/admission: no" in verdict.warnings
+
+
+async def test_a_template_is_only_warned_about() -> None:
+    stage, _ = setup()
+    verdict = await stage.review(template("Deployment", APP))
+    assert verdict.allowed
+    assert verdict.warnings == ("policy anchore/admission: no",)
+    strict, _ = setup(workloads="deny")
+    assert not (await strict.review(template("Deployment", APP))).allowed
+
+
+async def test_reviews_by_hand_ask_too() -> None:
+    stage, hook = setup()
+    assert not (await stage.review(pod(APP), origin=Origin.MANUAL)).allowed
+    assert len(hook.documents) == 1
+
+
+async def test_one_namespace_takes_half_of_the_slots() -> None:
+    stage, hook = setup(decision=HookDecision(), opa={"onError": "allow"})
+    hook.hanging = asyncio.Event()
+    crowd = [asyncio.create_task(stage.review(pod(APP))) for _ in range(AT_ONCE)]
+    await stage.clock.advance(0)
+    assert len(hook.documents) == AT_ONCE // 2
+    hook.hanging.set()
+    verdicts = await asyncio.gather(*crowd)
+    assert all(verdict.allowed for verdict in verdicts)
+    assert len(hook.documents) == AT_ONCE
+
+
+async def test_what_waits_for_its_own_namespace_is_denied() -> None:
+    stage, hook = setup(opa={"onError": "allow"})
+    hook.hanging = asyncio.Event()
+    crowd = [asyncio.create_task(stage.review(pod(APP))) for _ in range(AT_ONCE)]
+    await stage.clock.advance(1)
+    verdicts = await asyncio.gather(*crowd)
+    errors = [verdict.hook.error for verdict in verdicts if verdict.hook]
+    assert sorted(errors) == ["deadline_exceeded"] * (AT_ONCE // 2) + ["hook_not_asked"] * (AT_ONCE // 2)
+    assert [verdict.allowed for verdict in verdicts].count(False) == AT_ONCE // 2

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import uvloop
 
-from bench import cold, footprint, namespaces, objects, rules, storm, warm, write_docs
+from bench import cold, footprint, hook, namespaces, objects, rules, storm, warm, write_docs
 from bench.figures import Result, load, save, table, this_machine
 
 RESULT = Path(__file__).with_name("result.json")
 CASES = {
     "warm": warm,
+    "hook": hook,
     "cold": cold,
     "storm": storm,
     "objects": objects,

@@ -24,7 +24,8 @@ from anchore_admission.models.review import AdmissionRequest, GroupVersionKind
 from anchore_admission.text import shown
 
 MOST_FINDINGS = 100
-"""Findings of one image in a report, unless the caller wants fewer."""
+"""Findings of one image in a report. No more of those that warn are kept, so that the worst of a longer list could be
+missing."""
 _MESSAGE_LIMIT = 300
 _TEXT_LIMIT = 200
 _POD = GroupVersionKind(kind="Pod")
@@ -49,8 +50,8 @@ def report_of(verdict: ImageVerdict, most: int = MOST_FINDINGS, kind: GroupVersi
         architecture=record.architecture if record else None,
         analyzed_at=(record.analyzed_at or None) if record else None,
         evaluation=_evaluation(evaluation) if evaluation else None,
-        findings=tuple(_finding(finding) for finding in worst_first(rows, most)),
-        findings_total=evaluation.total if evaluation else None,
+        findings=tuple(_finding(finding) for finding in worst_first(rows, min(most, MOST_FINDINGS))),
+        findings_total=_total(evaluation) if evaluation else None,
         verdict=ReportedVerdict(verdict.verdict.decision, verdict.verdict.reason),
         error=verdict.verdict.error or (facts.error.code if facts.error else None),
     )
@@ -117,6 +118,11 @@ def _evaluation(evaluation: PolicyEvaluation) -> ReportedEvaluation:
         mapped=evaluation.mapped,
         problems=tuple(shown(problem, _MESSAGE_LIMIT) for problem in evaluation.problems),
     )
+
+
+def _total(evaluation: PolicyEvaluation) -> int | None:
+    """Return the number of findings; None if a rule was not evaluated, since 0 would mean that nothing was found."""
+    return None if evaluation.problems or not evaluation.mapped else evaluation.total
 
 
 def _action(evaluation: PolicyEvaluation) -> PolicyAction:

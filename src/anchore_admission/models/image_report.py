@@ -48,9 +48,10 @@ class ReportedEvaluation(_Report, frozen=True):
 class ReportedFinding(_Report, frozen=True):
     """One finding of the policy that no allow list excuses.
 
-    ``id`` is that of the vulnerability and ``package`` the package it is in, for the gate ``vulnerabilities``; of any
-    other gate, ``id`` is Anchore's trigger ID. ``severity`` is in upper case. Texts that Anchore does not tell are
-    empty, so that an empty ``fix`` means that no fixed version is known.
+    ``id`` is that of the vulnerability and ``package`` the package it is in, for the gate ``vulnerabilities``; outside
+    the operating system's packages, its version follows after a hyphen. Of any other gate, ``id`` is Anchore's trigger
+    ID. ``severity`` is in upper case. Texts that Anchore does not tell are empty, so that an empty ``fix`` means that
+    no fixed version is known.
     """
 
     gate: str
@@ -78,8 +79,8 @@ class ImageReport(_Report, frozen=True):
     the one that the reference names. ``unchanged`` is True for an image that an update leaves as it is: nothing was
     asked about it, so that ``rule`` and everything after it is null. ``state`` is null if Anchore was not asked or did
     not respond. ``findings`` are the worst, worst first; ``findings_total`` counts all, and is null if their number is
-    not known: ``findings`` then lacks some, or all. ``error`` is the code of the failure because of which a part of the
-    report is missing.
+    not known or if the policy was not evaluated as a whole: ``findings`` then lacks some, or all. ``error`` is the code
+    of the failure because of which a part of the report is missing.
     """
 
     reference: str

@@ -149,6 +149,8 @@ def test_the_error_has_the_code_that_logs_and_metrics_have(error: EvaluationErro
         (replace(failed(vulnerability()), truncated=True, findings_total=600, warnings_total=2), "stop", 602),
         (replace(failed(), truncated=True, warnings_total=2), "stop", None),
         (replace(PASSED, reason=PolicyReason.DENYLISTED), "stop", 0),
+        (replace(PASSED, mapped=False), "go", None),
+        (replace(PASSED, problems=("GateNotFoundError",)), "go", None),
     ],
 )
 def test_the_action_and_the_number_of_findings(evaluation: PolicyEvaluation, action: str, total: int | None) -> None:
@@ -187,6 +189,11 @@ def test_findings_stand_worst_first_whatever_their_action_and_are_cut_in_number_
     assert report.findings_total == 21
     first = report.findings[0]
     assert [len(text) for text in (first.id, first.package, first.message)] == [200, 200, 300]
+
+
+def test_no_caller_gets_more_findings_than_are_surely_the_worst() -> None:
+    evaluation = failed(*(vulnerability(f"CVE-{number}") for number in range(150)))
+    assert len(report_of(judged(analyzed(evaluation)), most=1000).findings) == 100
 
 
 def test_a_finding_of_another_gate_keeps_its_trigger() -> None:

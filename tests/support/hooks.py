@@ -20,10 +20,21 @@ from anchore_admission.ports.hook import DecisionHook
 from e2e.cluster.waiting import until
 from support import programs
 from support.listening import HOST
+from support.paths import ROOT
 from support.ports import free_port
 
 POLICY = "anchore/admission"
+DATA = ROOT / "tests" / "data" / "opa"
+CONTRACT = [DATA / name for name in ("contract.rego", "shapes.rego", "empty.rego")]
+AUTHORIZATION = DATA / "authz.rego"
+"""Lets TOKEN, or a certificate for ``controller``, ask for the policy of CONTRACT."""
+TOKEN = "token-of-the-controller"
 Document = Mapping[str, Any]
+
+
+def document(**said: Any) -> bytes:
+    """A document for the policy ``contract.rego``, which repeats what the document says."""
+    return json.dumps({"kind": "AdmissionReview", "say": said}).encode()
 
 
 def no_objection(_document: Document) -> HookDecision:
@@ -122,6 +133,26 @@ class OpaServer:
             self.process.wait()
             self.process = None
 
+    async def idle(self) -> None:
+        """Wait until the process has used no CPU for a while."""
+        while await self._used(0.3):
+            pass
+
+    async def _used(self, seconds: float) -> int:
+        before = self._ticks()
+        await asyncio.sleep(seconds)
+        return self._ticks() - before
+
+    def _ticks(self) -> int:
+        assert self.process
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])  # utime and stime (proc(5))
+
+    def _is_frozen(self) -> bool:
+        assert self.process
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
     def _is_listening(self) -> bool:
         assert self.process
         assert self.process.poll() is None, "OPA has ended"
@@ -130,8 +161,10 @@ class OpaServer:
             return probe.connect_ex(address) == 0
 
     def freeze(self) -> None:
+        """Stop the process without an end; returns when each of its threads has stopped."""
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
+        until(self._is_frozen, "OPA is frozen", every=0.01)
 
     def thaw(self) -> None:
         assert self.process

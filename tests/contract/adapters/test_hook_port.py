@@ -20,12 +20,19 @@ from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.hook import DecisionHook
 from anchore_admission.wiring.hook import decision_hook
 from support.certificates import pair, plain_pair, written
-from support.hooks import POLICY, AnsweringTransport, Document, FakeHook, OpaServer, started
-from support.paths import ROOT
+from support.hooks import (
+    AUTHORIZATION,
+    CONTRACT,
+    POLICY,
+    TOKEN,
+    AnsweringTransport,
+    Document,
+    FakeHook,
+    OpaServer,
+    document,
+    started,
+)
 
-DATA = ROOT / "tests" / "data" / "opa"
-POLICIES = [DATA / name for name in ("contract.rego", "shapes.rego", "empty.rego")]
-TOKEN = "token-of-the-controller"
 WAYS = ("memory", "recorded", "port", "token", "certificate", "socket")
 NGINX = "docker.io/library/nginx:1.27"
 FAILED = {
@@ -46,11 +53,6 @@ RESULTS: dict[str, Any] = {
 }
 """OPA's answers about packages that decide nothing."""
 REPEATED = {"deny", "warn", "images"}
-
-
-def document(**said: Any) -> bytes:
-    """A document for the policy ``contract.rego``, which repeats what the document says."""
-    return json.dumps({"kind": "AdmissionReview", "say": said}).encode()
 
 
 @dataclass
@@ -154,9 +156,9 @@ def _way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def _server(name: str, folder: Path) -> tuple[OpaServer, dict[str, Any]]:
     if name == "port":
-        return OpaServer(POLICIES), {}
+        return OpaServer(CONTRACT), {}
     if name == "socket":
-        return OpaServer(POLICIES, folder / "opa.sock"), {}
+        return OpaServer(CONTRACT, folder / "opa.sock"), {}
     own, client = pair(), plain_pair("controller")
     files, ca = written(folder, own.certificate, own.key), folder / "ca.crt"
     ca.write_bytes(own.ca_bundle)
@@ -168,7 +170,7 @@ def _server(name: str, folder: Path) -> tuple[OpaServer, dict[str, Any]]:
         "--authorization",
         "basic",
     ]
-    guarded: Sequence[Path] = [*POLICIES, DATA / "authz.rego"]
+    guarded: Sequence[Path] = [*CONTRACT, AUTHORIZATION]
     if name == "token":
         token = folder / "token"
         token.write_text(f"{TOKEN}\n")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,6 +22,7 @@ Pause = Callable[[float], Awaitable[None]]
 _BACK_OFF = (0.02, 0.06)
 """Seconds before a second attempt to connect: OPA may be about to listen again."""
 _OK: Final = 200
+_BAD_REQUEST: Final = 400
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
@@ -31,7 +33,10 @@ _BUSY: Final = frozenset({502, 503, 504})
 _REDIRECT: Final = range(300, 400)
 _MOST_ERRORS: Final = 2
 """Errors of a policy that a message names."""
+_CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 _JSON: Final = "application/json"
+_REJECTED = re.compile(r"ALERT_(?:.{0,20}CERTIFICATE|UNKNOWN_CA)")
+"""OpenSSL's reasons for an end of the handshake by a server that verifies its clients."""
 _VALUES = re.compile(r'["\n]')
 """The beginning of a value in an error of the policy: ``parsing "many"``, ``conflicting values:``, a line for each."""
 
@@ -135,12 +140,17 @@ class OpaHook:
         if answered:
             return HookUnavailable("OPA closed the connection in the middle of its response")
         if (tls := tls_error(error)) is not None:
+            if _REJECTED.search(tls.reason or ""):
+                why = f"OPA does not accept the client certificate ({tls.reason})"
+                return HookUnavailable(f"{why}; check opa.certificateFile and the CAs that OPA trusts")
             why = why_tls_failed(tls, ca_file="opa.caFile", address="opa.url")
             return HookUnavailable(f"cannot connect to OPA at {self._target.address}: {why}")
         for cause in causes(error):
             if isinstance(cause, aiohttp.ClientHttpProxyError):
                 return HookUnavailable(f"the proxy before OPA refuses the connection ({cause.status})")
-        if is_unconnected(error):
+        if isinstance(error, aiohttp.ClientResponseError):
+            return HookUnavailable("the response is not HTTP, so it is not from OPA; check opa.url")
+        if isinstance(error, _CONNECTING) and is_unconnected(error):
             why = _why_unconnected(error)
             return _Retryable(f"cannot connect to OPA at {self._target.address}{why}", waits=True)
         if reused:
@@ -166,12 +176,13 @@ def _why_unconnected(error: Exception) -> str:
     for cause in causes(error):
         if isinstance(cause, aiohttp.ClientConnectorDNSError):
             return ": its host name is not known"
-        if isinstance(cause, OSError) and not isinstance(cause, aiohttp.ClientError) and cause.strerror:
-            return f": {cleaned(cause.strerror)}"
+        # The event loop's own text has the address in it.
+        if isinstance(cause, OSError) and not isinstance(cause, aiohttp.ClientError) and cause.errno:
+            return f": {os.strerror(cause.errno)}"
     return ""
 
 
-def _why_failed(response: httpx.Response, body: bytes) -> str:
+def _why_failed(response: httpx.Response, body: bytes) -> str:  # noqa: PLR0911 - a table of causes
     """Return the text about a response that is not 200."""
     status = response.status_code
     said = _said(body)
@@ -185,6 +196,9 @@ def _why_failed(response: httpx.Response, body: bytes) -> str:
         return f"opa.url redirects elsewhere ({status}), perhaps to a login page; check opa.url"
     if status == _NOT_FOUND:
         return "no OPA at this address (404); check opa.url"
+    # The words of nginx and of Go's net/http, whose responses are not JSON.
+    if status == _BAD_REQUEST and b"HTTPS" in body:
+        return "a plain HTTP request was sent to an HTTPS port (400): write https:// in opa.url"
     if status in _BUSY or status == _TOO_MANY:
         return f"OPA is not available ({status})"
     if status == _SERVER_ERROR and said:

@@ -231,6 +231,15 @@ async def test_an_address_is_called_through_the_proxy_and_a_socket_is_not(tmp_pa
         assert len(proxy.heads) == 1
 
 
+async def test_a_proxy_that_refuses_is_named() -> None:
+    refusal = http_answer(b"", status=b"403 Forbidden")
+    async with serving(lambda _: refusal) as proxy:
+        environ = {"https_proxy": f"http://{HOST}:{proxy.port}"}
+        with pytest.raises(HookUnavailable, match=r"^the proxy before OPA refuses the connection \(403\)$"):
+            await decided("https://opa.example.com", environ)
+        assert len(proxy.heads) == 1
+
+
 async def test_an_opa_that_restarts_is_found_again() -> None:
     server = OpaServer(CONTRACT)
     with started(server):

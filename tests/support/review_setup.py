@@ -191,10 +191,12 @@ class ReviewSetup:
         groups: tuple[str, ...] = (),
         dry_run: bool = False,
         origin: Origin = Origin.ADMISSION,
+        namespace: str = "shop",
     ) -> ReviewVerdict:
         """Review an object as the API server would send it; an old object makes it an UPDATE."""
         user_info = {"username": user, "groups": list(groups)}
         about = {"operation": operation or ("UPDATE" if old else "CREATE"), "subResource": subresource}
+        about["namespace"] = namespace
         asked = request(new, name=None, oldObject=old, userInfo=user_info, dryRun=dry_run, uid=UID, **about)
         body = partial(encode_request, asked, new)
         return await self.reviews.review(asked, self.deadline(), origin=origin, body=body)

@@ -33,7 +33,7 @@ Body = Callable[[], bytes | bytearray]
 AT_ONCE: Final = 32
 LARGE: Final = 256 * 1024
 """Bytes of a body above which a review takes one of few slots: its document is held while the hook decides."""
-LARGE_AT_ONCE: Final = 4
+LARGE_AT_ONCE: Final = 8
 _ALL_FINDINGS: Final = 1000
 _FEWEST_FINDINGS: Final = 5
 
@@ -108,13 +108,14 @@ class Hooking:
 
     async def _decision(self, subject: Subject, deadline: Deadline) -> HookDecision:
         """Ask the hook. Raises HookError, DeadlineExceeded."""
-        seconds = min(self._section.timeout, deadline.left())
-        own = Deadline.after(seconds, deadline.clock)
+        timeout = self._section.timeout
         body = subject.body()
         slots = self._large_slots if len(body) > LARGE else self._slots
-        async with slots.taken(subject.line, seconds):
+        # A crowd may wait for its turn with all the time that the hook itself does not need.
+        async with slots.taken(subject.line, max(timeout, deadline.left() - timeout)):
             # Only now: the documents of reviews that wait for a slot would take memory.
             document = self._document(subject, body)
+            own = Deadline.after(min(timeout, deadline.left()), deadline.clock)
             async with own.bound():
                 decision = await self._hook.decide(document, own)
         hook_verdict.expect_known(decision, [image.judged.text for image in subject.images])

@@ -75,9 +75,12 @@ class Release:
 
     def asked(self, replica: Json, namespace: str, image: str, path: str = "/validate") -> Json:
         """Return one replica's response to a review of a Pod; an API server keeps its connection to another one."""
+        return self.reviewed(replica, namespace, thing("Pod", image), path)
+
+    def reviewed(self, replica: Json, namespace: str, pod: Json, path: str = "/validate") -> Json:
+        """Return one replica's response to a review of this Pod, whether or not the replica is ready."""
         trust = trusting(cadata=base64.b64decode(self.registration()["clientConfig"]["caBundle"]).decode())
-        pod = thing("Pod", image)
-        pod["metadata"]["namespace"] = namespace
+        pod = {**pod, "metadata": {**pod["metadata"], "namespace": namespace}}
         url = f"https://{replica['status']['podIP']}:8443{path}?timeout=10s"
         service = {"sni_hostname": f"{self.name}.{self.name}.svc"}
         with httpx.Client(verify=trust, timeout=20, trust_env=False) as client:

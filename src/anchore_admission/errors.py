@@ -35,6 +35,7 @@ AnchoreAdmissionError
     │   ├── HookUnavailable             no connection, a failed call, an error of the policy
     │   ├── HookUndefined               the policy is not loaded, or has no rule ``deny``
     │   ├── HookInvalid                 an answer in another form
+    │   ├── HookFailed                  the policy fails on this object, or says too much about it: a denial
     │   └── HookNotAsked                the object is too large, or its namespace's reviews too many: a denial
     └── DeadlineExceeded            the deadline of the review has passed
         └── ImageNotReached         ... because the object names many images: denied whatever ``onError`` says
@@ -219,6 +220,12 @@ class HookUndefined(HookError):
 
 class HookInvalid(HookError):
     code = "hook_invalid"
+
+
+class HookFailed(HookError):
+    """The hook decides about other objects. An author may have caused it: it denies whatever ``onError`` says."""
+
+    code = "hook_failed"
 
 
 class HookNotAsked(HookError):

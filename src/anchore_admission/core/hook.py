@@ -3,9 +3,16 @@
 from msgspec import Struct
 
 from anchore_admission.core.decision import Decision, Effect
-from anchore_admission.errors import DeadlineExceeded, HookInvalid, HookNotAsked, HookUnavailable, HookUndefined
+from anchore_admission.errors import (
+    DeadlineExceeded,
+    HookFailed,
+    HookInvalid,
+    HookNotAsked,
+    HookUnavailable,
+    HookUndefined,
+)
 
-_ERRORS = (HookUnavailable, HookUndefined, HookInvalid, HookNotAsked, DeadlineExceeded)
+_ERRORS = (HookUnavailable, HookUndefined, HookInvalid, HookFailed, HookNotAsked, DeadlineExceeded)
 HOOK_OUTCOMES = ("allowed", "warned", "denied", *(error.code for error in _ERRORS))
 """The outcomes of ``HookVerdict``, for metrics that show each from the start."""
 

@@ -8,7 +8,7 @@ from anchore_admission.core.hook import HookDecision, HookVerdict
 from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import ImageVerdict, worst_effect
 from anchore_admission.core.waivers import Waivers
-from anchore_admission.errors import EvaluationError, HookInvalid, HookNotAsked
+from anchore_admission.errors import EvaluationError, HookFailed, HookInvalid, HookNotAsked
 from anchore_admission.models.configuration import Enforcement, ModeName, OnError, WorkloadHandling
 
 _ON_ERROR = {OnError.DENY: Effect.DENY, OnError.WARN: Effect.WARN, OnError.ALLOW: Effect.ALLOW}
@@ -62,7 +62,7 @@ def undecided(
 
     It is a denial, whatever ``on_error`` says, where the author of the object may be the cause.
     """
-    is_by_author = isinstance(error, HookNotAsked)
+    is_by_author = isinstance(error, HookFailed | HookNotAsked)
     effect = _effect(Effect.DENY if is_by_author else _ON_ERROR[on_error], rules, handling)
     decision = Decision.DENY if is_by_author else Decision.NO_VERDICT
     return _verdict(policy, decision, {effect: [hook_messages.no_decision(policy, error)]}, error=error.code)

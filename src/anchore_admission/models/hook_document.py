@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from anchore_admission.errors import HookNotAsked
 from anchore_admission.models.configuration.opa import Omitted
@@ -22,11 +22,23 @@ LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """The annotation in which kubectl keeps the whole object, values of environment variables included."""
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 _ENV: Final = b'"env"'
+_ESCAPED: Final = b"\\u00"
+"""The beginning of an escape for ASCII, with which a name may be written, too."""
+_ABSENT: Final = Raw(b"")
+
+
+class _Variable(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A variable without its value. Maps would take ten times as long, and an author chooses how many there are."""
+
+    name: str | None = None
+    valueFrom: Raw = _ABSENT
+
 
 _Map = dict[str, Raw]
 _Edit = Callable[[Raw], Raw | None]
 _map = msgspec.json.Decoder(_Map)
 _maps = msgspec.json.Decoder(list[_Map])
+_variables = msgspec.json.Decoder(list[_Variable])
 
 
 def hook_document(
@@ -71,7 +83,8 @@ def _object(raw: Raw, omitted: Collection[Omitted]) -> Raw:
     without_env = Omitted.ENV in omitted
     if without_env or Omitted.MANAGED_FIELDS in omitted:
         _edit(found, "metadata", lambda metadata: _metadata(metadata, omitted))
-    if without_env and _ENV in bytes(raw):
+    text = bytes(raw)
+    if without_env and (_ENV in text or _ESCAPED in text):
         _without_env(found)
     return _encoded(found)
 
@@ -102,15 +115,8 @@ def _inner(raw: Raw) -> Raw:
 def _containers(raw: Raw) -> Raw:
     containers = _maps.decode(raw)
     for container in containers:
-        _edit(container, "env", _variables)
+        _edit(container, "env", lambda env: _encoded(_variables.decode(env)))
     return _encoded(containers)
-
-
-def _variables(raw: Raw) -> Raw:
-    variables = _maps.decode(raw)
-    for variable in variables:
-        variable.pop("value", None)
-    return _encoded(variables)
 
 
 def _without(raw: Raw, name: str) -> Raw:

@@ -22,9 +22,10 @@ class DecisionHook(Protocol):
         Anything but a decision in the expected form is an error; no answer is ever read as "no objection".
 
         Raises:
-            HookUnavailable: no connection, a timeout, a failed call, an error of the policy.
+            HookUnavailable: no connection, a timeout, a failed call.
             HookUndefined: the path has no value, because the policy is not loaded or has no rule ``deny``.
             HookInvalid: the answer has another form.
+            HookFailed: the policy fails on this document, or says more about it than is read.
             DeadlineExceeded: the deadline has passed.
         """
 

@@ -14,7 +14,7 @@ import pytest
 from anchore_admission.adapters.opa.hook import OpaHook, Target
 from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.core.hook import HookDecision, ImageOpinion
-from anchore_admission.errors import DeadlineExceeded, HookInvalid, HookUnavailable, HookUndefined
+from anchore_admission.errors import DeadlineExceeded, HookFailed, HookInvalid, HookUnavailable, HookUndefined
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.hook import DecisionHook
@@ -73,7 +73,7 @@ def in_memory(policy: str) -> Subject:
         if policy != POLICY:
             raise HookUndefined("there is no such policy")
         if not REPEATED.issuperset(said.keys() - {"padding"}):
-            raise HookUnavailable("the policy fails")
+            raise HookFailed("the policy fails")
         images = said.get("images", {}).items()
         opinions = (ImageOpinion(name, texts(it.get("deny", ())), texts(it.get("warn", ()))) for name, it in images)
         return HookDecision(texts(said.get("deny", ())), texts(said.get("warn", ())), tuple(opinions))
@@ -220,7 +220,7 @@ async def test_an_entry_without_a_text_is_invalid(subject: Subject, entry: objec
 
 @pytest.mark.parametrize("said", [{"number": "many"}, {"conflict": True}])
 async def test_a_policy_that_fails_is_no_decision(subject: Subject, said: dict[str, Any]) -> None:
-    with pytest.raises(HookUnavailable):
+    with pytest.raises(HookFailed):
         await subject.decide(**said)
 
 

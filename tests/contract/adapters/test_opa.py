@@ -9,10 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
-from anchore_admission.adapters.opa.answer import LARGEST_ANSWER, LONGEST_MESSAGE, MOST_MESSAGES
+from anchore_admission.adapters.opa.answer import LARGEST_ANSWER, LONGEST_MESSAGE, MOST_MESSAGES, NO_TEXT
 from anchore_admission.adapters.opa.hook import OpaHook, Target
 from anchore_admission.core.hook import HookDecision, ImageOpinion
-from anchore_admission.errors import DeadlineExceeded, HookError, HookInvalid, HookUnavailable, HookUndefined
+from anchore_admission.errors import (
+    DeadlineExceeded,
+    HookError,
+    HookFailed,
+    HookInvalid,
+    HookUnavailable,
+    HookUndefined,
+)
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.redaction import REDACTED, remember
 from support.hooks import POLICY, AnsweringTransport, Chunks
@@ -20,28 +27,13 @@ from support.hooks import POLICY, AnsweringTransport, Chunks
 OPA = "http://opa.example.com:8181"
 TARGET = Target(OPA, OPA, POLICY)
 JSON = "application/json"
-BUILT_IN = {
-    "code": "internal_error",
-    "message": "error(s) occurred while evaluating query",
-    "errors": [
-        {
-            "code": "eval_builtin_error",
-            "message": 'to_number: strconv.ParseFloat: parsing "many": invalid syntax',
-            "location": {"file": "policy.rego", "row": 6, "col": 24},
-        }
-    ],
-}
-CONFLICT = {
-    "code": "internal_error",
-    "message": "error(s) occurred while evaluating query",
-    "errors": [
-        {
-            "code": "eval_conflict_error",
-            "message": "rule data.p.deny produced conflicting values:\n  1 at p:20\n  2 at p:22",
-            "location": {"file": "p", "row": 22, "col": 1},
-        }
-    ],
-}
+
+
+def failed(message: str, code: str = "eval_builtin_error") -> dict[str, Any]:
+    error = {"code": code, "message": message, "location": {"file": "policy.rego", "row": 6, "col": 24}}
+    return {"code": "internal_error", "message": "error(s) occurred while evaluating query", "errors": [error]}
+
+
 NO_INPUT = {
     "result": {"deny": [], "warn": []},
     "warning": {"code": "api_usage_warning", "message": "'input' key missing from the request"},
@@ -144,7 +136,7 @@ async def test_a_result_that_is_no_package_is_invalid(result: object) -> None:
 
 
 WRONG_MESSAGES = [None, True, False, 0, 1, "", "text", {}, {"msg": "m"}, {"a": "b"}]
-WRONG_TEXTS: list[object] = [None, True, 0, "", " ", "\n", "\u200b", [], ["a"], {}]
+WRONG_TEXTS: list[object] = [None, True, 0, [], ["a"], {}]
 WRONG_ENTRIES = [*WRONG_TEXTS, *({"msg": text} for text in WRONG_TEXTS), {"message": "m"}]
 WRONG_LISTS = [*([entry] for entry in WRONG_ENTRIES), *(["a", entry] for entry in WRONG_ENTRIES)]
 
@@ -194,14 +186,27 @@ async def test_images_of_another_form_are_invalid(images: object) -> None:
         b'{"result":{"deny":["\xff"]}}',
         b'\xef\xbb\xbf{"result":{"deny":[]}}',
         '{"result":{"deny":[]}}'.encode("utf-16"),
-        b'{"result":{"deny":[],"n":' + b"[" * 30_000 + b"]" * 30_000 + b"}}",
-        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
         b"<!doctype html><title>Log in</title>",
     ],
 )
 async def test_what_is_no_object_of_json_is_invalid(body: bytes) -> None:
     assert len(body) <= LARGEST_ANSWER
     assert (await failure(Answers(text_of(body)), HookInvalid)).startswith("OPA's answer is ")
+
+
+@pytest.mark.parametrize("depth", [30_000, 100_000])
+@pytest.mark.parametrize("deny", [[], ["d"]])
+async def test_an_answer_that_is_nested_deeply_is_the_objects_fault(depth: int, deny: list[str]) -> None:
+    body = b'{"result":{"deny":%b,"n":%b}}' % (json.dumps(deny).encode(), b"[" * depth + b"]" * depth)
+    text = await failure(Answers(text_of(body)), HookFailed)
+    assert text == "OPA's answer is nested too deeply; move rules that repeat the input to another package"
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "\u200b", "\u0007"])
+@pytest.mark.parametrize("entry", [lambda text: text, lambda text: {"msg": text}])
+async def test_an_objection_without_a_visible_text_counts(entry: Any, text: str) -> None:
+    """A policy may quote what the author of the object wrote."""
+    assert (await decide(Answers(result_of(deny=[entry(text)])))).deny == (NO_TEXT,)
 
 
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "", "text/plain", "image/png"])
@@ -220,12 +225,16 @@ async def test_a_call_that_lost_its_input_is_invalid() -> None:
     ("response", "text"),
     [
         (
-            json_of(BUILT_IN, 500),
-            "OPA cannot evaluate the policy (500): to_number: strconv.ParseFloat: parsing (policy.rego:6)",
+            json_of(failed('http.send: Get "http://a": dial tcp: connection refused'), 500),
+            "OPA cannot evaluate the policy (500): http.send: Get (policy.rego:6)",
         ),
         (
-            json_of(CONFLICT, 500),
-            "OPA cannot evaluate the policy (500): rule data.p.deny produced conflicting values (p:22)",
+            json_of(failed("net.lookup_ip_addr: lookup a: no such host"), 500),
+            "OPA cannot evaluate the policy (500): net.lookup_ip_addr: lookup a: no such host (policy.rego:6)",
+        ),
+        (
+            json_of(failed("caller cancelled query execution", "eval_cancel_error"), 500),
+            "OPA cannot evaluate the policy (500): caller cancelled query execution (policy.rego:6)",
         ),
         (
             json_of(
@@ -276,6 +285,34 @@ async def test_a_failed_call_says_why(response: httpx.Response, text: str) -> No
     assert len(answers.requests) == 1, "it is neither repeated nor sent elsewhere"
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            failed('to_number: strconv.ParseFloat: parsing "many": invalid syntax'),
+            "to_number: strconv.ParseFloat: parsing (policy.rego:6)",
+        ),
+        (
+            failed("rule data.p.deny produced conflicting values:\n  1 at p:20\n  2 at p:22", "eval_conflict_error"),
+            "rule data.p.deny produced conflicting values (policy.rego:6)",
+        ),
+        (failed("json.unmarshal: unexpected EOF", "eval_type_error"), "json.unmarshal: unexpected EOF (policy.rego:6)"),
+    ],
+)
+async def test_a_policy_that_fails_on_the_object_is_the_objects_fault(error: dict[str, Any], text: str) -> None:
+    answers = Answers(json_of(error, 500))
+    assert await failure(answers, HookFailed) == f"OPA cannot evaluate the policy (500): {text}"
+    assert len(answers.requests) == 1
+    mixed = {"errors": [*failed("http.send: refused")["errors"], *error["errors"]]}
+    assert text in await failure(Answers(json_of(mixed, 500)), HookFailed)
+
+
+async def test_an_error_that_quotes_too_much_is_the_objects_fault() -> None:
+    stream = Chunks(b'{"code":"internal_error","errors":[{"message":"', *[b"9" * 16_384] * 320)
+    answer = httpx.Response(500, headers={"content-type": JSON}, stream=stream)
+    assert await failure(Answers(answer), HookFailed) == "OPA cannot evaluate the policy (500)"
+
+
 async def test_messages_are_short_printable_lines_without_secrets() -> None:
     remember("a test of OPA", ["hunter2-and-more"])
     hostile = ["a\r\n\x1b[31mb\u202ec", "x" * 2000, "\ud800 lone", "the password hunter2-and-more", " surrounded\n"]
@@ -295,13 +332,14 @@ async def test_the_largest_answer_is_read() -> None:
     body = b'{"result":{"deny":["d"]}}'
     body += b" " * (LARGEST_ANSWER - len(body))
     assert (await decide(Answers(text_of(body)))).deny == ("d",)
-    assert await failure(Answers(text_of(body + b" ")), HookInvalid) == "OPA's answer is larger than 64 KiB"
+    text = await failure(Answers(text_of(body + b" ")), HookFailed)
+    assert text == "OPA's answer is larger than 256 KiB; move rules that repeat the input to another package"
 
 
 async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     stream = Chunks(b'{"result":{"deny":["', *[b"x" * 16_384] * 320, b'"]}}')
     answers = Answers(httpx.Response(200, headers={"content-type": JSON}, stream=stream))
-    await failure(answers, HookInvalid)
+    await failure(answers, HookFailed)
     assert stream.read < LARGEST_ANSWER + 16_384 * 2
     assert stream.is_closed
 

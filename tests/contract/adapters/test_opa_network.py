@@ -10,7 +10,7 @@ import pytest
 
 from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.core.hook import HookDecision
-from anchore_admission.errors import HookError, HookInvalid, HookUnavailable
+from anchore_admission.errors import HookError, HookFailed, HookInvalid, HookUnavailable
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.wiring.hook import WiredHook, decision_hook
@@ -178,7 +178,9 @@ async def test_an_answer_of_megabytes_is_not_read_to_its_end() -> None:
             sent += 16_384
 
     async with answering(answer) as url:
-        assert await failure(url, HookInvalid) == "OPA's answer is larger than 64 KiB"
+        assert await failure(url, HookFailed) == (
+            "OPA's answer is larger than 256 KiB; move rules that repeat the input to another package"
+        )
 
 
 async def test_nothing_that_listens_is_named() -> None:

@@ -15,6 +15,7 @@ from anchore_admission.core.waivers import NO_WAIVERS
 from anchore_admission.errors import (
     DeadlineExceeded,
     HookError,
+    HookFailed,
     HookInvalid,
     HookNotAsked,
     HookUnavailable,
@@ -82,8 +83,9 @@ def test_no_decision(mode: ModeName, enforcement: Enforcement, handling: Workloa
 
 
 @pytest.mark.parametrize("on_error", OnError)
-def test_what_an_author_may_cause_is_a_denial(on_error: OnError) -> None:
-    found = undecided(POLICY, HookNotAsked("too large"), on_error, [rule()], WorkloadHandling.DENY)
+@pytest.mark.parametrize("kind", [HookNotAsked, HookFailed])
+def test_what_an_author_may_cause_is_a_denial(kind: type[HookError], on_error: OnError) -> None:
+    found = undecided(POLICY, kind("too large"), on_error, [rule()], WorkloadHandling.DENY)
     assert (found.decision, found.effect) == (Decision.DENY, Effect.DENY)
 
 
@@ -188,7 +190,14 @@ def test_a_missing_decision_is_no_verdict_unless_something_is_denied() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [HookUnavailable("x"), HookUndefined("x"), HookInvalid("x"), HookNotAsked("x"), DeadlineExceeded("x")],
+    [
+        HookUnavailable("x"),
+        HookUndefined("x"),
+        HookInvalid("x"),
+        HookFailed("x"),
+        HookNotAsked("x"),
+        DeadlineExceeded("x"),
+    ],
     ids=lambda error: error.code,
 )
 def test_every_outcome_is_known_to_the_metrics(error: HookError) -> None:

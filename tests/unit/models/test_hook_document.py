@@ -83,6 +83,12 @@ def test_variables_of_another_shape_are_left_out(env: object) -> None:
     assert found["request"]["object"]["spec"]["containers"][0]["image"] == "nginx"
 
 
+def test_a_name_in_escapes_hides_no_variables() -> None:
+    body = json.dumps(review(pod("nginx", containers=[{"name": "c", "image": "nginx", "env": [SECRET, FROM]}])))
+    found = document(body.replace('"env"', '"\\u0065nv"').encode(), omitted=(Omitted.ENV,))
+    assert found["request"]["object"]["spec"]["containers"][0]["env"] == [{"name": "PASSWORD"}, FROM]
+
+
 def test_other_parts_are_left_out() -> None:
     body = review(
         pod("nginx", metadata={"managedFields": [{"manager": "kubectl"}], "labels": {"a": "b"}}), oldObject=pod("nginx")

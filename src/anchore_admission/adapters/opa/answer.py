@@ -6,15 +6,18 @@ from typing import Any, Final
 
 from anchore_admission.adapters.failures import cleaned
 from anchore_admission.core.hook import HookDecision, ImageOpinion
-from anchore_admission.errors import HookInvalid, HookUndefined
+from anchore_admission.errors import HookFailed, HookInvalid, HookUndefined
 from anchore_admission.redaction import cut
 from anchore_admission.text import joined_lines, shortened
 
-LARGEST_ANSWER: Final = 64 * 1024
-"""Bytes that are read of an answer."""
+LARGEST_ANSWER: Final = 256 * 1024
+"""Bytes that are read of an answer. It holds every rule of the package, also one that repeats a part of the input."""
 MOST_MESSAGES: Final = 64
 """Messages that are kept of one rule; the others are counted."""
 LONGEST_MESSAGE: Final = 1024
+_REPEATS: Final = "move rules that repeat the input to another package"
+"""Advice about an answer that its policy lets the author of the object make too large."""
+NO_TEXT: Final = "an objection without a text"
 _LONGEST_ID = 100
 _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -22,8 +25,10 @@ _KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or fal
 def decision_of(body: bytes, policy: str) -> HookDecision:
     """Return the decision in the body of a successful response; ``policy`` is the path that was asked for.
 
-    Raises HookUndefined, HookInvalid.
+    Raises HookUndefined, HookInvalid, HookFailed.
     """
+    if len(body) > LARGEST_ANSWER:
+        raise HookFailed(f"OPA's answer is larger than {LARGEST_ANSWER // 1024} KiB; {_REPEATS}")
     answer = _parsed(body)
     if "warning" in answer:
         # OPA evaluates a policy without an input, too, and then finds nothing to deny.
@@ -50,7 +55,9 @@ def _parsed(body: bytes) -> dict[str, Any]:
     try:
         # Decoded here: the module json would also read UTF-16 and UTF-32.
         answer = _decoder.decode(body.decode())
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise HookFailed(f"OPA's answer is nested too deeply; {_REPEATS}") from error
+    except ValueError as error:
         raise HookInvalid("OPA's answer is not valid JSON") from error
     if not isinstance(answer, dict):
         raise HookInvalid(f"OPA's answer is {_kind(answer)}, not an object")
@@ -83,11 +90,11 @@ def _messages(value: Any, place: str) -> tuple[str, ...]:
 
 def _message(entry: Any, place: str) -> str:
     text = entry.get("msg") if isinstance(entry, dict) else entry
-    line = _line(text) if isinstance(text, str) else ""
-    if not line:
+    if not isinstance(text, str):
         wanted = "expected texts, or objects with a text msg"
         raise HookInvalid(f"OPA's answer is not a decision: an entry of {place} has no text; {wanted}")
-    return line
+    # Empty or invisible where the policy quotes an annotation, for example: a denial all the same.
+    return _line(text) or NO_TEXT
 
 
 def _line(text: str) -> str:

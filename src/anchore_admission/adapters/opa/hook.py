@@ -5,7 +5,7 @@ import json
 import os
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import httpx
 from anchore_admission.adapters.failures import causes, cleaned, is_unconnected, tls_error, why_tls_failed
 from anchore_admission.adapters.opa.answer import LARGEST_ANSWER, decision_of
 from anchore_admission.core.hook import HookDecision
-from anchore_admission.errors import HookInvalid, HookUnavailable
+from anchore_admission.errors import HookFailed, HookInvalid, HookUnavailable
 from anchore_admission.ports.deadline import Deadline
 
 Pause = Callable[[float], Awaitable[None]]
@@ -37,6 +37,10 @@ _CONNECTING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 _JSON: Final = "application/json"
 _REJECTED = re.compile(r"ALERT_(?:.{0,20}CERTIFICATE|UNKNOWN_CA)")
 """OpenSSL's reasons for an end of the handshake by a server that verifies its clients."""
+_BY_OBJECT: Final = frozenset({"eval_builtin_error", "eval_conflict_error", "eval_type_error"})
+"""OPA's codes for a policy that fails on its input."""
+_OUTSIDE = ("http.send:", "net.")
+"""The functions that fail because of other servers."""
 _VALUES = re.compile(r'["\n]')
 """The beginning of a value in an error of the policy: ``parsing "many"``, ``conflicting values:``, a line for each."""
 
@@ -88,6 +92,7 @@ class OpaHook:
     async def decide(self, document: bytes, deadline: Deadline) -> HookDecision:
         # Spliced, not parsed and dumped: the document is the request as it came, and may be large.
         body = b"".join((b'{"input":', document, b"}"))
+        del document  # it may be large, and the call may take long
         async with deadline.bound():
             try:
                 async with asyncio.timeout(self._timeout):
@@ -108,7 +113,7 @@ class OpaHook:
         return await self._exchange(body)
 
     async def _exchange(self, body: bytes) -> bytes:
-        """Return the body of a successful response. Raises HookUnavailable, HookInvalid."""
+        """Return the body of a successful response. Raises HookUnavailable, HookInvalid, HookFailed."""
         request = self._request(body)
         response: httpx.Response | None = None
         try:
@@ -121,11 +126,10 @@ class OpaHook:
             if response is not None:
                 await response.aclose()
         if response.status_code != _OK:
-            raise HookUnavailable(_why_failed(response, answer))
+            kind = HookFailed if _is_by_object(response, answer) else HookUnavailable
+            raise kind(_why_failed(response, answer))
         if not response.headers.get("content-type", "").lower().startswith(_JSON):
             raise HookInvalid("the response is not JSON, so it is not from OPA; check opa.url")
-        if len(answer) > LARGEST_ANSWER:
-            raise HookInvalid(f"OPA's answer is larger than {LARGEST_ANSWER // 1024} KiB")
         return answer
 
     def _request(self, body: bytes) -> httpx.Request:
@@ -201,31 +205,48 @@ def _why_failed(response: httpx.Response, body: bytes) -> str:  # noqa: PLR0911 
         return "a plain HTTP request was sent to an HTTPS port (400): write https:// in opa.url"
     if status in _BUSY or status == _TOO_MANY:
         return f"OPA is not available ({status})"
-    if status == _SERVER_ERROR and said:
-        return f"OPA cannot evaluate the policy (500): {said}"
+    if status == _SERVER_ERROR and (said or len(body) > LARGEST_ANSWER):
+        return f"OPA cannot evaluate the policy (500){f': {said}' if said else ''}"
     return f"OPA sent an unexpected response ({status})" + (f": {said}" if said else "")
+
+
+def _is_by_object(response: httpx.Response, body: bytes) -> bool:
+    """Return True if the policy fails on the object itself, so that its author must not pass it by that."""
+    if response.status_code != _SERVER_ERROR:
+        return False
+    # An error may quote a large part of the object.
+    return len(body) > LARGEST_ANSWER or any(
+        error.get("code") in _BY_OBJECT and not error["message"].startswith(_OUTSIDE)
+        for error in _errors(_parsed(body))
+    )
 
 
 def _said(body: bytes) -> str:
     """Return OPA's own words in an error response, with the places in the policy."""
-    try:
-        document = json.loads(body.decode())
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(document, dict):
-        return ""
-    errors = document.get("errors")
-    texts = list(_errors(errors if isinstance(errors, list) else []))
+    document = _parsed(body)
+    texts = [_described(error) for error in _errors(document)[:_MOST_ERRORS]]
     message = document.get("message")
     return cleaned("; ".join(texts) or (message if isinstance(message, str) else ""))
 
 
-def _errors(errors: list[Any]) -> Iterator[str]:
-    """Yield the errors without the values that they quote, which may be those of the input: an environment, a token."""
-    for error in errors[:_MOST_ERRORS]:
-        if isinstance(error, dict) and isinstance(error.get("message"), str):
-            location = error.get("location")
-            place = ""
-            if isinstance(location, dict) and isinstance(location.get("file"), str):
-                place = f" ({location['file']}:{location.get('row')})"
-            yield f"{_VALUES.split(error['message'])[0].rstrip(' :')}{place}"
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _errors(document: dict[str, Any]) -> list[dict[str, Any]]:
+    errors = document.get("errors")
+    found = errors if isinstance(errors, list) else []
+    return [error for error in found if isinstance(error, dict) and isinstance(error.get("message"), str)]
+
+
+def _described(error: dict[str, Any]) -> str:
+    """Describe an error without the values that it quotes, which may be those of the input: an environment, a token."""
+    location = error.get("location")
+    place = ""
+    if isinstance(location, dict) and isinstance(location.get("file"), str):
+        place = f" ({location['file']}:{location.get('row')})"
+    return f"{_VALUES.split(error['message'])[0].rstrip(' :')}{place}"

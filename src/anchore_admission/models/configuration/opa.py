@@ -72,7 +72,7 @@ class OpaSection(Section):
     timeout: Annotated[Duration, Field(ge=0.05, le=10)] = 1.0
     """How long a review waits for the decision; lookups in Anchore end that much earlier. Default 1s."""
     on_error: OnError = OnError.DENY
-    """The effect of a missing decision: OPA does not respond, or the policy is not loaded or fails."""
+    """The effect of a missing decision: OPA does not respond, or the policy is not loaded."""
     requests: Annotated[list[HookRequests], Field(min_length=1)] = Field([HookRequests.IMAGES])
     """images asks about requests with an image that is judged; all also about those that change none."""
     omit: list[Omitted] = Field([Omitted.ENV])

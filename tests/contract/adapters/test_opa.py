@@ -390,6 +390,12 @@ async def test_a_failure_to_connect_is_retried_once() -> None:
     assert len(answers.requests) == 2
 
 
+async def test_a_request_that_may_have_arrived_is_not_retried() -> None:
+    answers = Answers(httpx.ReadError("closed"))
+    assert await failure(answers, HookUnavailable) == "OPA closed the connection without a response"
+    assert len(answers.requests) == 1
+
+
 async def test_an_answer_that_breaks_off_is_not_retried() -> None:
     stream = Chunks(b'{"result":{"deny":[]}}', error=httpx.ReadError("closed"))
     answers = Answers(httpx.Response(200, headers={"content-type": JSON}, stream=stream))
@@ -405,6 +411,6 @@ async def test_a_silent_server_costs_the_timeout() -> None:
 
     hook = OpaHook(AnsweringTransport(silent), TARGET, timeout=0.05)
     with pytest.raises(HookUnavailable, match=r"^no response from OPA within 0\.05 seconds$"):
-        await hook.decide(b"{}", Deadline.after(60))
+        await hook.decide(b"{}", Deadline.after(5))
     with pytest.raises(DeadlineExceeded):
         await hook.decide(b"{}", Deadline.after(0.01))

@@ -101,6 +101,7 @@ WRONG = [
     ("keyFile", encrypted_key(), "is encrypted; give a key without a passphrase"),
     ("tokenFile", b"\n", "is empty"),
     ("tokenFile", b"first\nsecond", "is not a single token: expected one line of ASCII without spaces"),
+    ("tokenFile", b"first second", "is not a single token: expected one line of ASCII without spaces"),
     ("tokenFile", b"a\r\nx-header: b", "is not a single token: expected one line of ASCII without spaces"),
     ("tokenFile", "tökén".encode(), "is not a single token: expected one line of ASCII without spaces"),
     ("tokenFile", b"\xff", "is not UTF-8 text: byte 0xff in line 1"),

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from anchore_admission.sandbox.references import BadReference, parse
+from anchore_admission.sandbox.times import epoch
 
 State = Literal["not_analyzed", "analyzing", "analyzed", "analysis_failed"]
 ApiName = Literal["v1", "v2"]
@@ -34,6 +35,11 @@ def _tag_reference(text: str) -> str:
         raise ValueError(str(error)) from error
     if reference.tag is None:
         raise ValueError("expected an image with a tag, not a digest")
+    return text
+
+
+def _time(text: str) -> str:
+    epoch(text)
     return text
 
 
@@ -64,6 +70,7 @@ Severity = Annotated[
     BeforeValidator(_severity),
     WithJsonSchema({"type": "string"}),
 ]
+Time = Annotated[str, AfterValidator(_time)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -104,7 +111,14 @@ class SeedImage(ImageContent):
     tag: Tags
     account: Name = "admin"
     state: State = "analyzed"
+    analyzed_at: Time | None = Field(default=None, alias="analyzedAt")
     annotations: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _only_an_analyzed_image_has_a_time(self) -> "SeedImage":
+        if self.analyzed_at is not None and self.state != "analyzed":
+            raise ValueError("analyzedAt needs the state analyzed")
+        return self
 
 
 class RegistryEntry(ImageContent):

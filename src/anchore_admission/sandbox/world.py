@@ -17,6 +17,7 @@ from anchore_admission.sandbox.references import parse
 from anchore_admission.sandbox.registry import Registry, content_of, default_name
 from anchore_admission.sandbox.responses import AnchoreError
 from anchore_admission.sandbox.seed import Messages, Seed, SeedImage, SeedPolicy
+from anchore_admission.sandbox.times import epoch
 
 MAX_TENANTS = 2_000
 
@@ -101,7 +102,8 @@ def _hold_image(world: World, image: SeedImage) -> None:
     images = world.claim(image.account).images
     record = images.exact(content.digest, now)
     if record is None:
-        record = ImageRecord(image.account, content, now, world.next_sequence(), now, ALREADY)
+        added_at = now if image.analyzed_at is None else epoch(image.analyzed_at)
+        record = ImageRecord(image.account, content, added_at, world.next_sequence(), added_at, ALREADY)
         images.add(record)
     record.held = None if image.state in ("analyzed", "analysis_failed") else image.state
     record.annotate(image.annotations)

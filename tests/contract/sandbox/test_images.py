@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from anchore_admission.sandbox.references import BadReference, parse
+from anchore_admission.sandbox.times import rfc3339
 from support.sandbox_calls import START, Sandbox
 
 D = "a" * 64
@@ -94,6 +95,15 @@ async def test_only_force_repeats_a_finished_analysis() -> None:
     assert (first["analysis_status"], forced["analysis_status"]) == ("analyzed", "not_analyzed")
     assert forced["analyzed_at"] == first["analyzed_at"]
     assert forced["image_content"]["metadata"]["arch"] == "amd64"
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_an_analysis_may_have_ended_before_the_start(version: str) -> None:
+    sandbox = Sandbox({"images": [{"tag": NGINX, "analyzedAt": "2026-01-31T13:00:00+01:00"}, {"tag": "redis:7"}]})
+    listed = await sandbox.get(f"/{version}/images")
+    images = listed if version == "v1" else listed["items"]
+    analyzed = {image["image_detail"][0]["repo"]: image["analyzed_at"] for image in images}
+    assert analyzed == {"library/nginx": "2026-01-31T12:00:00Z", "redis": rfc3339(START)}
 
 
 async def test_a_seeded_state_stays_until_it_is_forced() -> None:

@@ -34,6 +34,8 @@ accounts: [{{name: admin}}, {{name: admin}}, {{name: "a b"}}]
 images:
   - {{tag: "nginx@{DIGEST}", account: missing, digest: latest}}
   - {{tag: nginx, findings: [{{id: CVE-1, severity: huge, package: p}}]}}
+  - {{tag: nginx, analyzedAt: yesterday}}
+  - {{tag: nginx, analyzedAt: 2026-01-31T12:00:00Z, state: analyzing}}
 registry:
   - {{tag: [a, b], error: NO_SUCH_ERROR}}
   - {{tag: b, error: REGISTRY_NOT_ACCESSIBLE, digest: {DIGEST}}}
@@ -53,7 +55,15 @@ faults: [{{mode: slow}}]
     assert sorted(paths) == sorted(
         [
             *("analysisTime", "colour", "accounts[1]", "accounts[2].name", "images[0].account", "images[0].digest"),
-            *("images[0].tag[0]", "images[1].findings[0].severity", "registry[0].error", "registry[1]", "registry[1]"),
+            *(
+                "images[0].tag[0]",
+                "images[1].findings[0].severity",
+                "images[2].analyzedAt",
+                "images[3]",
+                "registry[0].error",
+                "registry[1]",
+                "registry[1]",
+            ),
             *("policies[0].policy", "policies[1].policy", "policies[1].active", "faults[0]"),
         ]
     )

@@ -5,20 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
-from anchore_admission.models.image_report import ImageReport, ReportedFinding, ReportedVerdict
+from anchore_admission.models.image_report import ReportedVerdict
 from support.charts import run
+from support.image_reports import APP, INIT, WARNED, pod, report
 from support.paths import DOCS
 
 FOLDER = DOCS / "examples" / "gatekeeper"
 TEMPLATE = yaml.safe_load((FOLDER / "template.yaml").read_text())
 CONSTRAINTS = list(yaml.safe_load_all((FOLDER / "constraint.yaml").read_text()))
 PARAMETERS = CONSTRAINTS[0]["spec"]["parameters"]
-APP, INIT = "registry.example.com/app:1", "registry.example.com/init:1"
-FINDING = ReportedFinding("vulnerabilities", "package", "CVE-2026-1", "HIGH", "openssl-3.0", "", "warn", "HIGH …")
 _BUILTIN = {
     "name": "external_data",
     "decl": {"type": "function", "args": [{"type": "any"}], "result": {"type": "any"}},
@@ -34,24 +32,10 @@ external_data(request) := data.answer if {
 """Gatekeeper's function: defined for a request with the expected keys only."""
 
 
-def facts(image: str = APP, **fields: Any) -> dict[str, Any]:
-    """Return an image report as JSON: of an image that passes, if no fields say otherwise."""
-    known: dict[str, Any] = {
-        "verdict": ReportedVerdict("admit", "policy_passed"),
-        "findings_total": len(fields.get("findings", ())),
-    }
-    report: dict[str, Any] = msgspec.to_builtins(ImageReport(reference=image, **(known | fields)))
-    return report
-
-
 def answer(*reports: Mapping[str, Any], **members: Any) -> dict[str, Any]:
     """Return a provider's answer as Gatekeeper hands it to Rego."""
-    pairs = [[report["reference"], report] for report in reports]
+    pairs = [[each["reference"], each] for each in reports]
     return {"responses": pairs, "errors": [], "status_code": 200, "system_error": ""} | members
-
-
-def pod(*images: str, **spec: Any) -> dict[str, Any]:
-    return {"spec": {"containers": [{"name": f"c{n}", "image": image} for n, image in enumerate(images)], **spec}}
 
 
 @pytest.fixture(name="opa")
@@ -104,7 +88,7 @@ SILENT = [
     ("the key was omitted", answer(), "image registry.example.com/app:1: Anchore's facts are missing"),
     (
         "another key was answered",
-        answer(facts(INIT)),
+        answer(report(INIT)),
         "image registry.example.com/app:1: Anchore's facts are missing",
     ),
     (
@@ -119,7 +103,7 @@ SILENT = [
     ),
     (
         "an error page",
-        answer(facts(), status_code=401),
+        answer(report(), status_code=401),
         "Anchore's facts are missing: the provider responded with status 401",
     ),
     (
@@ -134,7 +118,7 @@ SILENT = [
     ),
     (
         "stopped",
-        answer(facts(verdict=ReportedVerdict("deny", "policy_failed"))),
+        answer(report(verdict=ReportedVerdict("deny", "policy_failed"))),
         "image registry.example.com/app:1 does not pass Anchore's policy: policy_failed",
     ),
 ]
@@ -148,7 +132,7 @@ def test_silence_and_failures_deny(opa: Path, answered: Mapping[str, Any] | None
 @pytest.mark.parametrize("status", [200, 0], ids=["asked", "from the cache"])
 def test_an_image_that_passes_is_admitted(opa: Path, status: int) -> None:
     """Gatekeeper gives no status when its cache answers."""
-    assert violations(opa, {"object": pod(APP)}, answer(facts(), status_code=status)) == []
+    assert violations(opa, {"object": pod(APP)}, answer(report(), status_code=status)) == []
 
 
 PLACES = [
@@ -163,9 +147,9 @@ PLACES = [
 @pytest.mark.parametrize("workload", PLACES, ids=["Deployment", "CronJob", "init", "ephemeral", "volume"])
 def test_the_images_of_every_place_are_asked_about(opa: Path, workload: Mapping[str, Any]) -> None:
     keys = [APP, INIT] if workload["spec"].get("containers") else [APP]
-    denied = facts(verdict=ReportedVerdict("deny", "policy_failed"))
+    denied = report(verdict=ReportedVerdict("deny", "policy_failed"))
 
-    assert violations(opa, {"object": workload}, answer(denied, facts(INIT)), keys=keys) == [
+    assert violations(opa, {"object": workload}, answer(denied, report(INIT)), keys=keys) == [
         "image registry.example.com/app:1 does not pass Anchore's policy: policy_failed"
     ]
 
@@ -182,15 +166,15 @@ EXPOSED = [
 
 @pytest.mark.parametrize(("workload", "denials"), EXPOSED)
 @pytest.mark.parametrize(
-    "report", [facts(findings=(FINDING,)), facts(findings_total=None)], ids=["severe", "not known"]
+    "facts", [report(findings=(WARNED,)), report(findings_total=None)], ids=["severe", "not known"]
 )
 def test_findings_count_where_the_pod_is_exposed(
-    opa: Path, workload: Mapping[str, Any], report: Mapping[str, Any], denials: int
+    opa: Path, workload: Mapping[str, Any], facts: Mapping[str, Any], denials: int
 ) -> None:
-    assert len(violations(opa, {"object": workload}, answer(report))) == denials
+    assert len(violations(opa, {"object": workload}, answer(facts))) == denials
 
 
 def test_an_update_asks_about_the_images_that_it_adds(opa: Path) -> None:
     """Without any, nothing is asked: the call would fail here."""
     assert violations(opa, {"object": pod(APP), "oldObject": pod(APP)}, None) == []
-    assert violations(opa, {"object": pod(APP, INIT), "oldObject": pod(INIT)}, answer(facts())) == []
+    assert violations(opa, {"object": pod(APP, INIT), "oldObject": pod(INIT)}, answer(report())) == []

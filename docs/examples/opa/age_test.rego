@@ -15,5 +15,6 @@ test_the_age_of_an_analysis[note] if {
 }
 
 test_an_image_that_is_not_analyzed_is_left_to_the_mode if {
-	denials(with_image(clean, {"state": "analyzing", "analyzedAt": null, "evaluation": null, "findingsTotal": null})) == []
+	denials(with_image(clean, denied)) == []
+	denials(with_image(clean, unknown[0])) == []
 }

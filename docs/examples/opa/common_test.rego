@@ -28,7 +28,7 @@ image := {
 	"evaluation": {"policy": "production", "action": "go", "reason": "policy_evaluation", "mapped": true, "problems": []},
 	"findings": [],
 	"findingsTotal": 0,
-	"verdict": {"decision": "allow", "reason": "policy_passed"},
+	"verdict": {"decision": "admit", "reason": "policy_passed"},
 	"error": null,
 }
 
@@ -49,6 +49,34 @@ other_finding(gate, trigger) := object.union(
 	finding("3bdbc3ab9b41f2e3d2f1c3a8a1e5a6f1", "", ""),
 	{"gate": gate, "trigger": trigger, "package": ""},
 )
+
+# Facts of an image that the rule admits although Anchore did not respond, was not asked, or told only a part.
+unknown := [
+	{"state": null, "analyzedAt": null, "evaluation": null, "findingsTotal": null, "verdict": {"decision": "no_verdict"}},
+	{"mode": "analysis", "evaluation": null, "findingsTotal": null},
+	{"findingsTotal": null},
+]
+
+# Facts of an image that the rule denies.
+denied := {
+	"state": "analyzing",
+	"analyzedAt": null,
+	"evaluation": null,
+	"findingsTotal": null,
+	"verdict": {"decision": "deny", "reason": "not_analyzed"},
+}
+
+# Facts of an image that an update leaves as it is. The controller takes a message about it for an invalid answer.
+unchanged := {
+	"unchanged": true,
+	"rule": null,
+	"mode": null,
+	"state": null,
+	"analyzedAt": null,
+	"evaluation": null,
+	"findingsTotal": null,
+	"verdict": null,
+}
 
 # Return the clean document with findings of its image, all of them listed.
 with_findings(document, findings) := with_image(document, {"findings": findings, "findingsTotal": count(findings)})
@@ -89,6 +117,12 @@ test_nothing_is_wrong_with_the_clean_document if {
 		denials(as_kind(kind, clean)) == []
 		warnings(as_kind(kind, clean)) == []
 	}
+}
+
+test_no_policy_has_a_message_about_an_unchanged_image if {
+	some changes in [as_root, privileged]
+	document := with_pod(with_image(clean, object.union(unchanged, {"repository": "docker.io/x"})), changes)
+	admission.images == {} with input as document
 }
 
 test_a_document_without_a_version_is_denied if {

@@ -12,7 +12,7 @@ images[image.reference].deny contains message if {
 
 images[image.reference].deny contains message if {
 	some image in input.images
-	image.evaluation != null
+	image.verdict.decision != "deny"
 	not lists_all(image, {"CRITICAL", "HIGH"})
 	reason := exposure(pod(input.request.object))
 	message := sprintf("not allowed in a Pod that is %s: not all of its findings are known", [reason])

@@ -51,7 +51,13 @@ test_a_medium_finding_is_allowed if {
 }
 
 test_findings_that_are_not_known_are_denied_where_the_pod_is_exposed if {
-	document := with_image(clean, {"findingsTotal": null})
-	denials(document) == []
-	count(denials(with_pod(document, {"spec": {"hostNetwork": true}}))) == 1
+	every facts in unknown {
+		document := with_image(clean, facts)
+		denials(document) == []
+		count(denials(with_pod(document, {"spec": {"hostNetwork": true}}))) == 1
+	}
+}
+
+test_an_image_that_is_denied_anyway_needs_no_second_reason if {
+	denials(with_pod(with_image(clean, denied), {"spec": {"hostNetwork": true}})) == []
 }

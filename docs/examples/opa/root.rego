@@ -11,7 +11,7 @@ images[image.reference].deny contains message if {
 
 images[image.reference].deny contains message if {
 	some image in input.images
-	image.evaluation != null
+	image.verdict.decision != "deny"
 	runs_as_root(image)
 	not lists_all(image, {"CRITICAL", "HIGH", ""})
 	message := "not allowed in a container that may run as root: not all of its findings are known"

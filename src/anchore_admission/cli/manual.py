@@ -130,7 +130,9 @@ def _only_anchore(url: str) -> Configuration:
 
 def _opa(url: str, section: OpaSection | None) -> OpaSection | None:
     """Return the section with another address. Without TLS, the files for it do not count."""
-    given = parse_configuration(to_json({"opa": {"url": url}}), "--opa").opa
+    # Parsed as that of a file, which needs an address of Anchore, too.
+    document = {"anchore": {"endpoint": "http://not-used"}, "opa": {"url": url}}
+    given = parse_configuration(to_json(document), "--opa").opa
     if not given or not section:
         return given
     tls = {} if url.startswith("https://") else dict.fromkeys(("ca_file", "certificate_file", "key_file"))

@@ -166,7 +166,9 @@ EXPOSED = [
 
 @pytest.mark.parametrize(("workload", "denials"), EXPOSED)
 @pytest.mark.parametrize(
-    "facts", [report(findings=(WARNED,)), report(findings_total=None)], ids=["severe", "not known"]
+    "facts",
+    [report(findings=(WARNED,)), report(findings_total=None), report(findings_total=9)],
+    ids=["severe", "not known", "cut"],
 )
 def test_findings_count_where_the_pod_is_exposed(
     opa: Path, workload: Mapping[str, Any], facts: Mapping[str, Any], denials: int

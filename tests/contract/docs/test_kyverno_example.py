@@ -74,7 +74,11 @@ EXPOSED = [
 
 
 @pytest.mark.parametrize(("created", "count"), EXPOSED)
-@pytest.mark.parametrize("facts", [report(findings=(WARNED,)), report(findings_total=None)], ids=["severe", "unknown"])
+@pytest.mark.parametrize(
+    "facts",
+    [report(findings=(WARNED,)), report(findings_total=None), report(findings_total=9)],
+    ids=["severe", "unknown", "cut"],
+)
 def test_findings_count_where_the_pod_is_exposed(
     created: Mapping[str, Any], count: int, facts: Mapping[str, Any]
 ) -> None:

@@ -39,6 +39,14 @@ def test_the_tests_of_the_policies_pass_and_reach_every_line() -> None:
     assert {Path(name).name for name, file in report["files"].items() if file.get("not_covered")} == set()
 
 
+def test_the_page_describes_every_policy() -> None:
+    """Each has a row of the table and a section."""
+    page = (DOCS / "opa-policies.md").read_text()
+    missing = [path.name for path in POLICIES if page.count(f"({'/'.join(path.parts[-3:])})") != 1]
+    assert missing == []
+    assert [path.name for path in POLICIES if f"| [{path.name}](#" not in page] == []
+
+
 @policies
 def test_a_policy_decides_with_the_common_file_alone(policy: Path) -> None:
     """The common file has the rule ``deny`` that every answer needs."""

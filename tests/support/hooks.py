@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from anchore_admission.core.hook import HookDecision
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.hook import DecisionHook
 from e2e.cluster.waiting import until
-from support import programs
+from support.charts import program
 from support.listening import HOST
 from support.paths import ROOT
 from support.ports import free_port
@@ -96,14 +95,6 @@ class Chunks(httpx.AsyncByteStream):
         self.is_closed = True
 
 
-def opa_program() -> str:
-    """Return the path of OPA. Skips the test where it is not built."""
-    found = programs.find("opa")
-    if not found:
-        pytest.skip("SKIPPED: opa is not here; `make programs` builds it")
-    return found
-
-
 @dataclass
 class OpaServer:
     """An OPA process with policies, on a port of the loopback or a Unix socket."""
@@ -122,7 +113,7 @@ class OpaServer:
 
     def start(self) -> None:
         """Start the server, and wait until it listens."""
-        command = [opa_program(), "run", "--server", "--skip-version-check", "--log-level", "error", *self.options]
+        command = [program("opa"), "run", "--server", "--skip-version-check", "--log-level", "error", *self.options]
         command += ["--addr", self.url, *map(str, self.policies)]
         self.process = subprocess.Popen(command)  # noqa: S603 - the program that was found
         until(self._is_listening, "OPA listens", every=0.02)

@@ -23,7 +23,7 @@ from anchore_admission.core.exemption_messages import exempted
 from anchore_admission.core.findings import worst_first
 from anchore_admission.core.hook import HookVerdict
 from anchore_admission.core.messages import finding_line, out_of_scope
-from anchore_admission.core.verdict import ImageVerdict
+from anchore_admission.core.verdict import ImageVerdict, ReviewVerdict
 from anchore_admission.services.reviews.summary import ManualReview, Summary
 from anchore_admission.text import shown
 from anchore_admission.web.manual_document import as_document
@@ -241,21 +241,22 @@ def _rows(summary: Summary, max_findings: int) -> Iterator[_Row]:
             for image in review.verdict.images:
                 yield _row(about, image, max_findings)
         if review.verdict and review.verdict.hook:
-            yield from _hook_rows(about, review.verdict.hook)
+            yield from _hook_rows(about, review.verdict, review.verdict.hook)
 
 
-def _hook_rows(about: str, hook: HookVerdict) -> Iterator[_Row]:
+def _hook_rows(about: str, verdict: ReviewVerdict, hook: HookVerdict) -> Iterator[_Row]:
     """Yield a row for each objection of a decision hook, by its effect; one if it has none."""
     is_missing = hook.decision is Decision.NO_VERDICT
+    only = shown(verdict.images[0].judged.text) if len(verdict.images) == 1 else "-"
     for lines, outcome in (
         (hook.denials, ImageOutcome.DENIED),
         (hook.warnings, ImageOutcome.WARNED),
         (hook.recorded, ImageOutcome.RECORDED),
     ):
         for line in lines:
-            yield _Row(about, "-", ImageOutcome.UNDECIDED if is_missing else outcome, shown(line, _TEXT_LIMIT))
+            yield _Row(about, only, ImageOutcome.UNDECIDED if is_missing else outcome, shown(line, _TEXT_LIMIT))
     if not hook.lines:
-        yield _Row(about, "-", ImageOutcome.ADMITTED, f"policy {hook.policy} has no objection")
+        yield _Row(about, only, ImageOutcome.ADMITTED, f"policy {hook.policy} has no objection")
 
 
 def _outcome_without_images(review: ManualReview) -> ImageOutcome:

@@ -293,6 +293,7 @@ async def test_an_explanation_names_the_rules_passed_over(webhook: Webhook) -> N
         "breakGlass": None,
         "pin": "off",
         "pinConflict": "",
+        "opa": None,
         "problem": "",
         "exemptions": [],
         "passedOver": [{"rule": "sandbox", "keys": ["namespaces"]}, {"rule": "robots", "keys": ["users"]}],

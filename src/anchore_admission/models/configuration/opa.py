@@ -4,7 +4,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from anchore_admission.models.configuration.base import Section
 from anchore_admission.models.configuration.sections import File
@@ -15,6 +15,7 @@ _SOCKET = re.compile(r"unix://(?P<path>/[!-~]{1,90})")
 _HTTP = re.compile(
     r"(?P<scheme>https?)://(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?/?"
 )
+_LOCAL = re.compile(r"http://(?:localhost|127\.[0-9.]+|\[::1\])(?::[0-9]+)?/?$")
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:/[A-Za-z_][A-Za-z0-9_]*)*")
 _LONGEST_PATH: Final = 200
 _LAST_PORT: Final = 65535
@@ -84,16 +85,19 @@ class OpaSection(Section):
     @classmethod
     def _needs_tls(cls, value: str | None, info: ValidationInfo) -> str | None:
         url = info.data.get("url", "")
-        if value and info.field_name != "token_file" and url and not url.startswith("https://"):
+        if not value or not url or url.startswith("https://"):
+            return value
+        if info.field_name != "token_file":
             raise ValueError("needs an https:// address")
+        if not _SOCKET.fullmatch(url) and not _LOCAL.match(url):
+            raise ValueError("needs an https:// address: without TLS, an attacker on the path reads the token")
         return value
 
-    @field_validator("key_file")
-    @classmethod
-    def _has_certificate(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if "certificate_file" in info.data and bool(value) != bool(info.data["certificate_file"]):
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> "OpaSection":
+        if bool(self.certificate_file) != bool(self.key_file):
             raise ValueError("certificateFile and keyFile belong together")
-        return value
+        return self
 
     @property
     def socket(self) -> str | None:

@@ -60,6 +60,8 @@ def warnings_about(configuration: Configuration, now: float) -> Iterator[Problem
     for number, rule in enumerate(configuration.rules):
         yield from _chosen_by_authors(f"rules[{number}]", rule, configuration.defaults.mode)
         yield from _never_pinned(f"rules[{number}]", rule, configuration)
+        if rule.opa and configuration.opa is None:
+            yield Problem(f"rules[{number}].opa", f"{rule.name} asks no policy, because there is no section opa")
     for number, exemption in enumerate(configuration.exemptions):
         yield from _about_exemption(f"exemptions[{number}]", exemption, now)
 

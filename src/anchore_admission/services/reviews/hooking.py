@@ -114,17 +114,18 @@ class Hooking:
         # A crowd may wait for its turn with all the time that the hook itself does not need.
         async with slots.taken(subject.line, max(timeout, deadline.left() - timeout)):
             # Only now: the documents of reviews that wait for a slot would take memory.
-            document = self._document(subject, body)
+            reports = _reports(subject)
+            document = self._document(subject, body, reports)
             own = Deadline.after(min(timeout, deadline.left()), deadline.clock)
             async with own.bound():
                 decision = await self._hook.decide(document, own)
-        hook_verdict.expect_known(decision, [image.judged.text for image in subject.images])
+        hook_verdict.expect_known(decision, [report.reference for report in reports])
         return decision
 
-    def _document(self, subject: Subject, body: bytes | bytearray) -> bytes:
+    def _document(self, subject: Subject, body: bytes | bytearray, reports: Sequence[ImageReport]) -> bytes:
         if not body:
             raise HookNotAsked("the request was not received as a whole")
-        return hook_document(body, _reports(subject), subject.labels, self._section.omit)
+        return hook_document(body, reports, subject.labels, self._section.omit)
 
 
 def _reports(subject: Subject) -> list[ImageReport]:

@@ -80,6 +80,11 @@ async def test_an_image_that_the_object_does_not_name_makes_the_answer_invalid()
     assert (verdict.allowed, verdict.hook.error) == (False, "hook_invalid")
 
 
+async def test_an_objection_to_an_unchanged_image_has_no_effect() -> None:
+    stage, _ = setup(decision=HookDecision(images=(ImageOpinion(APP, deny=("old",)),)))
+    assert (await stage.review(pod(APP, BAD), old=pod(APP))).allowed
+
+
 SKIPPED = {"name": "off", "match": {"images": ["*app*"]}, "mode": "skip"}
 NOT_ASKED = {"name": "off", "match": {"images": ["*app*"]}, "opa": False}
 EXEMPT = {"name": "all", "match": {"images": ["*app*"]}, "reason": "r", "owner": "o", "expires": "2026-12-31"}

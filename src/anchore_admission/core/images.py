@@ -75,28 +75,38 @@ def _images_to_judge(request: AdmissionRequest, view: PodView) -> list[Container
     return workload.changed(images, old.spec if old else None)
 
 
-def _judged(text: str, places: tuple[ContainerImage, ...], book: NarrowedBook) -> JudgedImage:
-    """Parse the text once: the result gives both the names to match rules with and the reference to judge."""
+def meaning_of(text: str) -> ImageReference | Uncheckable:
+    """Parse an image text; return the reason if Anchore cannot check such an image."""
     # First, because `sha256:<hex>` is also a valid reference (to docker.io/library/sha256), although containerd may run
     # a local image by it.
     if is_image_id(text):
-        rule = book.strictest(text)
-        return JudgedImage(text, places, Uncheckable(Reason.IMAGE_ID), rule)
-    meaning: ImageReference | Uncheckable
+        return Uncheckable(Reason.IMAGE_ID)
     try:
         reference = parse(text)
     except InvalidImageReference as error:
-        names = text_names(text)
-        meaning = Uncheckable(Reason.MALFORMED_REFERENCE, str(error)) if text else Uncheckable(Reason.NO_IMAGE)
-    else:
-        names = image_names(reference)
-        problem = not_for_anchore(reference)
-        meaning = Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem) if problem else reference
+        return Uncheckable(Reason.MALFORMED_REFERENCE, str(error)) if text else Uncheckable(Reason.NO_IMAGE)
+    problem = not_for_anchore(reference)
+    return Uncheckable(Reason.UNSUPPORTED_REFERENCE, problem) if problem else reference
+
+
+def _judged(text: str, places: tuple[ContainerImage, ...], book: NarrowedBook) -> JudgedImage:
+    """Parse the text, and select the rule that the image falls under."""
+    meaning = meaning_of(text)
+    if isinstance(meaning, Uncheckable) and meaning.reason is Reason.IMAGE_ID:
+        return JudgedImage(text, places, meaning, book.strictest(text))
+    is_checkable = isinstance(meaning, ImageReference)
     has_digest = not isinstance(meaning, ImageReference) or meaning.digest is not None
-    selection = book.select(names, is_checkable=isinstance(meaning, ImageReference), has_digest=has_digest)
-    if selection.problem and isinstance(meaning, ImageReference):
+    selection = book.select(_names_of(text, meaning), is_checkable=is_checkable, has_digest=has_digest)
+    if selection.problem and is_checkable:
         meaning = Uncheckable(selection.problem.reason, selection.problem.text, selection.problem.by_author)
     return JudgedImage(text, places, meaning, selection.rule)
+
+
+def _names_of(text: str, meaning: ImageReference | Uncheckable) -> tuple[str, ...]:
+    """Return the names by which rules match an image text."""
+    if isinstance(meaning, ImageReference):
+        return image_names(meaning)
+    return image_names(parse(text)) if meaning.reason is Reason.UNSUPPORTED_REFERENCE else text_names(text)
 
 
 def circumstances_of(

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.settings import spelled
 from anchore_admission.web.accepting import HANDSHAKES, Acceptor
-from anchore_admission.web.clients import ClientNames
+from anchore_admission.web.clients import Clients
 from anchore_admission.web.connections import REPEATED, Closed, Connection
 from anchore_admission.web.signals import stop_on_signals
 from anchore_admission.web.tls import ServingCertificate
@@ -40,8 +40,8 @@ logger = logging.getLogger("anchore_admission.server")
 class Listener:
     """One port and its application; port 0 takes a free one.
 
-    ``setting`` names the port in the error if it is taken. ``clients`` needs a ``certificate`` that requires client
-    certificates. Lifespan events are not sent: the builder of an application opens and closes its resources. At most
+    ``setting`` names the port in the error if it is taken. ``clients`` needs a ``certificate`` that asks clients
+    for theirs. Lifespan events are not sent: the builder of an application opens and closes its resources. At most
     ``connections`` are kept at once; ``on_closed`` is called for each one that is closed before its client closes it.
     """
 
@@ -50,7 +50,7 @@ class Listener:
     port: int
     certificate: ServingCertificate | None = None
     setting: str = "port"
-    clients: ClientNames | None = None
+    clients: Clients | None = None
     connections: int | None = None
     on_closed: Callable[[Closed], None] = lambda _: None
 

@@ -25,11 +25,24 @@ from anchore_admission.settings import spelled
 from anchore_admission.watched import Watched
 
 logger = logging.getLogger("anchore_admission.tls")
-_CERTIFICATE, _KEY, _CLIENTS = spelled("tls_cert_file"), spelled("tls_key_file"), spelled("client_ca_file")
+_CERTIFICATE, _KEY = spelled("tls_cert_file"), spelled("tls_key_file")
 _EVERY_CLIENT: Final = b""
 """The client CA bundle of a port that requires no client certificates."""
 PairFiles = tuple[Path, Path]
 """The files of a certificate with its chain, and of its key; PEM."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCas:
+    """The file of the CAs of client certificates. Unless they are ``required``, a client may also have none.
+
+    ``setting`` names the file in errors, and ``until_valid`` tells what its problems mean.
+    """
+
+    path: Path
+    setting: str = "client_ca_file"
+    required: bool = True
+    until_valid: str = "not ready until this is fixed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +60,44 @@ class ServingCertificate:
     Loading a new pair into that context instead would leave it unable to serve if the key did not fit.
 
     With ``files``, the pair is read from them and ``watched``; otherwise the caller hands over pairs with ``present``.
-    ``clients`` is a CA bundle: only clients with a certificate that one of its CAs signed may connect. Until the bundle
-    has been valid once, no client may.
+    ``clients`` is a CA bundle: only clients with a certificate that one of its CAs signed may connect, or also those
+    without any certificate if the bundle says so. Until the bundle has been valid once, no client may.
 
     Raises ConfigurationError if a file cannot be read at the start (a configuration mistake). Invalid contents may
     still be corrected, so they leave the port unready.
     """
 
     def __init__(
-        self, files: PairFiles | None = None, clients: Path | None = None, *, clock: Clock = time.monotonic
+        self, files: PairFiles | None = None, clients: Path | ClientCas | None = None, *, clock: Clock = time.monotonic
     ) -> None:
+        wanted = ClientCas(clients) if isinstance(clients, Path) else clients
         self._files = files
         self._lock = threading.Lock()
         self._pair: CertificatePair | None = None
-        self._clients: bytes | None = None if clients else _EVERY_CLIENT
+        self._clients: bytes | None = None if wanted else _EVERY_CLIENT
+        self._verify = ssl.CERT_OPTIONAL if wanted and not wanted.required else ssl.CERT_REQUIRED
         self._served: _Served | None = None
         self.context = _context(_EVERY_CLIENT)
-        if clients:
+        if wanted:
             # A connection keeps these settings of its first context, whichever context it is handed later.
-            _require_client_certificates(self.context)
+            _ask_for_client_certificates(self.context, self._verify)
         self.context.sni_callback = self._hand_over
         self.watched: list[Watched[Any]] = []
-        if clients:
-            read = partial(_read_clients, clients)
-            watched = Watched("client CA bundle", read, source=str(clients), use=self._use_clients, clock=clock)
+        if wanted:
+            watched = Watched(
+                "client CA bundle",
+                partial(_read_clients, wanted),
+                source=str(wanted.path),
+                use=self._use_clients,
+                until_valid=wanted.until_valid,
+                clock=clock,
+            )
             self.watched.append(watched)
         if files:
             source = f"{files[0]}, {files[1]}"
             read_pair = partial(_read_pair, files)
             self.watched.append(Watched("certificate", read_pair, source=source, use=self.present, clock=clock))
-        _start(self.watched, [*(files or ()), *([clients] if clients else [])])
+        _start(self.watched, [*(files or ()), *([wanted.path] if wanted else [])])
 
     def not_after(self) -> float:
         """Return the Unix time at which the certificate in use expires; not a number while there is none."""
@@ -101,7 +122,7 @@ class ServingCertificate:
 
     def _serve(self, pair: CertificatePair | None, clients: bytes | None) -> None:
         """Check both, then use both at once. While the client CA bundle is unknown, a pair is checked but not used."""
-        context = _context(clients or _EVERY_CLIENT)
+        context = _context(clients or _EVERY_CLIENT, self._verify)
         if pair:
             certificate = _loaded(context, pair, self._files)
             if clients is not None:
@@ -141,37 +162,38 @@ def _read_pair(files: PairFiles) -> CertificatePair:
     return CertificatePair(certificate, key)
 
 
-def _read_clients(path: Path) -> bytes:
+def _read_clients(file: ClientCas) -> bytes:
     """Read a client CA bundle. Raises ConfigurationError, also for an empty file: it must not let every client in."""
+    path, setting = file.path, spelled(file.setting)
     try:
         clients = read_bytes(path)
     except ConfigurationError as error:
-        raise _wrong(_CLIENTS, f"{path} {error.problems[0]}") from error
+        raise _wrong(setting, f"{path} {error.problems[0]}") from error
     if not clients.strip():
-        raise _wrong(_CLIENTS, f"{path} is empty")
+        raise _wrong(setting, f"{path} is empty")
     try:
         _context(clients)
     except (ssl.SSLError, ValueError) as error:
-        raise _wrong(_CLIENTS, f"{path} holds no PEM certificates") from error
+        raise _wrong(setting, f"{path} holds no PEM certificates") from error
     return clients
 
 
-def _context(clients: bytes) -> ssl.SSLContext:
+def _context(clients: bytes, verify: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
     """Return a context without a pair. Raises ssl.SSLError or ValueError if ``clients`` is not a CA bundle."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if clients:
-        _require_client_certificates(context)
+        _ask_for_client_certificates(context, verify)
         context.load_verify_locations(cadata=clients.decode("ascii"))
     return context
 
 
-def _require_client_certificates(context: ssl.SSLContext) -> None:
+def _ask_for_client_certificates(context: ssl.SSLContext, verify: ssl.VerifyMode) -> None:
     """Verify the client in every handshake. A resumed session would skip that, even after its CA was removed.
 
     TLS 1.2 cannot be kept from resuming sessions: the module ssl has no switch for its session cache.
     """
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = verify
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
 

@@ -6,6 +6,9 @@ AnchoreAdmissionError
 │   ├── ReviewTooLarge
 │   ├── BodyTimeout
 │   ├── Overloaded
+│   ├── NotAuthorized
+│   ├── NotPermitted
+│   ├── NotVerified
 │   ├── NotServed
 │   ├── MethodNotAllowed
 │   ├── NotLocal
@@ -88,6 +91,22 @@ class NotAuthorized(ReviewError):
     code = "not_authorized"
     status = 401
     reason = "Unauthorized"
+
+
+class NotPermitted(ReviewError):
+    """A caller that is known, but may not ask."""
+
+    code = "not_permitted"
+    status = 403
+    reason = "Forbidden"
+
+
+class NotVerified(ReviewError):
+    """A caller of whom it cannot be told at the moment who it is."""
+
+    code = "not_verified"
+    status = 503
+    reason = "ServiceUnavailable"
 
 
 class NotServed(ReviewError):

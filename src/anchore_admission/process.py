@@ -28,10 +28,10 @@ from anchore_admission.services.reviews.expiry_notices import CHECK_SECONDS
 from anchore_admission.settings import Settings, spelled
 from anchore_admission.variables import unknown_variables
 from anchore_admission.watched import TICK_SECONDS, Watched, refresh_due
-from anchore_admission.web.listeners import notifications_port, operations_listener, webhook_port
+from anchore_admission.web.listeners import FactsPort, facts_port, notifications_port, operations_listener, webhook_port
 from anchore_admission.web.operations import Condition, Readiness
 from anchore_admission.web.server import Listener, serve
-from anchore_admission.web.tls import ServingCertificate
+from anchore_admission.web.tls import ClientCas, ServingCertificate
 from anchore_admission.wiring.cluster import ClusterWork, build_cluster_work
 from anchore_admission.wiring.controller import Controller, build
 from anchore_admission.wiring.namespaces import NamespaceOptions
@@ -55,6 +55,7 @@ class Prepared:
     reloader: Reloader
     watched: Sequence[Watched[Any]]
     """The files that are read again while the process runs."""
+    facts: FactsPort | None = None
 
 
 def prepared(settings: Settings) -> Prepared:
@@ -72,9 +73,10 @@ def prepared(settings: Settings) -> Prepared:
     )
     telemetry = controller.telemetry
     certificate = None if settings.insecure_http else ServingCertificate(settings.tls_files, settings.client_ca_file)
-    # Anchore has no client certificate.
+    # Anchore has no client certificate, and those of policy engines are not those of API servers.
     open_to_all = ServingCertificate(settings.tls_files) if _needs_another(settings) else certificate
-    certificates = [serving for serving in dict.fromkeys((certificate, open_to_all)) if serving]
+    for_engines = _for_engines(settings, open_to_all)
+    certificates = [serving for serving in dict.fromkeys((certificate, open_to_all, for_engines)) if serving]
 
     def present(pair: CertificatePair) -> None:
         for serving in certificates:
@@ -85,6 +87,7 @@ def prepared(settings: Settings) -> Prepared:
     reloader = Reloader(path, configuration, controller.rules, prepare=controller.prepare)
     operations = operations_listener(settings, controller, readiness, reloader.described)
     notifications = notifications_port(settings, controller, open_to_all)
+    facts = facts_port(settings, controller, for_engines)
     cluster = None
     if settings.uses_cluster:
         cluster = build_cluster_work(settings, telemetry, present, webhook.registered_secret)
@@ -103,13 +106,16 @@ def prepared(settings: Settings) -> Prepared:
     if notifications:
         watched.extend(notifications.watched)
         listeners.append(notifications.listener)
+    if facts:
+        watched.extend(facts.watched)
+        listeners.append(facts.listener)
     if cluster and cluster.ca_bundle:
         watched.append(cluster.ca_bundle.watched)
     telemetry.watch_unusable(WatchedSource.CONFIGURATION, reloader.watched.is_unusable)
     reloader.start(partial(_describe_configuration, controller, cluster.registrations if cluster else ()))
     _log_start(settings, configuration)
     controller.expiry_notices.check()
-    return Prepared(settings, controller, certificate, listeners, cluster, readiness, reloader, watched)
+    return Prepared(settings, controller, certificate, listeners, cluster, readiness, reloader, watched, facts)
 
 
 async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
@@ -149,6 +155,8 @@ async def run(process: Prepared, *, tick: float = TICK_SECONDS) -> None:
             await controller.submissions.drain(SUBMISSION_SECONDS)
         # The end of the block stopped the work in the background and released the Lease.
     finally:
+        if process.facts:
+            await process.facts.services.aclose()
         await controller.aclose()
     logger.info("stopped")
 
@@ -216,8 +224,21 @@ async def _reloading_on_hangup(reloader: Reloader) -> AsyncIterator[None]:
 
 
 def _needs_another(settings: Settings) -> bool:
-    """Return whether the port for notifications cannot use the webhook's TLS context."""
-    return settings.notifications_port is not None and settings.client_ca_file is not None
+    """Return whether the other ports cannot use the webhook's TLS context."""
+    others = settings.notifications_port is not None or settings.facts_port is not None
+    return others and settings.client_ca_file is not None
+
+
+def _for_engines(settings: Settings, open_to_all: ServingCertificate | None) -> ServingCertificate | None:
+    """Return the TLS context of the port for facts; clients that have tokens need no certificate."""
+    path = settings.facts_client_ca_file
+    if path is None:
+        return open_to_all
+    is_only_guard = not settings.facts_token_file and not settings.facts_audience
+    until_valid = "nothing is served on the port for facts until this is fixed"
+    return ServingCertificate(
+        settings.tls_files, ClientCas(path, "facts_client_ca_file", required=is_only_guard, until_valid=until_valid)
+    )
 
 
 def _configuration_file(settings: Settings) -> Path:

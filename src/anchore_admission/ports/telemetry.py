@@ -115,6 +115,36 @@ class NotificationOutcome(StrEnum):
     """Without the secret."""
 
 
+class Engine(StrEnum):
+    """The policy engine that asks for facts, by the words that it uses."""
+
+    GATEKEEPER = "gatekeeper"
+    OTHER = "other"
+
+
+class FactsOutcome(StrEnum):
+    """The outcome of a request to the port for facts."""
+
+    ANSWERED = "answered"
+    NOT_YET = "not_yet"
+    """Gatekeeper was asked to ask again: Anchore has not judged one of the images, or could not be asked."""
+    INVALID = "invalid"
+    """It could not be read, asked about too much, or named a rule or path that is not there."""
+    TOO_MANY = "too_many"
+    """There were too many others at the same moment."""
+    DENIED = "denied"
+    """The caller is not one of those that may know the facts."""
+    UNVERIFIED = "unverified"
+    """The caller's token could not be verified."""
+
+
+class FactsRecorder(Protocol):
+    """The reports about the port for facts."""
+
+    def facts_request(self, engine: Engine, outcome: FactsOutcome) -> None:
+        """Record a request that ended."""
+
+
 class Recorder(Protocol):
     """The reports about reviews, Anchore and the shared store."""
 
@@ -189,6 +219,8 @@ class WatchedSource(StrEnum):
     CONFIGURATION = "configuration"
     NOTIFICATIONS_SECRET = "notifications_secret"  # noqa: S105 - a label
     NAMESPACE_LABELS = "namespace_labels"
+    FACTS_TOKEN = "facts_token"  # noqa: S105 - a label
+    FACTS_CLIENT_CA = "facts_client_ca"
 
 
 class Repair(StrEnum):

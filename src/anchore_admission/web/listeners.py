@@ -1,4 +1,4 @@
-"""The process's ports: the webhook, operations, and notifications from Anchore."""
+"""The process's ports: the webhook, operations, notifications from Anchore, and facts for other policy engines."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,8 @@ from anchore_admission.web.admission import AdmissionEndpoint, judged_by, pinned
 from anchore_admission.web.app import Surfaces, create_app
 from anchore_admission.web.bodies import ROOM, Bodies
 from anchore_admission.web.clients import ClientNames
+from anchore_admission.web.facts import FactsEndpoint
+from anchore_admission.web.facts_guard import FactsClients, FactsGuard, watched_facts_token
 from anchore_admission.web.manual import ManualEndpoint
 from anchore_admission.web.notifications import NotificationEndpoint, watched_notifications_secret
 from anchore_admission.web.operations import Readiness, create_operations
@@ -23,6 +25,7 @@ from anchore_admission.web.secret_path import SecretPath, read_secret_path, watc
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
 from anchore_admission.wiring.controller import Controller
+from anchore_admission.wiring.facts import WiredFacts, wired_facts
 
 logger = logging.getLogger("anchore_admission")
 
@@ -30,6 +33,8 @@ OPERATIONS_CONNECTIONS = 128
 """Kubelets and Prometheus need a handful; each may hold a response of 100 KiB that it does not read."""
 NOTIFICATIONS_CONNECTIONS = 32
 """Anchore posts one notification at a time."""
+FACTS_CONNECTIONS = 128
+"""Gatekeeper keeps up to 10 for each of its Pods; Kyverno opens one for each question and leaves it idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,15 @@ class NotificationsPort:
 
     listener: Listener
     watched: Sequence[Watched[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class FactsPort:
+    """The port for facts, with the file of its tokens, and the certificate that asks clients for theirs."""
+
+    listener: Listener
+    watched: Sequence[Watched[Any]]
+    services: WiredFacts
 
 
 def webhook_port(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> WebhookPort:
@@ -128,6 +142,38 @@ def notifications_port(
         on_closed=controller.telemetry.connection_closed,
     )
     return NotificationsPort(listener, [watched])
+
+
+def facts_port(settings: Settings, controller: Controller, certificate: ServingCertificate | None) -> FactsPort | None:
+    """Serve the facts that other policy engines ask for, if there is a port for them, to callers that may know them.
+
+    A port of its own keeps the engines, and strangers, away from the connections and the memory of admission.
+
+    Raises:
+        ConfigurationError: the file of the tokens cannot be read, or the API server cannot be found.
+    """
+    if settings.facts_port is None:
+        return None
+    services = wired_facts(settings, controller)
+    endpoint = FactsEndpoint(services.reports, services.recorder)
+    guard = FactsGuard(endpoint, services.recorder, services.accounts)
+    watched: list[Watched[Any]] = []
+    if settings.facts_token_file:
+        watched.append(watched_facts_token(guard, settings.facts_token_file))
+        controller.telemetry.watch_unusable(WatchedSource.FACTS_TOKEN, watched[0].is_unusable)
+    if certificate and settings.facts_client_ca_file:
+        controller.telemetry.watch_unusable(WatchedSource.FACTS_CLIENT_CA, certificate.is_unusable)
+    listener = Listener(
+        guard,
+        settings.host,
+        settings.facts_port,
+        certificate,
+        setting="facts_port",
+        clients=FactsClients.named(settings.facts_client_names, endpoint) if settings.facts_client_names else None,
+        connections=FACTS_CONNECTIONS,
+        on_closed=controller.telemetry.connection_closed,
+    )
+    return FactsPort(listener, watched, services)
 
 
 def _bodies(configuration: Configuration) -> Bodies:

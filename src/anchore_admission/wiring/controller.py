@@ -60,6 +60,7 @@ class Controller:
     event_logs: EventLogs | None
     notifications: Notifications
     submissions: Submissions
+    gathering: FactGathering
     reviews: Reviews
     pinning: Pinning
     manual: ManualReviews
@@ -226,6 +227,7 @@ def build(
         event_logs=_event_logs(configuration, accounts, hints, telemetry),
         notifications=Notifications({section.name: section.anchore_account for section in used}, hints, telemetry),
         submissions=services.submissions,
+        gathering=services.gathering,
         reviews=services.reviews,
         pinning=services.pinning,
         manual=services.manual,

@@ -112,3 +112,31 @@ def refresh(certificate: ServingCertificate) -> None:
 
 def trusting(pair: CertificatePair) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=pair.ca_bundle.decode())
+
+
+def client_pair(name: str, *, alternative: str = "") -> CertificatePair:
+    """A self-signed client certificate: its own CA."""
+    now = dt.datetime.now(dt.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+    )
+    if alternative:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(alternative)]), critical=False)
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return CertificatePair(certificate, key_pem(key), certificate)
+
+
+def presenting(server: CertificatePair, client: CertificatePair, folder: Path) -> ssl.SSLContext:
+    """The TLS side of a client that trusts a server and has a certificate of its own."""
+    context = trusting(server)
+    files = written(folder, client.certificate, client.key)
+    context.load_cert_chain(files.certificate, files.key)
+    return context

@@ -85,9 +85,7 @@ class FactsPortSetup:
         self.anchore.store(image, state)
         return image
 
-    async def post(
-        self, body: Any, path: str = "/facts", token: str | None = TOKEN, **headers: str
-    ) -> httpx.Response:
+    async def post(self, body: Any, path: str = "/facts", token: str | None = TOKEN, **headers: str) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json", **headers}
         if token is not None:

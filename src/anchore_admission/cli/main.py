@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "Explain which rule applies to images or manifests, and why others do not.",
     "config": "Validate, test or convert a configuration file, or print its JSON Schema.",
     "webhook": "Print the ValidatingWebhookConfiguration for kubectl apply -f -.",
+    "provider": "Print Gatekeeper's Provider for kubectl apply -f -.",
     "probe": "Call the webhook the way an API server does, with a review that changes nothing.",
     "sandbox": "Run a simulated Anchore that needs no registry and no database.",
     "demo": "Show the product working: a simulated Anchore, the controller, and Pods in each mode.",

@@ -156,17 +156,18 @@ def too_large(image: str, facts: ImageFacts, error: AnchoreResponseTooLarge) -> 
 
 
 def uncheckable(image: JudgedImage, reason: Reason, problem: str) -> str:
-    """Explain why Anchore cannot check an image, and name the container or volume that uses it."""
-    place, text = shown(image.places[0].place), shown(image.text)
+    """Explain why Anchore cannot check an image, and name the container or volume that uses it, if there is one."""
+    place, text = shown(image.places[0].place) if image.places else "", shown(image.text)
+    if reason is Reason.NO_IMAGE:
+        return f"{place or 'an empty text'} names no image"
+    where = f"{place}: " if place else ""
     match reason:
-        case Reason.NO_IMAGE:
-            return f"{place} names no image"
         case Reason.IMAGE_ID:
-            return f"{place}: image {text} is an image ID, which Anchore cannot check; name a repository"
+            return f"{where}image {text} is an image ID, which Anchore cannot check; name a repository"
         case Reason.MALFORMED_REFERENCE:
-            return f"{place}: image {text} {problem}"
+            return f"{where}image {text} {problem}"
         case _:
-            return f"{place}: image {text} cannot be checked: {problem}"
+            return f"{where}image {text} cannot be checked: {problem}"
 
 
 def _with_digest(image: str, facts: ImageFacts) -> str:

@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 from anchore_admission.models.image_report import ImageReport
 
 API_VERSION: Final = "externaldata.gatekeeper.sh/v1beta1"
+PROVIDER_PATH: Final = "/facts/gatekeeper"
 REQUEST_KIND: Final = "ProviderRequest"
 RESPONSE_KIND: Final = "ProviderResponse"
 

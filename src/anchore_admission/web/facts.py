@@ -16,9 +16,11 @@ from anchore_admission.errors import (
     NotServed,
     Overloaded,
     ReviewError,
+    ReviewTooLarge,
 )
 from anchore_admission.models.provider import (
     API_VERSION,
+    PROVIDER_PATH,
     REQUEST_KIND,
     Answer,
     ImagesRequest,
@@ -35,8 +37,8 @@ from anchore_admission.web.bodies import Bodies
 from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
 
 FACTS: Final = "/facts"
-GATEKEEPER: Final = f"{FACTS}/gatekeeper"
-SECONDS: Final = 2.0
+GATEKEEPER: Final = PROVIDER_PATH
+SECONDS: Final = 1.8
 """The time for an answer, once the caller is known: Gatekeeper advises providers to answer within 1 to 2 seconds."""
 BODY_LIMIT: Final = 1024 * 1024
 MOST_IMAGES: Final = 100
@@ -68,7 +70,10 @@ async def refuse(scope: Scope, send: Send, error: ReviewError, *, more: Iterable
     """
     if engine_of(scope) is Engine.GATEKEEPER:
         response = ProviderResponse(Answer(system_error=str(error)))
-        await send_json(send, error.status, msgspec.json.encode(response), close=True, more=more)
+        if isinstance(error, MethodNotAllowed):
+            more = [*more, (b"allow", error.allowed.encode())]
+        close = isinstance(error, ReviewTooLarge | BodyTimeout)  # as ``send_error`` does
+        await send_json(send, error.status, _encode(response), close=close, more=more)
     else:
         await send_error(send, error, more=more)
 

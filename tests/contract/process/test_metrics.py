@@ -83,7 +83,9 @@ async def _exposition(folder: Path, patch: pytest.MonkeyPatch, anchore: str) -> 
     patch.setenv("ANCHORE_ADMISSION_ACCOUNT_DEFAULT_USERNAME", "admin")
     patch.setenv("ANCHORE_ADMISSION_ACCOUNT_DEFAULT_PASSWORD", "wrong")
     async with cluster(folder, patch) as api:
-        wanted = settings(folder, port, operations_port)
+        (folder / "token").write_text("a-token-of-policy-engines")
+        facts = {"facts_port": free_port(), "facts_token_file": folder / "token"}
+        wanted = settings(folder, port, operations_port).model_copy(update=facts)
         (folder / "current").write_text("a seal key of at least 32 random bytes")
         shared = {"url": "redis://127.0.0.1:1", "clusterName": "test", "keyDirectory": str(folder)}
         document = {"anchore": {"endpoint": anchore}, "sharedStore": shared, **CONFIGURATION}

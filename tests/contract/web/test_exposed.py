@@ -1,6 +1,5 @@
 """Protection of a webhook port that strangers can reach, over real TLS connections."""
 
-import datetime as dt
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from starlette.types import Receive, Scope, Send
 
 from anchore_admission.core.webhook.pair import CertificatePair
@@ -21,7 +15,7 @@ from anchore_admission.web.clients import ClientNames
 from anchore_admission.web.secret_path import SecretPath, watched_secret_path
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
-from support.certificates import key_pem, pair, trusting, written
+from support.certificates import client_pair, pair, presenting, trusting, written
 from support.listening import HOST, quick, running
 from support.webhook import JSON, POD_CREATE, Webhook
 
@@ -29,36 +23,9 @@ SERVER = pair()
 SECRET = "s3cret-path-0123456789"
 
 
-def client_pair(name: str, *, alternative: str = "") -> CertificatePair:
-    """A self-signed client certificate: its own CA."""
-    now = dt.datetime.now(dt.UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-    )
-    if alternative:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(alternative)]), critical=False)
-    certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-    return CertificatePair(certificate, key_pem(key), certificate)
-
-
 API_SERVER, BY_ALTERNATIVE = client_pair("kube-apiserver"), client_pair("x", alternative="api.example.com")
 OTHER_NAME, STRANGER = client_pair("another"), client_pair("kube-apiserver")
 NAMES = ClientNames(frozenset({"kube-apiserver", "api.example.com"}))
-
-
-def presenting(client: CertificatePair, folder: Path) -> ssl.SSLContext:
-    context = trusting(SERVER)
-    files = written(folder, client.certificate, client.key)
-    context.load_cert_chain(files.certificate, files.key)
-    return context
 
 
 @pytest.fixture
@@ -74,7 +41,7 @@ async def test_a_client_is_let_in_by_its_name(
 ) -> None:
     async with (
         running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
-        httpx.AsyncClient(verify=presenting(client, tmp_path)) as asking,
+        httpx.AsyncClient(verify=presenting(SERVER, client, tmp_path)) as asking,
     ):
         answer = await asking.get(server.url(scheme="https"))
     assert answer.status_code == status
@@ -85,7 +52,7 @@ async def test_a_rejected_client_is_logged_by_its_name(
 ) -> None:
     async with (
         running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,
-        httpx.AsyncClient(verify=presenting(OTHER_NAME, tmp_path)) as asking,
+        httpx.AsyncClient(verify=presenting(SERVER, OTHER_NAME, tmp_path)) as asking,
     ):
         await asking.get(server.url(scheme="https"))
     assert "rejected a client whose certificate is for another; allow your API server by --client-name" in caplog.text
@@ -96,7 +63,7 @@ async def test_a_rejected_client_is_logged_by_its_name(
 async def test_a_client_without_a_certificate_of_the_ca_gets_no_connection(
     client: CertificatePair | None, version: ssl.TLSVersion, certificate: ServingCertificate, tmp_path: Path
 ) -> None:
-    context = presenting(client, tmp_path) if client else trusting(SERVER)
+    context = presenting(SERVER, client, tmp_path) if client else trusting(SERVER)
     context.minimum_version = context.maximum_version = version
     async with (
         running(Listener(quick, HOST, 0, certificate, clients=NAMES)) as server,

@@ -83,7 +83,11 @@ class TokenAccess:
         task = self._under_way.get(key)
         if task is None:
             if not self._may_ask(key, now):
-                self._warnings.warn("limit", _TOO_MANY)
+                self._warnings.warn(
+                    "limit",
+                    "not all tokens of callers that ask for facts are verified: there are too many new ones; those "
+                    "callers get 503",
+                )
                 return Access.UNKNOWN
             task = self._under_way[key] = asyncio.create_task(self._verified(key, token.decode()))
         # A caller that hangs up ends its own wait only: others may wait for the same token.
@@ -133,8 +137,3 @@ class TokenAccess:
         decisions.move_to_end(key)
         if len(decisions) > REMEMBERED:
             decisions.popitem(last=False)
-
-
-_TOO_MANY: Final = (
-    "not all tokens of callers that ask for facts are verified: there are too many new ones; those callers get 503"
-)

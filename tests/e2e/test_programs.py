@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster.programs import GO, REQUIREMENTS, version_of
+from e2e.cluster.programs import CLUSTER, GO, REQUIREMENTS, Source, version_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,10 @@ def test_the_locked_go_is_new_enough() -> None:
 
     assert locked
     assert tuple(map(int, locked[1].split("."))) >= GO
+
+
+@pytest.mark.parametrize("source", [source for source in CLUSTER if source.local], ids=lambda source: source.name)
+def test_a_program_of_ours_locks_the_version_that_it_is_named_by(source: Source) -> None:
+    assert source.local
+    assert f"{source.module} {source.version}\n" in (source.local / "go.mod").read_text()
+    assert f"{source.module} {source.version} h1:" in (source.local / "go.sum").read_text()

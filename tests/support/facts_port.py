@@ -81,6 +81,13 @@ class FactsPortSetup:
         evaluation = PolicyEvaluation(passed=False, policy=policy, findings=findings, warnings_total=0)
         self.anchore.evaluate(digest_of(image), evaluation)
 
+    def warn(self, image: str, *findings: Finding) -> None:
+        """Let the policy pass with findings that only warn."""
+        evaluation = PolicyEvaluation(
+            passed=True, policy="active", warns=True, warnings=findings, warnings_total=len(findings)
+        )
+        self.anchore.evaluate(digest_of(image), evaluation)
+
     def pend(self, image: str, state: AnalysisState = AnalysisState.ANALYZING) -> str:
         self.anchore.store(image, state)
         return image

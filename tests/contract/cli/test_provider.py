@@ -1,3 +1,4 @@
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import yaml
 
 from support.certificates import pair
 from support.command_line import CommandLine
+from support.managed import WEBHOOKS, cluster
 
 URL = "https://gate.security.svc:8445"
 
@@ -77,3 +79,21 @@ def test_mistakes_are_named(program: CommandLine, ca: Path, arguments: list[str]
 @pytest.mark.parametrize("timeout", [0, 31])
 def test_gatekeeper_takes_no_timeout_of_zero(program: CommandLine, ca: Path, timeout: int) -> None:
     assert program("provider", "--url", URL, "--ca-file", ca, "--timeout-seconds", timeout).code == 2
+
+
+async def test_the_ca_bundle_may_be_the_registered_one(
+    program: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = pair().ca_bundle
+    client = {"url": "https://gate", "caBundle": base64.b64encode(bundle).decode()}
+    arguments = ("provider", "--url", URL, "--registration", "gate")
+    async with cluster(tmp_path, monkeypatch) as api:
+        missing = await asyncio.to_thread(program, *arguments)
+        api.put(WEBHOOKS, webhooks=[{"name": "gate.admission.anchore.io", "clientConfig": {"url": "https://gate"}}])
+        without = await asyncio.to_thread(program, *arguments)
+        api.put(WEBHOOKS, webhooks=[{"name": "gate.admission.anchore.io", "clientConfig": client}])
+        found = await asyncio.to_thread(program, *arguments)
+    assert (missing.code, without.code, found.code) == (2, 2, 0), found.err
+    assert "the webhook is not registered yet" in missing.err
+    assert "gate has no CA bundle, because API servers trust the CAs of their system; give --ca-file" in without.err
+    assert base64.b64decode(yaml.safe_load(found.out)["spec"]["caBundle"]) == bundle

@@ -1,5 +1,6 @@
 """Builds the cluster's programs from their Go modules, each version once."""
 
+import hashlib
 import json
 import os
 import re
@@ -24,7 +25,10 @@ _CONTAINERD: Final = "v2.3.5"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A module and its programs; ``direct`` when Go installs them without a module around them."""
+    """A module and its programs; ``direct`` when Go installs them without a module around them.
+
+    ``local`` is the folder of a program of ours that uses the module; its files lock the versions of all others.
+    """
 
     name: str
     module: str
@@ -33,6 +37,7 @@ class Source:
     direct: bool = True
     tags: str = ""
     variables: tuple[str, ...] = ()
+    local: Path | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -40,7 +45,8 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        return PROGRAMS / f"{self.name}-{self.version}"
+        edition = f"-{_fingerprint(self.local)}" if self.local else ""
+        return PROGRAMS / f"{self.name}-{self.version}{edition}"
 
     @property
     def complete(self) -> bool:
@@ -50,6 +56,12 @@ class Source:
     def flags(self) -> list[str]:
         linker = " ".join(["-s", "-w", *(f"-X {variable}" for variable in self.variables)])
         return ["-trimpath", "-tags", self.tags, "-ldflags", linker]
+
+
+def _fingerprint(folder: Path) -> str:
+    """Return a text that changes with the files of a folder."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def _kubernetes_version() -> Iterator[str]:
@@ -86,6 +98,13 @@ CLUSTER: Final = (
     Source("helm", "helm.sh/helm/v4", "v4.3.1", ("/cmd/helm",)),
     Source("kubeconform", "github.com/yannh/kubeconform", "v0.8.0", ("/cmd/kubeconform",)),
     Source("opa", "github.com/open-policy-agent/opa", "v1.22.3", ("",)),
+    Source(
+        "gatekeeper-client",
+        "github.com/open-policy-agent/gatekeeper/v3",
+        "v3.23.1",
+        (".",),
+        local=Path(__file__).parent / "gatekeeper",
+    ),
 )
 _CERT_MANAGER: Final = "v1.11.5"
 CERT_MANAGER: Final = Source(
@@ -141,7 +160,11 @@ class Go:
     def build(self, source: Source) -> None:
         shutil.rmtree(source.folder, ignore_errors=True)
         source.folder.mkdir(parents=True)
-        if source.direct:
+        if source.local:
+            module = _emptied(CACHE / "modules" / source.folder.name)
+            shutil.copytree(source.local, module, dirs_exist_ok=True)
+            self._run("build", *source.flags, "-mod=readonly", "-o", f"{source.folder}/", ".", cwd=module)
+        elif source.direct:
             self._run(
                 "install", *source.flags, *(f"{path}@{source.version}" for path in source.paths), to=source.folder
             )

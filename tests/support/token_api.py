@@ -33,17 +33,21 @@ class TokenApi:
         client = httpx2.AsyncClient(base_url="https://api", transport=httpx2.MockTransport(self._answer))
         return ApiTokens(client, seconds=seconds)
 
-    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        assert (request.method, request.url.path) == ("POST", _PATH)
-        review = json.loads(request.content)
+    def answer(self, method: str, path: str, review: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Return status and body of the answer to a request."""
+        assert (method, path) == ("POST", _PATH)
         assert (review["apiVersion"], review["kind"]) == ("authentication.k8s.io/v1", "TokenReview")
         token, wanted = review["spec"]["token"], review["spec"]["audiences"]
         self.asked.append(token)
+        return 201, {**review, "status": self._status(token, wanted)}
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        status, document = self.answer(request.method, request.url.path, json.loads(request.content))
         if self.held:
             await self.held.wait()
         if isinstance(self.broken, Exception):
             raise self.broken
-        return self.broken or httpx2.Response(201, json={**review, "status": self._status(token, wanted)})
+        return self.broken or httpx2.Response(status, json=document)
 
     def _status(self, token: str, wanted: list[str]) -> dict[str, Any]:
         """What kube-apiserver answers: a token without one of the wanted audiences is not valid."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -18,6 +18,7 @@ from anchore_admission.errors import (
     ReviewError,
     ReviewTooLarge,
 )
+from anchore_admission.models.image_report import ImageReport
 from anchore_admission.models.provider import (
     API_VERSION,
     PROVIDER_PATH,
@@ -31,6 +32,7 @@ from anchore_admission.models.provider import (
 )
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Engine, FactsOutcome, FactsRecorder
+from anchore_admission.services.reviews.judging import in_turns
 from anchore_admission.services.reviews.reporting import ImageReports, Reported, most_findings
 from anchore_admission.text import shown
 from anchore_admission.web.bodies import Bodies
@@ -129,10 +131,10 @@ class FactsEndpoint:
         _require_images(asked.images)
         found = await self.reports.about(asked.images, self.reports.rule(asked.rule), deadline)
 
-        def images(most: int) -> ImagesResponse:
-            return ImagesResponse([found[text].report(most) for text in asked.images])
+        def answer(reports: Mapping[str, ImageReport]) -> ImagesResponse:
+            return ImagesResponse([reports[text] for text in asked.images])
 
-        return FactsOutcome.ANSWERED, _fitting(images, len(asked.images))
+        return FactsOutcome.ANSWERED, await _fitting(found, answer)
 
     async def _for_gatekeeper(self, path: str, content: bytes, deadline: Deadline) -> _Sent:
         asked = _read(_read_provider, content, f"a {REQUEST_KIND}")
@@ -147,11 +149,11 @@ class FactsEndpoint:
         if passing := [each for each in found.values() if not each.is_final]:
             return FactsOutcome.NOT_YET, _encode(ProviderResponse(Answer(system_error=_not_yet(passing, len(found)))))
 
-        def answers(most: int) -> ProviderResponse:
+        def answer(reports: Mapping[str, ImageReport]) -> ProviderResponse:
             # One for each key, even a repeated one: policies compare the numbers.
-            return ProviderResponse(Answer(items=tuple(_item(key, found[key], most) for key in keys)))
+            return ProviderResponse(Answer(items=tuple(_item(key, found[key], reports[key]) for key in keys)))
 
-        return FactsOutcome.ANSWERED, _fitting(answers, len(keys))
+        return FactsOutcome.ANSWERED, await _fitting(found, answer)
 
 
 def _read(read: Callable[[bytes], ReadT], content: bytes, expected: str) -> ReadT:
@@ -168,10 +170,8 @@ def _require_images(images: Sequence[str]) -> None:
         raise MalformedReview(f"more than {MOST_IMAGES} images; ask about fewer at once")
 
 
-def _item(key: str, found: Reported, most: int) -> Item:
-    if found.problem:
-        return Item(key, error=shown(found.problem, _PROBLEM_LIMIT))
-    return Item(key, value=found.report(most))
+def _item(key: str, found: Reported, report: ImageReport) -> Item:
+    return Item(key, error=shown(found.problem, _PROBLEM_LIMIT)) if found.problem else Item(key, value=report)
 
 
 def _not_yet(passing: Sequence[Reported], images: int) -> str:
@@ -181,9 +181,12 @@ def _not_yet(passing: Sequence[Reported], images: int) -> str:
     return f"no facts yet about {len(passing)} of {images} images: {problems}{more}"
 
 
-def _fitting(answer: Callable[[int], object], images: int) -> bytes:
+async def _fitting(found: Mapping[str, Reported], answer: Callable[[Mapping[str, ImageReport]], object]) -> bytes:
     """Encode an answer with as many findings as fit."""
-    most = most_findings(images)
-    while len(content := _encode(answer(most))) > ANSWER_LIMIT and most:
+    most = most_findings(len(found))
+    while True:
+        reports = dict(zip(found, await in_turns(each.report(most) for each in found.values()), strict=True))
+        content = _encode(answer(reports))
+        if len(content) <= ANSWER_LIMIT or not most:
+            return content
         most //= 2
-    return content

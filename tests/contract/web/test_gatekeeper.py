@@ -58,11 +58,19 @@ class Gatekeeper:
         assert [answer["error"] for answer in answers] == [""] * len(pods)
         return [sorted(answer["violations"]) for answer in answers]
 
+    async def certificate(self) -> CertificatePair:
+        """Return the certificate that Gatekeeper issues for its webhook, with its CA."""
+        folder = self.folder / "issued"
+        folder.mkdir()
+        await self._run({"issue": str(folder)})
+        found = [(folder / name).read_bytes() for name in ("tls.crt", "tls.key", "ca.crt")]
+        return CertificatePair(*found)
+
     async def _run(self, question: Mapping[str, Any]) -> list[Json]:
         bundle = base64.b64encode(SERVER.ca_bundle).decode()
         spec = {"url": self.url, "timeout": self.timeout, "caBundle": bundle}
         asked = {"provider": {"metadata": {"name": "anchore-admission"}, "spec": spec}, **question}
-        if self.client:
+        if self.client and self.url:
             self.folder.joinpath("client").mkdir(exist_ok=True)
             files = written(self.folder / "client", self.client.certificate, self.client.key)
             asked |= {"certificate": str(files.certificate), "key": str(files.key)}
@@ -163,6 +171,21 @@ async def test_gatekeeper_without_a_certificate_gets_no_connection(port: FactsPo
     assert answer["status"] == 500
     assert "failed to send external data request" in answer["error"]
     assert port.log.requests == []
+
+
+async def test_the_certificate_that_gatekeeper_issues_is_accepted(port: FactsPortSetup, tmp_path: Path) -> None:
+    """Its CA has a serial number of 0 and no key identifiers, which stricter verifications reject."""
+    gatekeeper = Gatekeeper(tmp_path, "")
+    issued = gatekeeper.client = await gatekeeper.certificate()
+    clients = tmp_path / "clients.crt"
+    clients.write_bytes(issued.ca_bundle)
+    files = written(tmp_path, SERVER.certificate, SERVER.key)
+    certificate = ServingCertificate(files, ClientCas(clients, "facts_client_ca_file"))
+    names = FactsClients.named([NAME], port.endpoint)
+    async with running(Listener(port.guard, HOST, 0, certificate, clients=names)) as server:
+        gatekeeper.url = f"{server.url(scheme='https')}facts/gatekeeper"
+        (answer,) = await gatekeeper.ask([GOOD])
+    assert [item["key"] for item in items(answer)] == [GOOD]
 
 
 async def test_a_timeout_of_zero_fails_every_call(port: FactsPortSetup, tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 // Gatekeeper's own client of external data providers, and its own evaluation of a ConstraintTemplate that uses one.
 //
 // It reads one JSON document from standard input and prints one. With keys, it sends them to the provider, once for each
-// list. With a template, it reviews each object in turn, with Gatekeeper's cache of responses between them.
+// list. With a template, it reviews each object in turn, with Gatekeeper's cache of responses between them. With a
+// folder to issue into, it writes the certificate that Gatekeeper issues for its webhook, and its CA.
 package main
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	"github.com/open-policy-agent/frameworks/constraint/pkg/apis/externaldata/unversioned"
 	"github.com/open-policy-agent/frameworks/constraint/pkg/client"
 	"github.com/open-policy-agent/frameworks/constraint/pkg/client/drivers/rego"
@@ -30,6 +34,7 @@ import (
 const point = "validation.gatekeeper.sh"
 
 type question struct {
+	Issue       string                         `json:"issue"`
 	Provider    unversioned.Provider           `json:"provider"`
 	Certificate string                         `json:"certificate"`
 	Key         string                         `json:"key"`
@@ -65,6 +70,9 @@ func main() {
 
 func answered(asked *question) ([]answer, error) {
 	ctx := context.Background()
+	if asked.Issue != "" {
+		return []answer{}, issue(asked.Issue)
+	}
 	var certificate *tls.Certificate
 	if asked.Certificate != "" {
 		pair, err := tls.LoadX509KeyPair(asked.Certificate, asked.Key)
@@ -87,6 +95,32 @@ func answered(asked *question) ([]answer, error) {
 		answers = append(answers, found)
 	}
 	return answers, nil
+}
+
+// As Gatekeeper's main.go does, with external data enabled.
+func issue(folder string) error {
+	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	issuer := rotator.CertRotator{
+		CAName:         "gatekeeper-ca",
+		CAOrganization: "gatekeeper",
+		DNSName:        "gatekeeper-webhook-service.gatekeeper-system.svc",
+		ExtKeyUsages:   &usages,
+	}
+	begin := time.Now().Add(-time.Hour)
+	ca, err := issuer.CreateCACert(begin, begin.AddDate(10, 0, 0))
+	if err != nil {
+		return err
+	}
+	certificate, key, err := issuer.CreateCertPEM(ca, begin, begin.AddDate(1, 0, 0))
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string][]byte{"ca.crt": ca.CertPEM, "tls.crt": certificate, "tls.key": key} {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func reviewed(ctx context.Context, asked *question) ([]answer, error) {

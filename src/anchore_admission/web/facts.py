@@ -36,7 +36,7 @@ from anchore_admission.services.reviews.judging import in_turns
 from anchore_admission.services.reviews.reporting import ImageReports, Reported, most_findings
 from anchore_admission.text import shown
 from anchore_admission.web.bodies import Bodies
-from anchore_admission.web.body import Disconnected, expect_json, send_error, send_json
+from anchore_admission.web.body import Disconnected, expect_json, media_type, send_error, send_json
 
 FACTS: Final = "/facts"
 GATEKEEPER: Final = PROVIDER_PATH
@@ -97,7 +97,8 @@ class FactsEndpoint:
                 raise NotServed(f"path not found; this port serves POST {FACTS}, POST {GATEKEEPER}[/<rule>]")
             if scope["method"] != "POST":
                 raise MethodNotAllowed("POST")
-            expect_json(scope)
+            if media_type(scope):  # not every client names one
+                expect_json(scope)
             async with self.bodies.read(scope, receive, await receive(), BODY_LIMIT, SECONDS / 2) as received:
                 if received.missing:
                     raise received.error()

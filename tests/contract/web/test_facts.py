@@ -232,6 +232,14 @@ async def test_other_paths_are_not_found(port: FactsPortSetup, path: str, engine
     assert port.log.requests == [(engine, INVALID)]
 
 
+async def test_a_question_without_a_content_type_is_json(port: FactsPortSetup) -> None:
+    """Go names none by itself."""
+    request = port.http.build_request("POST", "/facts", content=b'{"images": ["nginx"]}')
+    request.headers["authorization"] = "Bearer t0ken-of-policy-engines"
+    assert "content-type" not in request.headers
+    assert (await port.http.send(request)).status_code == 200
+
+
 async def test_only_json_is_posted(port: FactsPortSetup) -> None:
     assert (await port.post({"images": [GOOD]}, **{"content-type": "text/plain"})).status_code == 415
     headers = {"authorization": "Bearer t0ken-of-policy-engines"}

@@ -48,7 +48,7 @@ ANSWER_LIMIT: Final = 1_900_000
 """Bytes of an answer; Kyverno reads 2,000,000 (``--maxAPICallResponseLength``)."""
 ROOM: Final = 8 * BODY_LIMIT
 """Bytes for all bodies at once, apart from those of admission."""
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 16
 _PROBLEM_LIMIT: Final = 500
 _LISTED: Final = 10
 

@@ -34,6 +34,13 @@ def test_a_rule_without_facts_denies() -> None:
     assert (call["method"], call["service"]["url"].rpartition("/")[2]) == ("POST", "facts")
 
 
+def test_the_other_kind_of_policy_denies_on_errors_too() -> None:
+    other = yaml.safe_load((DOCS / "examples" / "kyverno" / "validating-policy.yaml").read_text())
+
+    assert (other["spec"]["failurePolicy"], other["spec"]["validationActions"]) == ("Fail", ["Deny"])
+    assert other["metadata"]["name"] == POLICY["metadata"]["name"]
+
+
 ANSWERS = [
     ("passes", {"images": [report()]}, []),
     ("no image answered", {"images": []}, ["Anchore's facts are missing."]),

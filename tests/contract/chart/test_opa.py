@@ -106,8 +106,10 @@ def test_opa_serves_for_as_long_as_a_stopping_controller_gets_reviews() -> None:
     assert "--shutdown-wait-period=9" in _opa(render(values))["args"]
 
 
-def test_opa_makes_no_pod_unready_by_itself() -> None:
-    assert "readinessProbe" not in _opa(render(merged(ANCHORE, BESIDE)))
+def test_a_pod_is_ready_once_opa_has_started_and_no_answer_of_it_makes_it_unready() -> None:
+    opa = _opa(render(merged(ANCHORE, BESIDE)))
+    assert opa["startupProbe"]["httpGet"] == {"path": "/health", "port": "opa"}
+    assert "readinessProbe" not in opa
 
 
 def test_opa_has_an_image_of_its_own_from_the_common_registry() -> None:

@@ -100,7 +100,12 @@ the same time as the controller, whose last reviews still need OPA: so it serves
     - name: opa
       containerPort: {{ $.Values.ports.opa }}
       protocol: TCP
-  # No readiness probe: opa.onError decides about reviews that OPA does not answer.
+  # OPA listens once its policies are loaded. No readiness probe: opa.onError decides about reviews that it does not answer later.
+  startupProbe:
+    httpGet:
+      path: /health
+      port: opa
+    {{- toYaml .startupProbe | nindent 4 }}
   livenessProbe:
     httpGet:
       path: /health

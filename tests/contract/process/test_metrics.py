@@ -20,7 +20,7 @@ from anchore_admission.core.decision import Decision, Reason
 from anchore_admission.core.facts import SubmissionState
 from anchore_admission.core.freshness import Freshness
 from anchore_admission.core.pins import PinResult
-from anchore_admission.errors import EvaluationError
+from anchore_admission.errors import EvaluationError, HookError
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.ports.namespaces import LiveRead
 from anchore_admission.ports.telemetry import Origin, StoreOutcome
@@ -43,7 +43,7 @@ OTHERS: Final = {
 VALUES: Final = {
     "outcome": {
         *("ok", "not_found", *SubmissionState, *StoreOutcome, *LiveRead),
-        *(kind.code for kind in EvaluationError.__subclasses__()),
+        *(kind.code for kind in (*EvaluationError.__subclasses__(), *HookError.__subclasses__())),
     },
     "decision": set(Decision),
     "mode": {*ModeName, "mixed", "none"},

@@ -11,7 +11,7 @@ from support.paths import ROOT
 
 pytestmark = pytest.mark.cluster
 
-CONTRACTS: Final = ("test_cluster_port.py", "test_namespace_port.py")
+CONTRACTS: Final = ("test_cluster_port.py", "test_namespace_port.py", "test_token_port.py")
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)

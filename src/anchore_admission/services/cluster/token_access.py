@@ -73,7 +73,7 @@ class TokenAccess:
 
     async def of(self, token: bytes) -> Access:
         """Return the decision on a token. Never raises; what cannot be verified is not accepted."""
-        if len(token) > LONGEST_TOKEN or not token.isascii():
+        if not 0 < len(token) <= LONGEST_TOKEN or not token.isascii():
             return Access.DENIED
         key, now = sha256(token).digest(), self._clock()
         for decisions in (self._others, self._granted):

@@ -7,13 +7,16 @@ import jmespath.exceptions
 import pytest
 import yaml
 
+from anchore_admission.core.facts import Finding
 from anchore_admission.models.image_report import ReportedVerdict
+from support.facts_port import BAD, GOOD, REPOSITORY, FactsPortSetup
 from support.image_reports import APP, INIT, WARNED, pod, report
 from support.kyverno import CallFailed, KyvernoRule
 from support.paths import DOCS
 
 POLICY = yaml.safe_load((DOCS / "examples" / "kyverno" / "cluster-policy.yaml").read_text())
 (RULE,) = POLICY["spec"]["rules"]
+PENDING = f"{REPOSITORY}/pending:1"
 STOPPED = ReportedVerdict("deny", "policy_failed")
 
 
@@ -115,3 +118,33 @@ def test_an_update_without_a_new_image_is_not_asked_about() -> None:
     assert denials({}, pod(APP), before=pod(APP)) == []
     assert denials({"images": [report(), report(INIT)]}, pod(APP, INIT), before=pod(APP)) == []
     assert denials({"images": [report()]}, pod(APP, INIT), before=pod(APP)) == ["Anchore's facts are missing."]
+
+
+ASKED = [
+    (pod(GOOD), []),
+    (pod(GOOD, hostNetwork=True), ["This Pod is exposed, and its images have severe findings."]),
+    (pod(BAD), [f"These images do not pass Anchore's policy: {BAD}"]),
+    (pod(GOOD, initContainers=[{"image": BAD}]), [f"These images do not pass Anchore's policy: {BAD}"]),
+    (pod(PENDING, GOOD), [f"These images do not pass Anchore's policy: {PENDING}"]),
+    (pod(GOOD, GOOD), []),
+    (pod("Bad Key"), ["These images do not pass Anchore's policy: Bad Key"]),
+]
+
+
+@pytest.mark.parametrize(("created", "messages"), ASKED)
+async def test_the_endpoint_answers_the_question_of_the_policy(created: Mapping[str, Any], messages: list[str]) -> None:
+    port = FactsPortSetup()
+    port.warn(GOOD, Finding("vulnerabilities", "package", "CVE-2026-1+ssl", "HIGH in ssl", action="warn"))
+    port.pend(PENDING)
+    asked: list[Any] = []
+
+    def call(body: Any) -> Any:
+        asked.append(body)
+        raise CallFailed
+
+    with pytest.raises(CallFailed):
+        KyvernoRule(RULE, call).denials({"object": created, "oldObject": None})
+    answer = await port.post(asked[0])
+
+    assert answer.status_code == 200, answer.text
+    assert denials(answer.json(), created) == messages

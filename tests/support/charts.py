@@ -265,6 +265,23 @@ EVERYTHING: dict[str, Values] = {
             "extraVolumes": [{"name": "v", "configMap": {"name": "c"}}],
         },
     ),
+    "facts": merged(
+        ANCHORE,
+        {
+            "facts": {
+                "enabled": True,
+                "token": {"existingSecret": "tokens", "key": "facts"},
+                "clientCertificates": {"existingSecret": "gatekeeper", "names": ["gatekeeper"]},
+                "tokenReview": {
+                    "audience": "kyverno-svc.kyverno.io",
+                    "users": ["system:serviceaccount:kyverno:kyverno-admission-controller"],
+                },
+            },
+            "webhook": {"registration": "chart"},
+            "certificates": {"mode": "certManager"},
+            "networkPolicy": {"enabled": True, "factsFrom": [{"podSelector": {"matchLabels": {"app": "gatekeeper"}}}]},
+        },
+    ),
     "client CA in a Secret": merged(
         ANCHORE, {"webhook": {"clientCertificates": {"existingSecret": "clients", "names": ["kube-apiserver"]}}}
     ),

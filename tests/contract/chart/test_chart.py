@@ -367,6 +367,54 @@ def test_notifications_are_off_by_default() -> None:
     assert len(rendered.get("NetworkPolicy")["spec"]["ingress"]) == 2
 
 
+def test_facts_have_a_port_of_their_own_and_their_guards() -> None:
+    rendered = render(EVERYTHING["facts"])
+    container = rendered.container()
+    assert [it for it in container["args"] if "--facts" in it] == [
+        "--facts-port=8445",
+        "--facts-token-file=/facts-token/token",
+        "--facts-client-ca-file=/facts-client-ca/ca.crt",
+        "--facts-client-name=gatekeeper",
+        "--facts-audience=kyverno-svc.kyverno.io",
+        "--facts-user=system:serviceaccount:kyverno:kyverno-admission-controller",
+    ]
+    _accepts("serve", container["args"][1:])
+    assert {"name": "facts", "containerPort": 8445, "protocol": "TCP"} in container["ports"]
+    volumes = {it["name"]: it for it in rendered.pod()["volumes"]}
+    assert volumes["facts-token"]["secret"]["items"] == [{"key": "facts", "path": "token"}]
+    assert volumes["facts-client-ca"]["secret"]["secretName"] == "gatekeeper"
+    mounts = {it["name"]: it["mountPath"] for it in container["volumeMounts"] if it["name"].startswith("facts")}
+    assert mounts == {"facts-token": "/facts-token", "facts-client-ca": "/facts-client-ca"}
+    ports = rendered.get("Service")["spec"]["ports"]
+    assert {"name": "facts", "port": 8445, "targetPort": "facts", "protocol": "TCP"} in ports
+    rules = {rule["ports"][0]["port"]: rule.get("from") for rule in rendered.get("NetworkPolicy")["spec"]["ingress"]}
+    assert rules["facts"] == [{"podSelector": {"matchLabels": {"app": "gatekeeper"}}}]
+
+
+@pytest.mark.parametrize(
+    ("guard", "reviews"),
+    [
+        ({"tokenReview": {"audience": "a", "users": ["u"]}}, True),
+        ({"token": {"existingSecret": "s"}}, False),
+    ],
+)
+def test_only_tokens_of_the_api_server_need_a_permission_and_a_token(guard: Values, reviews: bool) -> None:
+    chart_registers = {"webhook": {"registration": "chart"}, "certificates": {"mode": "certManager"}}
+    facts = {"facts": {"enabled": True, **guard}}
+    rendered = render(merged(ANCHORE, chart_registers, facts, {"networkPolicy": EGRESS}))
+    granted = [rule["verbs"] for rule in rendered.get("ClusterRole")["rules"] if rule["resources"] == ["tokenreviews"]]
+    assert granted == ([["create"]] if reviews else [])
+    assert rendered.pod()["automountServiceAccountToken"] is reviews
+    reached = [rule["ports"] for rule in rendered.get("NetworkPolicy")["spec"]["egress"] if "to" not in rule]
+    assert any({"port": 6443, "protocol": "TCP"} in ports for ports in reached) is reviews
+
+
+EGRESS: Values = {
+    "enabled": True,
+    "egress": {"enabled": True, "rules": [{"ports": [{"port": 8228}], "to": [{"podSelector": {}}]}]},
+}
+
+
 def _accepts(command: str, arguments: list[str]) -> None:
     """Parse arguments as the program does, without running the command."""
     load(command).make_context(command, list(arguments))

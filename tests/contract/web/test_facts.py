@@ -47,6 +47,14 @@ async def test_nothing_is_submitted_or_recorded_as_a_review(port: FactsPortSetup
     assert port.recorder.reviews == []
 
 
+async def test_a_question_is_answered_from_memory_until_the_facts_are_old(port: FactsPortSetup) -> None:
+    """Gatekeeper's audit asks about every image once a minute."""
+    await port.images(GOOD, BAD)
+    asked = list(port.anchore.calls)
+    assert await port.images(GOOD, BAD) == [item["value"] for item in (await port.keys(GOOD, BAD))["items"]]
+    assert port.anchore.calls == asked
+
+
 async def test_a_rule_gives_the_policy_whatever_its_mode(port: FactsPortSetup) -> None:
     port.anchore.evaluate(digest_of(GOOD), PolicyEvaluation(passed=False, policy="second"), "second")
     (found,) = await port.images(GOOD, rule="other")

@@ -15,7 +15,14 @@ from anchore_admission.core.rules.book import Rule
 from anchore_admission.core.verdict import ImageVerdict
 from anchore_admission.core.waivers import NO_WAIVERS, Waivers
 from anchore_admission.core.workload import PodView
-from anchore_admission.errors import DeadlineExceeded, EvaluationError, HookError, HookNotAsked, HookUnavailable
+from anchore_admission.errors import (
+    DeadlineExceeded,
+    EvaluationError,
+    HookError,
+    HookFailed,
+    HookNotAsked,
+    HookUnavailable,
+)
 from anchore_admission.models.configuration import WorkloadHandling
 from anchore_admission.models.configuration.opa import OpaSection
 from anchore_admission.models.hook_document import hook_document
@@ -24,7 +31,7 @@ from anchore_admission.models.review import AdmissionRequest
 from anchore_admission.ports.deadline import Deadline
 from anchore_admission.ports.hook import DecisionHook
 from anchore_admission.ports.namespaces import Labels
-from anchore_admission.services.reviews.slots import Slots
+from anchore_admission.services.reviews.slots import CROWDED, Slots
 
 logger = logging.getLogger("anchore_admission.hook")
 
@@ -32,10 +39,11 @@ Body = Callable[[], bytes | bytearray]
 """Returns the AdmissionReview as JSON. Called only where a hook is asked: a review by hand has to write it first."""
 AT_ONCE: Final = 32
 LARGE: Final = 256 * 1024
-"""Bytes of a body above which a review takes one of few slots: its document is held while the hook decides."""
+"""Bytes of a document above which a review takes one of few slots: it is held while the hook decides."""
 LARGE_AT_ONCE: Final = 8
 _ALL_FINDINGS: Final = 1000
 _FEWEST_FINDINGS: Final = 5
+_FINDING_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ class Hooking:
         self._hook = hook
         self._section = section
         self._slots = Slots(AT_ONCE)
-        self._large_slots = Slots(LARGE_AT_ONCE)
+        # The author of an object chooses its size, and must not pass by way of ``onError`` because of it.
+        self._large_slots = Slots(LARGE_AT_ONCE, full=HookNotAsked)
 
     @property
     def asks_always(self) -> bool:
@@ -108,31 +117,63 @@ class Hooking:
 
     async def _decision(self, subject: Subject, deadline: Deadline) -> HookDecision:
         """Ask the hook. Raises HookError, DeadlineExceeded."""
-        timeout = self._section.timeout
+        timeout, left = self._section.timeout, deadline.left()
         body = subject.body()
-        slots = self._large_slots if len(body) > LARGE else self._slots
+        slots = self._large_slots if len(body) + _findings_size(subject) > LARGE else self._slots
         # A crowd may wait for its turn with all the time that the hook itself does not need.
-        async with slots.taken(subject.line, max(timeout, deadline.left() - timeout)):
+        async with slots.taken(subject.line, max(left / 2, left - timeout)) as has_waited:
             # Only now: the documents of reviews that wait for a slot would take memory.
-            reports = _reports(subject)
-            document = self._document(subject, body, reports)
-            own = Deadline.after(min(timeout, deadline.left()), deadline.clock)
-            async with own.bound():
-                decision = await self._hook.decide(document, own)
-        hook_verdict.expect_known(decision, [report.reference for report in reports])
+            document, known = self._document(subject, body)
+            seconds = min(timeout, deadline.left())
+            own = Deadline.after(seconds, deadline.clock)
+            try:
+                async with own.bound():
+                    decision = await self._hook.decide(document, own)
+            except (DeadlineExceeded, HookUnavailable) as error:
+                if own.left() <= 0 and len(body) > LARGE:
+                    raise HookFailed("no response in time about an object of this size") from error
+                if own.left() <= 0 and has_waited and seconds < timeout:
+                    raise HookNotAsked(CROWDED) from error
+                raise
+        hook_verdict.expect_known(decision, known)
         return decision
 
-    def _document(self, subject: Subject, body: bytes | bytearray, reports: Sequence[ImageReport]) -> bytes:
+    def _document(self, subject: Subject, body: bytes | bytearray) -> tuple[bytes, list[str]]:
+        """Write the document, and list the images that it names. Raises HookNotAsked."""
         if not body:
             raise HookNotAsked("the request was not received as a whole")
-        return hook_document(body, reports, subject.labels, self._section.omit)
+        try:
+            reports = _reports(subject)
+            document = hook_document(body, reports, subject.labels, self._section.omit)
+        except HookNotAsked:
+            raise
+        except Exception as error:
+            # Not up to ``onError``: what cannot be written is the object.
+            logger.exception("writing the document for policy %s failed unexpectedly", self._hook.name)
+            raise HookNotAsked("the request cannot be written for it") from error
+        return document, [report.reference for report in reports]
+
+
+def _most_findings(subject: Subject) -> int:
+    """Return the number of findings to report of each image; of many, each has few."""
+    return max(_FEWEST_FINDINGS, min(MOST_FINDINGS, _ALL_FINDINGS // max(1, len(subject.images))))
+
+
+def _findings_size(subject: Subject) -> int:
+    """Estimate the bytes of the findings in the document."""
+    most = _most_findings(subject)
+    counts = (
+        max((len(each.findings) + len(each.warnings) for each in image.facts.evaluations), default=0)
+        for image in subject.images
+    )
+    return _FINDING_BYTES * sum(min(most, count) for count in counts)
 
 
 def _reports(subject: Subject) -> list[ImageReport]:
-    """Report on all images; of many, each has few findings."""
+    """Report on all images."""
     if subject.view is None:
         return []
-    most = max(_FEWEST_FINDINGS, min(MOST_FINDINGS, _ALL_FINDINGS // max(1, len(subject.images))))
+    most = _most_findings(subject)
     kind = subject.request.kind
     return [
         *(report_of(image, most, kind) for image in subject.images),

@@ -13,8 +13,8 @@ from anchore_admission.core.hook import HookDecision, ImageOpinion
 from anchore_admission.core.verdict import ReviewVerdict
 from anchore_admission.errors import HookUnavailable
 from anchore_admission.ports.telemetry import Origin
-from anchore_admission.services.reviews.hooking import AT_ONCE
-from support.builders import Json, pod, template
+from anchore_admission.services.reviews.hooking import AT_ONCE, LARGE, LARGE_AT_ONCE
+from support.builders import Json, pod, request, template
 from support.fakes import settled
 from support.hooks import FakeHook
 from support.review_setup import APP, BAD, DEADLINE, ReviewSetup
@@ -253,3 +253,82 @@ async def test_other_namespaces_have_their_turn() -> None:
     await settled()
     assert other.done()
     await asyncio.gather(*crowd)
+
+
+async def test_reviews_are_answered_in_time_however_long_opa_may_take() -> None:
+    stage, hook = setup(opa={"onError": "allow", "timeout": "10s"})
+    hook.hanging = asyncio.Event()
+    crowd = [asyncio.create_task(stage.review(pod(APP))) for _ in range(2 * AT_ONCE)]
+    await stage.clock.advance(DEADLINE)
+    assert all(review.done() for review in crowd)
+    await asyncio.gather(*crowd)
+
+
+async def test_a_crowd_of_its_own_does_not_shorten_a_decision_to_none() -> None:
+    stage, hook = setup(opa={"onError": "allow", "timeout": "8s"})
+    hook.hanging = asyncio.Event()
+    crowd = [asyncio.create_task(stage.review(pod(APP))) for _ in range(AT_ONCE)]
+    await stage.clock.advance(3)
+    first, hook.hanging = hook.hanging, asyncio.Event()
+    first.set()
+    await stage.clock.advance(DEADLINE)
+    verdicts = await asyncio.gather(*crowd)
+    assert len(hook.documents) == AT_ONCE
+    assert Counter(verdict.hook.outcome for verdict in verdicts if verdict.hook) == {
+        "denied": AT_ONCE // 2,
+        "hook_not_asked": AT_ONCE // 2,
+    }
+    assert not any(verdict.allowed for verdict in verdicts)
+
+
+def large(*images: str) -> Json:
+    return pod(*images, metadata={"annotations": {"note": "x" * LARGE}})
+
+
+async def test_an_object_that_is_too_large_to_decide_in_time_is_denied() -> None:
+    stage, hook = setup(opa={"onError": "allow"})
+    hook.hanging = asyncio.Event()
+    verdict = await stage.late_review(large(APP), 1)
+    assert verdict.hook is not None
+    assert (verdict.allowed, verdict.hook.error) == (False, "hook_failed")
+
+
+async def test_large_objects_of_others_make_no_way_for_a_large_one() -> None:
+    stage, hook = setup(opa={"onError": "allow", "timeout": "8s"})
+    hook.hanging = asyncio.Event()
+    others = [
+        asyncio.create_task(stage.review(large(APP), namespace=name)) for name in "ab" for _ in range(LARGE_AT_ONCE)
+    ]
+    await stage.clock.advance(0)
+    assert len(hook.documents) == LARGE_AT_ONCE
+    verdict = await stage.late_review(large(APP), 4)
+    assert verdict.hook is not None
+    assert (verdict.allowed, verdict.hook.error) == (False, "hook_not_asked")
+    hook.hanging.set()
+    await asyncio.gather(*others)
+
+
+async def test_findings_make_a_document_large() -> None:
+    images = [f"{APP}{number}" for number in range(9)]
+    stage, hook = setup(opa={"onError": "allow"})
+    findings = [Finding("vulnerabilities", "package", f"CVE-{number}", "m" * 300) for number in range(100)]
+    for image in images:
+        stage.anchore.store(image)
+        stage.fail_policy(image, *findings)
+    hook.hanging = asyncio.Event()
+    crowd = [asyncio.create_task(stage.review(pod(*images))) for _ in range(AT_ONCE)]
+    await stage.clock.advance(0)
+    assert len(hook.documents) == LARGE_AT_ONCE // 2
+    hook.hanging.set()
+    await asyncio.gather(*crowd)
+
+
+async def test_a_body_that_cannot_be_written_is_denied(caplog: pytest.LogCaptureFixture) -> None:
+    stage, hook = setup(opa={"onError": "allow"})
+    body: Any = [b"{}"]
+    verdict = await stage.reviews.review(
+        request(pod(APP)), stage.deadline(), origin=Origin.ADMISSION, body=lambda: body
+    )
+    assert verdict.hook is not None
+    assert (verdict.allowed, verdict.hook.error, hook.documents) == (False, "hook_not_asked", [])
+    assert "writing the document for policy anchore/admission failed unexpectedly" in caplog.text

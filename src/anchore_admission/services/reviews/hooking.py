@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import structs
 
-from anchore_admission.core import hook_verdict
+from anchore_admission.core import hook_verdict, workload
 from anchore_admission.core.hook import HookDecision, HookVerdict
 from anchore_admission.core.image_report import MOST_FINDINGS, report_of, unchanged_reports
 from anchore_admission.core.images import JudgedImage
@@ -122,36 +122,34 @@ class Hooking:
         slots = self._large_slots if len(body) + _findings_size(subject) > LARGE else self._slots
         # A crowd may wait for its turn with all the time that the hook itself does not need.
         async with slots.taken(subject.line, max(left / 2, left - timeout)) as has_waited:
-            # Only now: the documents of reviews that wait for a slot would take memory.
-            document, known = self._document(subject, body)
             seconds = min(timeout, deadline.left())
             own = Deadline.after(seconds, deadline.clock)
             try:
                 async with own.bound():
-                    decision = await self._hook.decide(document, own)
+                    # Written only now, and not held here: many documents would take much memory.
+                    decision = await self._hook.decide(self._document(subject, body), own)
             except (DeadlineExceeded, HookUnavailable) as error:
                 if own.left() <= 0 and len(body) > LARGE:
                     raise HookFailed("no response in time about an object of this size") from error
                 if own.left() <= 0 and has_waited and seconds < timeout:
                     raise HookNotAsked(CROWDED) from error
                 raise
-        hook_verdict.expect_known(decision, known)
+        places = workload.images(subject.view.spec) if subject.view else ()
+        hook_verdict.expect_known(decision, [place.image for place in places])
         return decision
 
-    def _document(self, subject: Subject, body: bytes | bytearray) -> tuple[bytes, list[str]]:
-        """Write the document, and list the images that it names. Raises HookNotAsked."""
+    def _document(self, subject: Subject, body: bytes | bytearray) -> bytes:
+        """Write the document. Raises HookNotAsked."""
         if not body:
             raise HookNotAsked("the request was not received as a whole")
         try:
-            reports = _reports(subject)
-            document = hook_document(body, reports, subject.labels, self._section.omit)
+            return hook_document(body, _reports(subject), subject.labels, self._section.omit)
         except HookNotAsked:
             raise
         except Exception as error:
             # Not up to ``onError``: what cannot be written is the object.
             logger.exception("writing the document for policy %s failed unexpectedly", self._hook.name)
             raise HookNotAsked("the request cannot be written for it") from error
-        return document, [report.reference for report in reports]
 
 
 def _most_findings(subject: Subject) -> int:

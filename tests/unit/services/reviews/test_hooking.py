@@ -260,7 +260,7 @@ async def test_reviews_are_answered_in_time_however_long_opa_may_take() -> None:
     hook.hanging = asyncio.Event()
     crowd = [asyncio.create_task(stage.review(pod(APP))) for _ in range(2 * AT_ONCE)]
     await stage.clock.advance(DEADLINE)
-    assert all(review.done() for review in crowd)
+    assert sum(review.done() for review in crowd) == 2 * AT_ONCE
     await asyncio.gather(*crowd)
 
 

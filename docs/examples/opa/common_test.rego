@@ -66,7 +66,7 @@ denied := {
 	"verdict": {"decision": "deny", "reason": "not_analyzed"},
 }
 
-# Facts of an image that an update leaves as it is. The controller takes a message about it for an invalid answer.
+# Facts of an image that an update leaves as it is. A message about it has no effect.
 unchanged := {
 	"unchanged": true,
 	"rule": null,

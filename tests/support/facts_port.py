@@ -70,7 +70,7 @@ class FactsPortSetup:
         reports = ImageReports(rules, services.gathering, {"default"})
         self.endpoint = FactsEndpoint(reports, self.log)
         accounts = TokenAccess(self.api.source(), AUDIENCE, frozenset({KYVERNO}), self.clock)
-        self.guard = FactsGuard(self.endpoint, self.log, accounts, clock=self.clock)
+        self.guard = FactsGuard(self.endpoint, self.log, accounts)
         self.guard.use([TOKEN, NEXT_TOKEN])
         self.anchore.store(GOOD)
         self.anchore.store(BAD)

@@ -11,10 +11,10 @@ from lightkube.core.exceptions import ConfigError
 from anchore_admission.adapters.kubernetes import ERRORS, REACH, access, trust
 from anchore_admission.errors import ClusterError, ClusterForbidden, ClusterResponseInvalid, ClusterUnavailable
 from anchore_admission.ports.tokens import TokenOwner
-from anchore_admission.redaction import cut
+from anchore_admission.redaction import REDACTED, cut
 
-CALL_SECONDS: Final = 2.0
-"""Limit of a call: a policy engine waits for the answer, and the API server waits for the engine."""
+CALL_SECONDS: Final = 1.7
+"""Limit of a call: a policy engine waits for the answer about 2 seconds, and the API server waits for the engine."""
 _PATH: Final = "apis/authentication.k8s.io/v1/tokenreviews"
 _MOST: Final = 256 * 1024
 """Bytes of a response, which repeats the token and may name many groups."""
@@ -62,7 +62,7 @@ class ApiTokens:
             async with asyncio.timeout(self._seconds):
                 status, body = await self._sent(msgspec.json.encode(question))
             if status not in _CREATED:
-                raise _failure(status, body)
+                raise _failure(status, body, token)
             found = _read_review(body).status
         except msgspec.MsgspecError as error:
             raise ClusterResponseInvalid("a response that is no TokenReview") from error
@@ -104,9 +104,10 @@ def connect_tokens(context: str | None = None) -> ApiTokens:
         return ApiTokens(httpx2.AsyncClient(base_url=address, auth=auth, transport=transport))
 
 
-def _failure(status: int, body: bytes) -> ClusterError:
+def _failure(status: int, body: bytes, token: str) -> ClusterError:
     try:
-        why = _read_failure(body).message
+        # Policies of the cluster judge TokenReviews, too; their messages may repeat what they judge.
+        why = _read_failure(body).message.replace(token, REDACTED)
     except msgspec.MsgspecError:
         why = ""
     kind = ERRORS.get(status, ClusterUnavailable)

@@ -53,8 +53,11 @@ class ProviderResponse(Struct, frozen=True, rename="camel"):
     kind: str = RESPONSE_KIND
 
 
-class ImagesRequest(Struct, frozen=True):
-    """The question of any other policy engine: images as an object names them, and the rule whose policy counts."""
+class ImagesRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The question of any other policy engine: images as an object names them, and the rule whose policy counts.
+
+    An unknown member is an error: with a misspelled ``rule``, another policy would count.
+    """
 
     images: list[str]
     rule: str | None = None

@@ -32,7 +32,6 @@ from anchore_admission.models.provider import (
 )
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Engine, FactsOutcome, FactsRecorder
-from anchore_admission.services.reviews.judging import in_turns
 from anchore_admission.services.reviews.reporting import ImageReports, Reported, most_findings
 from anchore_admission.text import shown
 from anchore_admission.web.bodies import Bodies
@@ -41,7 +40,9 @@ from anchore_admission.web.body import Disconnected, expect_json, media_type, se
 FACTS: Final = "/facts"
 GATEKEEPER: Final = PROVIDER_PATH
 SECONDS: Final = 1.8
-"""The time for an answer, once the caller is known: Gatekeeper advises providers to answer within 1 to 2 seconds."""
+"""The time for an answer: Gatekeeper advises providers to answer within 1 to 2 seconds."""
+DEADLINE: Final = "facts.deadline"
+"""The member of a scope with the deadline that a guard has begun."""
 BODY_LIMIT: Final = 1024 * 1024
 MOST_IMAGES: Final = 100
 ANSWER_LIMIT: Final = 1_900_000
@@ -91,7 +92,8 @@ class FactsEndpoint:
     clock: Clock = time.monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        engine, deadline = engine_of(scope), Deadline.after(SECONDS, self.clock)
+        engine = engine_of(scope)
+        deadline: Deadline = scope.get(DEADLINE) or Deadline.after(SECONDS, self.clock)
         try:
             if scope["path"] != FACTS and engine is Engine.OTHER:
                 raise NotServed(f"path not found; this port serves POST {FACTS}, POST {GATEKEEPER}[/<rule>]")
@@ -99,7 +101,7 @@ class FactsEndpoint:
                 raise MethodNotAllowed("POST")
             if media_type(scope):  # not every client names one
                 expect_json(scope)
-            async with self.bodies.read(scope, receive, await receive(), BODY_LIMIT, SECONDS / 2) as received:
+            async with self.bodies.read(scope, receive, await receive(), BODY_LIMIT, deadline.left() / 2) as received:
                 if received.missing:
                     raise received.error()
                 outcome, content = await self._answer(engine, scope, bytes(received.content), deadline)
@@ -135,17 +137,18 @@ class FactsEndpoint:
         def answer(reports: Mapping[str, ImageReport]) -> ImagesResponse:
             return ImagesResponse([reports[text] for text in asked.images])
 
-        return FactsOutcome.ANSWERED, await _fitting(found, answer)
+        return FactsOutcome.ANSWERED, await self._fitting(found, answer)
 
     async def _for_gatekeeper(self, path: str, content: bytes, deadline: Deadline) -> _Sent:
         asked = _read(_read_provider, content, f"a {REQUEST_KIND}")
         if (asked.api_version, asked.kind) != (API_VERSION, REQUEST_KIND):
-            given = shown(f"{asked.kind} of {asked.api_version}", 100)
+            given = shown(f"{asked.kind or 'no kind'} of {asked.api_version or 'no apiVersion'}", 100)
             raise MalformedReview(f"expected a {REQUEST_KIND} of {API_VERSION}, not {given}")
         keys = (asked.request.keys if asked.request else None) or []
         if keys:
             _require_images(keys)
-        rule = self.reports.rule(path.removeprefix(GATEKEEPER).removeprefix("/") or None)
+        # Without a rule, there is no slash either: an empty name is probably a mistake, and is none of a rule.
+        rule = self.reports.rule(None if path == GATEKEEPER else path.removeprefix(f"{GATEKEEPER}/"))
         found = await self.reports.about(keys, rule, deadline)
         if passing := [each for each in found.values() if not each.is_final]:
             return FactsOutcome.NOT_YET, _encode(ProviderResponse(Answer(system_error=_not_yet(passing, len(found)))))
@@ -154,7 +157,18 @@ class FactsEndpoint:
             # One for each key, even a repeated one: policies compare the numbers.
             return ProviderResponse(Answer(items=tuple(_item(key, found[key], reports[key]) for key in keys)))
 
-        return FactsOutcome.ANSWERED, await _fitting(found, answer)
+        return FactsOutcome.ANSWERED, await self._fitting(found, answer)
+
+    async def _fitting(
+        self, found: Mapping[str, Reported], answer: Callable[[Mapping[str, ImageReport]], object]
+    ) -> bytes:
+        """Encode an answer with as many findings as fit."""
+        most = most_findings(len(found))
+        while True:
+            content = _encode(answer(await self.reports.written(found, most)))
+            if len(content) <= ANSWER_LIMIT or not most:
+                return content
+            most //= 2
 
 
 def _read(read: Callable[[bytes], ReadT], content: bytes, expected: str) -> ReadT:
@@ -180,14 +194,3 @@ def _not_yet(passing: Sequence[Reported], images: int) -> str:
     problems = "; ".join(shown(each.problem, _PROBLEM_LIMIT) for each in passing[:_LISTED])
     more = f"; and {len(passing) - _LISTED} more" if len(passing) > _LISTED else ""
     return f"no facts yet about {len(passing)} of {images} images: {problems}{more}"
-
-
-async def _fitting(found: Mapping[str, Reported], answer: Callable[[Mapping[str, ImageReport]], object]) -> bytes:
-    """Encode an answer with as many findings as fit."""
-    most = most_findings(len(found))
-    while True:
-        reports = dict(zip(found, await in_turns(each.report(most) for each in found.values()), strict=True))
-        content = _encode(answer(reports))
-        if len(content) <= ANSWER_LIMIT or not most:
-            return content
-        most //= 2

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anchore_admission.errors import NotAuthorized, NotPermitted, NotVerified, ReviewError
 from anchore_admission.files import is_readable
-from anchore_admission.ports.deadline import Clock
+from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import FactsOutcome, FactsRecorder
 from anchore_admission.services.cluster.token_access import Access, TokenAccess
 from anchore_admission.throttled import Throttled
@@ -22,7 +22,7 @@ from anchore_admission.watched import Watched
 from anchore_admission.web.body import header
 from anchore_admission.web.clients import checked_by, listed_names, names_in
 from anchore_admission.web.connections import Connection
-from anchore_admission.web.facts import engine_of, refuse
+from anchore_admission.web.facts import DEADLINE, SECONDS, engine_of, refuse
 from anchore_admission.web.secret_path import expect_secrets, read_secrets
 
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="facts"'), (b"connection", b"close"))
@@ -44,6 +44,7 @@ class FactsGuard:
         self._app = app
         self._recorder = recorder
         self._accounts = accounts
+        self._clock = clock
         self._warnings = Throttled(logger, clock)
         self._tokens: tuple[bytes, ...] = ()
 
@@ -54,9 +55,11 @@ class FactsGuard:
         self._tokens = tuple(sha256(token.encode()).digest() for token in tokens)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # From here on: a slow verification of the token leaves less time for Anchore.
+        deadline = Deadline.after(SECONDS, self._clock)
         error = await self._refusal(_token(scope))
         if error is None:
-            await self._app(scope, receive, send)
+            await self._app({**scope, DEADLINE: deadline}, receive, send)
             return
         outcome = FactsOutcome.UNVERIFIED if isinstance(error, NotVerified) else FactsOutcome.DENIED
         self._recorder.facts_request(engine_of(scope), outcome)

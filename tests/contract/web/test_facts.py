@@ -174,7 +174,9 @@ ODD: list[tuple[Any, int, str]] = [
         ({"images": ["a"] * (MOST_IMAGES + 1)}, 400, "more than 100 images; ask about fewer at once"),
         ({"images": ["a"] * 100_000}, 400, "more than 100 images; ask about fewer at once"),
         ({"images": ["a"], "rule": 1}, 400, "Expected `str | null`"),
-        ({"images": ["a"], "rule": ""}, 404, "no rule is named"),
+        ({"images": ["a"], "rule": ""}, 404, 'no rule is named ""; name a rule'),
+        ({"images": ["a"], "rules": "other"}, 400, "unknown field `rules`"),
+        ({"images": ["a"], "Rule": "other"}, 400, "unknown field `Rule`"),
         ({"images": ["a"], "rule": "x" * 100_000}, 404, "no rule is named xxx"),
     ],
 )
@@ -194,7 +196,7 @@ async def test_an_odd_question_is_answered_with_the_reason(
     ("body", "status", "why"),
     [
         *ODD,
-        ({}, 400, "expected a ProviderRequest of externaldata.gatekeeper.sh/v1beta1, not  of"),
+        ({}, 400, "expected a ProviderRequest of externaldata.gatekeeper.sh/v1beta1, not no kind of no apiVersion"),
         ({**provider_request([GOOD]), "apiVersion": "externaldata.gatekeeper.sh/v1alpha1"}, 400, "v1alpha1"),
         ({**provider_request([GOOD]), "kind": "ProviderResponse"}, 400, "not ProviderResponse"),
         ({**provider_request([GOOD]), "request": {"keys": "nginx"}}, 400, "Expected `array | null`"),
@@ -230,7 +232,11 @@ async def test_no_keys_are_all_answered(port: FactsPortSetup, request_part: Any)
         ("/facts/", Engine.OTHER, 404),
         ("/factsgatekeeper", Engine.OTHER, 404),
         ("/facts/gatekeeperx", Engine.OTHER, 404),
+        ("/facts/gatekeeper/", Engine.GATEKEEPER, 404),
         ("/facts/gatekeeper/a/b", Engine.GATEKEEPER, 404),
+        ("/facts/gatekeeper/other/", Engine.GATEKEEPER, 404),
+        ("/facts/gatekeeper//other", Engine.GATEKEEPER, 404),
+        ("/facts/gatekeeper/%2e%2e/other", Engine.GATEKEEPER, 404),
         ("/facts/gatekeeper/%00", Engine.GATEKEEPER, 404),
     ],
 )

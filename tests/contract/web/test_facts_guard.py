@@ -1,5 +1,6 @@
 """The guards of the port for facts: strangers learn nothing, by token or by certificate, over real TLS connections."""
 
+import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator
@@ -9,17 +10,22 @@ from pathlib import Path
 import httpx
 import httpx2
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError
 from anchore_admission.ports.telemetry import Engine, FactsOutcome
-from anchore_admission.web.facts_guard import FactsClients, watched_facts_token
+from anchore_admission.services.cluster.token_access import TokenAccess
+from anchore_admission.web.body import send_json
+from anchore_admission.web.facts import DEADLINE, SECONDS
+from anchore_admission.web.facts_guard import FactsClients, FactsGuard, watched_facts_token
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ClientCas, ServingCertificate
 from support.certificates import client_pair, pair, presenting, trusting, written
 from support.facts_port import GOOD, NEXT_TOKEN, TOKEN, FactsPortSetup, provider_request, provider_response
+from support.fakes import settled
 from support.listening import HOST, Running, running
-from support.token_api import OTHER
+from support.token_api import AUDIENCE, KYVERNO, OTHER
 
 PATHS = ("/facts", "/facts/gatekeeper", "/facts/gatekeeper/other", "/", "/validate")
 DENIED, UNVERIFIED, ANSWERED = FactsOutcome.DENIED, FactsOutcome.UNVERIFIED, FactsOutcome.ANSWERED
@@ -97,6 +103,37 @@ async def test_without_the_api_server_accounts_get_503_and_tokens_of_the_file_ar
     assert provider_response(answer)["systemError"] == "the token cannot be verified at the moment; ask again"
     assert (await port.post(QUESTION)).status_code == 200
     assert port.log.requests == [(Engine.GATEKEEPER, UNVERIFIED), (Engine.OTHER, ANSWERED)]
+
+
+async def test_no_token_is_logged_even_if_the_api_server_repeats_it(
+    port: FactsPortSetup, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(3):
+        token = f"a-token-of-kyverno-{number}"
+        port.api.broken = httpx2.Response(400, json={"message": f"admission denied the request: {token} is no {token}"})
+        assert (await port.post(QUESTION, token=token)).status_code == 503
+    (line,) = warnings(caplog)
+    assert "admission denied the request: [redacted] is no [redacted]" in line
+
+
+async def test_the_time_for_an_answer_begins_before_the_token_is_verified(port: FactsPortSetup) -> None:
+    left: list[float] = []
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        left.append(scope[DEADLINE].left())
+        await send_json(send, 200, b"{}")
+
+    port.api.put("good")
+    port.api.held = asyncio.Event()
+    accounts = TokenAccess(port.api.source(), AUDIENCE, frozenset({KYVERNO}), port.clock)
+    guard = FactsGuard(app, port.log, accounts, clock=port.clock)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guard), base_url="http://facts") as client:
+        asked = asyncio.create_task(client.post("/facts", headers={"authorization": "Bearer good"}))
+        await settled()
+        await port.clock.advance(1.5)
+        port.api.held.set()
+        assert (await asked).status_code == 200
+    assert left == [pytest.approx(SECONDS - 1.5)]
 
 
 async def test_strangers_are_logged_once_in_a_while_without_their_tokens(

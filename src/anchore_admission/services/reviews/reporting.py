@@ -1,7 +1,8 @@
 """Report on images for other policy engines: what is in memory, or else what Anchore answers; nothing is submitted."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import structs
@@ -51,12 +52,14 @@ class Reported:
 class ImageReports:
     """Reports on images. ``accounts`` are those that are connected.
 
-    They share the calls that reviews by hand may make at once, so that engines cannot delay admission.
+    They share the calls that reviews by hand may make at once, so that engines cannot delay admission. Only one of them
+    computes at a time: of several, each would take a turn of the event loop before a review gets its next one.
     """
 
     rules: CurrentRules
     gathering: Facts
     accounts: Collection[str]
+    computing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def rule(self, name: str | None) -> Rule:
         """Return a rule whose account and policy count, as one of mode ``strict``; None: the defaults.
@@ -67,7 +70,8 @@ class ImageReports:
         rules = {rule.name: rule for rule in (*book.rules, book.defaults)}
         rule = rules.get(DEFAULTS_NAME if name is None else name)
         if rule is None:
-            raise NotServed(f"no rule is named {shown(name or '', 63)}; name a rule of the configuration")
+            asked = shown(name, 63) if name else '""'
+            raise NotServed(f"no rule is named {asked}; name a rule of the configuration")
         chosen = [choice for choice in rule.choices if choice.field != "mode"]
         if chosen:
             what = " and ".join(choice.field for choice in chosen)
@@ -84,11 +88,17 @@ class ImageReports:
             [question for question in questions if question], deadline, namespace=BY_HAND, side_effects=False
         )
         facts = iter(gathered)
-        reported = await in_turns(
-            _reported(judgement.judge(image, next(facts) if question else NOTHING_KNOWN, WorkloadHandling.DENY))
-            for image, question in zip(images, questions, strict=True)
-        )
+        async with self.computing:
+            reported = await in_turns(
+                _reported(judgement.judge(image, next(facts) if question else NOTHING_KNOWN, WorkloadHandling.DENY))
+                for image, question in zip(images, questions, strict=True)
+            )
         return {each.verdict.judged.text: each for each in reported}
+
+    async def written(self, found: Mapping[str, Reported], most: int) -> dict[str, ImageReport]:
+        """Report on the images with the ``most`` worst findings of each."""
+        async with self.computing:
+            return dict(zip(found, await in_turns(each.report(most) for each in found.values()), strict=True))
 
 
 def most_findings(images: int) -> int:

@@ -1,6 +1,8 @@
 """Read headers and send responses as bytes, straight from and to ASGI."""
 
+import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from pydantic_core import to_json
 from starlette.types import Scope, Send
@@ -11,6 +13,7 @@ from anchore_admission.text import shown
 _JSON = b"application/json"
 _FORM = b"application/x-www-form-urlencoded"
 _SHOWN = 100
+_PART: Final = 32 * 1024
 
 
 class Disconnected(Exception):
@@ -55,6 +58,22 @@ async def send_json(
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_json_in_parts(send: Send, status: int, body: bytes) -> None:
+    """Send a large response; each part waits until the client has read most of those before.
+
+    A TLS connection keeps buffers of the size of its largest write until it is closed: idle connections, each with room
+    for a whole response, could fill the memory.
+    """
+    headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    parts = memoryview(body)
+    for begin in range(0, len(body), _PART):
+        if begin:
+            await asyncio.sleep(0)  # the connection passes a part on in a later turn of the event loop
+        more = begin + _PART < len(body)
+        await send({"type": "http.response.body", "body": bytes(parts[begin : begin + _PART]), "more_body": more})
 
 
 async def send_error(send: Send, error: ReviewError, *, more: Iterable[tuple[bytes, bytes]] = ()) -> None:

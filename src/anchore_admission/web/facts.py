@@ -35,7 +35,7 @@ from anchore_admission.ports.telemetry import Engine, FactsOutcome, FactsRecorde
 from anchore_admission.services.reviews.reporting import ImageReports, Reported, most_findings
 from anchore_admission.text import shown
 from anchore_admission.web.bodies import Bodies
-from anchore_admission.web.body import Disconnected, expect_json, media_type, send_error, send_json
+from anchore_admission.web.body import Disconnected, expect_json, media_type, send_error, send_json, send_json_in_parts
 
 FACTS: Final = "/facts"
 GATEKEEPER: Final = PROVIDER_PATH
@@ -104,19 +104,16 @@ class FactsEndpoint:
             async with self.bodies.read(scope, receive, await receive(), BODY_LIMIT, deadline.left() / 2) as received:
                 if received.missing:
                     raise received.error()
-                outcome, content = await self._answer(engine, scope, bytes(received.content), deadline)
+                await self._answer(engine, scope, bytes(received.content), deadline, send)
         except Disconnected:
             return
         except ReviewError as error:
             outcome = FactsOutcome.TOO_MANY if isinstance(error, Overloaded | BodyTimeout) else FactsOutcome.INVALID
             self.recorder.facts_request(engine, outcome)
             await refuse(scope, send, error)
-            return
-        self.recorder.facts_request(engine, outcome)
-        await send_json(send, 200, content)
 
-    async def _answer(self, engine: Engine, scope: Scope, content: bytes, deadline: Deadline) -> _Sent:
-        """Answer with few others at once: a large answer takes time on the event loop, and admission must not wait."""
+    async def _answer(self, engine: Engine, scope: Scope, content: bytes, deadline: Deadline, send: Send) -> None:
+        """Answer with few others at once, because a large answer takes memory until its client has read it."""
         try:
             async with asyncio.timeout(deadline.left()):
                 await self.turns.acquire()
@@ -124,8 +121,11 @@ class FactsEndpoint:
             raise Overloaded("too many questions about facts at the moment; ask again") from error
         try:
             if engine is Engine.GATEKEEPER:
-                return await self._for_gatekeeper(scope["path"], content, deadline)
-            return await self._for_others(content, deadline)
+                outcome, answer = await self._for_gatekeeper(scope["path"], content, deadline)
+            else:
+                outcome, answer = await self._for_others(content, deadline)
+            self.recorder.facts_request(engine, outcome)
+            await send_json_in_parts(send, 200, answer)
         finally:
             self.turns.release()
 

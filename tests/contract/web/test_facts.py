@@ -1,9 +1,11 @@
 """The port for facts: what other policy engines are told, in the words of each, and what happens to odd questions."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation
 from anchore_admission.errors import AnchoreUnavailable
@@ -279,6 +281,34 @@ async def test_an_answer_stays_small_enough_for_kyverno(port: FactsPortSetup) ->
     assert {len(each["findings"]) for each in found} <= {5, 10}
     (one,) = await port.images(images[0])
     assert len(one["findings"]) == 100
+
+
+async def test_a_large_answer_is_sent_in_parts(port: FactsPortSetup) -> None:
+    """A TLS connection keeps the memory of its largest write until it is closed."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": json.dumps({"images": ["x" * 10_000] * 100}).encode()}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await port.endpoint({"type": "http", "method": "POST", "path": "/facts", "headers": []}, receive, send)
+    start, *parts = sent
+    assert start["status"] == 200
+    assert dict(start["headers"])[b"content-length"] == b"%d" % sum(len(part["body"]) for part in parts)
+    assert len(json.loads(b"".join(part["body"] for part in parts))["images"]) == 100
+    assert max(len(part["body"]) for part in parts) <= 32 * 1024
+    assert [part["more_body"] for part in parts] == [True] * (len(parts) - 1) + [False]
+
+
+async def test_one_question_computes_at_a_time(port: FactsPortSetup) -> None:
+    async with port.endpoint.reports.computing:
+        asking = asyncio.create_task(port.images(GOOD))
+        await settled()
+        assert port.anchore.subjects("by_tag") == [GOOD]
+        assert not asking.done()
+    assert (await asking)[0]["reference"] == GOOD
 
 
 async def test_questions_wait_for_their_turn_and_end_in_time(port: FactsPortSetup) -> None:

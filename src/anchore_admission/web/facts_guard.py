@@ -57,7 +57,7 @@ class FactsGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # From here on: a slow verification of the token leaves less time for Anchore.
         deadline = Deadline.after(SECONDS, self._clock)
-        error = await self._refusal(_token(scope))
+        error = await self._refusal(_token(scope), scope)
         if error is None:
             await self._app({**scope, DEADLINE: deadline}, receive, send)
             return
@@ -65,7 +65,7 @@ class FactsGuard:
         self._recorder.facts_request(engine_of(scope), outcome)
         await refuse(scope, send, error, more=_CHALLENGE if isinstance(error, NotAuthorized) else _CLOSE)
 
-    async def _refusal(self, token: bytes) -> ReviewError | None:
+    async def _refusal(self, token: bytes, scope: Scope) -> ReviewError | None:
         """Return the error for a caller that is not let in."""
         if not token:
             self._warnings.warn("none", "rejected a caller that asks for facts without a certificate or token")
@@ -73,7 +73,8 @@ class FactsGuard:
         given = sha256(token).digest()
         if any([hmac.compare_digest(given, known) for known in self._tokens]):  # noqa: C419 - all, for constant time
             return None
-        access = await self._accounts.of(token) if self._accounts else Access.DENIED
+        client = scope.get("client") or ("",)
+        access = await self._accounts.of(token, client[0]) if self._accounts else Access.DENIED
         match access:
             case Access.GRANTED:
                 return None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
@@ -25,7 +25,13 @@ REMEMBERED: Final = 512
 LONGEST_TOKEN: Final = 16 * 1024
 BURST: Final = 20.0
 PER_SECOND: Final = 5.0
-"""The most verifications of tokens that were not accepted before: anyone who reaches the port can make tokens up."""
+"""The most verifications of tokens that were not accepted before: anyone who reaches the port can make tokens up. They
+count for the address of the client, so that one client takes none from the others."""
+BURST_IN_ALL: Final = 100.0
+PER_SECOND_IN_ALL: Final = 25.0
+"""The same for all clients together: many of them must not load the API server, either."""
+ADDRESSES: Final = 1024
+"""The most addresses whose verifications are counted."""
 
 logger = logging.getLogger("anchore_admission.facts")
 
@@ -56,6 +62,25 @@ class _Decision:
     at: float
 
 
+@dataclass(slots=True)
+class _Allowance:
+    """The verifications that may begin now; their number grows with time, up to ``burst``."""
+
+    burst: float
+    per_second: float
+    counted_at: float
+    left: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = self.burst
+
+    def allows_one(self, now: float) -> bool:
+        """Return whether one more may begin."""
+        self.left = min(self.burst, self.left + (now - self.counted_at) * self.per_second)
+        self.counted_at = now
+        return self.left >= 1
+
+
 class TokenAccess:
     """Accepts tokens of these users for one audience. Tokens are remembered by their hashes only."""
 
@@ -68,11 +93,15 @@ class TokenAccess:
         self._granted: OrderedDict[bytes, _Decision] = OrderedDict()
         self._others: OrderedDict[bytes, _Decision] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Task[Access]] = {}
-        self._left = BURST
-        self._counted_at = clock()
+        self._in_all = _Allowance(BURST_IN_ALL, PER_SECOND_IN_ALL, clock())
+        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        """By the address of the client; the latest one is last."""
 
-    async def of(self, token: bytes) -> Access:
-        """Return the decision on a token. Never raises; what cannot be verified is not accepted."""
+    async def of(self, token: bytes, address: str) -> Access:
+        """Return the decision on a token that a client with this address sends.
+
+        Never raises; what cannot be verified is not accepted.
+        """
         if not 0 < len(token) <= LONGEST_TOKEN or not token.isascii():
             return Access.DENIED
         key, now = sha256(token).digest(), self._clock()
@@ -82,7 +111,7 @@ class TokenAccess:
                 return found.access
         task = self._under_way.get(key)
         if task is None:
-            if not self._may_ask(key, now):
+            if not self._may_ask(key, address, now):
                 self._warnings.warn(
                     "limit",
                     "not all tokens of callers that ask for facts are verified: there are too many new ones; those "
@@ -93,16 +122,19 @@ class TokenAccess:
         # A caller that hangs up ends its own wait only: others may wait for the same token.
         return await asyncio.shield(task)
 
-    def _may_ask(self, key: bytes, now: float) -> bool:
+    def _may_ask(self, key: bytes, address: str, now: float) -> bool:
         """Return whether one more token may be verified; one that was accepted lately always may."""
         known = self._granted.get(key)
         if known and now - known.at < KNOWN_SECONDS:
             return True
-        self._left = min(BURST, self._left + (now - self._counted_at) * PER_SECOND)
-        self._counted_at = now
-        if self._left < 1:
+        own = self._allowances.pop(address, None) or _Allowance(BURST, PER_SECOND, now)
+        self._allowances[address] = own
+        if len(self._allowances) > ADDRESSES:
+            self._allowances.popitem(last=False)
+        if not (own.allows_one(now) and self._in_all.allows_one(now)):
             return False
-        self._left -= 1
+        own.left -= 1
+        self._in_all.left -= 1
         return True
 
     async def _verified(self, key: bytes, token: str) -> Access:

@@ -6,7 +6,9 @@ import pytest
 
 from anchore_admission.ports.tokens import TokenOwner
 from anchore_admission.services.cluster.token_access import (
+    ADDRESSES,
     BURST,
+    BURST_IN_ALL,
     DENIED_SECONDS,
     FAILED_SECONDS,
     GRANTED_SECONDS,
@@ -19,6 +21,8 @@ from anchore_admission.services.cluster.token_access import (
 from support.fakes import ManualClock, settled
 from support.token_api import AUDIENCE, KYVERNO, OTHER, TokenApi
 
+CLIENT = "10.0.0.1"
+
 
 class Setup:
     def __init__(self) -> None:
@@ -26,8 +30,8 @@ class Setup:
         self.good = self.api.put("good")
         self.access = TokenAccess(self.api.source(), AUDIENCE, frozenset({KYVERNO}), self.clock)
 
-    async def fill(self, number: int, name: str = "made-up") -> list[Access]:
-        return [await self.access.of(f"{name}-{count}".encode()) for count in range(number)]
+    async def fill(self, number: int, name: str = "made-up", address: str = CLIENT) -> list[Access]:
+        return [await self.access.of(f"{name}-{count}".encode(), address) for count in range(number)]
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ async def setup() -> Setup:
 async def test_user_and_audience_decide(
     setup: Setup, user: str, audiences: tuple[str, ...] | None, expected: Access
 ) -> None:
-    assert await setup.access.of(setup.api.put("token", user, audiences)) is expected
+    assert await setup.access.of(setup.api.put("token", user, audiences), CLIENT) is expected
 
 
 async def test_an_answer_without_a_user_grants_nothing() -> None:
@@ -60,33 +64,35 @@ async def test_an_answer_without_a_user_grants_nothing() -> None:
             return TokenOwner("", (audience,))
 
     access = TokenAccess(_Nameless(), AUDIENCE, frozenset({""}), ManualClock())
-    assert await access.of(b"token") is Access.DENIED
+    assert await access.of(b"token", CLIENT) is Access.DENIED
 
 
 @pytest.mark.parametrize("token", [b"", b"x" * (LONGEST_TOKEN + 1), "tökén".encode(), b"\xff\xfe"])
 async def test_what_is_no_token_is_not_granted(setup: Setup, token: bytes) -> None:
-    assert await setup.access.of(token) is Access.DENIED
+    assert await setup.access.of(token, CLIENT) is Access.DENIED
     assert setup.api.asked == []
 
 
 async def test_a_decision_counts_for_a_while(setup: Setup) -> None:
-    assert [await setup.access.of(setup.good), await setup.access.of(setup.good)] == [Access.GRANTED] * 2
+    assert [await setup.access.of(setup.good, CLIENT), await setup.access.of(setup.good, CLIENT)] == [
+        Access.GRANTED
+    ] * 2
     assert setup.api.asked == ["good"]
     del setup.api.tokens["good"]
     await setup.clock.advance(GRANTED_SECONDS - 1)
-    assert await setup.access.of(setup.good) is Access.GRANTED
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
     await setup.clock.advance(1)
-    assert await setup.access.of(setup.good) is Access.DENIED
+    assert await setup.access.of(setup.good, CLIENT) is Access.DENIED
     setup.api.put("good")
-    assert await setup.access.of(setup.good) is Access.DENIED
+    assert await setup.access.of(setup.good, CLIENT) is Access.DENIED
     await setup.clock.advance(DENIED_SECONDS)
-    assert await setup.access.of(setup.good) is Access.GRANTED
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
     assert setup.api.asked == ["good"] * 3
 
 
 async def test_callers_that_come_together_share_one_verification(setup: Setup) -> None:
     setup.api.held = asyncio.Event()
-    waiting = [asyncio.create_task(setup.access.of(setup.good)) for _ in range(50)]
+    waiting = [asyncio.create_task(setup.access.of(setup.good, CLIENT)) for _ in range(50)]
     await settled()
     waiting[0].cancel()
     await settled()
@@ -111,19 +117,19 @@ async def test_callers_that_come_together_share_one_verification(setup: Setup) -
 async def test_a_failure_grants_nothing_and_is_forgotten_soon(
     setup: Setup, broken: httpx2.Response | Exception
 ) -> None:
-    assert await setup.access.of(setup.good) is Access.GRANTED
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
     await setup.clock.advance(GRANTED_SECONDS)
     setup.api.broken = broken
-    assert [await setup.access.of(setup.good) for _ in range(5)] == [Access.UNKNOWN] * 5
+    assert [await setup.access.of(setup.good, CLIENT) for _ in range(5)] == [Access.UNKNOWN] * 5
     assert len(setup.api.asked) == 2
     setup.api.broken = None
     await setup.clock.advance(FAILED_SECONDS)
-    assert await setup.access.of(setup.good) is Access.GRANTED
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
 
 
 async def test_an_api_server_that_hangs_is_given_up(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
     setup.api.held = asyncio.Event()
-    waiting = asyncio.create_task(setup.access.of(setup.good))
+    waiting = asyncio.create_task(setup.access.of(setup.good, CLIENT))
     await settled()
     await setup.clock.advance(2)
     assert await waiting is Access.UNKNOWN
@@ -135,23 +141,42 @@ async def test_an_api_server_that_hangs_is_given_up(setup: Setup, caplog: pytest
 async def test_made_up_tokens_are_verified_a_few_at_a_time_and_do_not_stand_in_the_way_of_known_ones(
     setup: Setup,
 ) -> None:
-    assert await setup.access.of(setup.good) is Access.GRANTED
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
     found = await setup.fill(1000)
     assert found.count(Access.DENIED) == int(BURST) - 1
     assert found.count(Access.UNKNOWN) == 1000 - int(BURST) + 1
     await setup.clock.advance(GRANTED_SECONDS)
     await setup.fill(1000, "others")
-    assert await setup.access.of(setup.good) is Access.GRANTED
-    assert await setup.access.of(setup.api.put("new")) is Access.UNKNOWN
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
+    assert await setup.access.of(setup.api.put("new"), CLIENT) is Access.UNKNOWN
     await setup.clock.advance(1 / PER_SECOND)
-    assert await setup.access.of(b"new") is Access.GRANTED
+    assert await setup.access.of(b"new", CLIENT) is Access.GRANTED
 
 
 async def test_strangers_cannot_make_known_tokens_forgotten(setup: Setup) -> None:
-    assert await setup.access.of(setup.good) is Access.GRANTED
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
     for count in range(2 * REMEMBERED):
         await setup.clock.advance(1 / PER_SECOND)
-        assert await setup.access.of(f"made-up-{count}".encode()) is Access.DENIED
+        assert await setup.access.of(f"made-up-{count}".encode(), CLIENT) is Access.DENIED
     await setup.fill(100)
-    assert await setup.access.of(b"new") is Access.UNKNOWN
-    assert await setup.access.of(setup.good) is Access.GRANTED
+    assert await setup.access.of(b"new", CLIENT) is Access.UNKNOWN
+    assert await setup.access.of(setup.good, CLIENT) is Access.GRANTED
+
+
+async def test_a_client_that_makes_tokens_up_takes_no_verifications_from_others(setup: Setup) -> None:
+    for second in range(5):
+        await setup.fill(500, f"flood-{second}", "10.0.0.66")
+        setup.api.put(f"new-{second}")
+        assert await setup.access.of(f"new-{second}".encode(), "10.0.0.2") is Access.GRANTED
+        await setup.clock.advance(1)
+    assert len(setup.api.asked) <= BURST + 5 * PER_SECOND + 5
+
+
+async def test_many_clients_together_are_bounded_too(setup: Setup) -> None:
+    for number in range(2 * ADDRESSES):
+        await setup.fill(1, f"client-{number}", f"10.0.{number // 256}.{number % 256}")
+    assert len(setup.api.asked) == BURST_IN_ALL
+    assert len(setup.access._allowances) == ADDRESSES
+    await setup.clock.advance(1)
+    await setup.fill(40, "later", "10.9.9.9")
+    assert len(setup.api.asked) == BURST_IN_ALL + BURST

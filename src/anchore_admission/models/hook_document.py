@@ -24,6 +24,8 @@ _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 _ENV: Final = b'"env"'
 _ESCAPED: Final = b"\\u00"
 """The beginning of an escape for ASCII, with which a name may be written, too."""
+_SECRET: Final = (_ENV, LAST_APPLIED.encode(), _ESCAPED)
+"""Texts without which an object holds nothing to leave out."""
 _ABSENT: Final = Raw(b"")
 
 
@@ -84,7 +86,7 @@ def _object(raw: Raw, omitted: Collection[Omitted]) -> Raw:
     if without_env or Omitted.MANAGED_FIELDS in omitted:
         _edit(found, "metadata", lambda metadata: _metadata(metadata, omitted))
     text = bytes(raw)
-    if without_env and (_ENV in text or _ESCAPED in text):
+    if without_env and any(each in text for each in _SECRET):
         _without_env(found)
     return _encoded(found)
 
@@ -108,6 +110,8 @@ def _without_env(found: _Map) -> None:
 
 def _inner(raw: Raw) -> Raw:
     found = _map.decode(raw)
+    # A template that was copied from an object may have its annotations.
+    _edit(found, "metadata", lambda metadata: _metadata(metadata, (Omitted.ENV,)))
     _without_env(found)
     return _encoded(found)
 

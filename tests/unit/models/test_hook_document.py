@@ -83,6 +83,23 @@ def test_variables_of_another_shape_are_left_out(env: object) -> None:
     assert found["request"]["object"]["spec"]["containers"][0]["image"] == "nginx"
 
 
+@pytest.mark.parametrize(
+    "templated",
+    [
+        lambda metadata: {"template": {"metadata": metadata}},
+        lambda metadata: {"spec": {"template": {"metadata": metadata}}},
+        lambda metadata: {
+            "spec": {"jobTemplate": {"metadata": metadata, "spec": {"template": {"metadata": metadata}}}}
+        },
+    ],
+    ids=["PodTemplate", "Deployment", "CronJob"],
+)
+def test_a_template_may_have_a_copy_of_the_object_too(templated: Any) -> None:
+    body = review(templated({"annotations": {LAST_APPLIED: "hunter2", "team": "a"}}))
+    found = document(body, omitted=(Omitted.ENV,))
+    assert found["request"]["object"] == templated({"annotations": {"team": "a"}})
+
+
 def test_a_name_in_escapes_hides_no_variables() -> None:
     body = json.dumps(review(pod("nginx", containers=[{"name": "c", "image": "nginx", "env": [SECRET, FROM]}])))
     found = document(body.replace('"env"', '"\\u0065nv"').encode(), omitted=(Omitted.ENV,))

@@ -42,6 +42,11 @@ def hook_annotation(hook: HookVerdict) -> str:
     return joined([f"{hook.policy} {hook.outcome}{decision_id}", *hook.lines])
 
 
+def hook_unasked_annotation(uses: Sequence[Use]) -> str:
+    """Describe why a hook was not asked: it might have objected, and a lifted objection leaves a trace."""
+    return f"not asked; {_uses(uses)}"
+
+
 def _image(image: ImageVerdict) -> str:
     record = image.facts.record
     digest, architecture = image.digest, record.architecture if record else None

@@ -6,6 +6,7 @@ from anchore_admission.core import hook_messages
 from anchore_admission.core.decision import Decision, Effect
 from anchore_admission.core.hook import HookDecision, HookVerdict
 from anchore_admission.core.rules.book import Rule
+from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.verdict import ImageVerdict, worst_effect
 from anchore_admission.core.waivers import Waivers
 from anchore_admission.errors import EvaluationError, HookFailed, HookInvalid, HookNotAsked
@@ -22,6 +23,12 @@ def concerned(images: Iterable[ImageVerdict], waivers: Waivers) -> list[ImageVer
     return [
         image for image in images if may_concern(image.judged.rule) and not waivers.unlimited(image.judged, image.facts)
     ]
+
+
+def lifted_by(images: Iterable[ImageVerdict], waivers: Waivers) -> tuple[Use, ...]:
+    """Return the exemptions and the break-glass because of which the hook has no say about images."""
+    concerning = (image for image in images if may_concern(image.judged.rule))
+    return tuple(dict.fromkeys(use for image in concerning for use in waivers.unlimited(image.judged, image.facts)))
 
 
 def may_concern(rule: Rule) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import structs
 
 from anchore_admission.core import hook_messages, messages
-from anchore_admission.core.audit import hook_annotation, image_annotations
+from anchore_admission.core.audit import hook_annotation, hook_unasked_annotation, image_annotations
 from anchore_admission.core.decision import Decision, Effect, Reason
 from anchore_admission.core.facts import ImageFacts
 from anchore_admission.core.hook import HookVerdict
@@ -14,6 +14,7 @@ from anchore_admission.core.messages import MESSAGE_LIMIT
 from anchore_admission.core.modes import MODES
 from anchore_admission.core.requester import is_controller
 from anchore_admission.core.rules.book import Rule
+from anchore_admission.core.rules.exemptions import Use
 from anchore_admission.core.scope import OutOfScope
 from anchore_admission.core.verdict import (
     ImageVerdict,
@@ -113,6 +114,14 @@ def tightened(verdict: ReviewVerdict, hook: HookVerdict) -> ReviewVerdict:
         hook=hook,
     )
     return _warning(tighter, verdict.warnings)
+
+
+def unasked(verdict: ReviewVerdict, uses: Sequence[Use]) -> ReviewVerdict:
+    """Record the exemptions and the break-glass because of which a hook was not asked, if there are any."""
+    if not uses:
+        return verdict
+    annotations = {**verdict.audit_annotations, "hook": hook_unasked_annotation(uses)}
+    return structs.replace(verdict, audit_annotations=annotations)
 
 
 def _warning(verdict: ReviewVerdict, warnings: Sequence[str], notice: str = "") -> ReviewVerdict:

@@ -118,7 +118,9 @@ class Reviews:
             subject = Subject(request, call.body, call.line, handling, verdicts, view, waivers, labels)
             hook = await self._hooking.verdict(subject, (), deadline)
         notice = rules.notice if origin is Origin.ADMISSION else ""
-        return judgement.reduce(verdicts, request, rules.max_findings, notice, hook)
+        judged = judgement.reduce(verdicts, request, rules.max_findings, notice, hook)
+        is_unasked = self._hooking and hook is None
+        return judgement.unasked(judged, hook_verdict.lifted_by(verdicts, waivers)) if is_unasked else judged
 
     async def _without_images(self, call: "_Call", verdict: ReviewVerdict) -> ReviewVerdict:
         """Ask the hook about a request that judges no image, if it is to be asked about these, too."""

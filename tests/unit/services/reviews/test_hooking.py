@@ -115,11 +115,26 @@ async def test_requests_that_the_hook_is_not_asked_about(
 async def test_an_exemption_lifts_an_objection() -> None:
     stage, hook = setup(exemptions=[EXEMPT])
     stage.now = 1_796_000_000
-    assert (await stage.review(pod(APP))).allowed
+    exempt = await stage.review(pod(APP))
+    assert exempt.allowed
+    assert exempt.audit_annotations["hook"].startswith("not asked; exemption all: r (owner o")
     assert hook.documents == []
     mixed = await stage.review(pod(APP, BAD))
     assert not mixed.allowed
     assert len(hook.documents) == 1
+
+
+async def test_break_glass_that_lifts_an_objection_is_recorded() -> None:
+    on_call = {
+        "name": "on-call",
+        "match": {"users": ["jane"]},
+        "mode": "strict",
+        "breakGlass": {"annotation": "e.org/x"},
+    }
+    stage, hook = setup(rules=[on_call])
+    verdict = await stage.review(pod(APP, metadata={"annotations": {"e.org/x": "the shop is down"}}))
+    assert (verdict.allowed, hook.documents) == (True, [])
+    assert verdict.audit_annotations["hook"] == "not asked; break_glass on-call: the shop is down"
 
 
 @pytest.mark.parametrize(

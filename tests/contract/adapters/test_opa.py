@@ -272,7 +272,7 @@ async def test_a_call_that_lost_its_input_is_invalid() -> None:
             "opa.url redirects elsewhere (302), perhaps to a login page; check opa.url",
         ),
         (
-            json_of({"code": "invalid_parameter", "message": "unexpected EOF"}, 400),
+            json_of({"code": "other", "message": "unexpected EOF"}, 400),
             "OPA sent an unexpected response (400): unexpected EOF",
         ),
         (json_of({"result": {"deny": []}}, 201), "OPA sent an unexpected response (201)"),
@@ -305,6 +305,12 @@ async def test_a_policy_that_fails_on_the_object_is_the_objects_fault(error: dic
     assert len(answers.requests) == 1
     mixed = {"errors": [*failed("http.send: refused")["errors"], *error["errors"]]}
     assert text in await failure(Answers(json_of(mixed, 500)), HookFailed)
+
+
+async def test_a_document_that_opa_does_not_read_is_the_objects_fault() -> None:
+    answer = json_of({"code": "invalid_parameter", "message": "invalid number: number too big"}, 400)
+    text = await failure(Answers(answer), HookFailed)
+    assert text == "OPA sent an unexpected response (400): invalid number: number too big"
 
 
 async def test_an_error_that_quotes_too_much_is_the_objects_fault() -> None:

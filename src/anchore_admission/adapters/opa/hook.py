@@ -39,6 +39,8 @@ _REJECTED = re.compile(r"ALERT_(?:.{0,20}CERTIFICATE|UNKNOWN_CA)")
 """OpenSSL's reasons for an end of the handshake by a server that verifies its clients."""
 _BY_OBJECT: Final = frozenset({"eval_builtin_error", "eval_conflict_error", "eval_type_error"})
 """OPA's codes for a policy that fails on its input."""
+_NOT_READ: Final = "invalid_parameter"
+"""OPA's code for a request that it does not read."""
 _OUTSIDE = ("http.send:", "net.")
 """The functions that fail because of other servers."""
 _VALUES = re.compile(r'["\n]')
@@ -212,6 +214,9 @@ def _why_failed(response: httpx.Response, body: bytes) -> str:  # noqa: PLR0911 
 
 def _is_by_object(response: httpx.Response, body: bytes) -> bool:
     """Return True if the policy fails on the object itself, so that its author must not pass it by that."""
+    if response.status_code == _BAD_REQUEST:
+        # For example a number or a size that OPA does not read.
+        return _parsed(body).get("code") == _NOT_READ
     if response.status_code != _SERVER_ERROR:
         return False
     # An error may quote a large part of the object.

@@ -284,6 +284,10 @@ def _log_start(settings: Settings, configuration: Configuration) -> None:
         logger.warning(
             "serving without TLS: every client that reaches port %d can read and forge reviews", settings.port
         )
+        if settings.facts_port is not None:
+            logger.warning(
+                "serving facts without TLS: the network can read the tokens of callers on port %d", settings.facts_port
+            )
     if settings.secret_path_file and settings.docs:
         logger.warning("the secret path does not guard /docs and /review; --no-docs switches them off")
     if not configuration.anchore.verify_tls:

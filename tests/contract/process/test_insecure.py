@@ -44,7 +44,8 @@ def test_reviews_are_answered_only_at_the_printed_address_which_is_never_logged(
     plain = ("/validate", "/validate/", "/mutate", "/mutate/")
     others = (*plain, f"{path}/", path[:-1], f"/mutate/{SECRET[:-1]}", "/review", "/docs", "/")
     configuration, secret = _files(tmp_path)
-    with serving(configuration, "--secret-path-file", secret, *QUIETLY) as running:
+    facts = ("--facts-port", "0", "--facts-token-file", str(secret))
+    with serving(configuration, "--secret-path-file", secret, *facts, *QUIETLY) as running:
         process, lines = running.process, running.lines
         answer = ask(f"{running.address}{path}?timeout=10s")
         mutated = ask(f"{running.address}/mutate/{SECRET}?timeout=3s")
@@ -58,6 +59,7 @@ def test_reviews_are_answered_only_at_the_printed_address_which_is_never_logged(
     assert refused == dict.fromkeys(others, 404)
     messages = [json.loads(line)["message"] for line in lines]
     assert "serving without TLS: every client that reaches port 0 can read and forge reviews" in messages
+    assert "serving facts without TLS: the network can read the tokens of callers on port 0" in messages
     assert messages[-1] == "stopped"
     assert "allowed Pod shop/shop" in messages
     assert [line for line in lines if SECRET in line] == []

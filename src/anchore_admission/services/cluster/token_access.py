@@ -146,10 +146,12 @@ class TokenAccess:
                 access = Access.GRANTED if owner.user in self._users else Access.FORBIDDEN
             else:
                 access = Access.DENIED
-            self._warnings.clear("failed")
         except ClusterError as error:
+            # Strangers cause verifications, and each failure may have a text of its own.
             self._warnings.warn(
-                "failed", f"cannot verify the token of a caller that asks for facts: {error}; it gets 503"
+                error.code,
+                f"cannot verify the token of a caller that asks for facts: {error}; it gets 503",
+                even_if_changed=False,
             )
         except Exception:
             logger.exception("verifying the token of a caller failed unexpectedly")

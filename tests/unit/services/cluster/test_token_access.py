@@ -138,6 +138,17 @@ async def test_an_api_server_that_hangs_is_given_up(setup: Setup, caplog: pytest
     assert line.endswith("; it gets 503")
 
 
+async def test_failures_that_strangers_cause_are_logged_once_for_each_kind(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(8):
+        setup.api.broken = httpx2.Response(500 if number % 2 else 403, json={"message": f"request {number} failed"})
+        await setup.access.of(f"made-up-{number}".encode(), CLIENT)
+    first, second = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "403: request 0 failed" in first
+    assert "500: request 1 failed" in second
+
+
 async def test_made_up_tokens_are_verified_a_few_at_a_time_and_do_not_stand_in_the_way_of_known_ones(
     setup: Setup,
 ) -> None:

@@ -107,7 +107,7 @@ def test_an_opa_that_hangs_costs_its_time_limit_and_is_restarted(guarded: Beside
     before = guarded.restarts()
 
     with guarded.stopped():
-        assert guarded.said() == [f"{NO_DECISION}: no response before the deadline"] * 2
+        assert guarded.said() == [f"{NO_DECISION}: no response within 1 s (opa.timeout)"] * 2
         assert guarded.release.ready(), "OPA has no readiness probe"
         assert not guarded.release.create(GUARDED, thing("Pod", RISKY), dry_run=True).allowed
         until(lambda: all(now > then for now, then in zip(guarded.restarts(), before, strict=True)), "it is restarted")

@@ -133,6 +133,8 @@ class Hooking:
                     raise HookFailed("no response in time about an object of this size") from error
                 if own.left() <= 0 and has_waited and seconds < timeout:
                     raise HookNotAsked(CROWDED) from error
+                if own.left() <= 0 and seconds >= timeout:
+                    raise DeadlineExceeded(f"no response within {timeout:g} s (opa.timeout)") from error
                 raise
         places = workload.images(subject.view.spec) if subject.view else ()
         hook_verdict.expect_known(decision, [place.image for place in places])

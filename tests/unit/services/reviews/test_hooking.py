@@ -199,6 +199,7 @@ async def test_a_hook_that_hangs_takes_its_own_time_only() -> None:
     verdict = await stage.late_review(pod(APP), 2)
     assert verdict.hook is not None
     assert (verdict.allowed, verdict.hook.error) == (False, "deadline_exceeded")
+    assert verdict.message == "policy anchore/admission gave no decision: no response within 2 s (opa.timeout)"
 
 
 async def test_lookups_leave_time_for_the_hook() -> None:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anchore_admission.errors import NotAuthorized, NotPermitted, NotVerified, ReviewError
 from anchore_admission.files import is_readable
@@ -28,6 +28,8 @@ from anchore_admission.web.secret_path import expect_secrets, read_secrets
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="facts"'), (b"connection", b"close"))
 _CLOSE: Final = ((b"connection", b"close"),)
 _SCHEME: Final = b"bearer"
+CONNECTION_SECONDS: Final = 600.0
+"""How long a connection is that of a known client: meanwhile its CA may be removed, or its certificate expire."""
 
 logger = logging.getLogger("anchore_admission.facts")
 
@@ -98,10 +100,11 @@ class FactsClients:
     allowed: frozenset[str]
     app: ASGIApp
     warnings: Throttled
+    clock: Clock = time.monotonic
 
     @classmethod
     def named(cls, names: Sequence[str], app: ASGIApp, *, clock: Clock = time.monotonic) -> "FactsClients":
-        return cls(frozenset(names), app, Throttled(logger, clock))
+        return cls(frozenset(names), app, Throttled(logger, clock), clock)
 
     def protocol(self) -> type[Connection]:
         return checked_by(self._app_for)
@@ -109,7 +112,7 @@ class FactsClients:
     def _app_for(self, certificate: Mapping[str, Any], guard: ASGIApp) -> ASGIApp:
         names = list(names_in(certificate))
         if not self.allowed.isdisjoint(names):
-            return self.app
+            return partial(self._answer, self.clock() + CONNECTION_SECONDS)
         if certificate:
             self.warnings.warn(
                 "names",
@@ -118,6 +121,16 @@ class FactsClients:
                 even_if_changed=False,
             )
         return guard
+
+    async def _answer(self, until: float, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a client, and close an old connection, so that the next one has its certificate verified again."""
+
+        async def last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        await self.app(scope, receive, send if self.clock() < until else last)
 
 
 def watched_facts_token(guard: FactsGuard, file: Path) -> Watched[Sequence[str]]:

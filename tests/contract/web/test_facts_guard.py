@@ -18,7 +18,7 @@ from anchore_admission.ports.telemetry import Engine, FactsOutcome
 from anchore_admission.services.cluster.token_access import TokenAccess
 from anchore_admission.web.body import send_json
 from anchore_admission.web.facts import DEADLINE, SECONDS
-from anchore_admission.web.facts_guard import FactsClients, FactsGuard, watched_facts_token
+from anchore_admission.web.facts_guard import CONNECTION_SECONDS, FactsClients, FactsGuard, watched_facts_token
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ClientCas, ServingCertificate
 from support.certificates import client_pair, pair, presenting, trusting, written
@@ -181,7 +181,8 @@ async def served(port: FactsPortSetup, folder: Path, *, required: bool = False) 
     clients.write_bytes(GATEKEEPER.ca_bundle + OTHER_NAME.ca_bundle)
     files = written(folder, SERVER.certificate, SERVER.key)
     certificate = ServingCertificate(files, ClientCas(clients, "facts_client_ca_file", required=required))
-    names = FactsClients.named(["gatekeeper-webhook-service.gatekeeper-system.svc"], port.endpoint)
+    allowed = ["gatekeeper-webhook-service.gatekeeper-system.svc"]
+    names = FactsClients.named(allowed, port.endpoint, clock=port.clock)
     async with running(Listener(port.guard, HOST, 0, certificate, clients=names)) as server:
         yield server
 
@@ -213,6 +214,21 @@ async def test_a_certificate_or_a_token_is_enough(
         answer = await asked(server, context, token)
     assert answer.status_code == status
     assert bool(provider_response(answer)["items"]) is (status == 200)
+
+
+async def test_an_old_connection_is_closed_so_that_its_certificate_is_verified_again(
+    port: FactsPortSetup, tmp_path: Path
+) -> None:
+    async with (
+        served(port, tmp_path, required=True) as server,
+        httpx.AsyncClient(verify=presenting(SERVER, GATEKEEPER, tmp_path)) as client,
+    ):
+        url = f"{server.url(scheme='https')}facts"
+        answers = [await client.post(url, json=QUESTION) for _ in range(2)]
+        await port.clock.advance(CONNECTION_SECONDS)
+        answers += [await client.post(url, json=QUESTION) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.headers.get("connection") for answer in answers] == [None, None, "close", None]
 
 
 @pytest.mark.parametrize("required", [True, False])

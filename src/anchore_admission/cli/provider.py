@@ -25,7 +25,8 @@ EPILOG = (
     " --registration anchore-admission | kubectl apply -f -"
 )
 _ADDRESS: Final = "expected https:// and an address without user, path, query, fragment or blanks"
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,251}[a-z0-9])?")
+_LONGEST_NAME: Final = 253
 _RULE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 _Url = Annotated[
@@ -88,7 +89,7 @@ def _problems(url: str, rule: str | None, name: str) -> Iterator[Problem]:
         yield Problem("--url", _ADDRESS)
     if rule is not None and not _RULE.fullmatch(rule):
         yield Problem("--rule", f"expected the name of a rule, not {shortened(repr(rule), 100)}")
-    if not _NAME.fullmatch(name):
+    if len(name) > _LONGEST_NAME or not all(map(_LABEL.fullmatch, name.split("."))):
         yield Problem("--name", f"expected the name of an object, not {shortened(repr(name), 100)}")
 
 

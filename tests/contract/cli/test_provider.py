@@ -68,6 +68,7 @@ def test_a_slash_at_the_end_does_not_matter(program: CommandLine, ca: Path, addr
         (["--url", URL, "--ca-file", "no-such-file"], "--ca-file: no-such-file"),
         (["--url", URL, "--ca-file", "CA", "--rule", "a/b"], "--rule: expected the name of a rule, not 'a/b'"),
         (["--url", URL, "--ca-file", "CA", "--name", "A"], "--name: expected the name of an object, not 'A'"),
+        (["--url", URL, "--ca-file", "CA", "--name", "a..b"], "--name: expected the name of an object, not 'a..b'"),
     ],
 )
 def test_mistakes_are_named(program: CommandLine, ca: Path, arguments: list[str], problem: str) -> None:

@@ -97,6 +97,24 @@ def test_other_releases_are_let_through_by_default(admitted: bool) -> None:
     assert (START in _rights(rendered)) == admitted
 
 
+@pytest.mark.parametrize(
+    ("opa", "sends_all"),
+    [
+        ({}, False),
+        ({"requests": ["all"]}, False),
+        ({"url": "http://opa"}, False),
+        ({"url": "http://opa", "requests": ["all"]}, True),
+        ({"sidecar": {"enabled": True, "policyConfigMaps": ["a"]}, "requests": ["images", "all"]}, True),
+    ],
+)
+def test_updates_that_change_no_image_are_sent_where_opa_is_to_see_them(opa: Values, sends_all: bool) -> None:
+    values = {"opa": opa, "pinning": {"enabled": True}, "webhook": {"registration": "chart"}}
+    rendered = _release("certManager", "chart", values)
+    assert ("spec-changes" in {it["name"] for it in rendered.webhook()["matchConditions"]}) is not sends_all
+    [mutating] = rendered.get("MutatingWebhookConfiguration")["webhooks"]
+    assert "spec-changes" in {it["name"] for it in mutating["matchConditions"]}
+
+
 def test_without_any_right_there_is_no_cluster_role() -> None:
     alone = {"webhook": {"admitOtherReleases": False}}
     rendered = _release("certManager", "chart", alone)

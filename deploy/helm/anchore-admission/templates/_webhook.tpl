@@ -61,9 +61,12 @@ ValidatingWebhookConfiguration: anchore-admission.webhooks
 {{- $expressions := prepend (default list $selector.matchExpressions) (set $names "values" $excluded) }}
 {{- $_ = set $entry "namespaceSelector" (set $selector "matchExpressions" $expressions) }}
 
+{{- /* With `opa.requests: [all]`, OPA is to see the updates that change no image, too. */}}
+{{- $opa := (include "anchore-admission.configuration" . | fromYaml).opa | default dict }}
+{{- $all := and (has "all" $opa.requests) (hasPrefix "/validate" $entry.clientConfig.service.path) }}
 {{- $conditions := list }}
 {{- range $entry.matchConditions }}
-  {{- if or (ne .name "not-another-release") $.ctx.Values.webhook.admitOtherReleases }}
+  {{- if not (or (and (eq .name "not-another-release") (not $.ctx.Values.webhook.admitOtherReleases)) (and (eq .name "spec-changes") $all)) }}
     {{- $conditions = append $conditions . }}
   {{- end }}
 {{- end }}

@@ -138,6 +138,13 @@ class Report:
         if len(self.unread) < _MOST_UNREAD:
             self.unread.append(entry)
 
+    def expect(self, recorded: Recorded) -> None:
+        """Learn whom an object belongs to.
+
+        An audit log is in the order in which responses ended: a Pod may stand before the ReplicaSet that made it.
+        """
+        self._owners.of(recorded.request)
+
     def add(self, recorded: Recorded, before: ReviewVerdict | None, after: ReviewVerdict) -> None:
         """Add a judged request; ``before`` is None if there is one configuration only."""
         request = recorded.request

@@ -42,6 +42,9 @@ async def replay(
         async with run.bound():
             async for batch in batches:
                 verdicts = await _judged(batch, judges, timeouts.each)
+                for entry in batch:
+                    if isinstance(entry, Recorded):
+                        report.expect(entry)
                 for entry, pair in zip(batch, verdicts, strict=True):
                     if isinstance(entry, Recorded) and pair:
                         report.add(entry, *pair)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from anchore_admission.core import judgement
 from anchore_admission.core.decision import Decision, Effect, Reason
@@ -13,7 +14,7 @@ from anchore_admission.services.replay.entries import Entry, LeftOut, Recorded, 
 from anchore_admission.services.replay.outcomes import Change
 from anchore_admission.services.replay.run import replay
 from anchore_admission.services.reviews.manual import Timeouts
-from support.builders import image_verdict, pod, request
+from support.builders import image_verdict, pod, request, template
 
 LONG = Timeouts(each=7, run=1000)
 
@@ -65,6 +66,18 @@ async def test_every_request_is_judged_by_both() -> None:
     assert (report.left_out[LeftOut.OTHER_EVENT], report.unread_count) == (1, 1)
     assert seen == [(4, 0), (5, 0)]
     assert report.stopped == ""
+
+
+async def test_a_pod_may_be_recorded_before_its_replica_set() -> None:
+    def owned(kind: str, name: str, above: str, above_kind: str) -> Recorded:
+        owner = [{"apiVersion": "apps/v1", "kind": above_kind, "name": above, "controller": True}]
+        made = (pod if kind == "Pod" else partial(template, kind))("ubuntu", metadata={"ownerReferences": owner})
+        return Recorded(request(made, name=name))
+
+    entries = [owned("Pod", "web-1-a", "web-1", "ReplicaSet"), owned("ReplicaSet", "web-1", "web", "Deployment")]
+    report = await replay(batches(entries), (None, Judge(Decision.DENY, Effect.DENY)), LONG, lambda *_: None)
+
+    assert {changed.owner for changed in report.changes()} == {("Deployment", "web")}
 
 
 async def test_one_configuration_is_enough() -> None:

@@ -38,7 +38,7 @@ class HookDecision(Struct, frozen=True):
 
 
 class HookVerdict(Struct, frozen=True):
-    """What the decision of a hook means for a review.
+    """The meaning of a hook's decision for a review.
 
     ``decision`` is NO_VERDICT if there was none, and ``error`` the code of the reason. The lines stand for objections
     by their effect: ``denials`` and ``warnings`` are shown, ``recorded`` only in the audit trail. ``seconds`` is the

@@ -29,7 +29,7 @@ _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="facts"'), (b"connecti
 _CLOSE: Final = ((b"connection", b"close"),)
 _SCHEME: Final = b"bearer"
 CONNECTION_SECONDS: Final = 600.0
-"""How long a connection is that of a known client: meanwhile its CA may be removed, or its certificate expire."""
+"""Seconds that a connection is that of a known client: its CA may be removed meanwhile, or its certificate expire."""
 
 logger = logging.getLogger("anchore_admission.facts")
 

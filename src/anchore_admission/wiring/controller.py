@@ -189,34 +189,15 @@ def build(
         for section, source in _spare_accounts(configuration, list(used), environ):
             used.append(section)
             sources[section.name] = source
-    trust = _trust(configuration, used, telemetry)
-    accounts = {
-        section.name: _connected(
-            configuration,
-            section,
-            sources[section.name],
-            telemetry,
-            trust.get(_ca_file(configuration, section)),
-            keeps_warnings=tells_facts or configuration.opa is not None,
-        )
-        for section in used
-    }
+    accounts, watched = _connections(configuration, used, sources, telemetry, tells_facts=tells_facts)
     shared = fact_store(configuration, telemetry) if serves else None
     hook = decision_hook(configuration, telemetry, environ, wait_until_valid=wait_until_valid)
     labels = WiredNamespaces(namespaces, telemetry, rules)
     labels.require(rules.current)
-    services = review_services(
-        configuration,
-        rules,
-        accounts,
-        telemetry,
-        store=shared.store if shared else None,
-        namespaces=labels,
-        hook=hook.hook if hook else None,
-    )
+    store, asked = shared.store if shared else None, hook.hook if hook else None
+    services = review_services(configuration, rules, accounts, telemetry, store=store, namespaces=labels, hook=asked)
     hints = Hints(services.memory, clock=time.monotonic)
     telemetry.watch_exemptions(rules.exemptions)
-    watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
     return Controller(
         configuration,
         rules,
@@ -237,6 +218,31 @@ def build(
         shared=shared,
         hook=hook,
     )
+
+
+def _connections(
+    configuration: Configuration,
+    used: Sequence[AccountSection],
+    sources: Mapping[str, CredentialSource],
+    telemetry: Telemetry,
+    *,
+    tells_facts: bool,
+) -> tuple[dict[str, DetectingAnchore], list[Watched[Any]]]:
+    """Connect the accounts; also return their files of credentials and CAs, to be read again."""
+    trust = _trust(configuration, used, telemetry)
+    accounts = {
+        section.name: _connected(
+            configuration,
+            section,
+            sources[section.name],
+            telemetry,
+            trust.get(_ca_file(configuration, section)),
+            keeps_warnings=tells_facts or configuration.opa is not None,
+        )
+        for section in used
+    }
+    watched = [*_watched_credentials(sources.values(), telemetry), *(followed.watched for followed in trust.values())]
+    return accounts, watched
 
 
 def _event_logs(

@@ -14,12 +14,12 @@ from anchore_admission.ports.tokens import TokenReviewer
 from anchore_admission.throttled import Throttled
 
 GRANTED_SECONDS: Final = 60.0
-"""How long an accepted token needs no other verification; a deleted ServiceAccount is refused after it."""
+"""Seconds for which an accepted token needs no other verification; a deleted ServiceAccount is refused after them."""
 DENIED_SECONDS: Final = 10.0
 FAILED_SECONDS: Final = 1.0
-"""How long a failed verification counts, so that requests do not add to the load of an API server in trouble."""
+"""Seconds for which a failed verification counts, so that requests do not add to an API server's trouble."""
 KNOWN_SECONDS: Final = 900.0
-"""How long an accepted token may be verified again before the tokens of strangers."""
+"""Seconds for which an accepted token may be verified again before the tokens of strangers."""
 REMEMBERED: Final = 512
 """The most tokens that are remembered of those that were accepted, and as many of the others."""
 LONGEST_TOKEN: Final = 16 * 1024

@@ -30,6 +30,10 @@ from e2e.things import FAILING, PASSING, thing
 pytestmark = pytest.mark.cluster
 
 NO_DECISION = f"{PATH} gave no decision"
+FROZEN = {
+    "frozen.rego": "package anchore.admission\n\n"
+    'deny contains "labels are frozen" if input.request.object.metadata.labels.frozen\n'
+}
 OTHER = {"only.rego": 'package anchore.admission\n\ndeny contains "no Pods today"\n'}
 
 
@@ -128,6 +132,27 @@ def test_an_upgrade_with_a_policy_that_does_not_compile_fails_and_changes_nothin
     assert [pod["metadata"]["uid"] for pod in guarded.release.pods()] == [pod["metadata"]["uid"] for pod in before]
     guarded.release.install(values())
     until(guarded.release.ready, "every replica is ready")
+
+
+def test_updates_that_change_no_image_are_asked_about_where_that_is_wanted(guarded: Beside, kubectl: Kubectl) -> None:
+    guarded.release.install(values(requests=["all"]))
+    until(guarded.release.ready, "every replica is ready", 240)
+    assert guarded.release.create(GUARDED, thing("Pod", PASSING, name="calm")).allowed
+    guarded.write({**EXAMPLES, **FROZEN})
+
+    def denied() -> bool:
+        guarded.release.nudge()
+        try:
+            kubectl("label", "pod", "-n", GUARDED, "calm", "frozen=yes", "--overwrite")
+        except RuntimeError as error:
+            return f"{PATH}: labels are frozen" in str(error)
+        kubectl("label", "pod", "-n", GUARDED, "calm", "frozen-")
+        return False
+
+    until(denied, "a label is denied", 240, every=1)
+    guarded.write(EXAMPLES)
+    guarded.release.install(values())
+    until(guarded.release.ready, "every replica is ready", 240)
 
 
 def test_a_rollout_of_both_containers_costs_no_review(guarded: Beside, kubectl: Kubectl) -> None:

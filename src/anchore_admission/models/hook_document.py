@@ -26,6 +26,8 @@ _ESCAPED: Final = b"\\u00"
 """The beginning of an escape for ASCII, with which a name may be written, too."""
 _SECRET: Final = (_ENV, LAST_APPLIED.encode(), _ESCAPED)
 """Texts without which an object holds nothing to leave out."""
+_SECRETIVE: Final = frozenset({"env", "annotations"})
+"""Members in which anything may hide if they have another shape than Kubernetes gives them."""
 _ABSENT: Final = Raw(b"")
 
 
@@ -37,7 +39,7 @@ class _Variable(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 _Map = dict[str, Raw]
-_Edit = Callable[[Raw], Raw | None]
+_Edit = Callable[[Raw], Raw]
 _map = msgspec.json.Decoder(_Map)
 _maps = msgspec.json.Decoder(list[_Map])
 _variables = msgspec.json.Decoder(list[_Variable])
@@ -129,16 +131,18 @@ def _without(raw: Raw, name: str) -> Raw:
 
 
 def _edit(found: _Map, name: str, edit: _Edit) -> None:
-    """Replace a member by what ``edit`` makes of it; remove one of another shape, in which anything may hide."""
+    """Replace a member by what ``edit`` makes of it.
+
+    One of another shape stays, so that no policy overlooks it, unless it is one of those that hold what is left out.
+    """
     raw = found.get(name)
     if raw is None or bytes(raw) == b"null":
         return
     try:
         edited = edit(raw)
     except msgspec.ValidationError:
-        edited = None
-    if edited is None:
-        del found[name]
+        if name in _SECRETIVE:
+            del found[name]
     else:
         found[name] = edited
 

@@ -106,6 +106,25 @@ def test_a_name_in_escapes_hides_no_variables() -> None:
     assert found["request"]["object"]["spec"]["containers"][0]["env"] == [{"name": "PASSWORD"}, FROM]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"containers": [{"name": "c", "securityContext": {"privileged": True}, "env": [SECRET]}, "odd"]},
+        {"containers": {"privileged": True, "env": 1}},
+        {"template": "privileged", "env": 1},
+        {"template": ["privileged"], "jobTemplate": 1, "env": 1},
+    ],
+)
+def test_a_policy_sees_what_has_another_shape(changed: Json) -> None:
+    body = review({"kind": "Other", "apiVersion": "example.com/v1", "spec": changed})
+    assert document(body, omitted=ALL)["request"]["object"]["spec"] == changed
+
+
+def test_annotations_of_another_shape_are_left_out() -> None:
+    found = document(review(pod("nginx", metadata={"annotations": ["hunter2"]})), omitted=(Omitted.ENV,))
+    assert found["request"]["object"]["metadata"] == {"name": "demo"}
+
+
 def test_other_parts_are_left_out() -> None:
     body = review(
         pod("nginx", metadata={"managedFields": [{"manager": "kubectl"}], "labels": {"a": "b"}}), oldObject=pod("nginx")

@@ -113,25 +113,11 @@ class Telemetry:
             "origin",
         )
         self._image_verdicts = self._tally("image_verdicts", "Verdicts on single images.", "decision", "reason", "mode")
-        self._images_pinned = self._tally(
-            "images_pinned", "Images that a rule pins, by what became of their tags.", "result"
-        )
-        for result in PinResult:
-            self._images_pinned.show(result)
-        self._pinning_seconds = self._histogram(
-            "pinning_duration_seconds", "Time from a call of the mutating webhook to its patch.", _PINNING_BUCKETS
-        )
+        self._describe_pins()
         self._exemption_uses = self._tally(
             "exemption_uses", "Denied images that an exemption or break-glass admitted.", "exemption", "kind"
         )
-        self._hook_decisions = self._tally(
-            "hook_decisions", "Reviews about which a decision hook was asked, by its decision.", "outcome"
-        )
-        for outcome in HOOK_OUTCOMES:
-            self._hook_decisions.show(outcome)
-        self._hook_seconds = self._histogram(
-            "hook_duration_seconds", "Time that a review waits for a decision hook.", _PINNING_BUCKETS
-        )
+        self._describe_hook()
         self._malformed = self._counter("malformed_reviews", "Requests that could not be read.", "code")
         self._calls = self._counter("anchore_calls", "Finished calls to Anchore.", "account", "operation", "outcome")
         self._call_seconds = self._histogram(
@@ -168,14 +154,7 @@ class Telemetry:
         self._event_log_errors = self._counter(
             "event_log_errors", "Failed attempts to read Anchore's event log.", "account"
         )
-        self._store_lookups = self._counter("store_lookups", "Lookups in the shared store.", "outcome")
-        self._store_seconds = self._histogram(
-            "store_lookup_duration_seconds", "Duration of lookups in the shared store.", _STORE_BUCKETS
-        )
-        self._store_puts = self._counter("store_puts", "Answers for the shared store.", "outcome")
-        self._store_claims = self._counter(
-            "store_claims", "Questions that one replica asks Anchore for all of them.", "outcome"
-        )
+        self._describe_store()
         self._unusable: dict[WatchedSource, list[Callable[[], bool]]] = {what: [] for what in WatchedSource}
         self._describe_unusable()
         self._describe_process()
@@ -294,6 +273,36 @@ class Telemetry:
             text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
             return text, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _describe_pins(self) -> None:
+        self._images_pinned = self._tally(
+            "images_pinned", "Images that a rule pins, by what became of their tags.", "result"
+        )
+        for result in PinResult:
+            self._images_pinned.show(result)
+        self._pinning_seconds = self._histogram(
+            "pinning_duration_seconds", "Time from a call of the mutating webhook to its patch.", _PINNING_BUCKETS
+        )
+
+    def _describe_hook(self) -> None:
+        self._hook_decisions = self._tally(
+            "hook_decisions", "Reviews about which a decision hook was asked, by its decision.", "outcome"
+        )
+        for outcome in HOOK_OUTCOMES:
+            self._hook_decisions.show(outcome)
+        self._hook_seconds = self._histogram(
+            "hook_duration_seconds", "Time that a review waits for a decision hook.", _PINNING_BUCKETS
+        )
+
+    def _describe_store(self) -> None:
+        self._store_lookups = self._counter("store_lookups", "Lookups in the shared store.", "outcome")
+        self._store_seconds = self._histogram(
+            "store_lookup_duration_seconds", "Duration of lookups in the shared store.", _STORE_BUCKETS
+        )
+        self._store_puts = self._counter("store_puts", "Answers for the shared store.", "outcome")
+        self._store_claims = self._counter(
+            "store_claims", "Questions that one replica asks Anchore for all of them.", "outcome"
+        )
 
     def _describe_unusable(self) -> None:
         """Export every label value from the start, so that an alert sees the change from 0 to 1."""

@@ -154,7 +154,8 @@ class Gate:
         namespace = line.namespace
         now = self._clock()
         expected_at = min(ticket.expected_at, now + self._expected_wait(line))
-        if expected_at - now > seconds_left:
+        # No time may be left before the call begins: a busy processor is not the namespace's doing.
+        if expected_at - now > max(0.0, seconds_left):
             raise self._shed()
         ticket.expected_at = expected_at
         ticket.lines[namespace] = line

@@ -243,6 +243,13 @@ async def test_nothing_is_shed_before_the_first_response(setup: Setup) -> None:
     assert setup.recorder.sheds == []
 
 
+async def test_nothing_is_shed_because_the_processor_was_busy(setup: Setup) -> None:
+    await setup.measure(4.0, "bank")
+    setup.fly(seconds_left=-0.5)
+    assert await setup.in_flight() == 1
+    assert setup.recorder.sheds == []
+
+
 @pytest.mark.parametrize("error", [UNREACHABLE, DeadlineExceeded("late"), PolicyNotFound("no such policy")], ids=repr)
 async def test_failures_do_not_tell_how_long_a_response_takes(error: Exception, setup: Setup) -> None:
     setup.fly()

@@ -514,6 +514,23 @@ async def test_shed_question_has_no_older_answer_either() -> None:
         task.cancel()
 
 
+@pytest.mark.parametrize("before", [0, 200])
+async def test_processor_that_is_busy_until_the_deadline_is_no_fault_of_the_namespace(before: float) -> None:
+    setup = ReviewSetup(lifetimes=Lifetimes(), policy_interval=30.0)
+    setup.anchore.store(APP)
+    if before:
+        await ask(setup)
+        await setup.clock.advance(before)
+    setup.anchore.hang("by_tag")
+    asking = asyncio.create_task(ask(setup))
+    await asyncio.sleep(0)  # it has begun, but the call to Anchore has not
+    setup.clock.now += DEADLINE + 1
+
+    (facts,) = await asking
+    assert (type(facts.error), facts.is_stale) == ((type(None), True) if before else (DeadlineExceeded, False))
+    assert setup.recorder.sheds == []
+
+
 async def test_question_of_a_hurried_call_has_the_time_of_a_review_that_joins_it() -> None:
     """The mutating webhook has a second; the review of the same image, which has longer, must not be shed with it."""
     setup = ReviewSetup(lifetimes=Lifetimes(), concurrency=2, policy_interval=30.0)

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from anchore_admission.models.configuration import Configuration
 from anchore_admission.models.examples import example_review
 from anchore_admission.sandbox.default_policy import DEFAULT_POLICY
+from anchore_admission.services.reviews import hooking
 from anchore_admission.wiring.controller import Controller, build
 from support.builders import pod
 from support.command_line import CREDENTIALS
@@ -23,7 +24,15 @@ IMAGE = "registry.example.com/team/app:1"
 EXAMPLES = DOCS / "examples" / "opa"
 POLICIES = [EXAMPLES / "common.rego", EXAMPLES / "exposed.rego"]
 EXPOSED = f"policy anchore/admission: image {IMAGE}: not allowed in a Pod that is in the host's network: CVE-2026-0001"
-Ask = Callable[..., Any]
+SLOW = """package anchore.admission
+
+deny contains "slow" if {
+	input.request.object.metadata.labels.slow
+	some i in numbers.range(1, 100000)
+	some j in numbers.range(1, 100000)
+	i * j < 0
+}
+"""
 
 
 @pytest.fixture
@@ -57,8 +66,9 @@ async def controller(anchore: str, opa: OpaServer, **more: Any) -> AsyncIterator
         await built.aclose()
 
 
-async def response(built: Controller, **spec: Any) -> Json:
-    review = example_review(pod(IMAGE, metadata={"name": "web", "namespace": "shop"}, **spec))
+async def response(built: Controller, labels: Json | None = None, **spec: Any) -> Json:
+    metadata = {"name": "web", "namespace": "shop", "labels": labels or {}}
+    review = example_review(pod(IMAGE, metadata=metadata, **spec))
     async with caller(app_over(built)) as webhook:
         answer = await webhook.post("/validate?timeout=20s", json=review)
     found: Json = answer.json()["response"]
@@ -101,6 +111,22 @@ async def test_an_opa_that_hangs_costs_its_timeout(anchore: str, opa: OpaServer)
         found = await response(built)
         assert not found["allowed"]
         assert found["status"]["message"].startswith("policy anchore/admission gave no decision: no response ")
+
+
+async def test_an_object_that_takes_opa_too_long_is_denied_while_another_is_decided(
+    anchore: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooking, "TRIAL_SECONDS", 10)  # for a machine that is busy with other tests
+    policy = tmp_path / "slow.rego"
+    policy.write_text(SLOW)
+    with started(OpaServer([policy], tmp_path / "opa.sock")) as server:
+        async with controller(anchore, server, timeout="1s", onError="allow") as built:
+            found = await response(built, {"slow": "yes"})
+            assert not found["allowed"]
+            assert found["status"]["message"] == (
+                "policy anchore/admission gave no decision: no response within 1 s about this object, but about others"
+            )
+            assert counted(built, "hook_failed")
 
 
 async def test_an_opa_without_the_policy_admits_nothing(anchore: str, tmp_path: Path) -> None:

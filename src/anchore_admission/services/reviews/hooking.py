@@ -1,5 +1,6 @@
 """Ask the decision hook once for each review, with the facts about all images, and turn its answer into effects."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,31 @@ AT_ONCE: Final = 32
 LARGE: Final = 256 * 1024
 """Bytes of a document above which a review takes one of few slots: it is held while the hook decides."""
 LARGE_AT_ONCE: Final = 8
+TRIAL_SECONDS: Final = 0.25
+"""What a review leaves for the question whether the hook decides about another object."""
+_TRIAL: Final = json.dumps(
+    {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "trial-of-the-policy",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "operation": "CREATE",
+            "name": "trial",
+            "namespace": "trial",
+            "userInfo": {"username": "anchore-admission"},
+            "dryRun": True,
+            "object": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "trial", "namespace": "trial"},
+                "spec": {"containers": [{"name": "trial", "image": "trial.invalid/trial"}]},
+            },
+        },
+    }
+).encode()
+"""An ordinary review, of which only is of interest that there is a decision on it."""
 _ALL_FINDINGS: Final = 1000
 _FEWEST_FINDINGS: Final = 5
 _FINDING_BYTES: Final = 512
@@ -122,23 +148,45 @@ class Hooking:
         slots = self._large_slots if len(body) + _findings_size(subject) > LARGE else self._slots
         # A crowd may wait for its turn with all the time that the hook itself does not need.
         async with slots.taken(subject.line, max(left / 2, left - timeout)) as has_waited:
-            seconds = min(timeout, deadline.left())
+            left = deadline.left()
+            seconds = min(timeout, max(left / 2, left - TRIAL_SECONDS))
             own = Deadline.after(seconds, deadline.clock)
             try:
                 async with own.bound():
                     # Written only now, and not held here: many documents would take much memory.
                     decision = await self._hook.decide(self._document(subject, body), own)
             except (DeadlineExceeded, HookUnavailable) as error:
-                if own.left() <= 0 and len(body) > LARGE:
+                if not isinstance(error, DeadlineExceeded) and own.left() > 0:
+                    raise
+                if len(body) > LARGE:
                     raise HookFailed("no response in time about an object of this size") from error
-                if own.left() <= 0 and has_waited and seconds < timeout:
+                if has_waited and seconds < timeout:
                     raise HookNotAsked(CROWDED) from error
-                if own.left() <= 0 and seconds >= timeout:
-                    raise DeadlineExceeded(f"no response within {timeout:g} s (opa.timeout)") from error
-                raise
+                if await self._decides_another(deadline):
+                    raise HookFailed(
+                        f"no response within {seconds:.2g} s about this object, but about others"
+                    ) from error
+                if seconds < timeout:
+                    raise
+                raise DeadlineExceeded(f"no response within {timeout:g} s (opa.timeout)") from error
         places = workload.images(subject.view.spec) if subject.view else ()
         hook_verdict.expect_known(decision, [place.image for place in places])
         return decision
+
+    async def _decides_another(self, deadline: Deadline) -> bool:
+        """Return True if there is a decision on an ordinary object, so that this one takes the time.
+
+        Its author may have arranged that, and must not pass by way of ``onError`` because of it.
+        """
+        trial = Deadline.after(min(TRIAL_SECONDS, deadline.left()), deadline.clock)
+        try:
+            async with trial.bound():
+                await self._hook.decide(hook_document(_TRIAL, ()), trial)
+        except (DeadlineExceeded, HookUnavailable):
+            return False
+        except HookError:
+            return True
+        return True
 
     def _document(self, subject: Subject, body: bytes | bytearray) -> bytes:
         """Write the document. Raises HookNotAsked."""

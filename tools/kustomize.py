@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Generate deploy/kustomize from the Helm chart: a base with what all overlays share, and each overlay's differences.
+"""Generate deploy/kustomize from the Helm chart: a base with what all overlays share, each overlay's differences, and
+components for what values of the chart change in the objects of any overlay.
 
 ``kustomize.py TARGET`` writes to another folder, so that a test can compare. Needs helm on the path.
 """
@@ -27,6 +28,7 @@ _MARK = "the-namespace"
 _HEADER = "# Generated from the Helm chart by `make kustomize`; the chart explains the values.\n"
 _QUOTE = '"'
 _LINE = 120
+_IMAGES_CHANGE = "spec-changes"
 _HANDLED = "metadata.namespace"
 """The field that kustomize's own `namespace:` rewrites."""
 
@@ -257,6 +259,23 @@ def overlay(parent: Mapping[Key, Object], objects: Mapping[Key, Object], stands_
     return {"kustomization.yaml": _kustomization(kustomization), **resources, **patches, **changed}
 
 
+def every_update(objects: Mapping[Key, Object]) -> dict[str, str]:
+    """Return the component that leaves out the match condition by which updates that change no image are not sent.
+
+    By its name, so that a condition of another overlay never goes instead. Where the controller registers the webhook,
+    it leaves the condition out itself.
+    """
+    kind = "ValidatingWebhookConfiguration"
+    [entry] = objects[kind, NAME]["webhooks"]
+    [index] = [index for index, it in enumerate(entry["matchConditions"]) if it["name"] == _IMAGES_CHANGE]
+    path = f"/webhooks/0/matchConditions/{index}"
+    changes = [{"op": "test", "path": f"{path}/name", "value": _IMAGES_CHANGE}, {"op": "remove", "path": path}]
+    file = f"patch-{kind.lower()}.yaml"
+    head = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
+    patches = [{"target": {"kind": kind, "name": NAME}, "path": file}]
+    return {"kustomization.yaml": _HEADER + _dump({**head, "patches": patches}), file: _dump(changes)}
+
+
 def _changed_files(parent: Object, configuration: Object) -> dict[str, str]:
     before, after = files_of(parent), files_of(configuration)
     return {name: text for name, text in after.items() if before.get(name) != text}
@@ -313,6 +332,7 @@ def everything() -> dict[Path, str]:
     for name, it in OVERLAYS.items():
         parent, stands_on = (objects[it.on], f"../{it.on}") if it.on else (shared, "../../base")
         folders[Path("overlays") / name] = overlay(parent, objects[name], stands_on)
+    folders[Path("components") / "every-update"] = every_update(objects["cert-manager"])
     return {
         folder / file: text.replace(_MARK, NAMESPACE)
         for folder, files in folders.items()
@@ -324,7 +344,7 @@ def main() -> None:
     """Write all files."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "deploy" / "kustomize"
     made = everything()
-    for folder in ("base", "overlays"):
+    for folder in ("base", "components", "overlays"):
         shutil.rmtree(target / folder, ignore_errors=True)
     for path, text in made.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from anchore_admission import __version__
 from anchore_admission.background import repeated_in_thread, supervised
 from anchore_admission.core.dependency import deadlocked_namespaces
 from anchore_admission.core.webhook.drift import Registration
-from anchore_admission.core.webhook.entry import WebhookKind
+from anchore_admission.core.webhook.entry import IMAGES_CHANGE, WebhookKind
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.files import read_text
@@ -90,7 +90,8 @@ def prepared(settings: Settings) -> Prepared:
     facts = facts_port(settings, controller, for_engines)
     cluster = None
     if settings.uses_cluster:
-        cluster = build_cluster_work(settings, telemetry, present, webhook.registered_secret)
+        every_update = configuration.judges_every_update
+        cluster = build_cluster_work(settings, telemetry, present, webhook.registered_secret, every_update=every_update)
 
     if certificate:
         telemetry.watch_certificate(certificate.not_after)
@@ -292,6 +293,12 @@ def _log_start(settings: Settings, configuration: Configuration) -> None:
         logger.warning("the secret path does not guard /docs and /review; --no-docs switches them off")
     if not configuration.anchore.verify_tls:
         logger.warning("anchore.verifyTls is false: an attacker on the path to Anchore can forge its responses")
+    if configuration.judges_every_update and settings.registration is None:
+        logger.info(
+            "opa.requests asks for every update: register the webhook without the match condition %s "
+            "(anchore-admission webhook --config leaves it out, anchore-admission probe --config checks it)",
+            IMAGES_CHANGE,
+        )
     modes = ", ".join(f"{rule.name} ({rule.mode or configuration.defaults.mode})" for rule in configuration.rules)
     rules = f"rules {modes}, then " if modes else ""
     logger.info("anchore-admission %s: %sdefaults (%s)", __version__, rules, configuration.defaults.mode)

@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from anchore_admission.certificates import read_ca_bundle
+from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.cli.yaml_output import Dumper
 from anchore_admission.core.webhook.entry import (
     MUTATE_PATH,
@@ -22,6 +23,8 @@ from anchore_admission.core.webhook.entry import (
     webhook_configuration,
 )
 from anchore_admission.errors import ConfigurationError, Problem
+from anchore_admission.services.config.load import parse_configuration
+from anchore_admission.settings import variable
 from anchore_admission.text import shortened
 
 EPILOG = (
@@ -57,6 +60,17 @@ _Url = Annotated[
 ]
 _CaFile = Annotated[
     Path | None, typer.Option(help="PEM CA bundle to trust; by default, API servers trust the CAs of their system.")
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar=variable("config"),
+        metavar="FILE",
+        help="The controller's configuration file: where its opa.requests is all, API servers send updates that change "
+        "no image, too.",
+    ),
 ]
 _Name = Annotated[str, typer.Option(help="Name of the configuration.")]
 _Mutating = Annotated[
@@ -98,6 +112,7 @@ def command(
     port: _Port = 443,
     url: _Url = None,
     ca_file: _CaFile = None,
+    config: _Config = None,
     name: _Name = "anchore-admission",
     mutating: _Mutating = False,
     failure_policy: _Policy = None,
@@ -122,6 +137,7 @@ def command(
         *_kind_problems(kind, url, failure_policy),
     ]
     ca_bundle = _ca_bundle(ca_file, problems)
+    every_update = _judges_every_update(config, problems)
     if problems:
         raise ConfigurationError("webhook", problems)
     options = WebhookOptions(
@@ -134,6 +150,7 @@ def command(
         timeout_seconds=timeout_seconds,
         excluded=excluded,
         match_conditions=not no_match_conditions,
+        every_update=every_update,
         kind=kind,
     )
     yaml.dump(webhook_configuration(options), sys.stdout, Dumper=Dumper, sort_keys=False, width=120)
@@ -190,3 +207,14 @@ def _ca_bundle(path: Path | None, problems: list[Problem]) -> bytes | None:
     except ConfigurationError as error:
         problems.extend(Problem("--ca-file", f"{error.source}: {problem}") for problem in error.problems)
         return None
+
+
+def _judges_every_update(path: Path | None, problems: list[Problem]) -> bool:
+    """Return whether the configuration judges updates that change no image; problems are appended to ``problems``."""
+    if path is None:
+        return False
+    try:
+        return parse_configuration(*read_configuration_file(path)).judges_every_update
+    except ConfigurationError as error:
+        problems.extend(Problem("--config", f"{error.source}: {problem}") for problem in error.problems)
+        return False

@@ -1,5 +1,6 @@
 """Wire the reconciler to a cluster; the Kubernetes client is loaded only if it is used."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from anchore_admission.adapters.probe import HttpProbe
 from anchore_admission.adapters.telemetry import Telemetry
 from anchore_admission.certificates import SelfSigned, read_ca_bundle
 from anchore_admission.core.webhook.drift import Registration
+from anchore_admission.core.webhook.entry import IMAGES_CHANGE, WebhookKind
 from anchore_admission.core.webhook.pair import CertificatePair
+from anchore_admission.core.webhook.updates import sending_every_update, withholding
 from anchore_admission.files import is_readable, read_text
 from anchore_admission.ports.cluster import Cluster
 from anchore_admission.ports.telemetry import WatchedSource
@@ -26,6 +29,8 @@ from anchore_admission.services.cluster.registration import (
     trusted_everywhere,
 )
 from anchore_admission.settings import Settings
+
+logger = logging.getLogger("anchore_admission.registration")
 
 Present = Callable[[CertificatePair], None]
 
@@ -102,13 +107,23 @@ class ClusterWork:
 
 
 def build_cluster_work(
-    settings: Settings, telemetry: Telemetry, present: Present, secret_path: Callable[[], str | None]
+    settings: Settings,
+    telemetry: Telemetry,
+    present: Present,
+    secret_path: Callable[[], str | None],
+    *,
+    every_update: bool = False,
 ) -> ClusterWork:
-    """Prepare the reconciler; ``present`` starts serving a pair. Raises ConfigurationError if a file is invalid."""
+    """Prepare the reconciler; ``present`` starts serving a pair. Raises ConfigurationError if a file is invalid.
+
+    With ``every_update``, the webhook is registered so that API servers send updates that change no image, too.
+    """
     ca_bundle = _ca_bundle(settings.ca_file) if settings.ca_file else None
     if ca_bundle:
         telemetry.watch_unusable(WatchedSource.CA_BUNDLE, ca_bundle.watched.is_unusable)
-    registrations = _registrations(settings.registration) if settings.registration else ()
+    registrations = _registrations(settings.registration) if settings.registration else []
+    if every_update:
+        registrations = [_sending_every_update(wanted) for wanted in registrations]
     return ClusterWork(
         settings,
         telemetry,
@@ -129,6 +144,21 @@ def service_names(settings: Settings) -> tuple[str, ...]:
 
 def _registrations(path: Path) -> list[Registration]:
     return parse_registrations(read_text(path), str(path))
+
+
+def _sending_every_update(wanted: Registration) -> Registration:
+    """Leave out the match condition of ours that keeps updates away; report any other one that may do so."""
+    adjusted = sending_every_update(wanted)
+    if adjusted != wanted:
+        logger.info("%s is registered without the match condition %s, because of opa.requests", wanted, IMAGES_CHANGE)
+    if adjusted.kind is WebhookKind.VALIDATING and (names := withholding(adjusted.webhooks)):
+        logger.warning(
+            "%s: match conditions may keep updates from OPA that opa.requests asks for: %s; remove them from the "
+            "registration, or leave all out of opa.requests",
+            wanted,
+            ", ".join(names),
+        )
+    return adjusted
 
 
 def _ca_bundle(path: Path) -> CaBundleFile:

@@ -69,6 +69,15 @@ async def test_another_answer_is_no_answer(app: ASGIApp, reason: str, certificat
     assert recorder.cluster_errors == [("probe", "probe_failed")]
 
 
+async def test_a_denial_by_opa_is_an_answer_of_a_replica(certificate: ServingCertificate) -> None:
+    recorder = FakeRecorder()
+    denial = {"allowed": False, "auditAnnotations": {"verdict": "no_verdict", "hook": "anchore/admission"}}
+    app = answering(lambda request: {"response": {"uid": request["uid"], **denial}})
+    async with running(Listener(app, HOST, 0, certificate)) as server:
+        await HttpProbe(recorder).check(server.url(scheme="https"), SERVER.ca_bundle)
+    assert recorder.cluster_errors == []
+
+
 @pytest.mark.parametrize("ca_bundle", [OTHER.ca_bundle, None, b"garbage"])
 async def test_a_certificate_that_api_servers_would_not_trust_fails_the_probe(
     ca_bundle: bytes | None, certificate: ServingCertificate

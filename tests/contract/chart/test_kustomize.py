@@ -87,6 +87,21 @@ def test_an_overlay_of_your_own_moves_it_elsewhere(tmp_path: Path) -> None:
     assert _comparable(_build(tree / "mine")) == _comparable(chart)
 
 
+def test_the_component_for_every_update_registers_the_webhook_as_the_chart_does(tmp_path: Path) -> None:
+    """The kustomization.yaml of the README, on top of the overlay whose webhook the controller does not register."""
+    tree = tmp_path / "kustomize"
+    shutil.copytree(KUSTOMIZE, tree)
+    (tree / "mine").mkdir()
+    own = {"resources": ["../overlays/cert-manager"], "components": ["../components/every-update"]}
+    (tree / "mine" / "kustomization.yaml").write_text(yaml.safe_dump({"namespace": "anchore-admission", **own}))
+    every = {"opa": {"url": "http://opa.opa.svc:8181", "requests": ["all"]}}
+    chart = render({**OVERLAYS["cert-manager"], **every}, "--kube-version", "1.30.0", namespace="anchore-admission")
+    built = _build(tree / "mine")
+    kind = "ValidatingWebhookConfiguration"
+    assert _comparable(built)[kind, RELEASE] == _comparable(chart)[kind, RELEASE]
+    assert [it["name"] for it in built.webhook()["matchConditions"]] == ["not-another-release"]
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_a_changed_configuration_replaces_the_replicas(overlay: str, tmp_path: Path) -> None:
     tree = tmp_path / "kustomize"

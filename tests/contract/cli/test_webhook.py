@@ -86,6 +86,35 @@ def test_older_api_servers_are_given_no_conditions(program: CommandLine) -> None
     assert without == {key: value for key, value in with_them.items() if key != "matchConditions"}
 
 
+@pytest.mark.parametrize(
+    ("opa", "conditions"),
+    [
+        ({}, ["spec-changes", "not-another-release"]),
+        ({"opa": {"url": "http://opa:8181"}}, ["spec-changes", "not-another-release"]),
+        ({"opa": {"url": "http://opa:8181", "requests": ["images", "all"]}}, ["not-another-release"]),
+    ],
+)
+def test_every_update_is_sent_where_the_configuration_judges_it(
+    opa: dict[str, Any], conditions: list[str], program: CommandLine, tmp_path: Path
+) -> None:
+    file = tmp_path / "configuration.yaml"
+    file.write_text(yaml.safe_dump({"anchore": {"endpoint": "http://anchore:8228"}, **opa}))
+    webhook = entry(program, *SERVICE, "--config", file)
+    assert [condition["name"] for condition in webhook["matchConditions"]] == conditions
+    mutating = yaml.safe_load(program("webhook", *SERVICE, "--mutating", "--config", file).out)["webhooks"][0]
+    assert [it["name"] for it in mutating["matchConditions"]] == ["spec-changes", "not-another-release"]
+    assert "matchConditions" not in entry(program, *SERVICE, "--config", file, "--no-match-conditions")
+
+
+def test_an_invalid_configuration_is_reported_with_the_other_problems(program: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "configuration.yaml"
+    file.write_text("opa: {requests: [some]}\n")
+    ended = program("webhook", "--config", file)
+    assert (ended.code, ended.out) == (2, "")
+    assert "--service: expected either" in ended.err
+    assert f"--config: {file}: opa.requests" in ended.err
+
+
 def test_the_example_of_the_help_stops_no_cluster_while_a_laptop_sleeps(program: CommandLine) -> None:
     shown = " ".join(program("webhook", "--help").out.split())
     assert "--url https://gate.example.com/validate/SECRET --failure-policy Ignore | kubectl apply" in shown

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from anchore_admission.certificates import SelfSigned
+from anchore_admission.core.webhook.entry import WebhookOptions, webhook_configuration
 from anchore_admission.core.webhook.pair import CertificatePair
 from anchore_admission.process import prepared, run
 from anchore_admission.services.cluster.certificates import CertificatePlan, ManagedCertificates
@@ -110,3 +111,64 @@ def test_it_exposes_the_running_configuration_and_that_anchore_is_judged(
     (tmp_path / "registration.json").write_text(edited)
     prepared(given)
     assert f"configuration {digest}" not in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("requests", "conditions"),
+    [(["images"], ["spec-changes", "not-another-release"]), (["all"], ["not-another-release"])],
+)
+async def test_it_registers_the_webhook_for_the_updates_that_opa_is_to_see(
+    requests: list[str],
+    conditions: list[str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OPA is not there: its decision is missing, and the webhook is registered all the same."""
+    caplog.set_level(logging.INFO, "anchore_admission")
+    port = free_port()
+    given = settings(tmp_path, port, free_port())
+    configuration = json.loads((tmp_path / "configuration.json").read_text())
+    opa = {"url": "http://127.0.0.1:1", "requests": requests}
+    (tmp_path / "configuration.json").write_text(
+        json.dumps({**configuration, "defaults": {"mode": "passive"}, "opa": opa})
+    )
+    options = WebhookOptions("gate", {"url": f"https://localhost:{port}/validate"})
+    (tmp_path / "registration.json").write_text(json.dumps(webhook_configuration(options)))
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"ANCHORE_ADMISSION_ACCOUNT_DEFAULT_{name}", "x")
+    async with cluster(tmp_path, monkeypatch) as api:
+        process = asyncio.create_task(run(prepared(given)))
+        await asyncio.wait([process, waiting := asyncio.create_task(api.applied.wait())], return_when="FIRST_COMPLETED")
+        assert waiting.done()
+        (entry,) = api.objects[WEBHOOKS]["webhooks"]
+        signal.raise_signal(signal.SIGTERM)
+        await process
+    assert [condition["name"] for condition in entry["matchConditions"]] == conditions
+    said = "ValidatingWebhookConfiguration gate is registered without the match condition spec-changes"
+    assert (f"{said}, because of opa.requests" in caplog.messages) == (requests == ["all"])
+
+
+@pytest.mark.parametrize(
+    ("registers", "logged"),
+    [
+        (True, "match conditions may keep updates from OPA that opa.requests asks for: only-images; remove them"),
+        (False, "opa.requests asks for every update: register the webhook without the match condition spec-changes"),
+    ],
+)
+def test_it_says_what_may_keep_updates_from_opa(
+    registers: bool, logged: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anchore_admission")
+    given = settings(tmp_path, 8443, 8080)
+    configuration = json.loads((tmp_path / "configuration.json").read_text())
+    opa = {"url": "http://127.0.0.1:1", "requests": ["all"]}
+    (tmp_path / "configuration.json").write_text(json.dumps({**configuration, "opa": opa}))
+    registration = json.loads((tmp_path / "registration.json").read_text())
+    condition = {"name": "only-images", "expression": "object.spec != oldObject.spec"}
+    registration["webhooks"][0]["matchConditions"] = [condition]
+    (tmp_path / "registration.json").write_text(json.dumps(registration))
+    prepared(given if registers else given.model_copy(update={"registration": None}))
+    (said,) = [it for it in caplog.messages if "match condition" in it]
+    assert logged in said

@@ -48,6 +48,8 @@ _RESOURCES: Mapping[str, list[str]] = {
 }
 _PODS: Mapping[str, list[str]] = {"": ["pods", "pods/ephemeralcontainers"]}
 """The resources whose tags are pinned: templates keep theirs, so that nothing drifts and no roll-out starts."""
+IMAGES_CHANGE = "spec-changes"
+"""The name of the match condition that keeps updates from the webhook that change no image."""
 _IMAGES_CHANGE = (
     "request.operation != 'UPDATE'"
     " || (has(request.subResource) && request.subResource == 'ephemeralcontainers')"
@@ -85,7 +87,8 @@ class WebhookOptions:
     """The parts of the entry that an installation decides.
 
     ``client`` is a service (name, namespace, path, port) or a url; ``excluded`` are namespaces besides kube-system.
-    Kubernetes before 1.30 does not support ``match_conditions``. A mutating webhook always has the failure policy
+    Kubernetes before 1.30 does not support ``match_conditions``. With ``every_update``, the validating webhook is sent
+    updates that change no image, too. A mutating webhook always has the failure policy
     Ignore: what it must not leave out, ``pin: required`` lets the validating one deny.
     """
 
@@ -96,6 +99,7 @@ class WebhookOptions:
     timeout_seconds: int | None = None
     excluded: Sequence[str] = field(default_factory=tuple)
     match_conditions: bool = True
+    every_update: bool = False
     kind: WebhookKind = WebhookKind.VALIDATING
 
 
@@ -136,7 +140,9 @@ def _entry(options: WebhookOptions) -> dict[str, Any]:
     if is_mutating:
         # A webhook that is called later may add a sidecar, whose tag is then pinned too.
         entry["reinvocationPolicy"] = "IfNeeded"
-    conditions = {"spec-changes": _IMAGES_CHANGE, "not-another-release": _NOT_ANOTHER_RELEASE}
+    conditions = {IMAGES_CHANGE: _IMAGES_CHANGE, "not-another-release": _NOT_ANOTHER_RELEASE}
+    if options.every_update and not is_mutating:
+        del conditions[IMAGES_CHANGE]
     if options.match_conditions:
         entry["matchConditions"] = [{"name": name, "expression": text} for name, text in conditions.items()]
     return entry

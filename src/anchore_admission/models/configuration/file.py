@@ -64,3 +64,8 @@ class Configuration(Section):
     """The effect of a denial on templates of Pods (Deployment, Job, ...); Pods themselves are always judged in full."""
     unknown_kinds: UnknownKinds = UnknownKinds.WARN
     """The response to an object of a kind whose images cannot be found."""
+
+    @property
+    def judges_every_update(self) -> bool:
+        """True if updates that change no image are judged, so that API servers have to send them."""
+        return bool(self.opa and self.opa.asks_always)

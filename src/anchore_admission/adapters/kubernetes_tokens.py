@@ -31,6 +31,7 @@ class _Status(msgspec.Struct):
     authenticated: bool = False
     user: _User = msgspec.field(default_factory=_User)
     audiences: list[str] | None = None
+    error: str | None = None
 
 
 class _Review(msgspec.Struct):
@@ -72,7 +73,14 @@ class ApiTokens:
             raise ClusterUnavailable(f"no response from the API server within {self._seconds:g} s{REACH}") from error
         except (httpx2.HTTPError, OSError) as error:
             raise ClusterUnavailable(f"{cut(str(error) or type(error).__name__, _MAX_REASON)}{REACH}") from error
-        return TokenOwner(found.user.username if found.authenticated else "", tuple(found.audiences or ()))
+        if not found.authenticated:
+            return TokenOwner("")
+        if found.error:
+            # Contradicts itself: Kubernetes defines the error as "the token couldn't be checked".
+            raise ClusterResponseInvalid(
+                f"a TokenReview that is authenticated and failed at once: {_reason(found.error, token)}"
+            )
+        return TokenOwner(found.user.username, tuple(found.audiences or ()))
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -106,9 +114,13 @@ def connect_tokens(context: str | None = None) -> ApiTokens:
 
 def _failure(status: int, body: bytes, token: str) -> ClusterError:
     try:
-        # Policies of the cluster judge TokenReviews, too; their messages may repeat what they judge.
-        why = _read_failure(body).message.replace(token, REDACTED)
+        why = _reason(_read_failure(body).message, token)
     except msgspec.MsgspecError:
         why = ""
     kind = ERRORS.get(status, ClusterUnavailable)
-    return kind(f"{status}: {cut(why, _MAX_REASON)}{_RIGHTS if kind is ClusterForbidden else ''}")
+    return kind(f"{status}: {why}{_RIGHTS if kind is ClusterForbidden else ''}")
+
+
+def _reason(text: str, token: str) -> str:
+    """Return a text of the API server without the token: policies of the cluster may repeat what they judge."""
+    return cut(text.replace(token, REDACTED), _MAX_REASON)

@@ -74,6 +74,12 @@ async def real_stage() -> AsyncIterator[Stage]:
         await cluster.aclose()
 
 
+def contradiction(error: object) -> httpx2.Response:
+    """Return a TokenReview that is authenticated although it has an error."""
+    status = {"authenticated": True, "user": {"username": USER}, "audiences": [AUDIENCE], "error": error}
+    return httpx2.Response(201, json={"status": status})
+
+
 @pytest.fixture(params=["client", "real"])
 async def stage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     if request.param == "client":
@@ -103,6 +109,12 @@ async def test_a_made_up_token_has_none(stage: Stage, token: str) -> None:
     assert owner.user == ""
 
 
+@pytest.mark.parametrize("error", [None, ""])
+async def test_an_empty_error_is_none(error: str | None) -> None:
+    owner = await TokenApi(broken=contradiction(error)).source().review("token", AUDIENCE)
+    assert owner == TokenOwner(USER, (AUDIENCE,))
+
+
 @pytest.mark.parametrize(
     ("broken", "error", "text"),
     [
@@ -113,6 +125,9 @@ async def test_a_made_up_token_has_none(stage: Stage, token: str) -> None:
         (httpx2.Response(201, content=b"x" * 300_000), ClusterResponseInvalid, "more than 262144 bytes"),
         (httpx2.Response(201, content=b"<html>"), ClusterResponseInvalid, "no TokenReview"),
         (httpx2.Response(201, content=b'{"status": {"user": null}}'), ClusterResponseInvalid, "no TokenReview"),
+        (contradiction("webhook failed"), ClusterResponseInvalid, "authenticated and failed at once: webhook failed"),
+        (contradiction("is token-0123456789"), ClusterResponseInvalid, "at once: is [redacted]"),
+        (contradiction(1), ClusterResponseInvalid, "no TokenReview"),
     ],
 )
 async def test_a_failure_is_an_error(broken: httpx2.Response | Exception, error: type[ClusterError], text: str) -> None:

@@ -111,6 +111,17 @@ async def test_callers_that_come_together_share_one_verification(setup: Setup) -
         httpx2.Response(201, text="<html>"),
         httpx2.Response(201, json={"status": {"authenticated": "yes"}}),
         httpx2.Response(200, json={}),
+        httpx2.Response(
+            201,
+            json={
+                "status": {
+                    "authenticated": True,
+                    "user": {"username": KYVERNO},
+                    "audiences": [AUDIENCE],
+                    "error": "the authenticator did not respond",
+                }
+            },
+        ),
         ValueError("unexpected"),
     ],
 )

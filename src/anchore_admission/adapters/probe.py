@@ -10,15 +10,17 @@ from typing import Any, Final
 import httpx
 
 from anchore_admission.adapters.trust import trusting
+from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.errors import ClientCertificateWanted, ProbeFailed
 from anchore_admission.models.examples import example_review
-from anchore_admission.ports.cluster import ProbeResponse
+from anchore_admission.ports.cluster import PinningResponse, ProbeResponse
 from anchore_admission.ports.telemetry import ClusterRecorder
 from anchore_admission.redaction import cut
 
 DELETION_SECONDS: Final = 5.0
 POD_SECONDS: Final = 10.0
 """The chart's default of ``webhook.timeoutSeconds``, since the review may have to wait for Anchore."""
+PINNING_SECONDS: Final = float(WebhookKind.MUTATING.timeout_seconds)
 _REASON_LIMIT = 300
 _HUNG_UP = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """The client's errors if a replica requires client certificates: in TLS 1.3, the server rejects a client without one
@@ -60,16 +62,25 @@ async def probe_deletion(url: str, ca_bundle: bytes | None) -> None:
 
 async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeResponse:
     """Send a review of a Pod with this image, as a dry run: nothing is submitted to Anchore. Raises ProbeFailed."""
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": _NAME, "namespace": _NAME},
-        "spec": {"containers": [{"name": "main", "image": image}]},
-    }
-    answer = await _post(url, ca_bundle, {"operation": "CREATE", "object": pod}, POD_SECONDS)
+    answer = await _post(url, ca_bundle, _creation(image), POD_SECONDS)
     message = (answer.get("status") or {}).get("message") or "; ".join(answer.get("warnings") or ())
     verdict = (answer.get("auditAnnotations") or {}).get("verdict")
     return ProbeResponse(allowed=answer["allowed"], verdict=verdict, message=str(message))
+
+
+async def probe_pinning(url: str, ca_bundle: bytes | None, image: str) -> PinningResponse:
+    """Send the mutating webhook a review of a Pod with this image, as a dry run.
+
+    Raises ProbeFailed unless it admits the Pod, as it always does, without a verdict, which only the validating webhook
+    has.
+    """
+    answer = await _post(url, ca_bundle, _creation(image), PINNING_SECONDS)
+    annotations = answer.get("auditAnnotations") or {}
+    if "verdict" in annotations:
+        raise ProbeFailed(f"{_place(url)}: gives a verdict, so that its path is that of the validating webhook")
+    if answer["allowed"] is not True:
+        raise ProbeFailed(f"{_place(url)}: denied a Pod, which the mutating webhook never does")
+    return PinningResponse(*(str(annotations.get(key, "")) for key in ("pinned", "not-pinned")))
 
 
 async def _post(url: str, ca_bundle: bytes | None, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
@@ -119,3 +130,13 @@ def _review(uid: str, request: Mapping[str, Any]) -> dict[str, Any]:
     user = {"username": "anchore-admission", "groups": ["system:authenticated"]}
     about = {"uid": uid, "name": _NAME, "namespace": _NAME, "userInfo": user, "dryRun": True}
     return example_review(None, **{**about, **request})
+
+
+def _creation(image: str) -> dict[str, Any]:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": _NAME, "namespace": _NAME},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+    }
+    return {"operation": "CREATE", "object": pod}

@@ -91,6 +91,14 @@ class ProbeResponse:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class PinningResponse:
+    """The mutating webhook's response about a Pod: its audit annotations, empty if there are none."""
+
+    pinned: str
+    not_pinned: str
+
+
 class Probe(Protocol):
     """Send our own webhook a review that changes nothing, as an API server would."""
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anchore_admission.adapters.probe import HttpProbe, probe_pod
+from anchore_admission.adapters.probe import HttpProbe, probe_pinning, probe_pod
 from anchore_admission.errors import ProbeFailed
 from anchore_admission.models.review import decode
-from anchore_admission.ports.cluster import ProbeResponse
+from anchore_admission.ports.cluster import PinningResponse, ProbeResponse
 from anchore_admission.web.body import send_json
 from anchore_admission.web.server import Listener
 from anchore_admission.web.tls import ServingCertificate
@@ -160,3 +160,31 @@ async def test_the_probe_reviews_a_pod_as_a_dry_run(
     request = decode(json.dumps(envelope).encode()).request
     assert (request.operation, request.dryRun) == ("CREATE", True)
     assert asked[0]["object"]["spec"]["containers"] == [{"name": "main", "image": "busybox"}]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ({}, PinningResponse("", "")),
+        (
+            {"auditAnnotations": {"pinned": "containers/main=sha256:1", "not-pinned": "a: b"}},
+            PinningResponse("containers/main=sha256:1", "a: b"),
+        ),
+    ],
+)
+async def test_the_mutating_webhook_reviews_the_same_pod_for_as_long_as_an_api_server_waits(
+    annotations: dict[str, Any], expected: PinningResponse, certificate: ServingCertificate
+) -> None:
+    asked: list[tuple[bytes, dict[str, Any]]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        request = json.loads((await receive())["body"])["request"]
+        asked.append((scope["query_string"], request))
+        answer = {"uid": request["uid"], "allowed": True, **annotations}
+        await send_json(send, 200, json.dumps({"response": answer}).encode())
+
+    async with running(Listener(app, HOST, 0, certificate)) as server:
+        assert await probe_pinning(server.url(scheme="https"), SERVER.ca_bundle, "busybox") == expected
+    ((query, request),) = asked
+    assert (query, request["operation"], request["dryRun"]) == (b"timeout=3s", "CREATE", True)
+    assert request["object"]["spec"]["containers"] == [{"name": "main", "image": "busybox"}]

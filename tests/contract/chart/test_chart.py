@@ -321,6 +321,23 @@ def test_helm_test_probes_the_address_that_api_servers_call(values: str, where: 
     _accepts("probe", container["args"][1:])
 
 
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ("least", ["--mutating"]),
+        ("cert-manager, chart", [f"--mutating-url=https://{RELEASE}.{NAMESPACE}.svc:443/mutate"]),
+    ],
+)
+def test_helm_test_probes_the_mutating_webhook_too(values: str, where: list[str]) -> None:
+    pinning = merged(EVERYTHING[values], {"pinning": {"enabled": True}})
+    arguments = [
+        render(it).get("Pod", f"{RELEASE}-test")["spec"]["containers"][0]["args"]
+        for it in (pinning, EVERYTHING[values])
+    ]
+    assert [argument for argument in arguments[0] if argument not in arguments[1]] == where
+    _accepts("probe", arguments[0][1:])
+
+
 def test_only_configured_peers_may_call_the_webhook() -> None:
     rendered = render(EVERYTHING["guarded"])
     assert {

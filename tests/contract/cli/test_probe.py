@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from support.kubernetes_api import KubernetesApi
 from support.listening import HOST, running
 
 SERVER, CLIENTS = pair(), pair()
+MUTATING = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/gate"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/gate"
 DENIED: dict[str, Any] = {
     "allowed": False,
@@ -26,7 +28,8 @@ DENIED: dict[str, Any] = {
     "status": {"message": "Image busybox fails"},
 }
 UNDECIDED: dict[str, Any] = {"auditAnnotations": {"verdict": "no_verdict"}}
-ABOUT = "The webhook answers: a Pod with image busybox"
+ABOUT = "The validating webhook answers: a Pod with image busybox"
+PINS = "The mutating webhook answers: a Pod with image busybox"
 
 
 class Webhook:
@@ -45,7 +48,8 @@ class Webhook:
 
 @pytest.fixture
 def probe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Run the command in a thread beside the server's event loop."""
+    """Run the command in a thread beside the server's event loop, with short pauses between its attempts."""
+    monkeypatch.setattr("anchore_admission.cli.probe._PAUSE_SECONDS", 0.01)
     program = CommandLine(capsys, monkeypatch)
 
     async def run(*arguments: object, **environ: str) -> Ended:
@@ -69,7 +73,7 @@ def certificate(tmp_path: Path) -> ServingCertificate:
 @pytest.mark.parametrize(
     ("webhook", "arguments", "expected"),
     [
-        (Webhook(), [], (0, "The webhook answers.\n")),
+        (Webhook(), [], (0, "The validating webhook answers.\n")),
         (
             Webhook(**DENIED),
             ["--image", "busybox"],
@@ -84,8 +88,8 @@ def certificate(tmp_path: Path) -> ServingCertificate:
         (Webhook(**UNDECIDED), ["--image", "busybox"], (1, f"{ABOUT} would be admitted (verdict: no_verdict)\n")),
         (Webhook(allowed=False), [], (2, "")),
         (Webhook(failures=1), [], (2, "")),
-        (Webhook(failures=1), ["--wait", "0.1"], (0, "The webhook answers.\n")),
-        (Webhook(failures=9), ["--wait", "0.1"], (2, "")),
+        (Webhook(failures=1), ["--wait", "30"], (0, "The validating webhook answers.\n")),
+        (Webhook(failures=9999), ["--wait", "0.1"], (2, "")),
     ],
 )
 async def test_the_exit_code_says_whether_the_webhook_answers_with_a_verdict(
@@ -101,7 +105,7 @@ async def test_the_exit_code_says_whether_the_webhook_answers_with_a_verdict(
         ended = await probe("--url", server.url(scheme="https") + "secret", "--ca-file", ca_file, *arguments)
     assert (ended.code, ended.out) == expected, ended.err
     assert "secret" not in ended.err
-    assert ("The webhook does not answer." in ended.err) == (ended.code == 2)
+    assert ("The validating webhook does not answer." in ended.err) == (ended.code == 2)
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 2), (["--client-certificates"], 0)])
@@ -144,6 +148,169 @@ async def test_the_address_and_the_ca_bundle_are_those_that_api_servers_know(
     assert "not registered yet" in without_ca.err
 
 
+PINNED: dict[str, Any] = {"auditAnnotations": {"pinned": "containers/main=sha256:1"}}
+UNPINNED: dict[str, Any] = {"auditAnnotations": {"not-pinned": "containers/main: it is denied"}}
+
+
+@pytest.mark.parametrize(
+    ("validating", "mutating", "arguments", "expected"),
+    [
+        (Webhook(), Webhook(), [], (0, ["The validating webhook answers.", "The mutating webhook answers."], [])),
+        (
+            Webhook(auditAnnotations={"verdict": "admit"}),
+            Webhook(**PINNED),
+            ["--image", "busybox"],
+            (
+                0,
+                [f"{ABOUT} would be admitted (verdict: admit)", f"{PINS} would be pinned (containers/main=sha256:1)"],
+                [],
+            ),
+        ),
+        (
+            Webhook(**UNDECIDED),
+            Webhook(**UNPINNED),
+            ["--image", "busybox"],
+            (
+                1,
+                [
+                    f"{ABOUT} would be admitted (verdict: no_verdict)",
+                    f"{PINS} would not be pinned (containers/main: it is denied)",
+                ],
+                ["Anchore gives no verdict: see the controller's log."],
+            ),
+        ),
+        (
+            Webhook(),
+            Webhook(**PINNED, failures=1),
+            ["--image", "busybox"],
+            (
+                2,
+                [f"{ABOUT} would be admitted (verdict: none)"],
+                ["no answer from the mutating webhook", "The mutating webhook does not answer."],
+            ),
+        ),
+        (
+            Webhook(failures=1),
+            Webhook(**PINNED),
+            ["--image", "busybox"],
+            (
+                2,
+                [f"{PINS} would be pinned (containers/main=sha256:1)"],
+                ["no answer from the validating webhook", "The validating webhook does not answer."],
+            ),
+        ),
+        (
+            Webhook(),
+            Webhook(failures=1),
+            ["--image", "busybox", "--wait", "30"],
+            (
+                0,
+                [f"{ABOUT} would be admitted (verdict: none)", f"{PINS} would not be pinned"],
+                ["no answer from the mutating webhook"],
+            ),
+        ),
+        (
+            Webhook(),
+            Webhook(allowed=False),
+            ["--image", "busybox"],
+            (
+                2,
+                [f"{ABOUT} would be admitted (verdict: none)"],
+                ["denied a Pod, which the mutating webhook never does", "The mutating webhook does not answer."],
+            ),
+        ),
+        (
+            Webhook(),
+            Webhook(**DENIED),
+            ["--image", "busybox"],
+            (
+                2,
+                [f"{ABOUT} would be admitted (verdict: none)"],
+                ["its path is that of the validating webhook", "The mutating webhook does not answer."],
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_registered", [True, False])
+async def test_both_webhooks_are_called_and_the_one_that_fails_is_named(
+    validating: Webhook,
+    mutating: Webhook,
+    arguments: list[str],
+    expected: tuple[int, list[str], list[str]],
+    probe: Any,
+    *,
+    certificate: ServingCertificate,
+    tmp_path: Path,
+    ca_file: Path,
+    is_registered: bool,
+) -> None:
+    api = KubernetesApi()
+    webhooks = [copy.copy(validating), copy.copy(mutating)]
+    listeners = [*(Listener(webhook, HOST, 0, certificate) for webhook in webhooks), Listener(api.serve, HOST, 0)]
+    async with running(*listeners) as server:
+        urls = [server.url(number, scheme="https") for number in range(2)]
+        if is_registered:
+            api.put(WEBHOOKS, webhooks=[_entry("gate.admission.anchore.io", urls[0], SERVER.ca_bundle)])
+            api.put(MUTATING, webhooks=[_entry("gate.pinning.anchore.io", urls[1], SERVER.ca_bundle)])
+            where = ["--registration", "gate", "--mutating"]
+        else:
+            where = ["--url", urls[0], "--mutating-url", urls[1], "--ca-file", str(ca_file)]
+        kubeconfig = _kubeconfig(tmp_path, server.url(2))
+        ended = await probe(*where, *arguments, KUBECONFIG=kubeconfig)
+    code, printed, noted = expected
+    lines = ended.err.splitlines()
+    assert (ended.code, ended.out.splitlines(), len(lines)) == (code, printed, len(noted)), ended.err
+    assert all(text in line for text, line in zip(noted, lines, strict=True)), ended.err
+
+
+async def test_a_mutating_webhook_that_is_not_registered_is_named(
+    probe: Any, certificate: ServingCertificate, tmp_path: Path
+) -> None:
+    api = KubernetesApi()
+    async with running(Listener(Webhook(), HOST, 0, certificate), Listener(api.serve, HOST, 0)) as server:
+        kubeconfig = _kubeconfig(tmp_path, server.url(1))
+        ours = _entry("gate.admission.anchore.io", server.url(scheme="https"), SERVER.ca_bundle)
+        api.put(WEBHOOKS, webhooks=[ours])
+        missing = await probe("--registration", "gate", "--mutating", KUBECONFIG=kubeconfig)
+        api.put(MUTATING)
+        empty = await probe("--registration", "gate", "--mutating", KUBECONFIG=kubeconfig)
+    for ended in (missing, empty):
+        assert (ended.code, ended.out) == (2, "The validating webhook answers.\n")
+        assert "The mutating webhook does not answer." in ended.err
+        assert "MutatingWebhookConfiguration gate" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("requests", "conditions", "warns"),
+    [
+        (["images"], ["spec-changes"], False),
+        (["all"], ["spec-changes"], True),
+        (["all"], [], False),
+    ],
+)
+async def test_it_warns_of_conditions_that_keep_updates_away(
+    requests: list[str],
+    conditions: list[str],
+    warns: bool,
+    probe: Any,
+    certificate: ServingCertificate,
+    *,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "configuration.yaml"
+    opa = {"url": "http://opa:8181", "requests": requests}
+    file.write_text(json.dumps({"anchore": {"endpoint": "http://anchore:8228"}, "opa": opa}))
+    api = KubernetesApi()
+    async with running(Listener(Webhook(), HOST, 0, certificate), Listener(api.serve, HOST, 0)) as server:
+        ours = _entry("gate.admission.anchore.io", server.url(scheme="https"), SERVER.ca_bundle)
+        held = [{"name": name, "expression": "object.spec != oldObject.spec"} for name in conditions]
+        api.put(WEBHOOKS, webhooks=[{**ours, "matchConditions": held}])
+        kubeconfig = _kubeconfig(tmp_path, server.url(1))
+        ended = await probe("--registration", "gate", "--config", file, KUBECONFIG=kubeconfig)
+    assert (ended.code, ended.out) == (0, "The validating webhook answers.\n")
+    assert ("because of the match conditions spec-changes; remove them" in ended.err) == warns, ended.err
+
+
 def _kubeconfig(folder: Path, server: str) -> str:
     file = folder / "kubeconfig"
     context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
@@ -159,6 +326,10 @@ def _kubeconfig(folder: Path, server: str) -> str:
         (["--registration", "gate", "--url", "https://gate"], "--registration: expected, or --url instead"),
         (["--url", "http://gate/secret"], "--url: expected https:// and an address"),
         (["--registration", "gate", "--ca-file", "ca.crt"], "--ca-file: expected together with --url"),
+        (["--url", "https://gate", "--mutating-url", "http://gate/secret"], "--mutating-url: expected https://"),
+        (["--url", "https://gate", "--mutating"], "--mutating: expected together with --registration"),
+        (["--url", "https://gate", "--config", "x.yaml"], "--config: expected together with --registration"),
+        (["--registration", "gate", "--mutating-url", "https://gate"], "--mutating-url: expected together with --url"),
         (["--url", "https://gate", "--ca-file", "/no/such/ca.crt"], "/no/such/ca.crt"),
     ],
 )

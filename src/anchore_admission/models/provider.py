@@ -10,6 +10,8 @@ API_VERSION: Final = "externaldata.gatekeeper.sh/v1beta1"
 PROVIDER_PATH: Final = "/facts/gatekeeper"
 REQUEST_KIND: Final = "ProviderRequest"
 RESPONSE_KIND: Final = "ProviderResponse"
+MOST_IMAGES: Final = 100
+"""The most images of a question."""
 
 
 class Keys(Struct, frozen=True):

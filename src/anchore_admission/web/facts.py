@@ -21,6 +21,7 @@ from anchore_admission.errors import (
 from anchore_admission.models.image_report import ImageReport
 from anchore_admission.models.provider import (
     API_VERSION,
+    MOST_IMAGES,
     PROVIDER_PATH,
     REQUEST_KIND,
     Answer,
@@ -36,15 +37,16 @@ from anchore_admission.services.reviews.reporting import ImageReports, Reported,
 from anchore_admission.text import shown
 from anchore_admission.web.bodies import Bodies
 from anchore_admission.web.body import Disconnected, expect_json, media_type, send_error, send_json, send_json_in_parts
+from anchore_admission.web.facts_openapi import facts_document
 
 FACTS: Final = "/facts"
 GATEKEEPER: Final = PROVIDER_PATH
+DOCUMENT: Final = "/openapi.json"
 SECONDS: Final = 1.8
 """The time for an answer: Gatekeeper advises providers to answer within 1 to 2 seconds."""
 DEADLINE: Final = "facts.deadline"
 """The member of a scope with the deadline that a guard has begun."""
 BODY_LIMIT: Final = 1024 * 1024
-MOST_IMAGES: Final = 100
 ANSWER_LIMIT: Final = 1_900_000
 """Bytes of an answer; Kyverno reads 2,000,000 (``--maxAPICallResponseLength``)."""
 ROOM: Final = 8 * BODY_LIMIT
@@ -95,8 +97,13 @@ class FactsEndpoint:
         engine = engine_of(scope)
         deadline: Deadline = scope.get(DEADLINE) or Deadline.after(SECONDS, self.clock)
         try:
+            if scope["path"] == DOCUMENT:
+                await self._describe(scope, send)
+                return
             if scope["path"] != FACTS and engine is Engine.OTHER:
-                raise NotServed(f"path not found; this port serves POST {FACTS}, POST {GATEKEEPER}[/<rule>]")
+                raise NotServed(
+                    f"path not found; this port serves POST {FACTS}, POST {GATEKEEPER}[/<rule>] and GET {DOCUMENT}"
+                )
             if scope["method"] != "POST":
                 raise MethodNotAllowed("POST")
             if media_type(scope):  # not every client names one
@@ -111,6 +118,12 @@ class FactsEndpoint:
             outcome = FactsOutcome.TOO_MANY if isinstance(error, Overloaded | BodyTimeout) else FactsOutcome.INVALID
             self.recorder.facts_request(engine, outcome)
             await refuse(scope, send, error)
+
+    async def _describe(self, scope: Scope, send: Send) -> None:
+        if scope["method"] != "GET":
+            raise MethodNotAllowed("GET")
+        self.recorder.facts_request(Engine.OTHER, FactsOutcome.ANSWERED)
+        await send_json_in_parts(send, 200, _encode(facts_document()))
 
     async def _answer(self, engine: Engine, scope: Scope, content: bytes, deadline: Deadline, send: Send) -> None:
         """Answer with few others at once, because a large answer takes memory until its client has read it."""

@@ -9,8 +9,9 @@ from starlette.types import Message
 
 from anchore_admission.core.facts import AnalysisState, Finding, PolicyEvaluation
 from anchore_admission.errors import AnchoreUnavailable
+from anchore_admission.models.provider import MOST_IMAGES
 from anchore_admission.ports.telemetry import Engine, FactsOutcome
-from anchore_admission.web.facts import ANSWER_LIMIT, BODY_LIMIT, MOST_IMAGES
+from anchore_admission.web.facts import ANSWER_LIMIT, BODY_LIMIT
 from support.facts_port import BAD, FINDING, GOOD, REPOSITORY, FactsPortSetup, provider_request, provider_response
 from support.fakes import ACTIVE_POLICY, digest_of, settled
 

@@ -406,7 +406,7 @@ class FakeRecorder(Recorder, ClusterRecorder, NamespaceRecorder):
     def registration_current(self, kind: WebhookKind, current: bool) -> None:  # noqa: ARG002 - most tests have one
         self.current.append(current)
 
-    def registration_repaired(self, when: Repair) -> None:
+    def registration_repaired(self, kind: WebhookKind, when: Repair) -> None:  # noqa: ARG002 - as above
         self.repaired.append(when)
 
     def registration_left_in_place(self, kind: WebhookKind, fields: int) -> None:  # noqa: ARG002 - as above

@@ -19,42 +19,43 @@ class ClusterMetrics:
             ["operation", "code"],
             registry=registry,
         )
-        # Not current before the leader has looked at each of them: the first probe may take seconds.
-        self._current_of = dict.fromkeys(kinds, False)
         self._current = Gauge(
             "anchore_admission_registration_current",
-            "1 while the webhooks are registered as intended; only the leader checks, followers report 0.",
+            "1 while the webhook is registered as intended; only the leader checks, followers report 0.",
+            ["kind"],
             registry=registry,
         )
         self._repairs = Counter(
             "anchore_admission_registration_repairs",
-            "Repairs of the webhook configurations by this replica while it was the leader.",
-            ["when"],
+            "Repairs of a webhook configuration by this replica while it was the leader.",
+            ["kind", "when"],
             registry=registry,
         )
-        # Prometheus' increase() does not see a counter that appears with its first event.
-        for when in Repair:
-            self._repairs.labels(when)
-        self._left_of: dict[WebhookKind, int] = {}
         self._left = Gauge(
             "anchore_admission_registration_left_in_place",
-            "Fields of the webhook configurations that other clients set and the leader keeps; 0 on followers.",
+            "Fields of a webhook configuration that other clients set and the leader keeps; 0 on followers.",
+            ["kind"],
             registry=registry,
         )
+        for kind in kinds:
+            # Not current before the leader has looked at it: the first probe may take seconds.
+            self._current.labels(kind).set(0)
+            self._left.labels(kind).set(0)
+            # Prometheus' increase() does not see a counter that appears with its first event.
+            for when in Repair:
+                self._repairs.labels(kind, when)
 
     def cluster_error(self, *, operation: str, code: str) -> None:
         self._errors.labels(operation, code).inc()
 
     def registration_current(self, kind: WebhookKind, current: bool) -> None:
-        self._current_of[kind] = current
-        self._current.set(all(self._current_of.values()))
+        self._current.labels(kind).set(current)
 
-    def registration_repaired(self, when: Repair) -> None:
-        self._repairs.labels(when).inc()
+    def registration_repaired(self, kind: WebhookKind, when: Repair) -> None:
+        self._repairs.labels(kind, when).inc()
 
     def registration_left_in_place(self, kind: WebhookKind, fields: int) -> None:
-        self._left_of[kind] = fields
-        self._left.set(sum(self._left_of.values()))
+        self._left.labels(kind).set(fields)
 
     def watch_leadership(self, leads: Callable[[], bool]) -> None:
         """Evaluate leadership whenever the metrics are read."""

@@ -242,8 +242,8 @@ class ClusterRecorder(Protocol):
     def registration_current(self, kind: WebhookKind, current: bool) -> None:
         """Record whether a webhook configuration is the wanted one."""
 
-    def registration_repaired(self, when: Repair) -> None:
-        """Record that the leader repaired the webhook configuration."""
+    def registration_repaired(self, kind: WebhookKind, when: Repair) -> None:
+        """Record that the leader repaired a webhook configuration."""
 
     def registration_left_in_place(self, kind: WebhookKind, fields: int) -> None:
         """Record how many fields of other clients are left in place in a webhook configuration."""

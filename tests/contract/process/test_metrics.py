@@ -23,7 +23,7 @@ from anchore_admission.core.pins import PinResult
 from anchore_admission.errors import EvaluationError, HookError
 from anchore_admission.models.configuration import ModeName
 from anchore_admission.ports.namespaces import LiveRead
-from anchore_admission.ports.telemetry import Origin, StoreOutcome
+from anchore_admission.ports.telemetry import FactsOutcome, Origin, StoreOutcome
 from anchore_admission.process import prepared, run
 from support import charts
 from support.alerts import rules, target
@@ -42,7 +42,7 @@ OTHERS: Final = {
 }
 VALUES: Final = {
     "outcome": {
-        *("ok", "not_found", *SubmissionState, *StoreOutcome, *LiveRead),
+        *("ok", "not_found", *SubmissionState, *StoreOutcome, *FactsOutcome, *LiveRead),
         *(kind.code for kind in (*EvaluationError.__subclasses__(), *HookError.__subclasses__())),
     },
     "decision": set(Decision),

@@ -191,7 +191,8 @@ class Registrar:
         """
         applied = await self._cluster.apply_webhooks(wanted.name, live.uid, entries, wanted.kind)
         if changes:
-            self._recorder.registration_repaired(Repair.WHILE_LEADING if self._applied else Repair.ON_TAKING_OVER)
+            when = Repair.WHILE_LEADING if self._applied else Repair.ON_TAKING_OVER
+            self._recorder.registration_repaired(self._wanted.kind, when)
         self._applied = True
         if changes or applied.webhooks != live.webhooks:
             why = "; ".join(changes) or "removed fields of an earlier release"

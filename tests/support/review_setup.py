@@ -114,20 +114,27 @@ class ReviewSetup:
         )
 
     def submit(
-        self, request: AnalysisRequest = REQUEST, *, needed: bool = True, account: str = "default"
+        self,
+        request: AnalysisRequest = REQUEST,
+        namespace: str = "shop",
+        *,
+        needed: bool = True,
+        account: str = "default",
     ) -> Submission:
-        return self.submissions.submit(account, request, needed=needed)
+        return self.submissions.submit(account, request, namespace, needed=needed)
 
     def resolved(self, *requests: AnalysisRequest, account: str = "default") -> str | None:
         """Return the digest that is remembered of a tag under these names."""
         found = self.submissions.resolved(account, [request.full_tag for request in requests or (REQUEST,)])
         return found.digest if found else None
 
-    async def responded(self, request: AnalysisRequest = REQUEST, *, needed: bool = True) -> Submission:
+    async def responded(
+        self, request: AnalysisRequest = REQUEST, namespace: str = "shop", *, needed: bool = True
+    ) -> Submission:
         """Submit, let Anchore respond, and return what is known then."""
-        self.submit(request, needed=needed)
+        self.submit(request, namespace, needed=needed)
         await settled()
-        return self.submit(request, needed=False)
+        return self.submit(request, namespace, needed=False)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

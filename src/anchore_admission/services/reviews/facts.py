@@ -27,6 +27,7 @@ from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.flights import FLIGHT_SECONDS, Asker
 from anchore_admission.services.reviews.gate import BACKGROUND, BY_HAND
 from anchore_admission.services.reviews.memory import UNEXPECTED, Memory
+from anchore_admission.services.reviews.resubmissions import Resubmissions
 from anchore_admission.services.reviews.submissions import Submissions
 from anchore_admission.services.reviews.whole import WholeFacts
 
@@ -40,8 +41,6 @@ _NAMES = 3
 """Names that Anchore may hold an image under, looked up at once."""
 _JUST_NOW = 5.0
 """Seconds for which a look-up tells what Anchore held just before a submission."""
-_RESUBMISSIONS = 64
-"""The most tags that are looked up again at once before they are submitted."""
 ASKED = "asked"
 """The use of facts for which Anchore was asked."""
 _FAILED_SUBMISSION = "submitting %s for analysis failed unexpectedly"
@@ -102,7 +101,7 @@ class FactGathering:
         self._workers: Counter[str] = Counter()
         """By namespace, without the first of each review."""
         self._whole = WholeFacts(memory.most_bytes // 4)
-        self._resubmissions: dict[Question, asyncio.Task[None]] = {}
+        self._resubmissions = Resubmissions(self._resubmit)
 
     async def facts(
         self, questions: Sequence[Question], deadline: Deadline, *, namespace: str, side_effects: bool
@@ -112,14 +111,14 @@ class FactGathering:
         Without ``side_effects`` (a dry run, a review by hand) no analysis is requested.
         """
         now = deadline.clock()
-        recalled = [self._recalled(question, now, side_effects=side_effects) for question in questions]
+        recalled = [self._recalled(question, now, namespace, side_effects=side_effects) for question in questions]
         asked = {question: None for question, facts in zip(questions, recalled, strict=True) if facts is None}
         found: dict[Question, ImageFacts] = {}
         if asked:
             await self._ask(list(asked), found, deadline, namespace, side_effects=side_effects)
         return [facts or found[question] for question, facts in zip(questions, recalled, strict=True)]
 
-    def _recalled(self, question: Question, now: float, *, side_effects: bool) -> ImageFacts | None:
+    def _recalled(self, question: Question, now: float, namespace: str, *, side_effects: bool) -> ImageFacts | None:
         """Return the facts if all of them are in memory and nothing has to be waited for."""
         if question.needs.awaits_submission or not question.needs.record:
             return None
@@ -136,7 +135,7 @@ class FactGathering:
         fresh_until = min([answer.fresh_until for answer in assembled.used])
         use = Freshness.FRESH if now < fresh_until else Freshness.REFRESHING
         self._recorder.recalled(account=question.account, use=use)
-        submission, due_at = self._submitted(question, assembled, now, side_effects=side_effects)
+        submission, due_at = self._submitted(question, assembled, now, namespace, side_effects=side_effects)
         facts = _complete(assembled, submission, now)
         if side_effects:
             self._whole.keep(question, facts, assembled.used, state, until=min(fresh_until, due_at))
@@ -166,7 +165,7 @@ class FactGathering:
             is_alone=is_whole or namespace == BY_HAND or not self._workers[namespace],
         )
         if workers < len(questions) and side_effects:
-            self._submit_early(questions)
+            self._submit_early(questions, namespace)
         rest = iter(questions)
         self._workers[namespace] += workers - 1
         try:
@@ -177,11 +176,13 @@ class FactGathering:
             if not self._workers[namespace]:
                 del self._workers[namespace]
 
-    def _submit_early(self, questions: Iterable[Question]) -> None:
+    def _submit_early(self, questions: Iterable[Question], namespace: str) -> None:
         """Queue the submissions of passive mode before waiting for the first image."""
         for question in questions:
             if question.needs.awaits_submission and question.request_analysis:
-                self._submissions.submit(question.account, analysis_request(question.reference), needed=False)
+                self._submissions.submit(
+                    question.account, analysis_request(question.reference), namespace, needed=False
+                )
 
     async def _work(self, rest: Iterator[Question], found: dict[Question, ImageFacts], turn: _Turn) -> None:
         """Gather the facts about one image after another.
@@ -217,7 +218,7 @@ class FactGathering:
             submission = await self._awaited(question, turn)
             resolved = self._submissions.resolved(question.account, lookup_tags(question.reference))
             return _complete(assembled, submission, now, resolved)
-        submission, _ = self._submitted(question, assembled, now, side_effects=turn.side_effects)
+        submission, _ = self._submitted(question, assembled, now, turn.asker.namespace, side_effects=turn.side_effects)
         return _complete(assembled, submission, now)
 
     def _assembled(self, question: Question, outcomes: Outcomes, *, stores: bool) -> Assembled:
@@ -273,7 +274,14 @@ class FactGathering:
             turn.share.release()
 
     def _submitted(
-        self, question: Question, assembled: Assembled, now: float, *, side_effects: bool, looks_again: bool = True
+        self,
+        question: Question,
+        assembled: Assembled,
+        now: float,
+        namespace: str | None,
+        *,
+        side_effects: bool,
+        looks_again: bool = True,
     ) -> tuple[Submission, float]:
         """Submit an image that needs analysis, or a tag to learn where it points, without waiting for the response.
 
@@ -291,32 +299,26 @@ class FactGathering:
         looked_up = assembled.by_tag.digest if assembled.by_tag else ""
         try:
             last, due_at = self._submissions.last(question.account, request, needed=needed, looked_up=looked_up)
+            if self._submissions.joined(question.account, request, namespace):
+                return last, now  # so that reviews in further namespaces get here, too
             if due_at > now:
                 return last, due_at
             is_old = moves and now - assembled.looked_up_at > _JUST_NOW
-            if is_old and looks_again and self._submissions.has_room():
-                self._look_up_and_submit(question)
+            if is_old and looks_again and self._submissions.has_room(namespace):
+                # The response counts before later look-ups if it differs from what Anchore held just before
+                # (``ResolvedTag``). A remembered look-up may be too old to tell.
+                self._resubmissions.begin(question, namespace)
                 return last, now
-            return self._submissions.submit(question.account, request, needed=needed, looked_up=looked_up), now
+            last = self._submissions.submit(question.account, request, namespace, needed=needed, looked_up=looked_up)
         except Exception:
             logger.exception(_FAILED_SUBMISSION, reference.repository)
             return _NOT_SUBMITTED, now
-
-    def _look_up_and_submit(self, question: Question) -> None:
-        """Submit a tag beside the review, after another look-up.
-
-        The response counts before later look-ups if it differs from what Anchore held just before (``ResolvedTag``). A
-        remembered look-up may be too old to tell.
-        """
-        if len(self._resubmissions) < _RESUBMISSIONS and question not in self._resubmissions:
-            task = asyncio.create_task(self._resubmit(question))
-            self._resubmissions[question] = task
-            task.add_done_callback(lambda _: self._resubmissions.pop(question, None))
+        else:
+            return last, now
 
     async def settled(self, question: Question, deadline: Deadline) -> None:
         """Wait until the submission of a tag that a look-up for this question has begun is over, or the deadline is."""
-        if (task := self._resubmissions.get(question)) is not None:
-            await asyncio.wait([task], timeout=max(0.0, deadline.left()))
+        await self._resubmissions.settled(question, deadline.left())
         await self._submissions.settled(
             question.account, lookup_tags(question.reference), seconds=max(0.0, deadline.left())
         )
@@ -334,7 +336,7 @@ class FactGathering:
         if known is not None:
             self._memory.know_by_digest(question.account, digest, known, namespace)
 
-    async def _resubmit(self, question: Question) -> None:
+    async def _resubmit(self, question: Question, namespaces: Iterable[str | None]) -> None:
         deadline = Deadline.after(FLIGHT_SECONDS, self._memory.clock)
         asker = Asker(deadline, BACKGROUND, stores=True, loads=False)
         turn = _Turn(asker, asyncio.Semaphore(_NAMES), passive_end=deadline, side_effects=True)
@@ -343,7 +345,8 @@ class FactGathering:
         # An older answer that stands in tells nothing about now; a later review of the image tries again. How long the
         # look-up took does not matter: while Anchore is slow, another one would take no less.
         if assembled.error is None and assembled.looked_up_at >= deadline.began - _JUST_NOW:
-            self._submitted(question, assembled, deadline.clock(), side_effects=True, looks_again=False)
+            for namespace in namespaces:
+                self._submitted(question, assembled, deadline.clock(), namespace, side_effects=True, looks_again=False)
 
     async def _awaited(self, question: Question, turn: _Turn) -> Submission:
         """Submit an image in passive mode, and wait a moment for the response, which names its digest."""
@@ -356,7 +359,7 @@ class FactGathering:
         seconds = min(turn.passive_end.left(), turn.deadline.left())
         try:
             request = analysis_request(question.reference)
-            return await self._submissions.submit_and_wait(question.account, request, seconds)
+            return await self._submissions.submit_and_wait(question.account, request, turn.asker.namespace, seconds)
         except Exception:
             logger.exception(_FAILED_SUBMISSION, question.reference.repository)
             return _NOT_SUBMITTED

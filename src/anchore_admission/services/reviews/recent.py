@@ -62,6 +62,10 @@ class Recent:
             if oldest is not None:
                 del self._entries[oldest]
 
+    def remove(self, key: Key) -> None:
+        """Forget one submission."""
+        del self._entries[key]
+
     def forget(self) -> None:
         """Forget every response. What is under way stays, as if it were the first submission of its image."""
         self._entries = OrderedDict((key, entry) for key, entry in self._entries.items() if entry.active)

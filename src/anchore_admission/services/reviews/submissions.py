@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 from anchore_admission.core.facts import ResolvedTag, Submission, SubmissionState
 from anchore_admission.core.names import AnalysisRequest
-from anchore_admission.core.tags import Repeats
+from anchore_admission.core.tags import LastSubmission, Repeats
 from anchore_admission.errors import AnalysisRefused, AnchoreRefused, EvaluationError
 from anchore_admission.ports.anchore import AnchoreAccounts
 from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.recent import Entry, Key, Recent
-from anchore_admission.services.reviews.registry_turns import RegistryTurns
+from anchore_admission.services.reviews.submission_turns import SubmissionTurns
 
 logger = logging.getLogger("anchore_admission.submissions")
 
@@ -64,7 +64,7 @@ class Submissions:
         self._clock = clock
         self._sleep = sleep
         self._recent = Recent() if recent is None else recent
-        self._queue = RegistryTurns(schedule.concurrency, clock)
+        self._turns = SubmissionTurns(schedule.concurrency, schedule.queue_size, clock)
         self._retries: dict[Key, asyncio.Task[None]] = {}
         self._generation = 0
         self._closed = False
@@ -72,9 +72,15 @@ class Submissions:
         """Counts the changes of what ``last`` and ``resolved`` return."""
 
     def submit(
-        self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str | None = None
+        self,
+        account: str,
+        request: AnalysisRequest,
+        namespace: str | None,
+        *,
+        needed: bool,
+        looked_up: str | None = None,
     ) -> Submission:
-        """Queue a submission if one is due, and return the latest. Never waits.
+        """Queue a submission for a namespace if one is due, and return the latest. Never waits.
 
         ``looked_up`` is the digest that Anchore holds for the tag, empty for none, None where nothing was looked up.
         """
@@ -82,9 +88,9 @@ class Submissions:
         known = self._recent.use(key)
         entry = known or Entry()
         due_at = self._repeats.due_at(entry.last, needed=needed, looked_up=looked_up)
-        if entry.active or self._clock() < due_at:
+        if self.joined(account, request, namespace) or entry.active or self._clock() < due_at:
             return entry.last.submission
-        if not self.has_room():
+        if not self.has_room(namespace):
             self._recorder.submission(account=account, outcome=SubmissionState.DROPPED)
             return known.last.submission if known else Submission(SubmissionState.DROPPED)
         entry.last = self._repeats.begun(entry.last, self._clock(), needed=needed)
@@ -93,8 +99,16 @@ class Submissions:
         entry.active = True
         self._recent.keep(key, entry)
         self.revision += 1
-        self._enqueue(key, entry)
+        entry.heard.clear()
+        for dropped in self._turns.put(key, namespace):
+            self._drop(dropped)
+        self._record_depth()
         return entry.last.submission
+
+    def joined(self, account: str, request: AnalysisRequest, namespace: str | None) -> bool:
+        """Let a submission that waits count for one more namespace. Return whether there is one."""
+        entry = self._recent.use((account, request))
+        return entry is not None and entry.active and self._turns.join((account, request), namespace)
 
     def last(self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str) -> tuple[Submission, float]:
         """Return the latest submission of an image, and when ``submit`` would queue another one."""
@@ -103,9 +117,11 @@ class Submissions:
             return entry.last.submission, float("inf")
         return entry.last.submission, self._repeats.due_at(entry.last, needed=needed, looked_up=looked_up)
 
-    async def submit_and_wait(self, account: str, request: AnalysisRequest, seconds: float) -> Submission:
+    async def submit_and_wait(
+        self, account: str, request: AnalysisRequest, namespace: str | None, seconds: float
+    ) -> Submission:
         """Submit, then wait at most ``seconds`` for a response that is still pending."""
-        submission = self.submit(account, request, needed=False)
+        submission = self.submit(account, request, namespace, needed=False)
         entry = self._recent.use((account, request))
         if entry is None or not entry.active:
             return submission
@@ -155,28 +171,36 @@ class Submissions:
             logger.warning("%d images were not submitted for analysis: %s", len(left), ", ".join(left[:_NAMED]))
         return left
 
-    def has_room(self) -> bool:
+    def has_room(self, namespace: str | None) -> bool:
         """Return whether the queue takes one more. Retries count too: in an outage, every submission becomes one."""
-        return not self._closed and len(self._queue) + len(self._retries) < self._schedule.queue_size
+        return not self._closed and self._turns.has_room(namespace)
 
-    def _enqueue(self, key: Key, entry: Entry) -> None:
-        entry.heard.clear()
-        self._queue.put(key)
-        self._recorder.queue_depth(len(self._queue))
+    def _drop(self, key: Key) -> None:
+        """Give up a submission that has lost its place in the queue; it is due again at once."""
+        if (retry := self._retries.pop(key, None)) is not None:
+            retry.cancel()
+        entry = self._recent[key]
+        if entry.last.submission.state is SubmissionState.REQUESTED:
+            self._recent.remove(key)
+            entry.last = LastSubmission(Submission(SubmissionState.DROPPED))
+        else:
+            entry.last = replace(entry.last, at=float("-inf"))
+        self._settle(key, entry, SubmissionState.DROPPED)
 
     async def _work(self) -> None:
         while True:
-            key = await self._queue.get()
+            key = await self._turns.get()
             entry = self._recent[key]
             try:
-                self._recorder.queue_depth(len(self._queue))
+                self._record_depth()
                 await self._attempt(key, entry)
-            except BaseException:
-                if entry.active:
-                    self._queue.put(key)  # for workers that are started again
-                raise
             finally:
-                self._queue.end(key)
+                self._turns.end(key, pauses=entry.active)
+                if entry.active and key not in self._retries:
+                    self._turns.resume(key)  # interrupted: for workers that are started again
+
+    def _record_depth(self) -> None:
+        self._recorder.queue_depth(len(self._turns) - len(self._retries))
 
     async def _attempt(self, key: Key, entry: Entry) -> None:
         account, request = key
@@ -218,7 +242,9 @@ class Submissions:
     async def _later(self, key: Key, entry: Entry, seconds: float) -> None:
         await self._sleep(seconds)
         del self._retries[key]
-        self._enqueue(key, entry)
+        entry.heard.clear()
+        self._turns.resume(key)
+        self._record_depth()
 
     def _settle(self, key: Key, entry: Entry, outcome: str) -> None:
         entry.active = False

@@ -135,9 +135,15 @@ async def test_passive_mode_waits_no_longer_than_it_may(wait: float, seconds: fl
 
 class BrokenSubmissions(Submissions):
     def submit(
-        self, account: str, request: AnalysisRequest, *, needed: bool, looked_up: str | None = None
+        self,
+        account: str,
+        request: AnalysisRequest,
+        namespace: str | None,
+        *,
+        needed: bool,
+        looked_up: str | None = None,
     ) -> Submission:
-        raise ZeroDivisionError(account, request, needed, looked_up)
+        raise ZeroDivisionError(account, request, namespace, needed, looked_up)
 
 
 @pytest.mark.parametrize("mode", ASKING)

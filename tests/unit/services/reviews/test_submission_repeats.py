@@ -63,7 +63,7 @@ async def test_reason_of_an_outage_is_given_while_it_lasts(setup: ReviewSetup) -
     setup.anchore.fail("submit", AnchoreUnavailable("no connection"))
 
     assert await setup.responded() == Submission(SubmissionState.REFUSED, None, "no connection")
-    assert await setup.submissions.submit_and_wait("default", REQUEST, 3600) == setup.submit()
+    assert await setup.submissions.submit_and_wait("default", REQUEST, "shop", 3600) == setup.submit()
 
 
 @pytest.mark.parametrize("error", [NO_PULL, AnchoreRefused("Anchore refuses our credentials (401)")])
@@ -126,7 +126,7 @@ async def test_response_without_a_comparison_is_requested_again_when_a_look_up_d
     await setup.responded(needed=False)
     await setup.clock.advance(30)
     for looked_up in (ANSWERED.digest, None, digest_of("other"), digest_of("other")):
-        setup.submissions.submit("default", REQUEST, needed=False, looked_up=looked_up)
+        setup.submissions.submit("default", REQUEST, "shop", needed=False, looked_up=looked_up)
         await settled()
 
     assert len(setup.submitted) == 2

@@ -9,10 +9,10 @@ from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.errors import AnchoreUnavailable
 from anchore_admission.services.reviews import submissions
 from anchore_admission.services.reviews.recent import Recent
-from anchore_admission.services.reviews.registry_turns import QUICK_SECONDS
+from anchore_admission.services.reviews.submission_turns import QUICK_SECONDS
 from anchore_admission.services.reviews.submissions import Schedule
 from support.fakes import digest_of, settled
-from support.review_setup import ANSWERED, DROPPED, NO_PULL, REGISTRY, REQUEST, REQUESTED, ReviewSetup, tags
+from support.review_setup import ANSWERED, DROPPED, NO_PULL, REQUEST, REQUESTED, ReviewSetup, tags
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ async def test_submission_of_a_digest_says_nothing_about_a_tag(setup: ReviewSetu
 async def test_at_most_the_configured_number_is_in_flight(setup: ReviewSetup) -> None:
     await setup.responded()  # so its registry is known as quick
     answer = setup.anchore.hang("submit")
-    for request in tags(10):
-        setup.submit(request)
+    for number, request in enumerate(tags(10)):
+        setup.submit(request, f"shop{number}")
     await settled()
 
     assert setup.anchore.in_flight == 3
@@ -141,7 +141,7 @@ async def test_registry_that_hangs_holds_up_its_own_images_first() -> None:
 
 
 @pytest.mark.parametrize("registries", [1, 5], ids=["one registry", "several registries"])
-async def test_registries_that_hang_leave_a_worker_to_one_that_was_quick(registries: int) -> None:
+async def test_registries_that_hang_leave_a_worker_to_quick_ones_of_the_same_namespace(registries: int) -> None:
     setup = ReviewSetup(schedule=Schedule(concurrency=3))
     async with setup.running():
         await setup.responded()
@@ -156,28 +156,42 @@ async def test_registries_that_hang_leave_a_worker_to_one_that_was_quick(registr
         await settled()
 
         slow = [name for name in setup.submitted if name.startswith("slow")]
-        assert len(slow) == 2
+        assert len(slow) == 1
         assert {request.full_tag for request in later} <= {*setup.submitted}
 
 
-async def test_quick_registry_has_every_worker_until_it_hangs() -> None:
+async def test_registries_that_hang_for_all_namespaces_leave_a_worker_to_others() -> None:
     setup = ReviewSetup(schedule=Schedule(concurrency=3))
-    answers = [setup.anchore.hang("submit", subject=request.full_tag) for request in tags(6, REGISTRY)]
-    began = [0]
+    slow = [AnalysisRequest(f"slow{number % 3}.example.com/app:{number}") for number in range(15)]
+    for request in slow:
+        setup.anchore.hang("submit", subject=request.full_tag)
+    async with setup.running():
+        for number, request in enumerate(slow):
+            setup.submit(request, f"shop{number}")
+        await setup.clock.advance(submissions.ATTEMPT_SECONDS)
+        await setup.responded(REQUEST, "late")
+        assert setup.anchore.in_flight == 2
+        assert setup.submitted[-1] == REQUEST.full_tag
+
+        for _ in range(60):
+            await setup.clock.advance(submissions.ATTEMPT_SECONDS)
+    assert sorted(setup.submitted) == sorted([REQUEST.full_tag, *[request.full_tag for request in slow] * 4])
+
+
+@pytest.mark.parametrize(("seconds", "begun"), [(QUICK_SECONDS, 2), (QUICK_SECONDS + 1, 1)], ids=["quick", "hangs"])
+async def test_quick_registry_has_every_worker_of_its_namespace_until_it_hangs(seconds: float, begun: int) -> None:
+    setup = ReviewSetup(schedule=Schedule(concurrency=3))
     async with setup.running():
         await setup.responded()
-        for number, request in enumerate(tags(6, REGISTRY)):
-            if number == 5:
-                await setup.clock.advance(QUICK_SECONDS + 1)
+        setup.anchore.hang("submit")
+        first, *others = tags(5)
+        setup.submit(first)
+        await setup.clock.advance(seconds)
+        for request in others:
             setup.submit(request)
-            await settled()
-            began.append(len(setup.submitted) - 1)
-            if number == 2:
-                for answer in answers[:3]:
-                    answer.set()
-                await settled()
+        await settled()
 
-    assert began == [0, 1, 2, 3, 4, 5, 5]
+        assert setup.anchore.in_flight == begun
 
 
 async def test_memory_is_bounded_and_the_longest_unused_is_dropped_first() -> None:
@@ -207,18 +221,18 @@ async def test_a_submission_in_progress_is_not_forgotten() -> None:
 
 async def test_a_waiter_gets_the_response_as_soon_as_it_arrives(setup: ReviewSetup) -> None:
     answer = setup.anchore.hang("submit")
-    waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, 3600))
+    waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, "shop", 3600))
     await settled()
     assert not waiting.done()
     answer.set()
 
     assert await waiting == ANSWERED
-    assert await setup.submissions.submit_and_wait("default", REQUEST, 3600) == ANSWERED
+    assert await setup.submissions.submit_and_wait("default", REQUEST, "shop", 3600) == ANSWERED
 
 
 async def test_a_waiter_is_released_in_time_with_the_known_facts(setup: ReviewSetup) -> None:
     setup.anchore.hang("submit")
-    waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, 1))
+    waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, "shop", 1))
     await setup.clock.advance(0.9)
     assert not waiting.done()
     await setup.clock.advance(0.1)
@@ -232,13 +246,13 @@ async def test_a_waiter_for_a_failed_refresh_gets_the_remembered_digest(setup: R
     setup.anchore.hang("submit")
     await setup.clock.advance(600)
 
-    assert await setup.submissions.submit_and_wait("default", REQUEST, 0) == ANSWERED
+    assert await setup.submissions.submit_and_wait("default", REQUEST, "shop", 0) == ANSWERED
     assert len(setup.submitted) == 2
 
 
 async def test_cancelling_a_waiter_leaves_the_submission_alone(setup: ReviewSetup) -> None:
     answer = setup.anchore.hang("submit")
-    waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, 3600))
+    waiting = asyncio.create_task(setup.submissions.submit_and_wait("default", REQUEST, "shop", 3600))
     await settled()
     waiting.cancel()
     await settled()

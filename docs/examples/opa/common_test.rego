@@ -30,6 +30,9 @@ image := {
 	"findingsTotal": 0,
 	"verdict": {"decision": "admit", "reason": "policy_passed"},
 	"error": null,
+	"answerAge": 12,
+	"stale": false,
+	"exemptions": [],
 }
 
 # A vulnerability about which Anchore's policy warns.
@@ -76,6 +79,9 @@ unchanged := {
 	"evaluation": null,
 	"findingsTotal": null,
 	"verdict": null,
+	"answerAge": null,
+	"stale": null,
+	"exemptions": null,
 }
 
 # Return the clean document with findings of its image, all of them listed.

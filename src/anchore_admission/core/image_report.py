@@ -8,7 +8,9 @@ from anchore_admission.core.findings import severity, vulnerability_of, worst_fi
 from anchore_admission.core.images import JudgedImage, distinct_images
 from anchore_admission.core.modes import MODES, by_policy
 from anchore_admission.core.reference import ImageReference, is_image_id, parse
+from anchore_admission.core.rules.exemptions import UseKind
 from anchore_admission.core.verdict import ImageVerdict
+from anchore_admission.core.waivers import Waivers
 from anchore_admission.core.workload import ContainerImage, PodView
 from anchore_admission.errors import InvalidImageReference
 from anchore_admission.models.image_report import (
@@ -16,6 +18,7 @@ from anchore_admission.models.image_report import (
     ImageReport,
     PolicyAction,
     ReportedEvaluation,
+    ReportedExemption,
     ReportedFinding,
     ReportedPlace,
     ReportedVerdict,
@@ -26,17 +29,25 @@ from anchore_admission.text import shown
 MOST_FINDINGS = 100
 """Findings of one image in a report. No more of those that warn are kept, so that the worst of a longer list could be
 missing."""
+MOST_EXEMPTIONS = 20
+"""Exemptions of one image in a report: those that are applied first, then in the order of the configuration."""
 _MESSAGE_LIMIT = 300
 _TEXT_LIMIT = 200
 _POD = GroupVersionKind(kind="Pod")
 
 
-def report_of(verdict: ImageVerdict, most: int = MOST_FINDINGS, kind: GroupVersionKind = _POD) -> ImageReport:
-    """Report on a judged image with its ``most`` worst findings; ``kind`` is that of the object that names it."""
+def report_of(
+    verdict: ImageVerdict, most: int = MOST_FINDINGS, kind: GroupVersionKind = _POD, waivers: Waivers | None = None
+) -> ImageReport:
+    """Report on a judged image with its ``most`` worst findings.
+
+    ``kind`` is that of the object that names the image, and ``waivers`` are the object's; None without an object.
+    """
     judged, facts = verdict.judged, verdict.facts
     reference, record = _reference(judged.text), facts.record
     evaluation = _decisive(judged, facts)
     rows = (*evaluation.findings, *evaluation.warnings) if evaluation else ()
+    state = _state(judged, facts)
     return ImageReport(
         reference=judged.text,
         repository=reference.repositories[0] if reference else None,
@@ -46,7 +57,7 @@ def report_of(verdict: ImageVerdict, most: int = MOST_FINDINGS, kind: GroupVersi
         places=_places(judged.places, kind),
         rule=judged.rule.name,
         mode=judged.rule.mode,
-        state=_state(judged, facts),
+        state=state,
         architecture=record.architecture if record else None,
         analyzed_at=(record.analyzed_at or None) if record else None,
         evaluation=_evaluation(evaluation) if evaluation else None,
@@ -54,6 +65,9 @@ def report_of(verdict: ImageVerdict, most: int = MOST_FINDINGS, kind: GroupVersi
         findings_total=_total(evaluation) if evaluation else None,
         verdict=ReportedVerdict(verdict.verdict.decision, verdict.verdict.reason),
         error=verdict.verdict.error or (facts.error.code if facts.error else None),
+        answer_age=round(facts.age) if state else None,
+        stale=facts.is_stale if state else None,
+        exemptions=_exemptions(verdict, waivers) if waivers else None,
     )
 
 
@@ -102,6 +116,13 @@ def _state(judged: JudgedImage, facts: ImageFacts) -> AnalysisState | None:
     """Return the state; ``unknown`` only if Anchore said so, since without an answer the image may have any."""
     is_known = facts.record or (judged.reference and MODES[judged.rule.mode].needs.record and not facts.error)
     return facts.state if is_known else None
+
+
+def _exemptions(verdict: ImageVerdict, waivers: Waivers) -> tuple[ReportedExemption, ...]:
+    applied = {use.name for use in verdict.exemptions if use.kind is UseKind.EXEMPTION}
+    holding = waivers.holding(verdict.judged, verdict.facts)
+    reported = [ReportedExemption(each.name, each.is_limited, each.name in applied) for each in holding]
+    return tuple(sorted(reported, key=lambda each: not each.applied)[:MOST_EXEMPTIONS])
 
 
 def _decisive(judged: JudgedImage, facts: ImageFacts) -> PolicyEvaluation | None:

@@ -71,6 +71,17 @@ class ReportedVerdict(_Report, frozen=True):
     reason: str
 
 
+class ReportedExemption(_Report, frozen=True):
+    """An exemption that holds for the image now.
+
+    ``limited`` is True if it excuses only some findings. ``applied`` is True if the image is not denied because of it.
+    """
+
+    name: str
+    limited: bool
+    applied: bool
+
+
 class ImageReport(_Report, frozen=True):
     """Everything about one image. What is not known is null, and never a value that could mean "nothing found".
 
@@ -81,6 +92,10 @@ class ImageReport(_Report, frozen=True):
     not respond. ``findings`` are the worst, worst first; ``findings_total`` counts all, and is null if their number is
     not known or if the policy was not evaluated as a whole: ``findings`` then lacks some, or all. ``error`` is the code
     of the failure because of which a part of the report is missing.
+
+    ``answer_age`` is the age in seconds of the oldest answer of Anchore that the report rests on, and ``stale`` is True
+    if one of them stands in for an Anchore that cannot be asked; both are null without an answer. ``exemptions`` are
+    those of the configuration that hold for the image in this object; null where there is no object.
     """
 
     reference: str
@@ -100,3 +115,6 @@ class ImageReport(_Report, frozen=True):
     findings_total: int | None = None
     verdict: ReportedVerdict | None = None
     error: str | None = None
+    answer_age: int | None = None
+    stale: bool | None = None
+    exemptions: tuple[ReportedExemption, ...] | None = None

@@ -39,6 +39,7 @@ async def test_every_image_is_reported_in_the_order_of_the_question(port: FactsP
     assert bad["findings"][0]["message"] == FINDING.message
     assert (bad["rule"], bad["mode"], bad["verdict"]["decision"]) == ("defaults", "strict", "deny")
     assert (unknown["state"], unknown["evaluation"], unknown["error"]) == ("unknown", None, None)
+    assert (bad["answerAge"], bad["stale"], bad["exemptions"]) == (0, False, None)
     assert port.log.requests == [(Engine.OTHER, ANSWERED)]
 
 
@@ -118,6 +119,7 @@ async def test_an_outage_of_anchore_is_a_system_error(port: FactsPortSetup) -> N
     assert "Anchore is not available (503)" in answer["systemError"]
     (found,) = await port.images(GOOD)
     assert (found["error"], found["state"], found["evaluation"]) == ("unavailable", None, None)
+    assert (found["answerAge"], found["stale"]) == (None, None)
 
 
 @pytest.mark.parametrize(

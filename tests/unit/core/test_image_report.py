@@ -107,7 +107,27 @@ def test_the_report_on_a_denied_image_in_json() -> None:
         "findingsTotal": 2,
         "verdict": {"decision": "deny", "reason": "policy_failed"},
         "error": None,
+        "answerAge": 0,
+        "stale": False,
+        "exemptions": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("facts", "age", "stale"),
+    [
+        (ImageFacts(record(), (PASSED,), age=12.4), 12, False),
+        (ImageFacts(record(), (PASSED,), age=599.7, is_stale=True), 600, True),
+        (ImageFacts(record(), age=31, is_stale=True, error=AnchoreUnavailable("down")), 31, True),
+        (ImageFacts(age=2.0), 2, False),
+        (ImageFacts(age=2.0, error=AnchoreUnavailable("down")), None, None),
+    ],
+)
+def test_the_age_is_that_of_the_oldest_answer_and_null_without_one(
+    facts: ImageFacts, age: int | None, stale: bool | None
+) -> None:
+    report = report_of(judged(facts))
+    assert (report.answer_age, report.stale) == (age, stale)
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,6 @@ def _reports(subject: Subject) -> list[ImageReport]:
     most = _most_findings(subject)
     kind = subject.request.kind
     return [
-        *(report_of(image, most, kind) for image in subject.images),
+        *(report_of(image, most, kind, subject.waivers) for image in subject.images),
         *unchanged_reports(subject.request, subject.view),
     ]

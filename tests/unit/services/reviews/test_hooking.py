@@ -58,6 +58,8 @@ async def test_unchanged_images_are_listed_without_facts() -> None:
         (BAD, False, "analyzed"),
         (APP, True, None),
     ]
+    unchanged = document["images"][1]
+    assert (unchanged["answerAge"], unchanged["stale"], unchanged["exemptions"]) == (None, None, None)
 
 
 async def test_an_objection_denies_what_anchore_admits() -> None:
@@ -121,7 +123,10 @@ async def test_an_exemption_lifts_an_objection() -> None:
     assert hook.documents == []
     mixed = await stage.review(pod(APP, BAD))
     assert not mixed.allowed
-    assert len(hook.documents) == 1
+    [document] = hook.documents
+    exemption = {"name": "all", "limited": False, "applied": False}  # Anchore admits the image
+    assert [image["exemptions"] for image in document["images"]] == [[exemption], []]
+    assert [(image["answerAge"], image["stale"]) for image in document["images"]] == [(0, False)] * 2
 
 
 async def test_break_glass_that_lifts_an_objection_is_recorded() -> None:

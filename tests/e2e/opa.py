@@ -28,6 +28,11 @@ PATH: Final = "policy anchore/admission"
 OBJECTION: Final = f"{PATH}: image {RISKY}: not allowed in a Pod that is in the host's network: {FINDING}"
 EXAMPLES: Final = {name: (ROOT / "docs/examples/opa" / name).read_text() for name in ("common.rego", "exposed.rego")}
 BROKEN: Final = {**EXAMPLES, "exposed.rego": "package anchore.admission\n\ndeny contains x if y\n"}
+FROZEN: Final = {
+    "frozen.rego": "package anchore.admission\n\n"
+    'deny contains "labels are frozen" if input.request.object.metadata.labels.frozen\n'
+}
+"""Denies a label, which changes no image."""
 _SIDECAR: Final = yaml.safe_load((CHART / "values.yaml").read_text())["opa"]["sidecar"]["image"]
 IMAGE: Final = f"{_SIDECAR['repository']}:{_SIDECAR['tag']}"
 
@@ -159,12 +164,17 @@ def status_of(pod: Json, container: str = "opa") -> Json:
     return found
 
 
-@contextmanager
-def beside(release: Release, cluster: Cluster, namespaces: Namespaces, folder: Path) -> Iterator[Beside]:
-    """A release whose OPA has the policies of the documentation."""
+def load(cluster: Cluster, folder: Path) -> None:
+    """Give the nodes the image of OPA that the chart and kustomize name."""
     archive = folder / "opa.tar"
     images.write(archive, [IMAGE], ["/bin/opa"], {"bin/opa": Path(program("opa"))})
     cluster.load(archive)
+
+
+@contextmanager
+def beside(release: Release, cluster: Cluster, namespaces: Namespaces, folder: Path) -> Iterator[Beside]:
+    """A release whose OPA has the policies of the documentation."""
+    load(cluster, folder)
     namespaces(GUARDED)
     found = Beside(release, cluster)
     release.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}})

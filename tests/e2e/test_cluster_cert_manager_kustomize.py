@@ -1,7 +1,5 @@
 """The overlay that leaves certificates and the CA bundle to cert-manager, applied with a real one."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,51 +10,25 @@ from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.waiting import until
 from e2e.conftest import Namespaces
 from e2e.issued import content, in_use, publisher, remove_secret
+from e2e.kustomized import CREDENTIALS, apply, based_on
 from e2e.leftovers import await_only, beginning
 from e2e.processes import ANCHORE, sandbox
-from e2e.release import CHART, NAME, Release
-from e2e.things import FAILING, PASSING, Json, thing
+from e2e.release import NAME, Release
+from e2e.things import FAILING, PASSING, thing
 
 pytestmark = pytest.mark.cluster
 
-KUSTOMIZE = CHART.parents[1] / "kustomize"
-CREDENTIALS = {
-    "apiVersion": "v1",
-    "kind": "Secret",
-    "metadata": {"name": "anchore-credentials", "namespace": NAME},
-    "stringData": {"username": "admin", "password": "foobar"},
-}
-
-
-def own(image: str) -> Json:
-    """Write an overlay as the README of kustomize describes: our image, our Anchore, and strict mode."""
-    repository, _, tag = image.rpartition(":")
-    strict = [
-        {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"},
-        {"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/0/values/-", "value": "cert-manager"},
-    ]
-    files = {"name": f"{NAME}-files", "behavior": "merge", "files": ["configuration.yaml"]}
-    return {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": NAME,
-        "resources": ["../overlays/cert-manager"],
-        "images": [{"name": f"localhost/{NAME}", "newName": repository, "newTag": tag}],
-        "configMapGenerator": [files],
-        "patches": [{"target": {"kind": "ValidatingWebhookConfiguration"}, "patch": yaml.safe_dump(strict)}],
-    }
+STRICT = [
+    {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"},
+    {"op": "add", "path": "/webhooks/0/namespaceSelector/matchExpressions/0/values/-", "value": "cert-manager"},
+]
 
 
 @pytest.fixture
 def overlay(release: Release, tmp_path: Path) -> str:
-    tree = tmp_path / "kustomize"
-    shutil.copytree(KUSTOMIZE, tree)
-    configuration = yaml.safe_load((tree / "base/configuration.yaml").read_text())
-    configuration |= {"anchore": {"endpoint": ANCHORE}, "defaults": {"mode": "strict"}}
-    (tree / "mine").mkdir()
-    (tree / "mine/configuration.yaml").write_text(yaml.safe_dump(configuration))
-    (tree / "mine/kustomization.yaml").write_text(yaml.safe_dump(own(release.image)))
-    return os.fspath(tree / "mine")
+    configuration = {"anchore": {"endpoint": ANCHORE}, "defaults": {"mode": "strict"}}
+    patch = {"target": {"kind": "ValidatingWebhookConfiguration"}, "patch": yaml.safe_dump(STRICT)}
+    return based_on("cert-manager", tmp_path, release.image, configuration, patches=[patch])
 
 
 @pytest.fixture
@@ -89,8 +61,3 @@ def test_the_overlay_serves_the_issued_certificate_and_is_removed_without_a_trac
 
     kubectl("delete", "-k", overlay)
     await_only(kubectl, before)
-
-
-def apply(kubectl: Kubectl, overlay: str) -> None:
-    kubectl("apply", "-k", overlay)
-    kubectl("rollout", "status", "-n", NAME, f"deployment/{NAME}", "--timeout=240s")

@@ -13,6 +13,7 @@ from e2e.load import steady
 from e2e.opa import (
     BROKEN,
     EXAMPLES,
+    FROZEN,
     GUARDED,
     OBJECTION,
     PATH,
@@ -30,10 +31,6 @@ from e2e.things import FAILING, PASSING, thing
 pytestmark = pytest.mark.cluster
 
 NO_DECISION = f"{PATH} gave no decision"
-FROZEN = {
-    "frozen.rego": "package anchore.admission\n\n"
-    'deny contains "labels are frozen" if input.request.object.metadata.labels.frozen\n'
-}
 OTHER = {"only.rego": 'package anchore.admission\n\ndeny contains "no Pods today"\n'}
 
 

@@ -36,6 +36,8 @@ RULES = {
     "accounts": [{"name": "default"}, {"name": "spare"}],
     "anchore": {"endpoint": "https://anchore.example.com"},
 }
+PATIENCE = 30.0
+"""Seconds for an answer, where these are not the point: a busy machine may take longer than the product."""
 FINDING = Finding("vulnerabilities", "package", "CVE-2026-1+openssl", "CRITICAL Vulnerability found in openssl")
 
 
@@ -62,15 +64,16 @@ class FactsPortSetup:
     log: FactsLog = field(default_factory=FactsLog)
     api: TokenApi = field(default_factory=TokenApi)
     clock: ManualClock = field(default_factory=ManualClock)
+    seconds: float = PATIENCE
 
     def __post_init__(self) -> None:
         configuration = Configuration.model_validate(self.settings)
         rules = CurrentRules(Rules.of(configuration))
-        services = review_services(configuration, rules, {"default": self.anchore}, self.recorder)
+        services = review_services(configuration, rules, {"default": self.anchore}, self.recorder, clock=self.clock)
         reports = ImageReports(rules, services.gathering, {"default"})
-        self.endpoint = FactsEndpoint(reports, self.log)
+        self.endpoint = FactsEndpoint(reports, self.log, seconds=self.seconds, clock=self.clock)
         accounts = TokenAccess(self.api.source(), AUDIENCE, frozenset({KYVERNO}), self.clock)
-        self.guard = FactsGuard(self.endpoint, self.log, accounts)
+        self.guard = FactsGuard(self.endpoint, self.log, accounts, seconds=self.seconds, clock=self.clock)
         self.guard.use([TOKEN, NEXT_TOKEN])
         self.anchore.store(GOOD)
         self.anchore.store(BAD)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import copy
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ from starlette.types import ASGIApp
 
 from anchore_admission.core.facts import PolicyEvaluation
 from anchore_admission.models.configuration import Configuration
+from anchore_admission.ports.deadline import Clock
 from anchore_admission.ports.telemetry import Recorder
 from anchore_admission.services.reviews.manual import ManualReviews
-from anchore_admission.services.reviews.pinning import PIN_SECONDS
 from anchore_admission.services.reviews.rules import CurrentRules, Rules
 from anchore_admission.web.admission import AdmissionEndpoint, judged_by, pinned_by
 from anchore_admission.web.app import Surfaces, create_app
@@ -35,6 +36,8 @@ REVIEWS = {str(file.relative_to(_REVIEWS).with_suffix("")): file.read_bytes() fo
 """Recorded reviews of API servers, such as ``kubernetes-1.36/v1beta1/pod-create``."""
 POD_CREATE = REVIEWS["kubernetes-1.36/pod-create"]
 JSON = "application/json"
+PATIENCE = 30.0
+"""Seconds to pin images, where these are not the point: a busy machine may take longer than the product."""
 
 
 @dataclass
@@ -47,15 +50,23 @@ class Webhook:
     manual_bounds: Mapping[str, int] = field(default_factory=dict)
     anchore: FakeAnchore = field(default_factory=FakeAnchore)
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
+    pin_seconds: float = PATIENCE
+    clock: Clock = time.monotonic
 
     def __post_init__(self) -> None:
         configuration = Configuration.model_validate({"passive": {"wait": 0}, **self.settings})
-        services = review_services(
-            configuration, CurrentRules(Rules.of(configuration)), {"default": self.anchore}, self.recorder
-        )
+        rules, accounts = CurrentRules(Rules.of(configuration)), {"default": self.anchore}
+        services = review_services(configuration, rules, accounts, self.recorder, clock=self.clock)
         self.submissions, self.reviews = services.submissions, services.reviews
         manual = ManualEndpoint(ManualReviews(self.reviews, **self.manual_bounds)) if self.docs else None
-        self.surfaces = surfaces_over(services, self.recorder, manual, body_limit=self.body_limit)
+        self.surfaces = surfaces_over(
+            services,
+            self.recorder,
+            manual,
+            body_limit=self.body_limit,
+            pin_seconds=self.pin_seconds,
+            clock=self.clock,
+        )
         self.app = create_app(self.surfaces)
         self.http = caller(self.app)
 
@@ -65,11 +76,11 @@ class Webhook:
         found = PolicyEvaluation(False, ACTIVE_POLICY, findings=(vulnerability(),))
         self.anchore.evaluate(held.digest, found)
 
-    async def validate(self, body: Any, *, query: str = "timeout=10s") -> httpx.Response:
+    async def validate(self, body: Any, *, query: str = "timeout=30s") -> httpx.Response:
         """Post a document, or bytes as they are, to /validate."""
         return await self._post(f"/validate?{query}", body)
 
-    async def mutate(self, body: Any, *, query: str = "timeout=3s") -> httpx.Response:
+    async def mutate(self, body: Any, *, query: str = "timeout=30s") -> httpx.Response:
         """Post a document, or bytes as they are, to /mutate."""
         return await self._post(f"/mutate?{query}", body)
 
@@ -111,11 +122,15 @@ def surfaces_over(
     manual: ManualEndpoint | None,
     *,
     body_limit: int = 1024 * 1024,
+    pin_seconds: float = PATIENCE,
+    clock: Clock = time.monotonic,
 ) -> Surfaces:
-    """Return the endpoints of the webhook port, as the process serves them."""
-    endpoint = partial(AdmissionEndpoint, recorder=recorder, body_limit=body_limit, margin=0.2, bodies=Bodies())
+    """Return the endpoints of the webhook port, as the process serves them, with more time to pin images."""
+    endpoint = partial(
+        AdmissionEndpoint, recorder=recorder, body_limit=body_limit, margin=0.2, bodies=Bodies(), clock=clock
+    )
     validate = endpoint(judged_by(services.reviews), keeps_body=services.reviews.needs_body)
-    return Surfaces(validate, endpoint(pinned_by(services.pinning), most=PIN_SECONDS), manual)
+    return Surfaces(validate, endpoint(pinned_by(services.pinning), most=pin_seconds), manual)
 
 
 def app_over(controller: Controller) -> ASGIApp:

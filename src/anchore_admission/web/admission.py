@@ -17,7 +17,7 @@ from anchore_admission.models.review import (
     encode,
     held_bytes,
 )
-from anchore_admission.ports.deadline import Deadline
+from anchore_admission.ports.deadline import Clock, Deadline
 from anchore_admission.ports.telemetry import Origin, Recorder
 from anchore_admission.services.reviews.hooking import Body
 from anchore_admission.services.reviews.pinning import Pinning
@@ -58,9 +58,10 @@ class AdmissionEndpoint:
     bodies: Bodies = field(default_factory=Bodies)
     most: float = _MOST
     keeps_body: bool = False
+    clock: Clock = time.monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.monotonic()
+        began = self.clock()
         try:
             expect_json(scope)
             message = await receive()
@@ -113,7 +114,7 @@ class AdmissionEndpoint:
     async def _respond(
         self, review: AdmissionReview, scope: Scope, send: Send, began: float, body: bytes | bytearray
     ) -> None:
-        deadline = Deadline.after(self._budget(scope), began=began)
+        deadline = Deadline.after(self._budget(scope), self.clock, began=began)
         response = await self.answer(review.request, deadline, lambda: body)
         # Also for a denial: any status outside 200 to 206 is a failed call, for which ``failurePolicy`` decides.
         # Source: k8s.io/apiserver, pkg/admission/plugin/webhook.

@@ -91,11 +91,12 @@ class FactsEndpoint:
     recorder: FactsRecorder
     bodies: Bodies = field(default_factory=lambda: Bodies(ROOM))
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    seconds: float = SECONDS
     clock: Clock = time.monotonic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         engine = engine_of(scope)
-        deadline: Deadline = scope.get(DEADLINE) or Deadline.after(SECONDS, self.clock)
+        deadline: Deadline = scope.get(DEADLINE) or Deadline.after(self.seconds, self.clock)
         try:
             if scope["path"] == DOCUMENT:
                 await self._describe(scope, send)

@@ -41,11 +41,18 @@ class FactsGuard:
     """
 
     def __init__(
-        self, app: ASGIApp, recorder: FactsRecorder, accounts: TokenAccess | None, *, clock: Clock = time.monotonic
+        self,
+        app: ASGIApp,
+        recorder: FactsRecorder,
+        accounts: TokenAccess | None,
+        *,
+        seconds: float = SECONDS,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._app = app
         self._recorder = recorder
         self._accounts = accounts
+        self._seconds = seconds
         self._clock = clock
         self._warnings = Throttled(logger, clock)
         self._tokens: tuple[bytes, ...] = ()
@@ -58,7 +65,7 @@ class FactsGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # From here on: a slow verification of the token leaves less time for Anchore.
-        deadline = Deadline.after(SECONDS, self._clock)
+        deadline = Deadline.after(self._seconds, self._clock)
         error = await self._refusal(_token(scope), scope)
         if error is None:
             await self._app({**scope, DEADLINE: deadline}, receive, send)

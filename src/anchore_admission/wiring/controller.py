@@ -17,6 +17,7 @@ from anchore_admission.core.rules.book import RuleBook
 from anchore_admission.errors import ConfigurationError, Problem
 from anchore_admission.models.configuration import AccountSection, Configuration
 from anchore_admission.ports.anchore import Anchore
+from anchore_admission.ports.deadline import Clock
 from anchore_admission.ports.hook import DecisionHook
 from anchore_admission.ports.namespaces import NamespaceLabels
 from anchore_admission.ports.store import FactStore
@@ -126,12 +127,13 @@ def review_services(
     store: FactStore | None = None,
     namespaces: NamespaceLabels | None = None,
     hook: DecisionHook | None = None,
+    clock: Clock = time.monotonic,
 ) -> ReviewServices:
     """Wire the services of reviews to the ports given; tests give fakes."""
     queue = configuration.submissions
     schedule = Schedule(queue.concurrency, queue.queue_size, configuration.tags.refresh_interval)
-    submissions = Submissions(accounts, recorder, schedule, clock=time.monotonic)
-    memory = _memory(configuration, accounts, recorder, store)
+    submissions = Submissions(accounts, recorder, schedule, clock=clock)
+    memory = _memory(configuration, accounts, recorder, store, clock)
     gathering = FactGathering(
         memory,
         submissions,
@@ -147,20 +149,22 @@ def review_services(
 
 
 def _memory(
-    configuration: Configuration, accounts: Mapping[str, Anchore], recorder: Recorder, store: FactStore | None
+    configuration: Configuration,
+    accounts: Mapping[str, Anchore],
+    recorder: Recorder,
+    store: FactStore | None,
+    clock: Clock,
 ) -> Memory:
     section = configuration.memory
     lifetimes = Lifetimes(section.passed, section.fail, section.pending, section.unknown, section.tag, section.outage)
     known: dict[str, Account] = {}
     for name, anchore in accounts.items():
-        gate = Gate(name, configuration.lookups.concurrency, recorder, time.monotonic)
-        policies = PolicyVersions(
-            name, anchore, section.policy_interval, clock=time.monotonic, report_outage=gate.confirm
-        )
+        gate = Gate(name, configuration.lookups.concurrency, recorder, clock)
+        policies = PolicyVersions(name, anchore, section.policy_interval, clock=clock, report_outage=gate.confirm)
         known[name] = Account(anchore, gate, policies)
     remembered = Remembered(section.entries, section.size)
-    shared = SharedAnswers(store, lifetimes, recorder, clock=time.monotonic)
-    return Memory(known, remembered, lifetimes, recorder, shared=shared, clock=time.monotonic)
+    shared = SharedAnswers(store, lifetimes, recorder, clock=clock)
+    return Memory(known, remembered, lifetimes, recorder, shared=shared, clock=clock)
 
 
 def build(

@@ -43,7 +43,7 @@ class Gatekeeper:
     folder: Path
     url: str
     client: CertificatePair | None = GATEKEEPER
-    timeout: int = 2
+    timeout: int = 30
 
     async def ask(self, *keys: Sequence[str]) -> list[Json]:
         """Send lists of keys, one after the other over one client, and return what Gatekeeper makes of each answer."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -46,13 +47,19 @@ FORMS = {
 """Image texts, and what they become; empty if they stay."""
 
 
-@pytest.fixture
-async def webhook() -> AsyncIterator[Webhook]:
+@asynccontextmanager
+async def stage(**more: Any) -> AsyncIterator[Webhook]:
     """A webhook whose Anchore holds ``APP`` as a manifest list."""
-    webhook = Webhook(PIN, body_limit=256 * 1024)
+    webhook = Webhook(PIN, body_limit=256 * 1024, **more)
     for tag in ("1", "latest"):
         webhook.anchore.store(f"{APP}:{tag}", digest=AMD64, parent_digest=LIST)
     async with webhook.submitting():
+        yield webhook
+
+
+@pytest.fixture
+async def webhook() -> AsyncIterator[Webhook]:
+    async with stage() as webhook:
         yield webhook
 
 
@@ -167,17 +174,16 @@ async def test_a_dry_run_submits_nothing() -> None:
     ("query", "seconds"), [("timeout=3s", PIN_SECONDS), ("timeout=30s", PIN_SECONDS), ("", 1.0), ("timeout=1s", 0.2)]
 )
 @pytest.mark.parametrize("operation", ["by_tag", "submit"])
-async def test_an_anchore_that_hangs_leaves_the_tag_in_time(
-    operation: str, query: str, seconds: float, webhook: Webhook
-) -> None:
+async def test_an_anchore_that_hangs_leaves_the_tag_in_time(operation: str, query: str, seconds: float) -> None:
     clock = ManualClock.of_loop()
-    webhook.anchore.hang(operation)
-    mutating = asyncio.create_task(webhook.mutate(review(pod(f"{APP}:1")), query=query))
-    await clock.advance(seconds - 0.1)
-    assert not mutating.done()
-    await clock.advance(0.1)
-    assert mutating.done()
-    response = (await mutating).json()["response"]
+    async with stage(pin_seconds=PIN_SECONDS, clock=clock) as webhook:
+        webhook.anchore.hang(operation)
+        mutating = asyncio.create_task(webhook.mutate(review(pod(f"{APP}:1")), query=query))
+        await clock.advance(seconds - 0.1)
+        assert not mutating.done()
+        await clock.advance(0.1)
+        assert mutating.done()
+        response = (await mutating).json()["response"]
     assert response["allowed"] is True
     assert response["auditAnnotations"].keys() == {"not-pinned"}
     assert response.keys() == {"uid", "allowed", "auditAnnotations"}

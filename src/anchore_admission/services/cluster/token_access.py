@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from anchore_admission.errors import ClusterError
 from anchore_admission.ports.deadline import Clock
 from anchore_admission.ports.tokens import TokenReviewer
+from anchore_admission.services.cluster.verification_budget import VerificationBudget
 from anchore_admission.throttled import Throttled
 
 GRANTED_SECONDS: Final = 60.0
@@ -23,15 +24,6 @@ KNOWN_SECONDS: Final = 900.0
 REMEMBERED: Final = 512
 """The most tokens that are remembered of those that were accepted, and as many of the others."""
 LONGEST_TOKEN: Final = 16 * 1024
-BURST: Final = 20.0
-PER_SECOND: Final = 5.0
-"""The most verifications of tokens that were not accepted before: anyone who reaches the port can make tokens up. They
-count for the address of the client, so that one client takes none from the others."""
-BURST_IN_ALL: Final = 100.0
-PER_SECOND_IN_ALL: Final = 25.0
-"""The same for all clients together: many of them must not load the API server, either."""
-ADDRESSES: Final = 1024
-"""The most addresses whose verifications are counted."""
 
 logger = logging.getLogger("anchore_admission.facts")
 
@@ -62,25 +54,6 @@ class _Decision:
     at: float
 
 
-@dataclass(slots=True)
-class _Allowance:
-    """The verifications that may begin now; their number grows with time, up to ``burst``."""
-
-    burst: float
-    per_second: float
-    counted_at: float
-    left: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.left = self.burst
-
-    def allows_one(self, now: float) -> bool:
-        """Return whether one more may begin."""
-        self.left = min(self.burst, self.left + (now - self.counted_at) * self.per_second)
-        self.counted_at = now
-        return self.left >= 1
-
-
 class TokenAccess:
     """Accepts tokens of these users for one audience. Tokens are remembered by their hashes only."""
 
@@ -93,9 +66,7 @@ class TokenAccess:
         self._granted: OrderedDict[bytes, _Decision] = OrderedDict()
         self._others: OrderedDict[bytes, _Decision] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Task[Access]] = {}
-        self._in_all = _Allowance(BURST_IN_ALL, PER_SECOND_IN_ALL, clock())
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
-        """By the address of the client; the latest one is last."""
+        self._budget = VerificationBudget(clock())
 
     async def of(self, token: bytes, address: str) -> Access:
         """Return the decision on a token that a client with this address sends.
@@ -120,22 +91,17 @@ class TokenAccess:
                 return Access.UNKNOWN
             task = self._under_way[key] = asyncio.create_task(self._verified(key, token.decode()))
         # A caller that hangs up ends its own wait only: others may wait for the same token.
-        return await asyncio.shield(task)
+        access = await asyncio.shield(task)
+        if access is Access.GRANTED:
+            self._budget.accepted(address, self._clock())
+        return access
 
     def _may_ask(self, key: bytes, address: str, now: float) -> bool:
         """Return whether one more token may be verified; one that was accepted lately always may."""
         known = self._granted.get(key)
         if known and now - known.at < KNOWN_SECONDS:
             return True
-        own = self._allowances.pop(address, None) or _Allowance(BURST, PER_SECOND, now)
-        self._allowances[address] = own
-        if len(self._allowances) > ADDRESSES:
-            self._allowances.popitem(last=False)
-        if not (own.allows_one(now) and self._in_all.allows_one(now)):
-            return False
-        own.left -= 1
-        self._in_all.left -= 1
-        return True
+        return self._budget.takes_one(address, now)
 
     async def _verified(self, key: bytes, token: str) -> Access:
         access = Access.UNKNOWN

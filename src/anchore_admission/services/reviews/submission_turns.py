@@ -88,7 +88,7 @@ class SubmissionTurns:
         """Add a submission that a namespace wants. Return those that are dropped for it, or itself."""
         ticket = self._tickets[key] = _Ticket(key, _registry(key), {namespace: None})
         self._stand(ticket, namespace)
-        return self._drop(namespace)
+        return self._dropped()
 
     def join(self, key: Key, namespace: str | None) -> bool:
         """Let one more namespace want a submission. Return whether it has no worker yet."""
@@ -173,11 +173,11 @@ class SubmissionTurns:
         """Return whether a registry was quick the last time, and has not been slow since; None if it is unknown."""
         return False if registry in hanging else self._quick.get(registry)
 
-    def _drop(self, namespace: str | None) -> list[Key]:
-        """Shorten the longest line until there is room; among lines of the same length, this namespace's."""
+    def _dropped(self) -> list[Key]:
+        """Shorten the longest line until all have a place, and return what is in no line any more."""
         dropped: list[Key] = []
         while len(self) > self._places:
-            longest = max(self._lines.values(), key=lambda line: (len(line.tickets), line.namespace == namespace))
+            longest = max(self._lines.values(), key=lambda line: len(line.tickets))
             ticket = next(reversed(longest.tickets))
             self._take_out(ticket, longest)
             del ticket.namespaces[longest.namespace]

@@ -104,6 +104,7 @@ async def test_retries_of_one_namespace_give_way_too() -> None:
     async with setup.running():
         for request in flood:
             await setup.responded(request, FLOOD)
+        assert setup.recorder.depths[-1] == 0
         waiting = asyncio.create_task(setup.submissions.settled("default", [flood[9].full_tag], seconds=3600))
         assert setup.submit(REQUEST, "shop") == REQUESTED
         await settled()
@@ -111,8 +112,11 @@ async def test_retries_of_one_namespace_give_way_too() -> None:
         assert waiting.done()
         assert setup.recorder.submissions.count(("default", "dropped")) == 1
         await setup.clock.advance(3600)
-
         assert setup.submitted.count(flood[9].full_tag) == 1
+        assert setup.submit(flood[9], FLOOD).state is SubmissionState.REFUSED
+        await settled()
+
+        assert setup.submitted.count(flood[9].full_tag) == 2
         assert setup.submitted.count(flood[8].full_tag) == submissions.ATTEMPTS
 
 

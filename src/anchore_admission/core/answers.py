@@ -5,19 +5,19 @@ from msgspec import Struct
 from anchore_admission.core.facts import AnalysisState, ImageRecord, PolicyEvaluation
 
 
-class ByTag(Struct, frozen=True):
+class ByTag(Struct, frozen=True, gc=False):
     """Ask for the image that Anchore holds under a full tag."""
 
     full_tag: str
 
 
-class ByDigest(Struct, frozen=True):
+class ByDigest(Struct, frozen=True, gc=False):
     """Ask for the image that Anchore holds under a digest, its own or that of its manifest list."""
 
     digest: str
 
 
-class Check(Struct, frozen=True):
+class Check(Struct, frozen=True, gc=False):
     """Ask whether an image passes a policy (None: the active one) under a full tag."""
 
     digest: str

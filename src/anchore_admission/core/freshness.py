@@ -35,7 +35,7 @@ class Lifetimes:
     outage: float = 600.0
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """An answer of Anchore, and the times until which it counts. All times are monotonic seconds.
 
     ``at`` is the time at which the question began: what changed in Anchore after it may not be in the answer.

@@ -25,7 +25,7 @@ _PLATFORMS = frozenset(
 """Parts of the tags that continuous integration gives to single platforms, before it makes a manifest list of them."""
 
 
-class AnalysisRequest(Struct, frozen=True):
+class AnalysisRequest(Struct, frozen=True, gc=False):
     """A request for analysis: a full tag, or a digest with a full tag as its label (see ``label_of``)."""
 
     full_tag: str
@@ -107,8 +107,10 @@ def check_tags(record: ImageRecord, reference: ImageReference) -> tuple[str, ...
     if reference.digest and tag not in {_tag(row.full_tag) for row in own}:
         latest = max(own, key=lambda row: row.detected_at, default=None)
         tag = _tag(latest.full_tag) if latest else label_of(reference.digest)
-    carried = {row.full_tag for row in own}
-    return tuple(sorted((f"{name}:{tag}" for name in names), key=lambda full_tag: full_tag not in carried))
+    carried = {row.full_tag: row.full_tag for row in own}
+    wanted = sorted((f"{name}:{tag}" for name in names), key=lambda full_tag: full_tag not in carried)
+    # The record's own texts: thousands of checks are remembered beside their records.
+    return tuple(carried.get(full_tag, full_tag) for full_tag in wanted)
 
 
 def distinguishes(selectors: Iterable[Selector], full_tags: Sequence[str]) -> bool:

@@ -80,7 +80,7 @@ class Replica:
         """Let every submission be answered and every analysis end."""
         worker = asyncio.create_task(self.submissions.run())
         for _, entry in list(self.recent.items()):
-            await asyncio.wait_for(entry.heard.wait(), 30)
+            await asyncio.wait_for(entry.ended(), 30)
         worker.cancel()
         with suppress(asyncio.CancelledError):
             await worker

@@ -141,7 +141,9 @@ def _list_digest(row: ImageRow) -> tuple[str | None, tuple[str, ...]]:
     first = [detail for detail in row.image_detail or () if detail.since == since]
     if not first or (parent == row.image_digest and any(detail.is_of_a_digest for detail in first)):
         return None, ()
-    return parent, tuple(sorted(detail.full_tag or "" for detail in first))
+    # Thousands of records are remembered: let each keep one text of an equal digest.
+    shared = row.image_digest if parent == row.image_digest else parent
+    return shared, tuple(sorted(detail.full_tag or "" for detail in first))
 
 
 def analysis_state(text: str) -> AnalysisState:

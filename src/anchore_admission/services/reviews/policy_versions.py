@@ -25,7 +25,8 @@ _JITTER = (0.9, 1.1)
 class _Known:
     """The policies at one time, by id, and the id of the active one."""
 
-    versions: dict[str, str]
+    versions: dict[str, tuple[str, str]]
+    """The id and the version of each, as ``PolicyVersions.version`` returns them."""
     active: str | None
 
 
@@ -85,8 +86,7 @@ class PolicyVersions:
         if self._known is None or self._is_refused or self._identity != self._anchore.identity:
             return None
         name = policy or self._known.active
-        version = self._known.versions.get(name) if name else None
-        return (name, version) if name and version else None
+        return self._known.versions.get(name) if name else None
 
     def hurry(self) -> None:
         """Poll now, unless that was done a moment ago."""
@@ -128,7 +128,8 @@ class PolicyVersions:
         self._warnings.clear("poll")
         self._identity = identity
         active = next((policy.policy for policy in policies if policy.active), None)
-        self._follow(_Known({policy.policy: policy.last_updated for policy in policies}, active), is_refused=False)
+        versions = {each.policy: (each.policy, each.last_updated) for each in policies if each.last_updated}
+        self._follow(_Known(versions, active), is_refused=False)
 
     def _is_latest(self, number: int) -> bool:
         """Return whether no later poll has ended: what an earlier one found may be outdated."""

@@ -26,8 +26,23 @@ class Entry:
     attempts: int = 0
     active: bool = False
     """True from the request until its final outcome; then it may be forgotten."""
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while no attempt is queued or under way."""
+    _ends: asyncio.Event | None = None
+    """Set at the end of the attempt that is queued or under way; None without one, since an event takes 700 bytes."""
+
+    def begin(self) -> None:
+        """Note that an attempt is queued."""
+        self._ends = self._ends or asyncio.Event()
+
+    def end(self) -> None:
+        """Note that no attempt is queued or under way, and let those go on that wait for it."""
+        if self._ends is not None:
+            self._ends.set()
+            self._ends = None
+
+    async def ended(self) -> None:
+        """Wait while an attempt is queued or under way."""
+        if self._ends is not None:
+            await self._ends.wait()
 
 
 class Recent:

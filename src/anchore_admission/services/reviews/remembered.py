@@ -18,7 +18,7 @@ _ROW_BYTES = 250
 _NO_TEXT = getsizeof("")
 
 
-class Key(Struct, frozen=True):
+class Key(Struct, frozen=True, gc=False):
     """The key of an answer: it counts for one account, and, if it is a policy's result, for one version of it."""
 
     account: str
@@ -28,7 +28,7 @@ class Key(Struct, frozen=True):
     """The id of the policy and its ``last_updated``; None for a look-up, or if they are not known."""
 
 
-class _Entry(Struct):
+class _Entry(Struct, gc=False):
     answer: Answer
     size: int
     owner: str | None

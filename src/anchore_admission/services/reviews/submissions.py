@@ -99,7 +99,7 @@ class Submissions:
         entry.active = True
         self._recent.keep(key, entry)
         self.revision += 1
-        entry.heard.clear()
+        entry.begin()
         for dropped in self._turns.put(key, namespace):
             self._drop(dropped)
         self._record_depth()
@@ -127,7 +127,7 @@ class Submissions:
             return submission
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await entry.heard.wait()
+                await entry.ended()
         return entry.last.submission
 
     async def settled(self, account: str, names: Sequence[str], *, seconds: float) -> None:
@@ -137,7 +137,7 @@ class Submissions:
             async with asyncio.timeout(seconds):
                 for entry in entries:
                     if entry is not None and entry.active:
-                        await entry.heard.wait()
+                        await entry.ended()
 
     def resolved(self, account: str, names: Sequence[str]) -> ResolvedTag | None:
         """Return the digest that a submission under one of the tag's names resolved it to; None once it is too old."""
@@ -165,7 +165,7 @@ class Submissions:
             async with asyncio.timeout(seconds):
                 # A copy, because entries may be added or forgotten during a wait.
                 for _, entry in list(self._recent.items()):
-                    await entry.heard.wait()
+                    await entry.ended()
         left = [request.full_tag for (_, request), entry in self._recent.items() if entry.active]
         if left:
             logger.warning("%d images were not submitted for analysis: %s", len(left), ", ".join(left[:_NAMED]))
@@ -237,18 +237,18 @@ class Submissions:
         # Jitter spreads the retries of submissions that failed at the same moment.
         seconds = FIRST_RETRY * 2 ** (entry.attempts - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
         self._retries[key] = asyncio.create_task(self._later(key, entry, seconds))
-        entry.heard.set()
+        entry.end()
 
     async def _later(self, key: Key, entry: Entry, seconds: float) -> None:
         await self._sleep(seconds)
         del self._retries[key]
-        entry.heard.clear()
+        entry.begin()
         self._turns.resume(key)
         self._record_depth()
 
     def _settle(self, key: Key, entry: Entry, outcome: str) -> None:
         entry.active = False
-        entry.heard.set()
+        entry.end()
         self.revision += 1
         account, request = key
         self._recorder.submission(account=account, outcome=outcome)

@@ -113,10 +113,16 @@ def _asked(kubectl: Kubectl) -> str:
     return said if "mapped to digest" in said else ""
 
 
-def test_helm_test_sends_a_review_as_an_api_server_does(passive: Release, kubectl: Kubectl) -> None:
-    passive.install(STRICT)
+@pytest.mark.parametrize("pins", [False, True])
+def test_helm_test_sends_a_review_as_an_api_server_does(passive: Release, kubectl: Kubectl, pins: bool) -> None:
+    passive.install({**STRICT, "pinning": {"enabled": pins}})
 
-    assert "Phase:          Succeeded" in kubectl.helm("test", NAME, "--namespace", NAME, "--timeout", "150s")
+    ended = kubectl.run("helm", "test", NAME, "--namespace", NAME, "--timeout", "150s")
+
+    assert "Phase:          Succeeded" in ended.stdout
+    said = ended.stdout + ended.stderr
+    assert "The validating webhook answers: a Pod with image docker.io/library/busybox:latest" in said
+    assert ("The mutating webhook answers: a Pod with image docker.io/library/busybox:latest" in said) == pins
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from subprocess import CompletedProcess
 from typing import Final
 
 import pytest
@@ -28,7 +29,7 @@ from e2e.pins import (
     waiting,
     with_volume,
 )
-from e2e.release import WEBHOOK, Release
+from e2e.release import NAME, WEBHOOK, Release
 from e2e.stage import entries
 from e2e.things import Json, images_of, thing
 
@@ -77,6 +78,32 @@ def applied_again(pinned: Pinning, manifest: Json, namespace: str, how: str) -> 
     diff = pinned.kubectl.run("kubectl", "diff", "-n", namespace, *APPLIES[how], "-f", "-", stdin=json.dumps(manifest))
     pod = pinned.get(namespace, manifest["metadata"]["name"])
     return identity(pod), diff.returncode, diff.stdout
+
+
+def test_the_webhook_that_does_not_answer_is_named(pinned: Pinning) -> None:
+    """API servers ignore a mutating webhook that fails, so nothing else says it."""
+    app = pinned.publish("team/probed:1")
+    probe = ("probe", "--registration", NAME, "--mutating", f"--image={app.tag}")
+    program = ("kubectl", "exec", "-n", NAME, f"deployment/{NAME}", "--", "anchore-admission", *probe)
+
+    # By default in the namespace default, whose labels the rules of this release need, too.
+    assert len(exited(pinned, 0, *program).stdout.splitlines()) == 2
+    both = until(lambda: exited(pinned, 0, *program, "--namespace", REQUIRED), "both answer")
+    with pinned.unregistered():
+        one = exited(pinned, 2, *program)
+
+    validating = f"The validating webhook answers: a Pod with image {app.tag} would be "
+    assert [line.startswith(validating) for line in both.stdout.splitlines()] == [True, False]
+    assert f"The mutating webhook answers: a Pod with image {app.tag} would " in both.stdout
+    assert [line.startswith(validating) for line in one.stdout.splitlines()] == [True]
+    assert "The mutating webhook does not answer." in one.stderr
+
+
+def exited(pinned: Pinning, code: int, *program: str) -> CompletedProcess[str]:
+    """Run a program that ends with this code, and return what it printed."""
+    ended = pinned.kubectl.run(*program)
+    assert ended.returncode == code, (ended.stdout, ended.stderr)
+    return ended
 
 
 def test_a_changed_image_is_pinned_anew(pinned: Pinning) -> None:

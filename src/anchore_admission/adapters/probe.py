@@ -60,21 +60,21 @@ async def probe_deletion(url: str, ca_bundle: bytes | None) -> None:
         raise ProbeFailed(f"{_place(url)}: denied the deletion of a Pod, which every replica admits")
 
 
-async def probe_pod(url: str, ca_bundle: bytes | None, image: str) -> ProbeResponse:
+async def probe_pod(url: str, ca_bundle: bytes | None, image: str, namespace: str) -> ProbeResponse:
     """Send a review of a Pod with this image, as a dry run: nothing is submitted to Anchore. Raises ProbeFailed."""
-    answer = await _post(url, ca_bundle, _creation(image), POD_SECONDS)
+    answer = await _post(url, ca_bundle, _creation(image, namespace), POD_SECONDS)
     message = (answer.get("status") or {}).get("message") or "; ".join(answer.get("warnings") or ())
     verdict = (answer.get("auditAnnotations") or {}).get("verdict")
     return ProbeResponse(allowed=answer["allowed"], verdict=verdict, message=str(message))
 
 
-async def probe_pinning(url: str, ca_bundle: bytes | None, image: str) -> PinningResponse:
+async def probe_pinning(url: str, ca_bundle: bytes | None, image: str, namespace: str) -> PinningResponse:
     """Send the mutating webhook a review of a Pod with this image, as a dry run.
 
     Raises ProbeFailed unless it admits the Pod, as it always does, without a verdict, which only the validating webhook
     has.
     """
-    answer = await _post(url, ca_bundle, _creation(image), PINNING_SECONDS)
+    answer = await _post(url, ca_bundle, _creation(image, namespace), PINNING_SECONDS)
     annotations = answer.get("auditAnnotations") or {}
     if "verdict" in annotations:
         raise ProbeFailed(f"{_place(url)}: gives a verdict, so that its path is that of the validating webhook")
@@ -132,11 +132,11 @@ def _review(uid: str, request: Mapping[str, Any]) -> dict[str, Any]:
     return example_review(None, **{**about, **request})
 
 
-def _creation(image: str) -> dict[str, Any]:
+def _creation(image: str, namespace: str) -> dict[str, Any]:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": _NAME, "namespace": _NAME},
+        "metadata": {"name": _NAME, "namespace": namespace},
         "spec": {"containers": [{"name": "main", "image": image}]},
     }
-    return {"operation": "CREATE", "object": pod}
+    return {"operation": "CREATE", "namespace": namespace, "object": pod}

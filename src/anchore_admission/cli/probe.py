@@ -16,6 +16,7 @@ from anchore_admission.cli.inputs import read_configuration_file
 from anchore_admission.cli.webhook import HTTPS_ADDRESS, is_https_address
 from anchore_admission.core.decision import Decision
 from anchore_admission.core.webhook.entry import WebhookKind
+from anchore_admission.documents.objects import DEFAULT_NAMESPACE, is_namespace
 from anchore_admission.errors import (
     ClientCertificateWanted,
     ClusterError,
@@ -77,6 +78,16 @@ _Image = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+_Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="The namespace of that Pod, which has to exist if rules match the labels of namespaces.",
+        rich_help_panel=_WHAT,
+    ),
+]
 _Wait = Annotated[
     float,
     typer.Option(min=0, max=3600, metavar="SECONDS", help="Keep trying for this long.", rich_help_panel=_WHAT),
@@ -103,6 +114,7 @@ def command(
     ca_file: _CaFile = None,
     client_certificates: _ClientCertificates = False,
     image: _Image = None,
+    namespace: _Namespace = DEFAULT_NAMESPACE,
     wait: _Wait = 0,
     config: _Config = None,
 ) -> None:
@@ -112,6 +124,8 @@ def command(
     about an image without a verdict from Anchore, 2 it does not answer. With two webhooks, the higher code counts.
     """
     problems = [*_problems(registration, url, mutating_url, ca_file, config=config, mutating=mutating)]
+    if not is_namespace(namespace):
+        problems.append(Problem("--namespace", "expected a name of lower-case letters, digits and '-', at most 63"))
     if problems:
         raise ConfigurationError("probe", problems)
     if registration:
@@ -121,7 +135,8 @@ def command(
         urls = {WebhookKind.VALIDATING: url, WebhookKind.MUTATING: mutating_url}
         webhooks = [_at(kind, target_at(address, ca_file)) for kind, address in urls.items() if address]
     every_update = config and parse_configuration(*read_configuration_file(config)).judges_every_update
-    code = asyncio.run(_until_answered(webhooks, image, wait, client_certificates))
+    pod = _Pod(image, namespace) if image else None
+    code = asyncio.run(_until_answered(webhooks, pod, wait, client_certificates))
     if registration and every_update and code is not ExitCode.NO_ANSWER:
         _report_withholding(registration)
     if code:
@@ -152,6 +167,14 @@ def _problems(
 
 
 @dataclass(frozen=True, slots=True)
+class _Pod:
+    """The Pod to send."""
+
+    image: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Webhook:
     """One of the webhooks to call; its target is read again at every attempt, since it may be registered late."""
 
@@ -170,7 +193,7 @@ def _at(kind: WebhookKind, fixed: Target) -> _Webhook:
 
 
 async def _until_answered(
-    webhooks: Sequence[_Webhook], image: str | None, wait: float, client_certificates: bool
+    webhooks: Sequence[_Webhook], pod: _Pod | None, wait: float, client_certificates: bool
 ) -> ExitCode:
     """Return the gravest exit code of the webhooks' first answers; NO_ANSWER if one does not answer in time."""
     end = time.monotonic() + wait
@@ -178,7 +201,7 @@ async def _until_answered(
     while True:
         for webhook in list(waiting):
             try:
-                gravest = max(gravest, await _answered(webhook, image))
+                gravest = max(gravest, await _answered(webhook, pod))
             except ClusterError as error:
                 if not client_certificates or not isinstance(error, ClientCertificateWanted):
                     note(f"no answer from the {webhook}: {error}")
@@ -195,21 +218,21 @@ async def _until_answered(
         await asyncio.sleep(min(left, _PAUSE_SECONDS))
 
 
-async def _answered(webhook: _Webhook, image: str | None) -> ExitCode:
+async def _answered(webhook: _Webhook, pod: _Pod | None) -> ExitCode:
     """Call a webhook once and print its answer. Raises ClusterError."""
     target = await webhook.target()
-    if image is None:
+    if pod is None:
         await target.probe()
         typer.echo(f"The {webhook} answers.")
         return ExitCode.OK
-    about = f"The {webhook} answers: a Pod with image {image}"
+    about = f"The {webhook} answers: a Pod with image {pod.image}"
     if webhook.kind is WebhookKind.MUTATING:
-        pinning = await target.probe_pinning(image)
+        pinning = await target.probe_pinning(pod.image, pod.namespace)
         unpinned = f" ({pinning.not_pinned})" if pinning.not_pinned else ""
         effect = f"would be pinned ({pinning.pinned})" if pinning.pinned else f"would not be pinned{unpinned}"
         typer.echo(printable(f"{about} {effect}", keep="\n"))
         return ExitCode.OK
-    answer = await target.probe_pod(image)
+    answer = await target.probe_pod(pod.image, pod.namespace)
     effect = "admitted" if answer.allowed else "denied"
     reason = f": {answer.message}" if answer.message else ""
     verdict = f"verdict: {answer.verdict or 'none'}"

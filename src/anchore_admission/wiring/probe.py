@@ -28,13 +28,13 @@ class Target:
         """Send a review of a Pod's deletion, which needs no verdict from Anchore. Raises ProbeFailed."""
         await probe_deletion(self.url, self.ca_bundle)
 
-    async def probe_pod(self, image: str) -> ProbeResponse:
+    async def probe_pod(self, image: str, namespace: str) -> ProbeResponse:
         """Send a review of a new Pod with this image, as a dry run. Raises ProbeFailed."""
-        return await probe_pod(self.url, self.ca_bundle, image)
+        return await probe_pod(self.url, self.ca_bundle, image, namespace)
 
-    async def probe_pinning(self, image: str) -> PinningResponse:
+    async def probe_pinning(self, image: str, namespace: str) -> PinningResponse:
         """Send a review of a new Pod with this image to the mutating webhook, as a dry run. Raises ProbeFailed."""
-        return await probe_pinning(self.url, self.ca_bundle, image)
+        return await probe_pinning(self.url, self.ca_bundle, image, namespace)
 
 
 def target_at(url: str, ca_file: Path | None) -> Target:

@@ -155,10 +155,11 @@ async def test_the_probe_reviews_a_pod_as_a_dry_run(
         return {"response": {"uid": request["uid"], **answer}}
 
     async with running(Listener(answering(keep), HOST, 0, certificate)) as server:
-        assert await probe_pod(server.url(scheme="https"), SERVER.ca_bundle, "busybox") == expected
+        assert await probe_pod(server.url(scheme="https"), SERVER.ca_bundle, "busybox", "shop") == expected
     envelope = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked[0]}
     request = decode(json.dumps(envelope).encode()).request
     assert (request.operation, request.dryRun) == ("CREATE", True)
+    assert (request.namespace, asked[0]["object"]["metadata"]["namespace"]) == ("shop", "shop")
     assert asked[0]["object"]["spec"]["containers"] == [{"name": "main", "image": "busybox"}]
 
 
@@ -184,7 +185,8 @@ async def test_the_mutating_webhook_reviews_the_same_pod_for_as_long_as_an_api_s
         await send_json(send, 200, json.dumps({"response": answer}).encode())
 
     async with running(Listener(app, HOST, 0, certificate)) as server:
-        assert await probe_pinning(server.url(scheme="https"), SERVER.ca_bundle, "busybox") == expected
+        assert await probe_pinning(server.url(scheme="https"), SERVER.ca_bundle, "busybox", "shop") == expected
     ((query, request),) = asked
     assert (query, request["operation"], request["dryRun"]) == (b"timeout=3s", "CREATE", True)
+    assert request["namespace"] == request["object"]["metadata"]["namespace"] == "shop"
     assert request["object"]["spec"]["containers"] == [{"name": "main", "image": "busybox"}]

@@ -327,6 +327,7 @@ def _kubeconfig(folder: Path, server: str) -> str:
         (["--url", "http://gate/secret"], "--url: expected https:// and an address"),
         (["--registration", "gate", "--ca-file", "ca.crt"], "--ca-file: expected together with --url"),
         (["--url", "https://gate", "--mutating-url", "http://gate/secret"], "--mutating-url: expected https://"),
+        (["--url", "https://gate", "--namespace", "Bad_Name"], "--namespace: expected a name"),
         (["--url", "https://gate", "--mutating"], "--mutating: expected together with --registration"),
         (["--url", "https://gate", "--config", "x.yaml"], "--config: expected together with --registration"),
         (["--registration", "gate", "--mutating-url", "https://gate"], "--mutating-url: expected together with --url"),

@@ -4,23 +4,22 @@ import asyncio
 import base64
 import binascii
 import datetime as dt
-import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
-from lightkube import ApiError, AsyncClient, KubeConfig, SingleConfig
-from lightkube.config.client_adapter import verify_cluster
+from lightkube import ApiError, AsyncClient
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_global_resource
 from lightkube.resources.coordination_v1 import Lease
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
-from anchore_admission.adapters.trust import lenient
+from anchore_admission.adapters.exec_credentials import AuthTransport, ExecAuth
+from anchore_admission.adapters.kubeconfig import access
 from anchore_admission.core.webhook.drift import foreign_conditions
 from anchore_admission.core.webhook.entry import WebhookKind
 from anchore_admission.errors import (
@@ -31,8 +30,6 @@ from anchore_admission.errors import (
     ClusterNotFound,
     ClusterRefused,
     ClusterUnavailable,
-    ConfigurationError,
-    Problem,
 )
 from anchore_admission.ports.cluster import LeaseState, SecretContent, WebhookConfiguration
 from anchore_admission.ports.telemetry import ClusterRecorder
@@ -202,30 +199,12 @@ class LightkubeCluster:
 
 def connect(names: ObjectNames, recorder: ClusterRecorder) -> LightkubeCluster:
     """Connect by the Pod's service account, else by KUBECONFIG. Raises ConfigurationError without either."""
-    with access() as config:
-        transport = httpx2.AsyncHTTPTransport(verify=trust(config))
-        client = AsyncClient(config, timeout=httpx2.Timeout(CALL_SECONDS), transport=transport)
+    with access() as found:
+        transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(verify=found.verify)
+        if isinstance(found.auth, ExecAuth):
+            transport = AuthTransport(transport, found.auth)
+        client = AsyncClient(found.config, timeout=httpx2.Timeout(CALL_SECONDS), transport=transport)
     return LightkubeCluster(client, names, recorder)
-
-
-@contextmanager
-def access(context: str | None = None) -> Iterator[SingleConfig | None]:
-    """Find the Pod's service account, else KUBECONFIG, for the block, which makes a client of it.
-
-    Raises ConfigurationError without access, or if the client cannot be made.
-    """
-    try:
-        yield KubeConfig.from_env().get(context)
-    except (ConfigError, LookupError, OSError, ValueError) as error:
-        why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
-        raise ConfigurationError("cluster", [Problem("service account", why)]) from error
-
-
-def trust(config: SingleConfig | None) -> ssl.SSLContext:
-    """Trust the configuration's CAs and present its client certificate. CAs of older clusters have no identifiers."""
-    if config is None or config.user is None:
-        raise ConfigError("the kubeconfig's current context names no user")
-    return lenient(verify_cluster(config.cluster, config.user, config.abs_file))
 
 
 def _content(secret: Secret) -> SecretContent:

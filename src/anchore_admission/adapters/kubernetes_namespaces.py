@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import httpx2
 import msgspec
-from lightkube.config.client_adapter import user_auth
 from lightkube.core.exceptions import ConfigError
 
-from anchore_admission.adapters.kubernetes import CALL_SECONDS, ERRORS, REACH, access, trust
+from anchore_admission.adapters.kubeconfig import access
+from anchore_admission.adapters.kubernetes import CALL_SECONDS, ERRORS, REACH
 from anchore_admission.errors import (
     ClusterError,
     ClusterExpired,
@@ -172,10 +172,9 @@ def connect_namespaces(recorder: NamespaceRecorder, context: str | None = None) 
 
     Raises ConfigurationError without either.
     """
-    with access(context) as config:
-        transport = httpx2.AsyncHTTPTransport(verify=trust(config), socket_options=_KEEPALIVE)
-        address, auth = (config.cluster.server, user_auth(config.user)) if config else ("", None)
-        return ApiNamespaces(httpx2.AsyncClient(base_url=address, auth=auth, transport=transport), recorder)
+    with access(context) as found:
+        transport = httpx2.AsyncHTTPTransport(verify=found.verify, socket_options=_KEEPALIVE)
+        return ApiNamespaces(httpx2.AsyncClient(base_url=found.address, auth=found.auth, transport=transport), recorder)
 
 
 async def _body(response: httpx2.Response, limit: int) -> bytes | None:

@@ -5,10 +5,10 @@ from typing import Final
 
 import httpx2
 import msgspec
-from lightkube.config.client_adapter import user_auth
 from lightkube.core.exceptions import ConfigError
 
-from anchore_admission.adapters.kubernetes import ERRORS, REACH, access, trust
+from anchore_admission.adapters.kubeconfig import access
+from anchore_admission.adapters.kubernetes import ERRORS, REACH
 from anchore_admission.errors import ClusterError, ClusterForbidden, ClusterResponseInvalid, ClusterUnavailable
 from anchore_admission.ports.tokens import TokenOwner
 from anchore_admission.redaction import REDACTED, cut
@@ -106,10 +106,9 @@ class ApiTokens:
 
 def connect_tokens(context: str | None = None) -> ApiTokens:
     """Connect by the Pod's service account, else by KUBECONFIG. Raises ConfigurationError without either."""
-    with access(context) as config:
-        transport = httpx2.AsyncHTTPTransport(verify=trust(config))
-        address, auth = (config.cluster.server, user_auth(config.user)) if config else ("", None)
-        return ApiTokens(httpx2.AsyncClient(base_url=address, auth=auth, transport=transport))
+    with access(context) as found:
+        transport = httpx2.AsyncHTTPTransport(verify=found.verify)
+        return ApiTokens(httpx2.AsyncClient(base_url=found.address, auth=found.auth, transport=transport))
 
 
 def _failure(status: int, body: bytes, token: str) -> ClusterError:

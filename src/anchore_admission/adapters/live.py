@@ -10,19 +10,15 @@ from typing import Final
 
 import httpx2
 import msgspec
-from lightkube import KubeConfig
-from lightkube.config.client_adapter import user_auth
 from lightkube.core.exceptions import ConfigError
 
-from anchore_admission.adapters.kubernetes import trust
+from anchore_admission.adapters.kubeconfig import access
 from anchore_admission.errors import (
     ClusterError,
     ClusterForbidden,
     ClusterNotFound,
     ClusterRefused,
     ClusterUnavailable,
-    ConfigurationError,
-    Problem,
 )
 from anchore_admission.models.large_review import read_object
 from anchore_admission.models.workload import Shape, Unreadable, Workload
@@ -140,7 +136,10 @@ class LightkubeLive:
         try:
             async with self._client.stream("GET", path, params=query) as response:
                 body = await self._body(response)
-        except (httpx2.HTTPError, ConfigError, OSError, ValueError, LookupError) as error:
+        except ConfigError as error:
+            # A credential plugin has failed: another attempt a second later fares no better.
+            raise ClusterForbidden(f"{listed}: {cut(str(error), _REASON_LIMIT)}") from error
+        except (httpx2.HTTPError, OSError, ValueError, LookupError) as error:
             raise ClusterUnavailable(f"{listed}: {cut(str(error) or type(error).__name__, _REASON_LIMIT)}") from error
         if response.is_success:
             try:
@@ -163,15 +162,9 @@ def connect_live(context: str | None = None) -> LightkubeLive:
 
     Raises ConfigurationError without access to a Kubernetes API.
     """
-    try:
-        config = KubeConfig.from_env().get(context)
-        verify = trust(config)
+    with access(context, source="kubeconfig") as found:
         timeout = httpx2.Timeout(CALL_SECONDS, connect=_CONNECT_SECONDS)
-        address, auth = (config.cluster.server, user_auth(config.user)) if config else ("", None)
-        client = httpx2.AsyncClient(base_url=address, verify=verify, auth=auth, timeout=timeout)
-    except (ConfigError, LookupError, OSError, ValueError) as error:
-        why = f"no access to a Kubernetes API: {str(error) or type(error).__name__}"
-        raise ConfigurationError("cluster", [Problem("kubeconfig", why)]) from error
+        client = httpx2.AsyncClient(base_url=found.address, verify=found.verify, auth=found.auth, timeout=timeout)
     return LightkubeLive(client)
 
 

@@ -173,9 +173,9 @@ async def test_an_api_server_that_is_busy_is_asked_again(api: LiveApi) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (None, "not found"),
-        ("{}", "clusters"),
-        (kubeconfig("http://127.0.0.1", contexts=["other"]), "Context 'here' not found"),
+        (None, "does not exist"),
+        ("{}", "the kubeconfig has no context here"),
+        (kubeconfig("http://127.0.0.1", contexts=["other"]), "the kubeconfig has no context here"),
     ],
 )
 def test_without_access_to_a_cluster_nothing_is_listed(

@@ -159,7 +159,8 @@ def _continue(processes: Sequence[int]) -> None:
 
 
 def status_of(pod: Json, container: str = "opa") -> Json:
-    (status,) = (each for each in pod["status"]["containerStatuses"] if each["name"] == container)
+    statuses = [*pod["status"].get("initContainerStatuses", ()), *pod["status"].get("containerStatuses", ())]
+    (status,) = (each for each in statuses if each["name"] == container)
     found: Json = status
     return found
 

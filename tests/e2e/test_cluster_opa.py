@@ -1,6 +1,7 @@
 """OPA as a sidecar in a real cluster: it denies what Anchore passes, follows its policies, and may fail in any way."""
 
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -159,6 +160,15 @@ def test_a_rollout_of_both_containers_costs_no_review(guarded: Beside, kubectl: 
         until(guarded.release.ready, "the old replicas have gone", 240)
         load.more()
     assert (load.failed, load.wrong, load.missed()) == ([], [], {})
+
+
+def test_a_pod_with_opa_stops_as_soon_as_its_reviews_are_answered(guarded: Beside, kubectl: Kubectl) -> None:
+    """As an ordinary container, OPA would serve on for 15 seconds: the controller may need it that long."""
+    replica = guarded.release.pods()[0]["metadata"]["name"]
+    began = time.monotonic()
+    kubectl("delete", "pod", "-n", NAME, replica, "--timeout=60s")
+    assert time.monotonic() - began < 14
+    until(guarded.release.ready, "another replica is ready", 240)
 
 
 @pytest.mark.parametrize(("on_error", "warns"), [("warn", True), ("allow", False)])

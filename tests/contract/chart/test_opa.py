@@ -45,7 +45,8 @@ BESIDE = {"opa": {"sidecar": {"enabled": True, "policies": {"admission.rego": po
 
 
 def _opa(rendered: Rendered) -> Object:
-    (container,) = (it for it in rendered.pod()["containers"] if it["name"] == "opa")
+    containers = [*rendered.pod().get("initContainers", ()), *rendered.pod()["containers"]]
+    (container,) = (it for it in containers if it["name"] == "opa")
     found: Object = container
     return found
 
@@ -101,9 +102,27 @@ def _policies(rendered: Rendered) -> list[Object]:
     return [it for it in _opa(rendered)["volumeMounts"] if it["name"].startswith("opa-policies")]
 
 
-def test_opa_serves_for_as_long_as_a_stopping_controller_gets_reviews() -> None:
+@pytest.mark.parametrize("version", ["1.29.0", "1.36.3"])
+def test_opa_is_a_native_sidecar_that_kubernetes_stops_after_the_controller(version: str) -> None:
+    rendered = render(merged(ANCHORE, BESIDE), "--kube-version", version)
+    (opa,) = rendered.pod()["initContainers"]
+    assert (opa["name"], opa["restartPolicy"]) == ("opa", "Always")
+    assert [it["name"] for it in rendered.pod()["containers"]] == [RELEASE]
+    assert [it for it in opa["args"] if "shutdown" in it] == []
+
+
+@pytest.mark.parametrize("version", ["1.25.0", "1.28.15"])
+def test_where_there_are_none_opa_serves_for_as_long_as_a_stopping_controller_gets_reviews(version: str) -> None:
     values = merged(ANCHORE, BESIDE, {"shutdownDelay": "1500ms", "webhook": {"timeoutSeconds": 7}})
-    assert "--shutdown-wait-period=9" in _opa(render(values))["args"]
+    rendered = render(values, "--kube-version", version)
+    assert [it["name"] for it in rendered.pod()["containers"]] == [RELEASE, "opa"]
+    assert "initContainers" not in rendered.pod()
+    assert "restartPolicy" not in _opa(rendered)
+    assert "--shutdown-wait-period=9" in _opa(rendered)["args"]
+
+
+def test_a_release_without_the_sidecar_has_no_init_containers() -> None:
+    assert "initContainers" not in render(ANCHORE).pod()
 
 
 def test_a_pod_is_ready_once_opa_has_started_and_no_answer_of_it_makes_it_unready() -> None:

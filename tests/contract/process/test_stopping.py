@@ -94,9 +94,7 @@ async def ended(process: Serving) -> str:
     return log
 
 
-@pytest.mark.parametrize(
-    ("deny", "message"), [([], None), (["not here"], "policy anchore/admission: not here")]
-)
+@pytest.mark.parametrize(("deny", "message"), [([], None), (["not here"], "policy anchore/admission: not here")])
 async def test_a_review_that_waits_for_opa_gets_its_decision(
     tmp_path: Path, deny: list[str], message: str | None
 ) -> None:

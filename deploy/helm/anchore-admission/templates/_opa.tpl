@@ -56,9 +56,17 @@
 {{- end }}
 
 {{/*
+A native sidecar starts before the controller and gets its signal after the controller has ended, whose last reviews still need it.
+kubelets and API servers have them by default since Kubernetes 1.29 (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
+*/}}
+{{- define "anchore-admission.nativeSidecars" -}}
+{{- if semverCompare ">=1.29-0" .Capabilities.KubeVersion.Version }}true{{ end }}
+{{- end }}
+
+{{/*
 The links that the kubelet keeps in a mounted ConfigMap begin with a dot; without --ignore, OPA would load every file twice. Requests are
-logged at debug only: one line for each review says nothing that the controller's log does not. A container that stops gets its signal at
-the same time as the controller, whose last reviews still need OPA: so it serves on for as long as they may take.
+logged at debug only: one line for each review says nothing that the controller's log does not. Without native sidecars, all containers of
+a Pod get their signal together, in any order: so OPA serves on for as long as the last reviews may take.
 */}}
 {{- define "anchore-admission.opaArguments" -}}
 - run
@@ -71,7 +79,9 @@ the same time as the controller, whose last reviews still need OPA: so it serves
 - {{ "--ignore=.*" | quote }}
 - --log-level={{ .Values.opa.sidecar.logLevel }}
 - --log-level-request=debug
+{{- if not (include "anchore-admission.nativeSidecars" .) }}
 - --shutdown-wait-period={{ include "anchore-admission.lastReviews" . | float64 | ceil | int }}
+{{- end }}
 {{- if .Values.opa.sidecar.config }}
 - --config-file=/etc/opa/opa.yaml
 {{- end }}
@@ -84,6 +94,9 @@ the same time as the controller, whose last reviews still need OPA: so it serves
 {{- define "anchore-admission.opaContainer" -}}
 {{- with .Values.opa.sidecar }}
 - name: opa
+  {{- if include "anchore-admission.nativeSidecars" $ }}
+  restartPolicy: Always
+  {{- end }}
   image: {{ include "anchore-admission.reference" (dict "ctx" $ "image" .image) | quote }}
   imagePullPolicy: {{ .image.pullPolicy }}
   args:

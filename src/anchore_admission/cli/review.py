@@ -1,5 +1,6 @@
 """``anchore-admission review``: judge manifests, recorded requests or a live cluster as the controller would."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from anchore_admission.cli import options, replay
 from anchore_admission.cli.exit_codes import REVIEW_EXIT_CODES
-from anchore_admission.cli.inputs import documents_of, read_inputs
+from anchore_admission.cli.inputs import Input, documents_of, read_inputs
 from anchore_admission.cli.manual import Overrides, judge
 from anchore_admission.cli.pinned_files import PinFormat, write_pinned
 from anchore_admission.documents.objects import Requester
@@ -97,17 +98,10 @@ def command(
     [bold]anchore-admission review --cluster --config configuration.yaml --mode strict[/bold]
     """
     groups = tuple(group or ())
-    if explain and not files:
-        raise typer.BadParameter("--explain needs -f FILE")
-    if pin and not files:
-        raise typer.BadParameter("--pin needs -f FILE")
-    if pin and output is not options.OutputFormat.TABLE:
-        raise typer.BadParameter("--pin prints the manifests instead of --output; the verdicts are a table on stderr")
-    if opa and no_opa:
-        raise typer.BadParameter("give --opa or --no-opa, not both")
-    if opa and not files:
-        raise typer.BadParameter("--opa needs -f FILE: recorded and live objects are judged without it")
-    _check(files, recorded, against, context, cluster=cluster, names_requester=bool(namespace or user or groups))
+    names_requester = bool(namespace or user or groups)
+    _check_source(files, recorded, against, context, cluster=cluster, names_requester=names_requester)
+    _check_opa(files, opa, no_opa=no_opa)
+    _check_pin(files, pin, output, explain=explain)
     overrides = Overrides(
         config,
         anchore,
@@ -119,15 +113,28 @@ def command(
         opa=opa,
         no_opa=no_opa,
     )
-    if not files:
+    if files:
+        requester = Requester(namespace or options.NAMESPACE, user, groups)
+        timeouts = Timeouts(timeout, total_timeout or options.DEFAULT_TOTAL_TIMEOUT)
+        _review_files(read_inputs(files), requester, overrides, timeouts, output=output, explain=explain, pin=pin)
+    else:
         source = replay.Source(recorded or (), context, namespace, UserInfo(user, list(groups)))
         timeouts = Timeouts(timeout, total_timeout or replay.DEFAULT_TOTAL_TIMEOUT)
         replay.compare(source, overrides, against, timeouts, output)
-    inputs = read_inputs(files or ())
-    documents = documents_of(inputs)
-    requester = Requester(namespace or options.NAMESPACE, user, groups)
-    timeouts = Timeouts(timeout, total_timeout or options.DEFAULT_TOTAL_TIMEOUT)
 
+
+def _review_files(
+    inputs: Sequence[Input],
+    requester: Requester,
+    overrides: Overrides,
+    timeouts: Timeouts,
+    *,
+    output: options.OutputFormat,
+    explain: bool,
+    pin: PinFormat | None,
+) -> None:
+    """Judge the objects of manifests, print the verdicts, and with ``pin`` the pinned manifests. Ends the command."""
+    documents = documents_of(inputs)
     reviewed: list[Summary] = []
 
     async def run(manual: ManualReviews, progress: Progress) -> Summary:
@@ -137,9 +144,8 @@ def command(
         reviewed.append(summary)
         return summary if explain or not pin else summary.without_explanations()
 
-    overrides = replace(overrides, workloads=workloads or WorkloadHandling.DENY)
     judge(
-        overrides,
+        replace(overrides, workloads=overrides.workloads or WorkloadHandling.DENY),
         run,
         output,
         objects=True,
@@ -148,7 +154,7 @@ def command(
     )
 
 
-def _check(
+def _check_source(
     files: list[str] | None,
     recorded: list[str] | None,
     against: Path | None,
@@ -157,7 +163,7 @@ def _check(
     cluster: bool,
     names_requester: bool,
 ) -> None:
-    """Reject options that would have no effect."""
+    """Reject options that would have no effect on what is reviewed."""
     if len([given for given in (files, recorded, cluster) if given]) != 1:
         raise typer.BadParameter("give one of -f FILE, --replay FILE and --cluster")
     if files and against:
@@ -166,3 +172,21 @@ def _check(
         raise typer.BadParameter("--context needs --cluster")
     if recorded and names_requester:
         raise typer.BadParameter("recorded requests have their own namespace, user and groups")
+
+
+def _check_opa(files: list[str] | None, opa: str | None, *, no_opa: bool) -> None:
+    """Reject options for OPA that would have no effect."""
+    if opa and no_opa:
+        raise typer.BadParameter("give --opa or --no-opa, not both")
+    if opa and not files:
+        raise typer.BadParameter("--opa needs -f FILE: recorded and live objects are judged without it")
+
+
+def _check_pin(files: list[str] | None, pin: PinFormat | None, output: options.OutputFormat, *, explain: bool) -> None:
+    """Reject options for what is printed that would have no effect."""
+    if explain and not files:
+        raise typer.BadParameter("--explain needs -f FILE")
+    if pin and not files:
+        raise typer.BadParameter("--pin needs -f FILE")
+    if pin and output is not options.OutputFormat.TABLE:
+        raise typer.BadParameter("--pin prints the manifests instead of --output; the verdicts are a table on stderr")

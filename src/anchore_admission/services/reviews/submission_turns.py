@@ -71,6 +71,7 @@ class SubmissionTurns:
         self._quick: OrderedDict[Registry, bool] = OrderedDict()
         """True for the registries that were quick the last time, False for those that were not."""
         self._changed = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     def __len__(self) -> int:
         """Return the number of submissions that wait or pause."""
@@ -108,19 +109,12 @@ class SubmissionTurns:
 
     async def get(self) -> Key:
         """Wait for a submission whose turn it is; ``end`` must follow."""
-        while (turn := self._next()) is None:
-            self._changed.clear()
-            await self._changed.wait()
-        line, ticket = turn
-        line.held += 1
-        ticket.holder, ticket.began = line, self._clock()
-        self._under_way[ticket] = None
-        # Back at the end: every other namespace, and every other registry of this one, has its turn first.
-        self._lines.move_to_end(line.namespace)
-        line.waiting.move_to_end(ticket.registry)
-        for namespace in ticket.namespaces:
-            self._take_out(ticket, self._lines[namespace])
-        return ticket.key
+        # One worker at a time looks for a turn: the lines may be long, and every change would wake all free workers.
+        async with self._looking:
+            while (turn := self._next()) is None:
+                self._changed.clear()
+                await self._changed.wait()
+            return self._begin(*turn)
 
     def end(self, key: Key, *, pauses: bool) -> None:
         """Give the worker back, and remember whether the registry was quick. ``resume`` ends a pause."""
@@ -142,6 +136,17 @@ class SubmissionTurns:
             del self._tickets[key]
         self._forget_idle(line)
         self._changed.set()
+
+    def _begin(self, line: _Line, ticket: _Ticket) -> Key:
+        line.held += 1
+        ticket.holder, ticket.began = line, self._clock()
+        self._under_way[ticket] = None
+        # Back at the end: every other namespace, and every other registry of this one, has its turn first.
+        self._lines.move_to_end(line.namespace)
+        line.waiting.move_to_end(ticket.registry)
+        for namespace in ticket.namespaces:
+            self._take_out(ticket, self._lines[namespace])
+        return ticket.key
 
     def _next(self) -> tuple[_Line, _Ticket] | None:
         free = self._workers - len(self._under_way)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anchore_admission.core.freshness import Lifetimes
+from anchore_admission.core.names import AnalysisRequest
 from anchore_admission.core.pins import PinResult
 from anchore_admission.core.reference import parse
 from anchore_admission.errors import AnchoreUnavailable
@@ -123,6 +124,23 @@ async def test_a_tag_that_moved_to_an_image_that_fails_stays_and_is_denied() -> 
     assert response.patch == ()
     assert results(setup) == [PinResult.DENIED]
     assert not verdict.allowed
+
+
+async def test_registries_of_another_namespace_that_hang_keep_no_tag_from_being_pinned() -> None:
+    setup = _setup(defaults("strict", pin="required"))
+    async with setup.running():
+        for number in range(20):
+            await setup.responded(AnalysisRequest(f"flood{number}.example.com/once:1"), "flood")
+        for number in range(100):
+            image = f"flood{number % 20}.example.com/app:{number}"
+            setup.anchore.hang("submit", subject=image)
+            await setup.review(pod(image), namespace="flood")
+        assert setup.anchore.in_flight == 2
+        response = await mutate(setup, pod(APP))
+        verdict = await setup.review(patched(pod(APP), response))
+
+    assert [each.value for each in response.patch] == [PINNED]
+    assert verdict.allowed
 
 
 async def test_a_registry_that_does_not_respond_leaves_the_tag_in_time() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anchore_admission.core.facts import SubmissionState
 from anchore_admission.core.names import AnalysisRequest
@@ -105,18 +107,20 @@ async def test_retries_of_one_namespace_give_way_too() -> None:
         for request in flood:
             await setup.responded(request, FLOOD)
         assert setup.recorder.depths[-1] == 0
+        tasks = len(asyncio.all_tasks())
         waiting = asyncio.create_task(setup.submissions.settled("default", [flood[9].full_tag], seconds=3600))
         assert setup.submit(REQUEST, "shop") == REQUESTED
         await settled()
         assert setup.submitted[-1] == REQUEST.full_tag
         assert waiting.done()
+        assert len(asyncio.all_tasks()) == tasks - 1, "its retry is cancelled"
         assert setup.recorder.submissions.count(("default", "dropped")) == 1
-        await setup.clock.advance(3600)
-        assert setup.submitted.count(flood[9].full_tag) == 1
         assert setup.submit(flood[9], FLOOD).state is SubmissionState.REFUSED
         await settled()
+        assert setup.submitted.count(flood[9].full_tag) == 2, "it is due at once"
+        await setup.clock.advance(3600)
 
-        assert setup.submitted.count(flood[9].full_tag) == 2
+        assert setup.submitted.count(flood[9].full_tag) == 1 + submissions.ATTEMPTS
         assert setup.submitted.count(flood[8].full_tag) == submissions.ATTEMPTS
 
 
@@ -135,3 +139,49 @@ async def test_dropped_submission_is_due_again_and_tells_that_it_was_dropped() -
         await settled()
         await setup.responded(second, FLOOD)
     assert second.full_tag in setup.submitted
+
+
+STEPS = st.tuples(
+    st.sampled_from(["submit", "submit", "submit", "hang", "fail", "recover", "pass", "restart", "forget"]),
+    st.integers(0, 11),
+    st.sampled_from(["shop", FLOOD, "other"]),
+)
+
+
+@given(steps=st.lists(STEPS, min_size=5, max_size=60))
+def test_nothing_is_left_of_a_history_with_outages_drops_and_restarts(steps: list[tuple[str, int, str]]) -> None:
+    async def run() -> None:
+        setup = ReviewSetup(schedule=Schedule(queue_size=4))
+        running = asyncio.create_task(setup.submissions.run())
+        for what, number, namespace in steps:
+            request = AnalysisRequest(f"registry{number % 4}.example.com/app:{number}")
+            match what:
+                case "submit":
+                    setup.submit(request, namespace)
+                case "hang":
+                    setup.anchore.hang("submit", subject=request.full_tag)
+                case "fail":
+                    setup.anchore.fail("submit", AnchoreUnavailable("no connection"), subject=request.full_tag)
+                case "pass":
+                    await setup.clock.advance(float(number))
+                case "restart":
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+                    running = asyncio.create_task(setup.submissions.run())
+                case "recover":
+                    setup.anchore.recover()
+                case _:
+                    setup.submissions.forget()
+            await settled()
+            expected = 2 + setup.schedule.concurrency + len(setup.submissions._retries)
+            assert len(asyncio.all_tasks()) == expected, "one task for each worker and retry"
+        for _ in range(60):
+            await setup.clock.advance(submissions.ATTEMPT_SECONDS)
+
+        assert await setup.submissions.drain(0) == []
+        assert not [entry for _, entry in setup.recent.items() if entry.active or entry._ends]
+        assert (len(setup.submissions._turns), setup.submissions._retries) == (0, {})
+        assert setup.anchore.in_flight == 0
+        running.cancel()
+
+    asyncio.run(run())

@@ -70,6 +70,7 @@ async def test_image_counts_for_every_namespace_again_after_a_pause() -> None:
     assert await turns.get() == KEYS[0]
     assert not turns.join(KEYS[0], "shop"), "it is under way"
     turns.end(KEYS[0], pauses=True)
+    assert {*turns._lines} == {"flood", "shop"}
     turns.put(KEYS[1], "flood")
     assert await turns.get() == KEYS[1]
     turns.resume(KEYS[0])
@@ -138,7 +139,7 @@ class World:
             with suppress(asyncio.CancelledError):
                 await self.workers[place]
             self.workers[place] = asyncio.create_task(self.work())
-        for _ in range(5):
+        for _ in range(5 + 3 * len(self.workers)):
             await asyncio.sleep(0)
         self.check()
 

@@ -39,8 +39,8 @@ def validate(*, file: File, strict: Strict = False) -> None:
     """Report every problem of a configuration file, with its path.
 
     Credentials are not read and Anchore is not contacted. Warnings point out what is valid but probably not meant:
-    rules that never apply, rules that let everything through, skip rules that any author can use, exemptions that
-    expire.
+    rules that never apply, rules that let everything through, rules and exemptions by which any author avoids a
+    denial, exemptions that expire.
 
     Exit code: 0 the file is valid, 2 it is not. Warnings do not change it, except with --strict.
     """

@@ -11,7 +11,8 @@ _TEXTS = ("namespaces", "kinds", "names", "users", "groups", "service_accounts")
 _ALWAYS_THERE = ("images", "namespaces", "users")
 """Keys whose value every request has, so that the glob ``*`` always matches it.
 
-An object of the cluster has the empty namespace. A Pod may have no service account, and a user no groups.
+An object of the cluster has the empty namespace. A Pod may have no service account, a user no groups, and an
+image that is checked alone no kind.
 """
 
 
@@ -28,9 +29,14 @@ def matches_everything(match: Match) -> bool:
     return covers(match, Match())
 
 
+def excepts_itself(match: Match) -> bool:
+    """Return True if a match certainly holds for no image, because its exception takes away all that it matches."""
+    return match.except_ is not None and _keys_cover(match.except_, match)
+
+
 def is_everything(pattern: str) -> bool:
-    """Return True for a glob that matches any text, such as ``*``."""
-    return not pattern.strip("*")
+    """Return True for a pattern that matches any text, such as ``*``."""
+    return not pattern.strip("*") or pattern == f"{EXPRESSION}.*"
 
 
 def _keys_cover(wide: MatchKeys, narrow: MatchKeys) -> bool:

@@ -6,7 +6,7 @@ every image of it, so one sample of its images, looked up among all rules, leave
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from anchore_admission.core.rules.coverage import covers, split_image_glob
+from anchore_admission.core.rules.coverage import covers, is_everything, split_image_glob
 from anchore_admission.core.rules.index import MatchIndex, positions
 from anchore_admission.core.rules.labels import comparisons_of
 from anchore_admission.core.rules.match import Circumstances
@@ -35,7 +35,11 @@ def _without_expressions(match: Match, tokens: dict[str, str]) -> Match:
 
     def replaced(patterns: Sequence[str]) -> list[str]:
         return [
-            tokens.setdefault(pattern, f"expression-{len(tokens)}") if pattern.startswith(EXPRESSION) else pattern
+            "*"
+            if is_everything(pattern)
+            else tokens.setdefault(pattern, f"expression-{len(tokens)}")
+            if pattern.startswith(EXPRESSION)
+            else pattern
             for pattern in patterns
         ]
 

@@ -1,16 +1,17 @@
 """Warnings about a valid configuration: rules that never apply or deny, guards that authors choose, old exemptions."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from anchore_admission.core.rules.coverage import matches_everything
-from anchore_admission.core.rules.patterns import Pattern, PatternMasks, image_pattern_of, pattern_of
+from anchore_admission.core.rules.coverage import excepts_itself, matches_everything
 from anchore_admission.core.rules.shadows import shadowed
 from anchore_admission.errors import Problem
 from anchore_admission.models.configuration import (
     EXPRESSION,
     Configuration,
+    DefaultsSection,
+    Enforcement,
     ExemptionSection,
     Match,
     ModeName,
@@ -18,51 +19,37 @@ from anchore_admission.models.configuration import (
     RuleSection,
 )
 from anchore_admission.models.moments import written_time
+from anchore_admission.services.config.guards import open_dots, open_to_authors, restricts_nothing, way_out
 
 SOON_DAYS: Final = 14
 _DAY: Final = 86400
 _LAX: Final = frozenset({ModeName.SKIP, ModeName.PASSIVE})
-_OF_OPERATORS: Final = ("images", "namespaces", "namespace_selector", "users", "groups")
-"""Keys of ``match`` that guard a rule: the author of a workload does not choose their values freely.
-
-An author chooses the image, but not what a registry holds under its name.
-"""
-_OF_AUTHORS: Final = {
-    "object_selector": "labels",
-    "annotations": "annotations",
-    "names": "names",
-    "service_accounts": "service accounts",
-    "kinds": "kinds",
-}
-"""Keys of ``match`` whose values the author of a workload chooses."""
-_POD: Final = "Pod"
-_DIGEST: Final = "sha256:" + "5" * 64
-_SAMPLES: Final[Mapping[str, Sequence[tuple[str, ...]]]] = {
-    "images": (
-        ("docker.io/library/nginx", "docker.io/library/nginx:1.25", "docker.io/nginx", "docker.io/nginx:1.25"),
-        ("registry.example.com/team/app", "registry.example.com/team/app:latest"),
-        ("ghcr.io/x", f"ghcr.io/x@{_DIGEST}"),
-    ),
-    "namespaces": (("default",), ("kube-system",), ("team-1-prod",), ("x",)),
-    "users": (("alice",), ("bob@example.com",), ("system:serviceaccount:kube-system:job-controller",)),
-    "groups": (("system:authenticated",),),
-}
-"""Values that have nothing in common, each with its names: patterns that match all of them restrict nothing.
-
-Every user whom the API server knows is in the one group.
-"""
+_ACCOUNT: Final = "system:serviceaccount:"
+_PARTS: Final = 4
+"""Parts of a service account's user name."""
 
 
 def warnings_about(configuration: Configuration, now: float) -> Iterator[Problem]:
     """Yield what is probably not meant in a valid configuration. ``now`` is a Unix time."""
-    yield from _never_applied(configuration.rules)
+    defaults, rules = configuration.defaults, configuration.rules
+    yield from _never_applied(rules)
     yield from _never_denied(configuration)
-    for number, rule in enumerate(configuration.rules):
-        yield from _chosen_by_authors(f"rules[{number}]", rule, configuration.defaults.mode)
-        yield from _never_pinned(f"rules[{number}]", rule, configuration)
+    # Where nothing denies, there is nothing to avoid.
+    denies = not _is_lax(None, defaults) or not all(_is_lax(rule, defaults) for rule in rules)
+    for number, rule in enumerate(rules):
+        path = f"rules[{number}]"
+        yield from _about_match(path, rule.name, rule.match)
+        if denies:
+            yield from _left_to_authors(path, rule, [*rules[number + 1 :], None], defaults)
+        yield from _never_evaluated(path, rule, defaults)
+        yield from _never_pinned(path, rule, configuration)
         if rule.opa and configuration.opa is None:
-            yield Problem(f"rules[{number}].opa", f"{rule.name} asks no policy, because there is no section opa")
+            yield Problem(f"{path}.opa", f"{rule.name} asks no policy, because there is no section opa")
+    asking = (defaults.opa, *(rule.opa for rule in rules))
+    if configuration.opa and not any(asking):
+        yield Problem("opa", "no policy is asked: defaults.opa is false, and no rule sets opa: true")
     for number, exemption in enumerate(configuration.exemptions):
+        yield from _about_match(f"exemptions[{number}]", exemption.name, exemption.match)
         yield from _about_exemption(f"exemptions[{number}]", exemption, now)
 
 
@@ -76,37 +63,71 @@ def _never_applied(rules: Sequence[RuleSection]) -> Iterator[Problem]:
 
 
 def _never_denied(configuration: Configuration) -> Iterator[Problem]:
-    """Yield the rule that lets every image through, or the defaults if no rule that applies judges."""
-    defaults = configuration.defaults.mode
+    """Yield the rule that lets every image through, or the defaults if no rule that applies judges.
+
+    ``enforcement: audit`` lets images through too, but says so itself.
+    """
+    defaults = configuration.defaults
     for number, rule in enumerate(configuration.rules):
         modes = _modes(rule, defaults)
-        if _restricts_nothing(rule.match):
+        if restricts_nothing(rule.match):
             if modes <= _LAX:
                 yield Problem(f"rules[{number}]", f"{rule.name} matches every image and denies none ({_listed(modes)})")
             return
-    every = [defaults, *(mode for rule in configuration.rules for mode in _modes(rule, defaults))]
-    if _LAX.issuperset(every):
-        yield Problem("defaults.mode", f"no image is ever denied: every mode in use is {_listed(set(every))}")
+    every = {defaults.mode, *(mode for rule in configuration.rules for mode in _modes(rule, defaults))}
+    if every <= _LAX:
+        yield Problem("defaults.mode", f"no image is ever denied: every mode in use is {_listed(every)}")
 
 
-def _chosen_by_authors(path: str, rule: RuleSection, defaults: ModeName) -> Iterator[Problem]:
-    """Yield a way in which the author of a Pod can have its images skipped."""
-    match = rule.match
-    if ModeName.SKIP not in _modes(rule, defaults) or not _may_be_pod(match) or _is_guarded(match):
+def _about_match(path: str, name: str, match: Match) -> Iterator[Problem]:
+    """Yield why a match holds for less, or for more, than it says."""
+    if excepts_itself(match):
+        yield Problem(f"{path}.match", f"{name} never applies: its except takes away every image that it matches")
+    for key, keys in (("", match), (".except", match.except_)):
+        for expression in open_dots(keys) if keys else ():
+            why = f"{expression} holds for other registries, too: in their names, write \\. for a dot"
+            yield Problem(f"{path}.match{key}.images", f"{name}: {why}")
+        for user in (keys.users or ()) if keys else ():
+            if user.startswith(_ACCOUNT) and len(user.split(":")) != _PARTS and not {"*", "?"} & set(user):
+                why = f"no user is called {user}; write {_ACCOUNT}NAMESPACE:NAME"
+                yield Problem(f"{path}.match{key}.users", f"{name}: {why}")
+
+
+def _left_to_authors(
+    path: str, rule: RuleSection, below: Sequence[RuleSection | None], defaults: DefaultsSection
+) -> Iterator[Problem]:
+    """Yield how the author of a Pod can avoid a denial: by entering a lax rule, or by leaving a strict one."""
+    lax = _modes(rule, defaults) & _LAX or _enforcement(rule, defaults) is not Enforcement.DENY
+    if lax:
+        choice = rule.mode_from
+        chosen = ("the label or annotation of modeFrom",) if choice and not choice.namespace_label else ()
+        if why := open_to_authors(rule.match, chosen):
+            skips = ModeName.SKIP in _modes(rule, defaults)
+            effect = "skips images" if skips else f"denies none of its images ({_laxity(rule, defaults)})"
+            yield Problem(path, f"{rule.name} {effect}, but {why}")
+    elif (word := way_out(rule.match)) and any(_is_lax(each, defaults) for each in below):
+        why = f"the author of a workload leaves it by except ({word}), for a rule or for defaults that deny nothing"
+        yield Problem(
+            f"{path}.match.except", f"{rule.name} denies images, but {why}; add namespaces or images to except"
+        )
+
+
+def _never_evaluated(path: str, rule: RuleSection, defaults: DefaultsSection) -> Iterator[Problem]:
+    """Yield settings of a policy in a rule that evaluates none."""
+    modes = _modes(rule, defaults)
+    if ModeName.STRICT in modes:
         return
-    keys = [word for key, word in _OF_AUTHORS.items() if getattr(match, key)]
-    choice = rule.mode_from
-    if choice and not choice.namespace_label:
-        keys.append("the label or annotation of modeFrom")
-    if keys:
-        why = f"its only guard is what the author of a workload chooses ({', '.join(keys)})"
-        yield Problem(path, f"{rule.name} skips images, but {why}; add namespaces, users, groups or images")
+    named = (("policy", rule.policy), ("policyFrom", rule.policy_from), ("requireMapping", rule.require_mapping))
+    for key, value in named:
+        if value:
+            why = f"its mode ({_listed(modes)}) evaluates no policy; write mode: strict"
+            yield Problem(f"{path}.{key}", f"{rule.name} sets {key}, but {why}")
 
 
 def _never_pinned(path: str, rule: RuleSection, configuration: Configuration) -> Iterator[Problem]:
     """Yield why a rule's ``pin`` has no effect: a digest has no tag to match, and passive mode never denies."""
     defaults = configuration.defaults
-    pin, modes = rule.pin or defaults.pin, _modes(rule, defaults.mode)
+    pin, modes = rule.pin or defaults.pin, _modes(rule, defaults)
     if pin is Pin.OFF or modes == {ModeName.SKIP}:
         return
     if pin is Pin.REQUIRED and modes <= _LAX:
@@ -131,41 +152,32 @@ def _about_exemption(path: str, exemption: ExemptionSection, now: float) -> Iter
         days = math.ceil(left / _DAY)
         when = f"at {written_time(exemption.expires)}, in {days} day{'' if days == 1 else 's'} at most"
         yield Problem(path, f"{exemption.name} expires {when}")
-    if _restricts_nothing(exemption.match):
+    if restricts_nothing(exemption.match):
         yield Problem(f"{path}.match", f"{exemption.name} matches every image; name the images that it is for")
+    elif why := open_to_authors(exemption.match):
+        yield Problem(f"{path}.match", f"{exemption.name} exempts images, but {why}")
 
 
-def _modes(rule: RuleSection, defaults: ModeName) -> set[ModeName]:
-    return set(rule.mode_from.allowed.values()) if rule.mode_from else {rule.mode or defaults}
+def _modes(rule: RuleSection | None, defaults: DefaultsSection) -> set[ModeName]:
+    if rule is None:
+        return {defaults.mode}
+    return set(rule.mode_from.allowed.values()) if rule.mode_from else {rule.mode or defaults.mode}
 
 
-def _is_guarded(match: Match) -> bool:
-    """Return whether a key of the operator's restricts the rule."""
-    return any(getattr(match, key) and not _takes_all(key, getattr(match, key)) for key in _OF_OPERATORS)
+def _enforcement(rule: RuleSection | None, defaults: DefaultsSection) -> Enforcement:
+    return (rule.enforcement if rule else None) or defaults.enforcement
 
 
-def _restricts_nothing(match: Match) -> bool:
-    """Return whether a match seems to hold for every image, also in disguise: ``*/*``, ``regex:.*``."""
-    given = match.model_fields_set
-    return given <= {"images", "namespaces", "users", "groups"} and not _is_guarded(match)
+def _is_lax(rule: RuleSection | None, defaults: DefaultsSection) -> bool:
+    """Return whether a rule, or the defaults without one, denies no image."""
+    return _modes(rule, defaults) <= _LAX or _enforcement(rule, defaults) is not Enforcement.DENY
 
 
-def _takes_all(key: str, patterns: object) -> bool:
-    """Return whether the patterns of a key match all samples; a selector of labels does not."""
-    if not isinstance(patterns, list):
-        return False
-    translated = [(image_pattern_of if key == "images" else pattern_of)(written) for written in patterns]
-    return all(any(_takes(pattern, names) for pattern in translated) for names in _SAMPLES[key])
-
-
-def _takes(pattern: Pattern, names: Sequence[str]) -> bool:
-    compared = (name for name in names if not (pattern.but_digests and "@" in name))
-    return bool(PatternMasks.of([(pattern, 1)]).any_matching(compared))
-
-
-def _may_be_pod(match: Match) -> bool:
-    """Return whether the rule may apply to Pods. Without them it guards nothing: the Pods of a template are judged."""
-    return match.kinds is None or bool(PatternMasks.of((pattern_of(kind), 1) for kind in match.kinds).matching(_POD))
+def _laxity(rule: RuleSection | None, defaults: DefaultsSection) -> str:
+    modes, enforcement = _modes(rule, defaults), _enforcement(rule, defaults)
+    if enforcement is Enforcement.DENY or modes <= _LAX:
+        return _listed(modes)
+    return f"{_listed(modes)} with enforcement {enforcement}"
 
 
 def _listed(modes: set[ModeName]) -> str:

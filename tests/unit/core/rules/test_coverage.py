@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anchore_admission.core.rules.coverage import covers, matches_everything
+from anchore_admission.core.rules.coverage import covers, excepts_itself, matches_everything
 from anchore_admission.core.rules.index import MatchIndex
 from anchore_admission.core.rules.match import Circumstances
 from anchore_admission.models.configuration import Match
@@ -49,6 +49,8 @@ def _labels(*expressions: tuple[str, list[str]]) -> dict[str, Any]:
         ({"namespaces": ["a?"]}, {"namespaces": ["a?"]}),
         ({"namespaces": ["a*b*"]}, {"namespaces": ["a?b"]}),
         ({"namespaces": ["*a*a"]}, {"namespaces": ["aba*a"]}),
+        ({"namespaces": ["regex:.*"]}, {}),
+        (_images("regex:.*"), _images("quay.io/app@sha256:*")),
         ({"groups": ["*"]}, {"groups": ["dev"]}),
         ({"annotations": {"a": ["*"]}}, {"annotations": {"a": ["x"], "b": ["y"]}}),
         (_labels(("In", ["a", "b"])), _labels(("In", ["a"]))),
@@ -84,7 +86,8 @@ def test_a_wider_match_covers_a_narrower_one(wide: dict[str, Any], narrow: dict[
         (_images("regex:quay\\.io/.*"), _images("quay.io/team/*")),
         ({"namespaces": ["a*"]}, {}),
         ({"namespaces": ["?*"]}, {}),
-        ({"namespaces": ["regex:.*"]}, {"namespaces": ["a"]}),
+        ({"namespaces": ["regex:[a-z]*"]}, {"namespaces": ["a"]}),
+        ({"names": ["regex:.*"]}, {}),
         ({"namespaces": ["a*"]}, {"namespaces": ["regex:ab"]}),
         ({"groups": ["*"]}, {}),
         ({"names": ["*"]}, {}),
@@ -145,3 +148,19 @@ def test_a_name_of_the_narrow_image_glob_is_one_of_the_wide_glob(
     matches = [_match(_images(glob)) for glob in (wide, narrow)]
     holding = MatchIndex.of(matches).narrowed(Circumstances()).holding((name,)).certain
     assert not (covers(*matches) and holding == 0b10)
+
+
+@pytest.mark.parametrize(
+    ("match", "nothing"),
+    [
+        ({**_images("quay.io/team/*"), "except": _images("quay.io/*")}, True),
+        ({"namespaces": ["a"], "except": {"namespaces": ["*"]}}, True),
+        ({"except": {"namespaces": ["regex:.*"]}}, True),
+        ({**_images("quay.io/*"), "except": _images("quay.io/team/*")}, False),
+        ({**_images("quay.io/*"), "except": {**_images("quay.io/*"), "namespaces": ["a"]}}, False),
+        ({"except": {"groups": ["*"]}}, False),
+        ({"namespaces": ["a"]}, False),
+    ],
+)
+def test_some_matches_hold_for_nothing(match: dict[str, Any], *, nothing: bool) -> None:
+    assert excepts_itself(_match(match)) is nothing

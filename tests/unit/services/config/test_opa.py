@@ -108,6 +108,19 @@ def test_a_rule_may_leave_the_policy_out(defaults: dict[str, Any], rule: dict[st
     assert compiled.uses_hook is expected
 
 
+@pytest.mark.parametrize(
+    ("default", "rule", "is_asked"), [(False, False, False), (False, True, True), (True, False, True)]
+)
+def test_a_policy_that_is_never_asked_is_pointed_out(*, default: bool, rule: bool, is_asked: bool) -> None:
+    found = parse(
+        defaults={"mode": "strict", "opa": default},
+        rules=[{"name": "a", "match": {"namespaces": ["b"]}, "opa": rule}],
+        opa={"url": SOCKET},
+    )
+    warning = "opa: no policy is asked: defaults.opa is false, and no rule sets opa: true"
+    assert [str(problem) for problem in warnings_about(found, 0)] == ([] if is_asked else [warning])
+
+
 def test_a_rule_that_asks_for_nothing() -> None:
     guarded = {"name": "a", "match": {"namespaces": ["b"]}, "opa": True}
     rules = {"defaults": {"mode": "strict"}, "rules": [guarded]}

@@ -104,15 +104,39 @@ _EVERYTHING = {"match": {"images": ["*"]}}
         (
             {
                 "defaults": {"mode": "strict"},
-                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["*/team/*"]}}],
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["*/team/*"], "namespaces": ["dev"]}}],
             },
             [],
         ),
         (
             {
                 "defaults": {"mode": "strict"},
-                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["regex:.*:.*"]}}],
+                "rules": [{"name": "a", "mode": "skip", "match": {"images": ["regex:quay[.]io/.*:.*"]}}],
             },
+            [],
+        ),
+        (
+            {
+                "defaults": {"mode": "strict"},
+                "rules": [
+                    {
+                        "name": "a",
+                        "mode": "skip",
+                        "match": {
+                            "kinds": ["*"],
+                            "names": ["regex:.*"],
+                            "namespaceSelector": {
+                                "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]
+                            },
+                        },
+                    }
+                ],
+            },
+            ["rules[0]: a matches every image and denies none (skip)"],
+        ),
+        # Says so itself.
+        (
+            {"defaults": {"mode": "strict", "enforcement": "audit"}},
             [],
         ),
         (
@@ -166,6 +190,8 @@ _CHOICE = {"label": "mode", "allowed": {"none": "skip", "full": "strict"}}
         ({**_LABELS, "except": {"namespaces": ["prod"]}}, {}, "labels"),
         ({"kinds": ["P?d"], **_LABELS}, {}, "labels, kinds"),
         ({}, {"modeFrom": _CHOICE}, "the label or annotation of modeFrom"),
+        ({"except": {"annotations": {"scan": ["yes"]}}}, {}, "except: annotations"),
+        ({"except": {**_LABELS, "namespaces": ["*"]}}, {}, "except: labels"),
     ],
 )
 def test_a_skip_that_any_author_can_use_is_pointed_out(
@@ -173,6 +199,111 @@ def test_a_skip_that_any_author_can_use_is_pointed_out(
 ) -> None:
     why = f"its only guard is what the author of a workload chooses ({chosen})"
     assert _skips(match, **more) == [f"rules[1]: a skips images, but {why}; add namespaces, users, groups or images"]
+
+
+_CONTROLLERS = "its users or groups include kube-system's controllers, which create the Pods of all Deployments"
+
+
+@pytest.mark.parametrize(
+    ("match", "why"),
+    [
+        ({"images": ["quay.io/*", "*/team/*"]}, "*/team/* names no registry"),
+        ({**_LABELS, "images": ["*nginx*"]}, "*nginx* names no registry"),
+        ({"images": ["regex:.*/team/.*"]}, "regex:.*/team/.* names no registry"),
+        ({"images": ["regex:[^/]+/team/.*"]}, "regex:[^/]+/team/.* names no registry"),
+        ({"users": ["system:serviceaccount:kube-system:*"]}, _CONTROLLERS),
+        ({"users": ["system:serviceaccount:kube-system:replicaset-controller"]}, _CONTROLLERS),
+        ({"groups": ["on-call", "system:serviceaccounts"]}, _CONTROLLERS),
+        ({"users": ["system:serviceaccount:*"], "groups": ["system:serviceaccounts:kube-system"]}, _CONTROLLERS),
+    ],
+)
+def test_a_guard_that_any_author_passes_is_pointed_out(match: dict[str, Any], why: str) -> None:
+    (warning,) = _skips(match)
+    assert warning.startswith(f"rules[1]: a skips images, but {why}")
+
+
+@pytest.mark.parametrize(
+    ("more", "effect"),
+    [
+        ({"mode": "passive"}, "denies none of its images (passive)"),
+        ({"mode": "strict", "enforcement": "warn"}, "denies none of its images (strict with enforcement warn)"),
+        (
+            {"modeFrom": {**_CHOICE, "allowed": {"none": "passive", "full": "strict"}}},
+            "denies none of its images (passive or strict)",
+        ),
+    ],
+)
+def test_other_ways_to_avoid_a_denial_are_pointed_out(more: dict[str, Any], effect: str) -> None:
+    (warning,) = _skips(_LABELS, **more)
+    assert warning.startswith(f"rules[1]: a {effect}, but its only guard is what the author of a workload chooses")
+
+
+@pytest.mark.parametrize(
+    ("excepted", "mode", "word"),
+    [
+        (_LABELS, "passive", "labels"),
+        ({"names": ["x"], "annotations": {"scan": ["no"]}}, "skip", "annotations, names"),
+        (_LABELS, "strict", None),
+        ({**_LABELS, "images": ["quay.io/*"]}, "passive", None),
+        ({"namespaces": ["dev"]}, "passive", None),
+        ({"kinds": ["Job"]}, "passive", None),
+    ],
+)
+def test_an_exception_by_which_authors_leave_a_strict_rule_is_pointed_out(
+    excepted: dict[str, Any], mode: str, word: str | None
+) -> None:
+    rule = {"name": "a", "match": {"namespaces": ["prod"], "except": excepted}, "mode": "strict"}
+    why = f"the author of a workload leaves it by except ({word}), for a rule or for defaults that deny nothing"
+    expected = f"rules[0].match.except: a denies images, but {why}; add namespaces or images to except"
+    assert _warnings({"rules": [rule], "defaults": {"mode": mode}}) == ([expected] if word else [])
+
+
+_DOTS = "holds for other registries, too: in their names, write \\. for a dot"
+
+
+@pytest.mark.parametrize(
+    ("match", "warnings"),
+    [
+        (
+            {"images": ["regex:registry.example.com/.*", r"regex:quay\.io/a\.b/x.y"]},
+            [f".images: a: regex:registry.example.com/.* {_DOTS}"],
+        ),
+        (
+            {"except": {"images": ["regex:q.io/.*"]}},
+            [f".except.images: a: regex:q.io/.* {_DOTS}"],
+        ),
+        (
+            {"users": ["system:serviceaccount:ci", "system:serviceaccount:ci*", "system:serviceaccount:ci:builder"]},
+            [
+                ".users: a: no user is called system:serviceaccount:ci; write system:serviceaccount:NAMESPACE:NAME",
+            ],
+        ),
+        (
+            {"images": ["quay.io/*"], "except": {"images": ["quay.io/*"]}},
+            [": a never applies: its except takes away every image that it matches"],
+        ),
+    ],
+)
+def test_a_match_that_does_not_say_what_is_meant_is_pointed_out(match: dict[str, Any], warnings: list[str]) -> None:
+    document = {"rules": [{"name": "a", "match": match}], "defaults": {"mode": "strict"}}
+    assert _warnings(document) == [f"rules[0].match{warning}" for warning in warnings]
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        ({"policy": "p"}, "policy"),
+        ({"policyFrom": {"namespaceLabel": "p", "allowed": {"a": "b"}}}, "policyFrom"),
+        ({"requireMapping": True, "policy": None}, "requireMapping"),
+        ({"policy": "p", "mode": "strict"}, None),
+        ({"policy": "p", "modeFrom": {"namespaceLabel": "m", "allowed": {"a": "strict", "b": "skip"}}}, None),
+        ({"requireMapping": False}, None),
+    ],
+)
+def test_a_policy_that_no_mode_evaluates_is_pointed_out(rule: dict[str, Any], key: str | None) -> None:
+    why = "but its mode (analysis) evaluates no policy; write mode: strict"
+    document = {"rules": [{"name": "a", **rule}], "defaults": {"mode": "analysis"}}
+    assert _warnings(document) == ([f"rules[0].{key}: a sets {key}, {why}"] if key else [])
 
 
 @pytest.mark.parametrize(
@@ -186,12 +317,24 @@ def test_a_skip_that_any_author_can_use_is_pointed_out(
         # The Pods of a template are judged by the rules for Pods.
         ({**_LABELS, "kinds": ["Deployment", "apps/*"]}, {}),
         (_LABELS, {"mode": "analysis"}),
-        ({}, {"modeFrom": {**_CHOICE, "allowed": {"none": "passive", "full": "strict"}}}),
+        ({}, {"modeFrom": {**_CHOICE, "allowed": {"none": "analysis", "full": "strict"}}}),
+        ({"except": {**_LABELS, "namespaces": ["prod"]}}, {}),
+        ({"users": ["jane"], "groups": ["system:authenticated"]}, {}),
+        ({"users": ["system:serviceaccount:ci:*"]}, {}),
+        ({"users": ["system:serviceaccount:kube-system:*"], "namespaces": ["kube-system"]}, {}),
+        ({"images": ["nginx", "*.corp.example/*", f"*@sha256:{'a' * 64}"]}, {}),
+        ({"images": ["*/team/*"], "users": ["jane"]}, {}),
+        ({"images": ["regex:(quay[.]io|registry\\.example\\.com)/.*"]}, {}),
         ({}, {"modeFrom": {"namespaceLabel": "mode", "allowed": {"none": "skip", "full": "strict"}}}),
     ],
 )
 def test_a_skip_with_a_guard_is_fine(match: dict[str, Any], more: dict[str, object]) -> None:
     assert _skips(match, **more) == []
+
+
+_EXEMPTS = "exemptions[0].match: e exempts images, but"
+_ADD = "add namespaces, users, groups or images"
+_WRITE = "write the registry's name"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +357,22 @@ def test_a_skip_with_a_guard_is_fine(match: dict[str, Any], more: dict[str, obje
             {"images": ["*"]},
             ["exemptions[0].match: e matches every image; name the images that it is for"],
         ),
+        (
+            "2027-02-28",
+            {"kinds": ["*"]},
+            ["exemptions[0].match: e matches every image; name the images that it is for"],
+        ),
+        (
+            "2027-02-28",
+            {"objectSelector": {"matchLabels": {"exempt": "yes"}}},
+            [f"{_EXEMPTS} its only guard is what the author of a workload chooses (labels); {_ADD}"],
+        ),
+        (
+            "2027-02-28",
+            {"images": ["*/app"]},
+            [f"{_EXEMPTS} */app names no registry, and authors may push to one of their own; {_WRITE}"],
+        ),
+        ("2027-02-28", {"images": [f"*@sha256:{'a' * 64}"]}, []),
     ],
 )
 def test_exemptions_that_end_or_exempt_everything_are_pointed_out(

@@ -34,6 +34,9 @@ class Holding(Struct, frozen=True):
     possible: int
 
 
+_NONE = Holding(0, 0)
+
+
 def positions(mask: int) -> Iterator[int]:
     """Yield the positions of a mask, lowest first."""
     while mask:
@@ -170,6 +173,8 @@ class Narrowed(Struct, frozen=True):
 
     def holding(self, names: tuple[str, ...]) -> Holding:
         """Return the matches that hold for the image known by these names."""
+        if not self.possible:
+            return _NONE
         images = self.index.matches.images.holding(names)
         if not self.may_be_excepted:
             return Holding(self.certain & images, self.possible & images)

@@ -142,14 +142,16 @@ def shared_digest(found: ImageRecord | ResolvedTag, reference: ImageReference) -
     """
     if not found.list_digest or not found.listed_by:
         return None
+    own = lookup_tags(reference)
+    others = [full_tag for full_tag in found.listed_by if full_tag not in own]
     try:
-        first = [parse(full_tag) for full_tag in found.listed_by]
+        repositories = [parse(full_tag).repositories for full_tag in others]
     except InvalidImageReference:
         return None
-    if any(each.repositories != reference.repositories for each in first):
+    if any(each != reference.repositories for each in repositories):
         return None
-    others = [tag for tag in map(_tag, found.listed_by) if tag != reference.tag]
-    if found.list_digest == found.digest and any(_PLATFORMS & set(re.split("[-_.]", tag.lower())) for tag in others):
+    tags = [tag for tag in map(_tag, others) if tag != reference.tag]
+    if found.list_digest == found.digest and any(_PLATFORMS & set(re.split("[-_.]", tag.lower())) for tag in tags):
         return None
     return found.list_digest
 

@@ -158,7 +158,8 @@ class FactGathering:
         is_whole = workers == wanted
         turn = _Turn(
             Asker(deadline, namespace, stores=side_effects),
-            share=asyncio.Semaphore(min(_NAMES * len(questions), self._most_of_one_review)),
+            # Room for all names of one image at least: they must not wait for each other.
+            share=asyncio.Semaphore(min(_NAMES * len(questions), max(_NAMES, self._most_of_one_review))),
             passive_end=Deadline.after(self._passive_wait, deadline.clock),
             side_effects=side_effects,
             is_whole=is_whole,
@@ -269,7 +270,7 @@ class FactGathering:
             await turn.share.acquire()  # at once, so whatever took the time was not the object's images
         try:
             repositories = anchore_repositories(question.reference)
-            return await self._memory.ask(question.account, repositories, query, turn.asker)
+            return await self._memory.ask(question.account, repositories, query, turn.asker, question.reference)
         finally:
             turn.share.release()
 

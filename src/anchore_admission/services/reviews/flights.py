@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,6 +45,8 @@ class Flight:
     generation: int
     namespaces: dict[str | None, float]
     """The namespaces of the reviews that wait for it, with the latest deadline of each."""
+    subject: Hashable = None
+    """The image that the question is about."""
     task: asyncio.Task[Outcome] = field(init=False)
     ticket: Ticket | None = None
     waiting: int = 0
@@ -65,7 +67,7 @@ class Flight:
         for namespace, at in self.namespaces.items():
             with contextlib.suppress(AnchoreBusy):
                 if self.ticket is None:
-                    self.ticket = self.gate.line_up(namespace, self.key.query, at - now)
+                    self.ticket = self.gate.line_up(namespace, self.key.query, at - now, self.subject)
                 else:
                     self.gate.join(self.ticket, namespace, at - now)
         if self.ticket is None:

@@ -1,7 +1,7 @@
 """The way to one account's Anchore: a bounded number of calls at once, fair to every namespace."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,14 +26,26 @@ _LEFT = "no review waits for this response any more"
 class _Line:
     """The calls of one namespace: those that hold a slot, and those that wait, first come first served."""
 
-    __slots__ = ("held", "mean", "namespace", "waiting")
+    __slots__ = ("held", "mean", "namespace", "subjects", "waiting")
 
     def __init__(self, namespace: str | None) -> None:
         self.namespace = namespace
         self.waiting: OrderedDict[Ticket, None] = OrderedDict()
         self.held = 0
+        self.subjects: Counter[Hashable] = Counter()
+        """The subjects of all these calls, with the number of each."""
         self.mean = 0.0
         """The recent mean of the seconds that Anchore took for a response; 0 before the first."""
+
+    def calls_about_others(self, subject: Hashable) -> int:
+        """Return the number of calls that are not about this subject."""
+        return self.held + len(self.waiting) - self.subjects[subject]
+
+    def drop(self, subject: Hashable) -> None:
+        """Count one call about a subject less."""
+        self.subjects[subject] -= 1
+        if not self.subjects[subject]:
+            del self.subjects[subject]
 
     def measure(self, seconds: float) -> None:
         self.mean += (_RECENT if self.mean else 1.0) * (seconds - self.mean)
@@ -44,6 +56,8 @@ class Ticket:
     """One call to Anchore, which waits in the lines of all namespaces that need its response."""
 
     query: Hashable
+    subject: Hashable
+    """The image that the call is about; calls about one image do not hold up each other."""
     ready: asyncio.Future[None]
     """Done when the ticket holds a slot, or will never get one."""
     lines: dict[str | None, _Line] = field(default_factory=dict)
@@ -54,7 +68,7 @@ class Ticket:
     """The line whose slot it holds."""
     has_begun: bool = False
     held_up: set[str | None] = field(default_factory=set)
-    """The namespaces whose own calls have made it wait."""
+    """The namespaces whose own calls about other images have made it wait."""
 
 
 class Gate:
@@ -89,14 +103,16 @@ class Gate:
         """The lines of namespaces that wait; the next in turn is first."""
         self._breaker = Breaker(clock, report=self._report)
 
-    def line_up(self, namespace: str | None, query: Hashable, seconds_left: float) -> Ticket:
+    def line_up(self, namespace: str | None, query: Hashable, seconds_left: float, subject: Hashable = None) -> Ticket:
         """Return a ticket in the line of a namespace (None: background work) for its ``turn``.
 
+        ``subject`` is the image that the query is about; without it, the query is like no other.
         Every ticket must have its turn or be left: a task that is cancelled before its first step has neither.
         Raises AnchoreSuspended while the breaker is open, and AnchoreBusy if the turn would come too late.
         """
         self._breaker.check()
-        ticket = Ticket(query, asyncio.get_running_loop().create_future())
+        subject = query if subject is None else subject
+        ticket = Ticket(query, subject, asyncio.get_running_loop().create_future())
         self._stand(ticket, namespace, seconds_left)
         return ticket
 
@@ -143,7 +159,7 @@ class Gate:
 
     def _stand(self, ticket: Ticket, namespace: str | None, seconds_left: float) -> None:
         line = self._lines.get(namespace) or _Line(namespace)
-        if line.held or line.waiting:
+        if line.calls_about_others(ticket.subject):
             ticket.held_up.add(namespace)
         self._take_place(ticket, line, seconds_left)
         self._serve()
@@ -160,6 +176,7 @@ class Gate:
         ticket.expected_at = expected_at
         ticket.lines[namespace] = line
         line.waiting[ticket] = None
+        line.subjects[ticket.subject] += 1
         self._occupied += 1
         self._lines[namespace] = line
         if line is not self._background:
@@ -200,6 +217,7 @@ class Gate:
         while self._free and (line := self._next()):
             ticket = next(iter(line.waiting))
             line.held += 1
+            line.subjects[ticket.subject] += 1
             self._free -= 1
             ticket.slot = line
             self._leave_lines(ticket)
@@ -231,6 +249,7 @@ class Gate:
     def _take_out(self, ticket: Ticket, line: _Line) -> None:
         del ticket.lines[line.namespace]
         del line.waiting[ticket]
+        line.drop(ticket.subject)
         self._occupied -= 1
         if not line.waiting:
             self._turns.pop(line.namespace, None)
@@ -241,6 +260,7 @@ class Gate:
         if line is not None:
             ticket.slot = None
             line.held -= 1
+            line.drop(ticket.subject)
             self._free += 1
             self._forget_idle(line)
 

@@ -4,7 +4,7 @@ Answers are facts. Verdicts are never remembered: rules, ``onError`` and ``enfor
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -113,12 +113,15 @@ class Memory:
         known = self._accounts[account]
         return State(self._revision, known.anchore.identity, known.policies.revision)
 
-    async def ask(self, account: str, repositories: Sequence[str], query: Query, asker: Asker) -> Outcome:
+    async def ask(
+        self, account: str, repositories: Sequence[str], query: Query, asker: Asker, subject: Hashable = None
+    ) -> Outcome:
         """Ask Anchore, together with all other reviews that have the same question. Errors are returned, not raised.
 
         If Anchore cannot be asked, an answer that is not too old stands in, marked as stale. If the load of the asker's
         own namespace is the reason, none does, and the error is AnchoreBusy: an author must not be able to prolong a
-        pass, or to be admitted by ``onError``. A review by hand admits nothing, so its load is no one's fault.
+        pass, or to be admitted by ``onError``. A review by hand admits nothing, so its load is no one's fault. Calls
+        about the same ``subject``, an image with several names, are no load.
         """
         if isinstance(query, Check):
             await self._accounts[account].policies.first(min(FIRST_POLL_SECONDS, asker.deadline.left()))
@@ -128,7 +131,7 @@ class Memory:
             return known  # asked for another review while this one waited
         is_hurried = asker.namespace != BACKGROUND and self._standing_in(key, repositories)
         patience = PATIENCE_SECONDS if is_hurried else float("inf")
-        outcome = await self._outcome(account, key, asker, patience)
+        outcome = await self._outcome(account, key, asker, patience, subject)
         if isinstance(outcome, Answer):
             return outcome
         if isinstance(outcome, AnchoreBusy) and asker.namespace == BY_HAND:
@@ -139,7 +142,9 @@ class Memory:
             return outcome
         current = self._key(account, query)
         if current != key and asker.deadline.left() > 0:
-            return await self.ask(account, repositories, query, asker)  # what was known before does not count any more
+            return await self.ask(
+                account, repositories, query, asker, subject
+            )  # what was known before does not count any more
         return self._standing_in(current, repositories) or outcome
 
     def has_fresh(self, account: str, query: Query) -> bool:
@@ -199,7 +204,7 @@ class Memory:
         version = known.policies.version(query.policy) if isinstance(query, Check) else None
         return Key(account, known.anchore.identity, query, version)
 
-    async def _outcome(self, account: str, key: Key, asker: Asker, patience: float) -> Outcome:
+    async def _outcome(self, account: str, key: Key, asker: Asker, patience: float, subject: Hashable) -> Outcome:
         """Wait for the answer until the deadline, or as long as patience lasts."""
         seconds = asker.deadline.left()
         if seconds <= 0:
@@ -209,7 +214,7 @@ class Memory:
         flight = self._flights.get(key)
         if flight is None or self._remembered.is_doubted(key, flight.asked_at):
             gate, namespaces = self._accounts[account].gate, {asker.namespace: self.clock() + seconds}
-            flight = Flight(key, gate, self._generation, namespaces, loads=asker.loads)
+            flight = Flight(key, gate, self._generation, namespaces, subject, loads=asker.loads)
             self._flights.start(flight)
         else:
             self._recorder.coalesced(account)

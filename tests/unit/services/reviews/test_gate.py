@@ -480,3 +480,15 @@ async def test_one_of_the_calls_that_come_after_the_pause_is_the_probe(setup: Se
     assert [state for _, state in setup.recorder.breakers] == [*BreakerState][::2] + [*BreakerState][1::-1]
     setup.fly_many(20)
     assert await setup.in_flight() == 4
+
+
+async def test_calls_about_one_image_do_not_hold_up_each_other() -> None:
+    gate = Gate("default", 2, FakeRecorder(), ManualClock())
+    names = [gate.line_up("bank", name, 8.0, "image") for name in ("short", "long", "longest")]
+    other = gate.line_up("bank", "other", 8.0)
+    assert [ticket.slot is not None for ticket in (*names, other)] == [True, False, False, False]
+    assert [ticket.held_up for ticket in (*names, other)] == [set(), set(), set(), {"bank"}]
+    gate.leave(other)
+    for ticket in names:
+        gate.leave(ticket)
+    assert gate.line_up("bank", "other", 8.0).slot

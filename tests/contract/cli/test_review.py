@@ -565,9 +565,10 @@ def test_run_ends_in_time_and_names_what_it_did_not_review(program: CommandLine,
 def test_denial_counts_before_what_was_not_reviewed_in_time(program: CommandLine) -> None:
     images = [*[f"team/app:{number}" for number in range(40)], MALFORMED]
     with sandbox_served({"faults": [{"mode": "hang", "paths": ["/images"]}]}) as url:
-        arguments = ("review", "-f", "-", "--anchore", url, "--total-timeout", "0.3", "-o", "json")
-        denied = program(*arguments, stdin=stream(pod(MALFORMED), pod(GOOD)))
-        late = program(*arguments, stdin=stream(pod(*images)))
+        arguments = ("review", "-f", "-", "--anchore", url, "-o", "json", "--total-timeout")
+        # Long enough for the first object even on a busy machine.
+        denied = program(*arguments, "3", stdin=stream(pod(MALFORMED), pod(GOOD)))
+        late = program(*arguments, "0.3", stdin=stream(pod(*images)))
 
     assert (denied.code, late.code) == (1, 2)
     assert [image["verdict"] for image in denied.document["images"]] == ["deny"]

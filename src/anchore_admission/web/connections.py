@@ -10,6 +10,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from anchore_admission.throttled import REPEAT_SECONDS, Throttled
+from anchore_admission.web.single_writes import SingleWrites
 
 HEADER_SECONDS: Final = 10.0
 """Limit from the first byte of a request, or the handshake, to the end of its header; API servers take milliseconds."""
@@ -134,7 +135,11 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         self._in_header, self._in_body, self._got = False, True, 0
+        before = self.cycle
         super().on_headers_complete()
+        # An upgrade begins no cycle, and a response to HEAD has no body.
+        if self.cycle is not before and self.scope["method"] != "HEAD":
+            self.cycle.transport = SingleWrites(self.transport, self.cycle)
 
     def on_message_complete(self) -> None:
         self._stop_waiting()

@@ -145,10 +145,12 @@ def _blockers(blocked: list[Blocked]) -> RenderableType:
 
 def _summary(report: Report, compared: Compared, words: Mapping[Change, str]) -> str:
     kinds = ((kind, count) for kind, count in report.judged.most_common() if kind != OTHER_KIND)
-    judged = ", ".join(_number(count, kind) for kind, count in kinds) or "nothing"
+    judged = ", ".join(_number(count, kind) for kind, count in kinds)
     totals = report.totals()
     changes = [f"{_counted(totals[change])} {words[change]}" for change in words if totals[change].requests]
     subject = f"From {compared.today} to {compared.new}" if compared.today else f"Under {compared.new}"
+    if not judged:
+        return f"{subject}: nothing was judged."
     outcome = ", ".join(changes) or ("nothing changes" if compared.today else "everything is admitted")
     return f"{subject}: {outcome}. Judged: {judged}."
 

@@ -128,7 +128,7 @@ def test_cases_are_run_and_the_differences_are_shown(program: CommandLine, tmp_p
     [
         ("", "expected one document with the key cases"),
         ("cases: [", "line 2, column 1: is not valid YAML: did not find expected node content"),
-        ("cases: []", "cases: must not be empty; leave the key out if anything may match"),
+        ("cases: []", "cases: must list at least one case"),
         ("cases: [{image: a, expect: {rul: a}}]", "cases[0].expect.rul: unknown key; did you mean rule?"),
         ("cases: [{image: a, expect: {}}]", "cases[0].expect: expected at least one key, such as rule or mode"),
         ("cases: [{expect: {rule: a}}]", "cases[0]: give image or object"),

@@ -466,6 +466,19 @@ def test_a_missing_right_is_named_and_the_other_kinds_are_judged(
     ]
 
 
+@pytest.mark.parametrize("content", ["", "{", '{"kind": "Event", "apiVersion": "audit.k8s.io/v1"}\n'])
+def test_an_input_without_a_request_is_not_called_admitted(
+    program: CommandLine, configuration: Configurations, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "audit.log").write_text(content)
+
+    ended = program("review", "--replay", tmp_path / "audit.log", "-c", configuration("strict", "strict"))
+
+    assert ended.code == 2
+    assert f"Under {configuration('strict', 'strict')}: nothing was judged.\n" in ended.out
+    assert "is admitted" not in ended.out
+
+
 def test_without_access_to_a_cluster_the_error_says_so(
     program: CommandLine, configuration: Configurations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,8 @@ def _words(kind: str, location: Location, context: Mapping[str, Any], file: type
         return _unknown_key(location, file)
     if kind == "too_short" and location[-1] == "allowed":
         return "must list at least one value"
+    if kind == "too_short" and location[-1] == "cases":
+        return "must list at least one case"
     if kind in _TEMPLATES:
         bound = kind in {"greater_than_equal", "greater_than", "less_than_equal"}
         return _TEMPLATES[kind](context) + (_unit(location) if bound else "")

@@ -3,6 +3,7 @@
 Source of the events: k8s.io/apiserver, pkg/apis/audit/v1.
 """
 
+import codecs
 from collections import OrderedDict
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -84,6 +85,7 @@ class RecordedRequests:
 
     def read(self, line: bytes, source: str) -> Iterator[Entry]:
         """Read one line; it may hold an EventList, as audit webhooks send it."""
+        line = line.removeprefix(codecs.BOM_UTF8)
         try:
             head = msgspec.json.decode(line, type=_Head)
             if head.kind == "EventList" and head.apiVersion == _AUDIT:

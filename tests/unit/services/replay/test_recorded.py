@@ -193,6 +193,11 @@ def test_an_update_of_an_unknown_state_is_judged_as_a_whole(before: Json | None)
     assert update.request.oldObject is None
 
 
+def test_a_byte_order_mark_is_no_part_of_a_line() -> None:
+    line = b"\xef\xbb\xbf" + json.dumps(event()).encode()
+    assert only(line).request.operation == only(event()).request.operation
+
+
 def test_an_event_list_holds_several_events() -> None:
     events = {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [event(), event(resource="secrets"), {}]}
 

@@ -140,7 +140,9 @@ class SharedStore:
 
     async def _fetch(self, batches: Batches, name: str, deadline: Deadline) -> Fetched:
         seconds = min(self._timeout, deadline.left() / _SHARE)
-        fetched = await batches.fetch(name, seconds) if seconds > 0 else NO_RESPONSE
+        if seconds <= 0:  # tells nothing about the store
+            return NO_RESPONSE
+        fetched = await batches.fetch(name, seconds)
         self._responds, _ = fetched
         return fetched
 

@@ -475,3 +475,9 @@ async def test_a_claim_takes_a_small_part_of_the_time_left(
     assert claiming.done()
     assert not await claiming
     client.hanging.set()
+
+
+async def test_a_lookup_without_time_tells_nothing_about_the_store(stage: Stage, client: FakeClient) -> None:
+    assert await stage.store.get("key", Deadline.after(0)) is None
+    assert await claim(stage), "a claim is not worth it only where the store has not responded"
+    assert client.reads == []

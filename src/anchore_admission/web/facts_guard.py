@@ -75,15 +75,22 @@ class FactsGuard:
         await refuse(scope, send, error, more=_CHALLENGE if isinstance(error, NotAuthorized) else _CLOSE)
 
     async def _refusal(self, token: bytes, scope: Scope) -> ReviewError | None:
-        """Return the error for a caller that is not let in."""
+        """Return the error for a caller that is not let in.
+
+        Each reason is logged once in five minutes, with the address that comes first: strangers may have many.
+        """
+        address = (scope.get("client") or ("",))[0]
         if not token:
-            self._warnings.warn("none", "rejected a caller that asks for facts without a certificate or token")
+            self._warnings.warn(
+                "none",
+                f"rejected a caller at {address} that asks for facts without a certificate or token",
+                even_if_changed=False,
+            )
             return NotAuthorized("a client certificate or a bearer token is missing")
         given = sha256(token).digest()
         if any([hmac.compare_digest(given, known) for known in self._tokens]):  # noqa: C419 - all, for constant time
             return None
-        client = scope.get("client") or ("",)
-        access = await self._accounts.of(token, client[0]) if self._accounts else Access.DENIED
+        access = await self._accounts.of(token, address) if self._accounts else Access.DENIED
         match access:
             case Access.GRANTED:
                 return None
@@ -92,11 +99,17 @@ class FactsGuard:
             case Access.FORBIDDEN:
                 self._warnings.warn(
                     "forbidden",
-                    "rejected a caller that asks for facts with a valid token of another user than --facts-user names",
+                    f"rejected a caller at {address} that asks for facts with a valid token of another user than "
+                    "--facts-user names",
+                    even_if_changed=False,
                 )
                 return NotPermitted("the user of this token may not ask for facts")
             case Access.DENIED:
-                self._warnings.warn("wrong", "rejected a caller that asks for facts with a wrong token")
+                self._warnings.warn(
+                    "wrong",
+                    f"rejected a caller at {address} that asks for facts with a wrong token",
+                    even_if_changed=False,
+                )
                 return NotAuthorized("the bearer token is wrong")
 
 

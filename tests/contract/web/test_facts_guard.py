@@ -143,8 +143,8 @@ async def test_strangers_are_logged_once_in_a_while_without_their_tokens(
         await port.post(QUESTION, token=f"made-up-{number}")
         await port.post(QUESTION, token=None)
     assert sorted(warnings(caplog)) == [
-        "rejected a caller that asks for facts with a wrong token",
-        "rejected a caller that asks for facts without a certificate or token",
+        "rejected a caller at 127.0.0.1 that asks for facts with a wrong token",
+        "rejected a caller at 127.0.0.1 that asks for facts without a certificate or token",
     ]
 
 

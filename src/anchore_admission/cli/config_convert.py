@@ -90,7 +90,7 @@ def convert_configuration(
     enforcement: _Enforcement = Enforcement.AUDIT,
     report: _Report = ReportFormat.TEXT,
 ) -> None:
-    """Convert the configuration of anchore/kubernetes-admission-controller, and report what it never did.
+    """Convert the configuration of anchore/kubernetes-admission-controller, and report what is left to decide.
 
     What cannot be converted exactly gets the key undecided, with which the configuration is not valid. Exit code: 0
     everything is converted, 1 something is left to decide or to complete, 2 a file cannot be read or written.

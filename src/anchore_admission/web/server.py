@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from anchore_admission.errors import ConfigurationError, Problem
-from anchore_admission.settings import spelled
+from anchore_admission.settings import flag, spelled
 from anchore_admission.web.accepting import HANDSHAKES, Acceptor
 from anchore_admission.web.clients import Clients
 from anchore_admission.web.connections import REPEATED, Closed, Connection
@@ -40,9 +40,10 @@ logger = logging.getLogger("anchore_admission.server")
 class Listener:
     """One port and its application; port 0 takes a free one.
 
-    ``setting`` names the port in the error if it is taken. ``clients`` needs a ``certificate`` that asks clients
-    for theirs. Lifespan events are not sent: the builder of an application opens and closes its resources. At most
-    ``connections`` are kept at once; ``on_closed`` is called for each one that is closed before its client closes it.
+    ``setting`` names the port in the log, and in the error if it is taken. ``clients`` needs a ``certificate`` that
+    asks clients for theirs. Lifespan events are not sent: the builder of an application opens and closes its resources.
+    At most ``connections`` are kept at once; ``on_closed`` is called for each one that is closed before its client
+    closes it.
     """
 
     app: ASGIApp
@@ -113,6 +114,7 @@ class _Server(uvicorn.Server):
                 timeout_keep_alive=KEEP_ALIVE,
             )
         )
+        self._flag = flag(listener.setting)
         self._on_closed = listener.on_closed
         self._bound = bound
         self._acceptor: Acceptor | None = None
@@ -125,7 +127,7 @@ class _Server(uvicorn.Server):
         self._acceptor = Acceptor(self._bound, self._protocol, self.config.ssl, self._on_closed)
         self._acceptor.start()
         self.started = True
-        logger.info("listening on %s", self.address)
+        logger.info("listening on %s (%s)", self.address, self._flag)
 
     def _protocol(self) -> asyncio.Protocol:
         """Make a protocol as uvicorn's ``startup`` does."""

@@ -73,7 +73,10 @@ def _credential_source(
     key, username, password = account.api_key_file, account.username_file, account.password_file
     if fixed and (key or username):
         variables = f"{ACCOUNT}{environment_name(account.name)}_*"
-        raise _wrong(variables, f"expected without files in the configuration of account {account.name}")
+        text = (
+            f"expected without files in the configuration of account {account.name}; remove the variables or these keys"
+        )
+        raise _wrong(variables, text)
     if key:
         return FileCredentials.api_key(Path(key), wait_until_valid=wait_until_valid)
     if username and password:

@@ -1,10 +1,12 @@
 """Everything that the pages name exists: links, the program's options, the chart's values; their examples parse."""
 
+import json
 import re
 import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import date
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,9 @@ import yaml
 from click import Command
 
 from anchore_admission.cli.main import COMMANDS, PROGRAM, load
+from anchore_admission.errors import ConfigurationError
+from anchore_admission.services.config.load import configuration_schema, parse_configuration
+from support.command_line import CommandLine
 from support.paths import ROOT
 from support.programs import KUBERNETES_VERSION
 
@@ -37,6 +42,10 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ROOT_OPTIONS = frozenset({"--help", "-h", "--version", "--install-completion", "--show-completion"})
+CONFIGURATION = frozenset(configuration_schema()["properties"])
+"""The first keys of the configuration file."""
+OFFLINE = (["config", "validate"], ["config", "test"], ["explain"])
+"""The commands that need nothing but files."""
 _VALUE = re.compile(r"[a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)+")
 _FILES = {"yaml", "crt", "key", "md", "json", "com", "io"}
 _OURS = ("command-line.md", "configuration.md", "operating.md", "sandbox.md")
@@ -113,6 +122,16 @@ def options(command: str) -> Mapping[str, frozenset[str]]:
     return {"": own(loaded)} | below
 
 
+def shown(page: Path) -> Iterator[tuple[list[str], str]]:
+    """The program's calls in the consoles of a page, each with the output that stands below it."""
+    for block in blocks(page, "console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            given = of_program(command.split())
+            if given:
+                yield given, output
+
+
 def test_the_pages_are_found() -> None:
     assert {"README.md", "install.md", "command-line.md"} <= {page.name for page in PAGES}
 
@@ -178,6 +197,41 @@ def test_every_example_is_yaml() -> None:
 
 
 @pages
+def test_every_configuration_is_valid_as_far_as_it_goes(page: Path) -> None:
+    """Configurations of the controller, also those below ``config`` of the chart's values; parts may be missing."""
+    wrong = []
+    for block in blocks(page, "yaml"):
+        for document in yaml.safe_load_all(block):
+            found = document.get("config", document) if isinstance(document, dict) else {}
+            if found and set(found) <= CONFIGURATION and not all(_is_value(name) for name in _paths(found)):
+                wrong += _problems(found)
+    assert wrong == []
+
+
+def test_a_key_that_no_configuration_has_is_noticed() -> None:
+    assert _problems({"rules": [{"name": "a", "match": {"namespace": ["b"]}}]}) == [
+        "rules[0].match.namespace: unknown key; did you mean namespaces?"
+    ]
+
+
+def _paths(found: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in found.items():
+        yield above + name
+        if isinstance(value, dict):
+            yield from _paths(value, f"{above}{name}.")
+
+
+def _problems(found: Mapping[str, Any]) -> list[str]:
+    """Return the mistakes in a part of a configuration, besides what it leaves out."""
+    whole = {"anchore": {"endpoint": "http://anchore:8228"}, **found}
+    try:
+        parse_configuration(json.dumps(whole, default=date.isoformat), "configuration.yaml")
+    except ConfigurationError as error:
+        return [f"{each.path}: {each.message}" for each in error.problems if each.message != "is required"]
+    return []
+
+
+@pages
 def test_every_command_and_option_of_the_program_exists(page: Path) -> None:
     unknown = []
     for words in commands(page.read_text()):
@@ -193,6 +247,31 @@ def test_every_command_and_option_of_the_program_exists(page: Path) -> None:
         flags = [word.partition("=")[0] for word in given if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)]
         unknown += [f"{given[0]} {flag}" for flag in flags if flag not in known]
     assert unknown == []
+
+
+def about_examples() -> list[tuple[list[str], str]]:
+    """The calls that need no Anchore, about files of this project, and what the pages show as their output."""
+    return [
+        (given, output)
+        for page in PAGES
+        for given, output in shown(page)
+        if any(given[: len(each)] == each for each in OFFLINE)
+        and all((ROOT / word).exists() for word in given if word.endswith(".yaml"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "output"), about_examples(), ids=lambda it: " ".join(it) if isinstance(it, list) else ""
+)
+def test_what_a_command_prints_about_an_example_is_what_a_page_shows(
+    given: list[str], output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert CommandLine(capsys, monkeypatch)(*given, environ={}).out == output
+
+
+def test_outputs_are_compared() -> None:
+    assert ["config", "validate", "examples/configuration/every-key.yaml"] in [given for given, _ in about_examples()]
 
 
 @pytest.mark.parametrize("page", _OURS)

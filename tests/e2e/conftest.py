@@ -14,7 +14,7 @@ from e2e.cluster.kubectl import Kubectl
 from e2e.cluster.places import API_SERVER, KUBECONFIG, LOGS
 from e2e.cluster.registry import Registry, serving
 from e2e.cluster.waiting import until
-from e2e.release import ARCHIVE, BUILT, Release
+from e2e.release import ARCHIVE, BUILT, NAME, Release
 
 _EXTERNAL = os.environ.get("E2E_KUBECONFIG", "")
 _FAILED = pytest.StashKey[bool]()
@@ -82,6 +82,8 @@ class Namespaces:
     def remove(self) -> None:
         for name in self._made:
             self._api.call("DELETE", f"/api/v1/namespaces/{name}")
+        if NAME in self._made:  # where helm installs for the next module, without waiting for a deletion
+            until(lambda: self._api.call("GET", f"/api/v1/namespaces/{NAME}").code == 404, f"{NAME} has gone")
 
 
 @pytest.fixture(scope="module")

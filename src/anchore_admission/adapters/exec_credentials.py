@@ -25,7 +25,7 @@ API: Final = "client.authentication.k8s.io"
 PLUGIN_SECONDS: Final = 30.0
 """Limit of one run. A plugin that waits for a person has none to wait for: it is told that there is no terminal."""
 FAILURE_SECONDS: Final = 10.0
-"""How long a failure counts before the plugin runs again: a command lists several kinds, one after the other."""
+"""Seconds for which a failure counts before the plugin runs again: a command lists several kinds one by one."""
 _MAX_OUTPUT: Final = 1024 * 1024
 _MAX_REASON: Final = 300
 _UNAUTHORIZED: Final = 401

@@ -43,7 +43,7 @@ LARGE: Final = 256 * 1024
 """Bytes of a document above which a review takes one of few slots: it is held while the hook decides."""
 LARGE_AT_ONCE: Final = 8
 TRIAL_SECONDS: Final = 0.25
-"""What a review leaves for the question whether the hook decides about another object."""
+"""Seconds that a review leaves for the question whether the hook decides about another object."""
 _TRIAL: Final = json.dumps(
     {
         "apiVersion": "admission.k8s.io/v1",
